@@ -1,0 +1,359 @@
+"""What a run is made of: one frozen dataclass per stage, every default in one place.
+
+`resolve.py` fills these from a preset and the user's overrides; every role takes the stages that it uses.
+Choices are listed in a field's metadata, so that an error can name what is allowed. Sources: the design's
+`algorithm.md` (EfficientZero, Ye et al. 2021) for the values, part A for where we differ.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+def choice(default: str, *allowed: str) -> str:
+    """A string field that may only take one of `allowed`."""
+    return field(default=default, metadata={"choices": allowed})
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """The game and how a frame of it becomes an observation."""
+
+    game: str = "Pong"
+    """An Atari ROM by plain name, a Gymnasium id with discrete actions, or `Catch`."""
+    image_size_px: int = 96
+    """Height and width of a stored frame (images only)."""
+    grayscale: bool = False
+    """Store one channel instead of RGB (images only)."""
+    stack: int = 4
+    """Frames in one observation of the network, oldest first."""
+    frame_skip: int = 4
+    """Raw Atari frames per action; the observation is the pixelwise maximum of the last two."""
+    noop_max: int = 30
+    """A new Atari game starts with 0 .. noop_max - 1 raw no-op frames."""
+    train_limit_frames: int = 12_000
+    """Raw frames after which a training game is truncated (Atari)."""
+    eval_limit_frames: int = 108_000
+    """Raw frames after which an evaluation game is truncated (Atari)."""
+    life_loss_is_terminal: bool = True
+    """In training a lost life ends the episode for the targets; play goes on (Atari)."""
+    clip_reward: bool = True
+    """Learn from sign(reward); scores always use the raw reward."""
+    full_action_space: bool = False
+    """All 18 Atari actions instead of the game's minimal set."""
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """The categorical representation of a scalar: bins over h(x), h(x) = sign(x)(sqrt(|x|+1) - 1) + 0.001 x."""
+
+    limit: float = 300.0
+    """Bins reach from -limit to +limit in h(x)."""
+    step: float = 1.0
+    """Distance between two bins in h(x)."""
+
+    @property
+    def bins(self) -> int:
+        return 2 * round(self.limit / self.step) + 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network's size. Defaults are EfficientZero's for 96x96 Atari."""
+
+    network: str = choice("auto", "auto", "efficientzero", "mlp")
+    """`auto`: efficientzero for images of 32 px or more, mlp for everything else."""
+    stem_channels: int = 32
+    """Channels of the representation's first stage."""
+    latent_channels: int = 64
+    """Channels of the latent state (efficientzero)."""
+    reduced_channels: int = 16
+    """Channels of each head's 1x1 convolution (efficientzero)."""
+    head_hidden: int = 32
+    """Hidden units of each head."""
+    lstm_hidden: int = 512
+    """Hidden units of the value-prefix LSTM."""
+    projector_hidden: int = 1024
+    """Hidden units of the SimSiam projector."""
+    projector_out: int = 1024
+    """Output units of the SimSiam projector."""
+    predictor_hidden: int = 512
+    """Hidden units of the SimSiam predictor."""
+    mlp_hidden: int = 128
+    """Hidden units of the representation and dynamics (mlp)."""
+    mlp_latent: int = 64
+    """Units of the latent state (mlp)."""
+    value_codec: CodecConfig = field(default_factory=CodecConfig)
+    """Bins of the value head."""
+    prefix_codec: CodecConfig = field(default_factory=CodecConfig)
+    """Bins of the value-prefix (or reward) head."""
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Monte-Carlo tree search. `discount` and `prefix_horizon` here are the whole run's."""
+
+    num_simulations: int = 50
+    """Simulations per search; each adds one node."""
+    discount: float = 0.988053892
+    """Discount per agent step, 0.997^4 for a frame skip of 4."""
+    algorithm: str = choice("puct", "puct", "gumbel")
+    backend: str = choice("auto", "auto", "reference", "numba", "triton")
+    """`auto`: numba for tensors on the CPU."""
+    prefix_horizon: int = 5
+    """Steps after which the value prefix starts anew; 0: the model returns plain rewards."""
+    pb_c_base: float = 19652.0
+    pb_c_init: float = 1.25
+    value_delta_max: float = 0.01
+    """Smallest range that the min-max normalisation of Q divides by (puct)."""
+    root_noise_fraction: float = 0.25
+    """Share of Dirichlet noise in the root's prior (puct)."""
+    root_dirichlet_alpha: float = 0.3
+    first_pick: str = choice("prior", "prior", "uniform")
+    """`prior`: sqrt(T+1), ties to the lowest index. `uniform`: sqrt(T), ties within 1e-6 at random (puct)."""
+    max_considered_actions: int = 16
+    """Root actions that sequential halving starts with (gumbel)."""
+    gumbel_scale: float = 1.0
+    c_visit: float = 50.0
+    c_scale: float = 0.1
+
+
+@dataclass(frozen=True)
+class ActorConfig:
+    """Self-play."""
+
+    envs: int = 16
+    """Environments per actor, stepped in lock-step; each is one lane of replay."""
+    temperatures: tuple[float, ...] = (1.0,)
+    """Visit counts to the power 1/T are the odds of an action (puct)."""
+    temperature_changes: tuple[float, ...] = ()
+    """Fractions of all train steps at which the next temperature takes over."""
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """The shard and how it is sampled."""
+
+    capacity_steps: int = 1_000_000
+    """Rows over all lanes; never more than the run can fill are allocated."""
+    alpha: float = 0.6
+    """Exponent of the priorities."""
+    beta_start: float = 0.4
+    beta_end: float = 1.0
+    """Exponent of the importance weights, linear over all train steps."""
+    uniform_share: float = 0.1
+    """Share of uniform sampling mixed in: P = (1 - share) p^alpha / sum + share / N."""
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """What the learner is taught. The discount is `search.discount`."""
+
+    unroll_steps: int = 5
+    """K: model steps unrolled from a sampled position."""
+    td_steps: int = 5
+    """n: rewards summed before the bootstrap, for fresh data."""
+    td_decay_fraction: float = 0.3
+    """n shrinks by one per this fraction of the planned env steps in age; 0: never."""
+    value: str = choice("network", "network", "root")
+    """Bootstrap from the target network's value or from its search's root value."""
+    interval_train_steps: int = 200
+    """The target network is replaced each interval by the weights of one interval ago."""
+
+
+@dataclass(frozen=True)
+class ReanalyzeConfig:
+    """Fresh policies and values from the target network."""
+
+    policy_share: float = 1.0
+    """Share of a batch whose policy targets are searched anew; the rest keep the actor's visit fractions."""
+    memo: bool = True
+    """Search a position at most once per target network."""
+    root_noise: bool = True
+    """Root noise in reanalysis, keyed by (seed, lane, step, version)."""
+    search_batch: int = 1024
+    """Positions per search call; bounds memory."""
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """The loss and its data."""
+
+    batch_size: int = 256
+    """Samples per train step over all ranks."""
+    prefix_coefficient: float = 1.0
+    value_coefficient: float = 0.25
+    policy_coefficient: float = 1.0
+    consistency_coefficient: float = 2.0
+    dynamics_gradient_scale: float = 0.5
+    """Scale of each unrolled state's total gradient (the reference's own-step form)."""
+    gradient_clip: float = 5.0
+    """Largest global norm of the gradient, after the division by the unroll steps."""
+    shift_px: int = 4
+    """Random shift by up to this many pixels, edges replicated (images); 0: none."""
+    intensity_scale: float = 0.05
+    """Random brightness 1 + scale * clip(normal, +-2) (images); 0: none."""
+    publish_interval_train_steps: int = 100
+    """Train steps between two sets of weights for the actors."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    name: str = choice("sgd", "sgd", "adamw")
+    learning_rate: float = 0.2
+    momentum: float = 0.9
+    """Momentum of sgd, beta 1 of adamw."""
+    weight_decay: float = 1e-4
+    warmup_fraction: float = 0.01
+    """Fraction of the main train steps over which the rate grows linearly from 0."""
+    decay_factor: float = 0.1
+    decay_fraction: float = 1.0
+    """The rate is multiplied by decay_factor every this fraction of the main train steps after the warm-up."""
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How long a run is. Every other schedule is a fraction of it."""
+
+    env_steps: int = 100_000
+    """Agent steps played in all, the head start included."""
+    train_steps: int = 100_000
+    """Train steps paced with the env steps (the main phase)."""
+    frozen_train_steps: int = 20_000
+    """Train steps after the last env step, on frozen data."""
+    head_start_env_steps: int = 2_000
+    """Env steps by random actions before the learner starts."""
+    pacing_slack_env_steps: int = 0
+    """How far play and learning may drift apart; at least one tick of all envs."""
+
+    @property
+    def total_train_steps(self) -> int:
+        return self.train_steps + self.frozen_train_steps
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Scores: full games, no root noise, most visited action, raw rewards."""
+
+    episodes: int = 32
+    """Episodes at the end of the run."""
+    interval_train_steps: int = 10_000
+    """Train steps between evaluations; 0: only at the end."""
+    interval_episodes: int = 32
+    """Episodes of an evaluation on the interval."""
+    parallel_envs: int = 32
+    """Episodes played side by side as one batch."""
+    num_simulations: int = 0
+    """Simulations per search in evaluation; 0: as in training."""
+    video: bool = True
+    """Film the first evaluation episode at the end of the run."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. `preset` names the YAML file that it began from."""
+
+    preset: str = "efficientzero"
+    seed: int = 0
+    gpus: int = 0
+    """GPUs to use; 0 is the CPU."""
+    cpu_threads: int = 0
+    """Threads of tensor operations; 0: 1 for an mlp, every core for a convolutional network."""
+    run_dir: str = ""
+    """Where results go; empty: runs/<game>-<preset>-seed<seed>-<number>."""
+    env: EnvConfig = field(default_factory=EnvConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    actor: ActorConfig = field(default_factory=ActorConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    target: TargetConfig = field(default_factory=TargetConfig)
+    reanalyze: ReanalyzeConfig = field(default_factory=ReanalyzeConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+def validate(config: Config) -> None:
+    """Refuse what cannot work, stage by stage and across stages.
+
+    Raises ValueError with the field, its value and what is allowed.
+    """
+    _validate_ranges(config)
+    search, target, schedule, actor = config.search, config.target, config.schedule, config.actor
+    if search.prefix_horizon > target.unroll_steps:
+        raise ValueError(
+            f"search.prefix_horizon={search.prefix_horizon} > target.unroll_steps={target.unroll_steps}: "
+            "a prefix longer than the unroll is never trained; use at most target.unroll_steps"
+        )
+    if len(actor.temperatures) != len(actor.temperature_changes) + 1:
+        raise ValueError(
+            f"actor.temperatures has {len(actor.temperatures)} entries and actor.temperature_changes "
+            f"{len(actor.temperature_changes)}: one temperature more than changes is needed"
+        )
+    if list(actor.temperature_changes) != sorted(actor.temperature_changes):
+        raise ValueError(f"actor.temperature_changes={actor.temperature_changes} must rise")
+    if schedule.head_start_env_steps >= schedule.env_steps:
+        raise ValueError(
+            f"schedule.head_start_env_steps={schedule.head_start_env_steps} >= "
+            f"schedule.env_steps={schedule.env_steps}: nothing would be left to play"
+        )
+    lookahead_rows = actor.envs * (target.unroll_steps + target.td_steps + config.env.stack + 1)
+    if schedule.head_start_env_steps < lookahead_rows:
+        raise ValueError(
+            f"schedule.head_start_env_steps={schedule.head_start_env_steps} < {lookahead_rows} = actor.envs * "
+            "(target.unroll_steps + target.td_steps + env.stack + 1): no position could be sampled at the start"
+        )
+    if config.replay.capacity_steps < 2 * lookahead_rows:
+        raise ValueError(
+            f"replay.capacity_steps={config.replay.capacity_steps} < {2 * lookahead_rows}, "
+            "twice the rows that one sampled position in each lane reaches"
+        )
+
+
+_POSITIVE = (
+    "env.image_size_px env.stack env.frame_skip env.noop_max env.train_limit_frames env.eval_limit_frames "
+    "model.stem_channels model.latent_channels model.reduced_channels model.head_hidden model.lstm_hidden "
+    "model.projector_hidden model.projector_out model.predictor_hidden model.mlp_hidden model.mlp_latent "
+    "model.value_codec.limit model.value_codec.step model.prefix_codec.limit model.prefix_codec.step "
+    "search.num_simulations search.max_considered_actions search.value_delta_max search.root_dirichlet_alpha "
+    "actor.envs replay.capacity_steps target.unroll_steps target.td_steps target.interval_train_steps "
+    "reanalyze.search_batch learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
+    "optimizer.learning_rate optimizer.decay_fraction schedule.env_steps schedule.train_steps "
+    "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs"
+).split()
+_NOT_NEGATIVE = (
+    "seed gpus cpu_threads search.prefix_horizon target.td_decay_fraction learner.shift_px learner.intensity_scale "
+    "optimizer.weight_decay optimizer.decay_factor schedule.frozen_train_steps schedule.pacing_slack_env_steps "
+    "evaluate.interval_train_steps evaluate.num_simulations replay.alpha learner.prefix_coefficient "
+    "learner.value_coefficient learner.policy_coefficient learner.consistency_coefficient search.gumbel_scale"
+).split()
+_FRACTIONS = (
+    "search.discount search.root_noise_fraction replay.beta_start replay.beta_end replay.uniform_share "
+    "reanalyze.policy_share learner.dynamics_gradient_scale optimizer.momentum optimizer.warmup_fraction"
+).split()
+
+
+def get(config: Config, path: str):
+    """The value at a dotted path, `get(config, "search.discount")`."""
+    value = config
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _validate_ranges(config: Config) -> None:
+    for path in _POSITIVE:
+        if not 0 < get(config, path) < math.inf:
+            raise ValueError(f"{path}={get(config, path)}: must be above 0 and finite")
+    for path in _NOT_NEGATIVE:
+        if not 0 <= get(config, path) < math.inf:
+            raise ValueError(f"{path}={get(config, path)}: must be 0 or more and finite")
+    for path in _FRACTIONS:
+        if not 0 <= get(config, path) <= 1:
+            raise ValueError(f"{path}={get(config, path)}: must be between 0 and 1")
+    if any(not 0 < temperature < math.inf for temperature in config.actor.temperatures):
+        raise ValueError(f"actor.temperatures={config.actor.temperatures}: each must be above 0 and finite")
+    if any(not 0 <= fraction <= 1 for fraction in config.actor.temperature_changes):
+        raise ValueError(f"actor.temperature_changes={config.actor.temperature_changes}: each between 0 and 1")

@@ -1,0 +1,60 @@
+"""What every environment looks like to the actor and the evaluator: a batch of lanes stepped in lock-step.
+
+Axes: E lanes, ... an observation's own axes ([H, W, C] uint8 for an image, [D] float32 for a vector).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ObservationSpec:
+    """One frame of one lane (unstacked)."""
+
+    shape: tuple[int, ...]  # (H, W, C) for an image, (D,) for a vector
+    dtype: np.dtype  # uint8 for an image, float32 for a vector
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.shape) == 3
+
+
+@dataclass(frozen=True)
+class EnvStep:
+    """What one tick brought. A lane whose game ended last tick ignores its action and begins a new game instead
+    (`started`): its reward is 0, its flags are False, its frame is the new game's first."""
+
+    frame: np.ndarray  # [E, ...]: what the lane shows now; after a game's end its final frame
+    reward: np.ndarray  # [E] float32: to learn from (clipped where configured)
+    raw_reward: np.ndarray  # [E] float32: the game's own
+    game_over: np.ndarray  # [E] bool: the game truly ended
+    life_lost: np.ndarray  # [E] bool: a life was lost and play goes on
+    truncated: np.ndarray  # [E] bool: a limit cut the game off; never together with game_over
+    started: np.ndarray  # [E] bool: this tick began a new game instead of acting
+
+
+class LaneEnv(Protocol):
+    """E environments side by side. Every new game of lane e is seeded by (seed, e, number of the game), so a lane
+    replays the same whatever the other lanes do."""
+
+    num_lanes: int
+    num_actions: int
+    spec: ObservationSpec
+
+    def reset(self) -> np.ndarray:
+        """Begin a game in every lane; the first frames, [E, ...]."""
+        ...
+
+    def step(self, action: np.ndarray) -> EnvStep:
+        """Act in every lane. action: [E] int64."""
+        ...
+
+    def render(self, lane: int) -> np.ndarray:
+        """A picture of one lane for a video, [H, W, 3] uint8."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,71 @@
+"""What crosses from one role to another: every record with its axes and types.
+
+The edges that carry them are listed in `wiring.py`.
+
+Axes: E lanes of one actor, B batch, K unroll steps, A actions, ... an observation's own axes ([H, W, C] uint8 for
+an image, [D] float32 for a vector). A position is (lane, step); `step` counts a lane's rows from its beginning and
+never wraps. Weights are named by their version: the train step that they were published at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One tick of all of an actor's environments: one new row for each of its lanes.
+
+    A row is the observation, the action taken on it, and what followed. An episode's final observation has a row
+    of its own (`last`): no action was taken, reward 0; it is never a root and no env step. At a lost life no row is
+    added: the next real frame serves, flagged `first`.
+    """
+
+    frame: np.ndarray  # [E, ...] uint8 or float32: the newest frame of the observation acted upon
+    action: np.ndarray  # [E] int16
+    reward: np.ndarray  # [E] float32: learned from (possibly clipped), for this action
+    raw_reward: np.ndarray  # [E] float32: as the game gave it
+    first: np.ndarray  # [E] bool: this observation begins an episode or a life
+    terminal: np.ndarray  # [E] bool: this action ended the episode or cost a life
+    truncated: np.ndarray  # [E] bool: a limit ended the episode after this action
+    last: np.ndarray  # [E] bool: a final observation, no action taken
+    root_value: np.ndarray  # [E] float32: of the actor's search
+    visit_policy: np.ndarray  # [E, A] float32: of the actor's search
+    actor_version: np.ndarray  # [E] int64: weights that acted
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """One training batch of a shard, without its frames: those are gathered where they lie."""
+
+    lane: np.ndarray  # [B] int64
+    step: np.ndarray  # [B] int64: the sampled (root) positions
+    probability: np.ndarray  # [B] float64: of drawing this sample from the whole replay
+    replay_size: int  # eligible positions in the whole replay (N of the importance weights)
+    action: np.ndarray  # [B, K] int64; arbitrary where the mask is 0
+    action_mask: np.ndarray  # [B, K] float32: 1 where that action was taken in the root's episode
+    value_target: np.ndarray  # [B, K+1] float32, in reward units
+    prefix_target: np.ndarray  # [B, K] float32: value prefix (or reward) after each action
+    policy_target: np.ndarray  # [B, K+1, A] float32; all 0 past the episode's end
+    target_version: int  # weights that made the targets
+
+
+@dataclass(frozen=True)
+class PriorityRecord:
+    """New priorities for the positions of one trained batch."""
+
+    lane: np.ndarray  # [B] int64
+    step: np.ndarray  # [B] int64
+    version: int  # weights that judged them; a newer version wins
+    priority: np.ndarray  # [B] float32
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """One published set of weights: parameters and buffers of the acting network."""
+
+    version: int  # train step
+    flat: torch.Tensor  # [P] float32
