@@ -1,0 +1,52 @@
+# Every target sets up what it needs in .venv, once; touching pyproject.toml or constraints.txt sets it up anew.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
+NAME ?= tree
+IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
+
+.PHONY: help train test lint format bench clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+train: $(READY) ## train an agent: make train ARGS="--game CartPole-v1 --seed 1"
+	@$(BIN)/python train.py $(ARGS)
+
+test: lint ## lint, types, layers, then every test: make test ARGS="tests/search"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## style, types and import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## rewrite the sources in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BENCH_READY) ## one benchmark: make bench NAME=tree
+	@$(BIN)/python benchmarks/bench_$(NAME).py $(ARGS)
+
+clean: ## remove the set-up and the caches, never runs/
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find kernels speedyzero tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	$(call install,dev)
+
+$(BENCH_READY): $(READY)
+	$(call install,dev$(comma)bench)
+
+comma := ,
+define install
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed and was not found; name one with PYTHON=" >&2; exit 2; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV), once; this takes a few minutes."
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(1)]'
+	@touch $@
+endef
