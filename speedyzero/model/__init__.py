@@ -1,0 +1,1 @@
+"""The networks, the scalar codec, and inference for acting and reanalysis."""

@@ -1,0 +1,73 @@
+"""The interface of a network: what the learner unrolls and what inference calls.
+
+Axes: B batch, A actions, N bins, ... a latent's own axes ([C, H, W] or [D]).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+PrefixState = dict[str, torch.Tensor]  # "prefix_state_*": [B, L]; empty where the model returns plain rewards
+
+
+@dataclass(frozen=True)
+class Prediction:
+    policy_logits: torch.Tensor  # [B, A]
+    value_logits: torch.Tensor  # [B, N]
+
+
+@dataclass(frozen=True)
+class Transition:
+    latent: torch.Tensor  # [B, ...]
+    prefix_logits: torch.Tensor  # [B, N]: value prefix since the last reset, or the plain reward
+    prefix_state: PrefixState
+
+
+class Network(nn.Module):
+    """Representation, dynamics and prediction of EfficientZero."""
+
+    num_actions: int
+    norm_mixes_batch: bool  # batch statistics: unroll steps then must not be merged into one batch
+
+    def represent(self, observation: torch.Tensor) -> torch.Tensor:
+        """Stacked observation in [0, 1], [B, S*C, H, W], or a vector [B, S*D] -> latent [B, ...]."""
+        raise NotImplementedError
+
+    def predict(self, latent: torch.Tensor) -> Prediction:
+        raise NotImplementedError
+
+    def dynamics(self, latent: torch.Tensor, action: torch.Tensor, prefix_state: PrefixState) -> Transition:
+        """action: [B] int64."""
+        raise NotImplementedError
+
+    def project(self, latent: torch.Tensor) -> torch.Tensor:
+        """SimSiam projection, [B, P]."""
+        raise NotImplementedError
+
+    def predict_projection(self, projection: torch.Tensor) -> torch.Tensor:
+        """SimSiam predictor, [B, P]."""
+        raise NotImplementedError
+
+    def initial_prefix_state(self, batch_size: int) -> PrefixState:
+        raise NotImplementedError
+
+
+class PrefixLSTM(nn.Module):
+    """The recurrent part of the value-prefix head: one LSTM step whose state travels with the latent."""
+
+    def __init__(self, in_features: int, hidden: int):
+        super().__init__()
+        self.cell = nn.LSTMCell(in_features, hidden)
+        self.hidden = hidden
+
+    def initial_state(self, batch_size: int) -> PrefixState:
+        zeros = torch.zeros(batch_size, self.hidden, device=self.cell.weight_ih.device)
+        return {"prefix_state_h": zeros, "prefix_state_c": zeros}
+
+    def forward(self, x: torch.Tensor, state: PrefixState) -> PrefixState:
+        """x: [B, D]. The output is the new state's h."""
+        h, c = self.cell(x, (state["prefix_state_h"], state["prefix_state_c"]))
+        return {"prefix_state_h": h, "prefix_state_c": c}

@@ -1,0 +1,121 @@
+"""Layers of EfficientZero's network that know how to fold their batch norm away for inference.
+
+Training builds them with a norm; inference builds the same network `folded`, where each convolution or linear layer
+has a bias and no norm, and `fold_into` writes the folded weights in place, so that a new version of the weights
+allocates nothing.
+
+Axes: B batch, C channels, H W image, D features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class NormedLayer(nn.Module):
+    """A convolution or linear layer followed by batch norm, or by nothing when folded."""
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear, norm: nn.Module):
+        super().__init__()
+        self.layer = layer
+        self.norm = norm
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.layer(x))
+
+    @torch.no_grad()
+    def fold_from(self, source: NormedLayer) -> None:
+        """Take over `source`'s weights with its batch norm multiplied in. Source: BN in evaluation mode."""
+        norm = source.norm
+        assert isinstance(self.norm, nn.Identity) and isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+        assert norm.running_var is not None and norm.running_mean is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        weight = source.layer.weight
+        self.layer.weight.copy_(weight * scale.view(-1, *[1] * (weight.dim() - 1)))
+        bias = source.layer.bias if source.layer.bias is not None else torch.zeros_like(scale)
+        assert self.layer.bias is not None
+        self.layer.bias.copy_((bias - norm.running_mean) * scale + norm.bias)
+
+
+def conv_norm(
+    in_channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, bias: bool = False, folded: bool
+) -> NormedLayer:
+    """A padded convolution and its batch norm."""
+    layer = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias or folded)
+    return NormedLayer(layer, nn.Identity() if folded else nn.BatchNorm2d(out_channels))
+
+
+def linear_norm(in_features: int, out_features: int, *, folded: bool) -> NormedLayer:
+    """A linear layer and its batch norm."""
+    return NormedLayer(
+        nn.Linear(in_features, out_features), nn.Identity() if folded else nn.BatchNorm1d(out_features)
+    )
+
+
+class ActionConv(NormedLayer):
+    """3x3 convolution of the latent with one appended plane of a/A, as a per-pixel additive map.
+
+    conv(concat(s, plane of a/A)) = conv(s) + a/A * conv(plane of ones): the same parameters and the same result as
+    65 input channels, without their misalignment.
+    """
+
+    def __init__(self, channels: int, num_actions: int, *, folded: bool):
+        layer = nn.Conv2d(channels + 1, channels, 3, padding=1, bias=folded)
+        super().__init__(layer, nn.Identity() if folded else nn.BatchNorm2d(channels))
+        self.num_actions = num_actions
+
+    def convolve(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """latent: [B, C, H, W]; action: [B] int64 -> [B, C, H, W]."""
+        weight = self.layer.weight
+        ones = torch.ones(1, 1, *latent.shape[2:], dtype=latent.dtype, device=latent.device)
+        action_map = F.conv2d(ones, weight[:, -1:], padding=1)  # [1, C, H, W]
+        share = (action.to(latent.dtype) / self.num_actions).view(-1, 1, 1, 1)
+        spatial = F.conv2d(latent, weight[:, :-1], self.layer.bias, padding=1)
+        return self.norm(spatial + share * action_map)
+
+
+class ResidualBlock(nn.Module):
+    """conv, norm, ReLU, conv, norm, add the input, ReLU."""
+
+    def __init__(self, channels: int, *, folded: bool):
+        super().__init__()
+        self.first = conv_norm(channels, channels, folded=folded)
+        self.second = conv_norm(channels, channels, folded=folded)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.second(F.relu(self.first(x))) + x)
+
+
+class DownBlock(nn.Module):
+    """A residual block at half the resolution; the skip is a strided convolution without a norm."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, folded: bool):
+        super().__init__()
+        self.first = conv_norm(in_channels, out_channels, stride=2, folded=folded)
+        self.second = conv_norm(out_channels, out_channels, folded=folded)
+        self.skip = nn.Conv2d(in_channels, out_channels, 3, 2, padding=1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
+
+
+@torch.no_grad()
+def fold_into(folded: nn.Module, source: nn.Module) -> None:
+    """Write `source`'s weights, norms folded in, into a network of the same shape built with folded=True.
+
+    Modules that only `source` has (the projector) are left out.
+    """
+    sources = dict(source.named_modules())
+    inside_folded = set()
+    for name, module in folded.named_modules():
+        if isinstance(module, NormedLayer):
+            original = sources[name]
+            assert isinstance(original, NormedLayer)
+            module.fold_from(original)
+            inside_folded.update({f"{name}.layer", f"{name}.norm"})
+        elif name not in inside_folded:
+            own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+            for key, tensor in own:
+                tensor.copy_(getattr(sources[name], key))

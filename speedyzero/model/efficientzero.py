@@ -1,0 +1,166 @@
+"""EfficientZero's convolutional network. Ye et al. 2021, App. A; layer by layer as in the reference, less its dead
+parameters.
+
+Axes: B batch, S stacked frames, C channels, H W image, G latent grid (6 for 96 or 48 pixels), A actions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from speedyzero.config import ModelConfig
+from speedyzero.model.base import Network, Prediction, PrefixLSTM, PrefixState, Transition
+from speedyzero.model.blocks import ActionConv, DownBlock, ResidualBlock, conv_norm, linear_norm
+
+LATENT_GRID = 6
+
+
+def pool_count(image_size_px: int) -> int:
+    """Average pools after the two strided convolutions, until the grid is at most 6 wide."""
+    grid, pools = _half(_half(image_size_px)), 0
+    while grid > LATENT_GRID:
+        grid, pools = _half(grid), pools + 1
+    return pools
+
+
+def latent_grid(image_size_px: int) -> int:
+    """Height and width of the latent state."""
+    grid = _half(_half(image_size_px))
+    for _ in range(pool_count(image_size_px)):
+        grid = _half(grid)
+    return grid
+
+
+def _half(size: int) -> int:
+    return (size + 1) // 2
+
+
+class Representation(nn.Module):
+    """[B, S*C, H, W] -> [B, latent_channels, G, G]."""
+
+    def __init__(self, in_channels: int, image_size_px: int, config: ModelConfig, *, folded: bool):
+        super().__init__()
+        stem, latent = config.stem_channels, config.latent_channels
+        self.stem = conv_norm(in_channels, stem, stride=2, folded=folded)
+        self.stem_block = ResidualBlock(stem, folded=folded)
+        self.down = DownBlock(stem, latent, folded=folded)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(latent, folded=folded) for _ in range(1 + pool_count(image_size_px))
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.blocks[0](self.down(self.stem_block(F.relu(self.stem(x)))))
+        for block in self.blocks[1:]:
+            x = block(F.avg_pool2d(x, 3, stride=2, padding=1))
+        return x
+
+
+class Head(nn.Module):
+    """1x1 convolution, flatten, hidden layer, output layer that starts at zero. [B, C, G, G] -> [B, N]."""
+
+    def __init__(self, config: ModelConfig, grid: int, outputs: int, *, folded: bool):
+        super().__init__()
+        self.reduce = conv_norm(config.latent_channels, config.reduced_channels, kernel=1, bias=True, folded=folded)
+        self.hidden = linear_norm(config.reduced_channels * grid * grid, config.head_hidden, folded=folded)
+        self.output = zero_linear(config.head_hidden, outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.reduce(x)).flatten(1)
+        return self.output(F.relu(self.hidden(x)))
+
+
+class PrefixHead(nn.Module):
+    """The value-prefix head: 1x1 convolution, LSTM step, norm, hidden layer, output layer that starts at zero."""
+
+    def __init__(self, config: ModelConfig, grid: int, *, folded: bool):
+        super().__init__()
+        self.reduce = conv_norm(config.latent_channels, config.reduced_channels, kernel=1, bias=True, folded=folded)
+        self.lstm = PrefixLSTM(config.reduced_channels * grid * grid, config.lstm_hidden)
+        self.norm = nn.BatchNorm1d(config.lstm_hidden)
+        self.hidden = linear_norm(config.lstm_hidden, config.head_hidden, folded=folded)
+        self.output = zero_linear(config.head_hidden, config.prefix_codec.bins)
+
+    def forward(self, latent: torch.Tensor, state: PrefixState) -> tuple[torch.Tensor, PrefixState]:
+        state = self.lstm(F.relu(self.reduce(latent)).flatten(1), state)
+        x = F.relu(self.norm(state["prefix_state_h"]))
+        return self.output(F.relu(self.hidden(x))), state
+
+
+def zero_linear(in_features: int, out_features: int) -> nn.Linear:
+    layer = nn.Linear(in_features, out_features)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class EfficientZeroNetwork(Network):
+    """The whole network; `folded` builds the inference form, without projector and batch norm."""
+
+    norm_mixes_batch = True
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        in_channels: int,
+        image_size_px: int,
+        num_actions: int,
+        prefix_horizon: int,
+        folded: bool = False,
+    ):
+        super().__init__()
+        self.num_actions = num_actions
+        channels, grid = config.latent_channels, latent_grid(image_size_px)
+        self.representation = Representation(in_channels, image_size_px, config, folded=folded)
+        self.action_conv = ActionConv(channels, num_actions, folded=folded)
+        self.dynamics_block = ResidualBlock(channels, folded=folded)
+        self.prefix_head: PrefixHead | Head
+        if prefix_horizon > 0:
+            self.prefix_head = PrefixHead(config, grid, folded=folded)
+        else:
+            self.prefix_head = Head(config, grid, config.prefix_codec.bins, folded=folded)
+        self.prediction_block = ResidualBlock(channels, folded=folded)
+        self.policy_head = Head(config, grid, num_actions, folded=folded)
+        self.value_head = Head(config, grid, config.value_codec.bins, folded=folded)
+        if not folded:
+            features, hidden, out = channels * grid * grid, config.projector_hidden, config.projector_out
+            self.projector = nn.Sequential(
+                linear_norm(features, hidden, folded=False),
+                nn.ReLU(),
+                linear_norm(hidden, hidden, folded=False),
+                nn.ReLU(),
+                linear_norm(hidden, out, folded=False),
+            )
+            self.predictor = nn.Sequential(
+                linear_norm(out, config.predictor_hidden, folded=False),
+                nn.ReLU(),
+                nn.Linear(config.predictor_hidden, out),
+            )
+
+    def represent(self, observation: torch.Tensor) -> torch.Tensor:
+        return self.representation(observation)
+
+    def predict(self, latent: torch.Tensor) -> Prediction:
+        x = self.prediction_block(latent)
+        return Prediction(policy_logits=self.policy_head(x), value_logits=self.value_head(x))
+
+    def dynamics(self, latent: torch.Tensor, action: torch.Tensor, prefix_state: PrefixState) -> Transition:
+        following = self.dynamics_block(F.relu(self.action_conv.convolve(latent, action) + latent))
+        if isinstance(self.prefix_head, PrefixHead):
+            logits, prefix_state = self.prefix_head(following, prefix_state)
+        else:
+            logits = self.prefix_head(following)
+        return Transition(latent=following, prefix_logits=logits, prefix_state=prefix_state)
+
+    def project(self, latent: torch.Tensor) -> torch.Tensor:
+        return self.projector(latent.flatten(1))
+
+    def predict_projection(self, projection: torch.Tensor) -> torch.Tensor:
+        return self.predictor(projection)
+
+    def initial_prefix_state(self, batch_size: int) -> PrefixState:
+        if isinstance(self.prefix_head, PrefixHead):
+            return self.prefix_head.lstm.initial_state(batch_size)
+        return {}
