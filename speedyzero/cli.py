@@ -1,0 +1,163 @@
+"""The command line: `train` and `evaluate`.
+
+A command is checked first and carried out second. Checking reads the user's words, imports nothing heavy until they
+make sense and creates nothing; a ValueError there is bad input. Whatever is raised while it is carried out is a fault
+and keeps its traceback. Exit codes: 0 done, 2 bad input (one line), 1 a fault, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from speedyzero.config import Config
+from speedyzero.resolve import load_config, presets, resolve
+
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+VIDEO_SUFFIXES = (".mp4", ".gif")
+
+_Action = Callable[[], object]
+
+
+def main() -> int:
+    """`python -m speedyzero COMMAND ...`; the exit code."""
+    return run(check_command, sys.argv[1:], prog="python -m speedyzero")
+
+
+def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *, prog: str) -> int:
+    """Check the user's words, then do what they ask; the exit code. prog: the program's name, for messages."""
+    try:
+        try:
+            action = check(words, prog)
+        except ValueError as error:
+            print(f"{prog}: {error}", file=sys.stderr)
+            return BAD_INPUT
+        action()
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def check_command(words: Sequence[str], prog: str) -> _Action:
+    """What a command and its words will do. Raises ValueError for bad input."""
+    commands = {"train": check_train, "evaluate": check_evaluate}
+    if not words:
+        raise ValueError(f"a command is needed: {' or '.join(commands)}; --help shows more")
+    if words[0] in ("-h", "--help"):
+        return lambda: print(f"usage: {prog} {{{','.join(commands)}}} ...; {prog} COMMAND --help says more")
+    if words[0] not in commands:
+        raise ValueError(f"unknown command {words[0]}{_near(words[0], commands)}; there are {', '.join(commands)}")
+    return commands[words[0]](words[1:], f"{prog} {words[0]}")
+
+
+def check_train(words: Sequence[str], prog: str) -> _Action:
+    """What `train` with these words will do. Raises ValueError for bad input; leaves nothing behind."""
+    flags = _parse(_train_parser(prog), words)
+    for name in ("resume", "profile"):
+        if getattr(flags, name) is not None:
+            raise ValueError(f"--{name}: not built yet")
+    config = resolve(flags.preset, flags.game, flags.seed, flags.gpus, flags.run_dir, flags.settings)
+    from speedyzero.env.registry import check_game
+
+    check_game(config.env)
+    if config.run_dir:
+        _check_new_directory(Path(config.run_dir))
+    return lambda: _train(config)
+
+
+def check_evaluate(words: Sequence[str], prog: str) -> _Action:
+    """What `evaluate` with these words will do. Raises ValueError for bad input, a damaged checkpoint included."""
+    flags = _parse(_evaluate_parser(prog), words)
+    run_dir, video = Path(flags.run_dir), flags.video
+    if flags.episodes is not None and flags.episodes < 1:
+        raise ValueError(f"--episodes {flags.episodes}: must be 1 or more")
+    if video is not None:
+        if video.suffix not in VIDEO_SUFFIXES:
+            raise ValueError(f"--video {video}: must end in {' or '.join(VIDEO_SUFFIXES)}")
+        _check_writable(video.parent, f"--video {video}")
+    if not (run_dir / "config.yaml").is_file():
+        raise ValueError(f"{run_dir}: no config.yaml there; name the directory of a run, as runs/Pong-laptop-seed0-001")
+    config = load_config(run_dir / "config.yaml")
+    from speedyzero.env.registry import check_game
+
+    check_game(config.env)
+    from speedyzero.checkpoint.weights_file import load_weights, newest
+
+    load_weights(newest(run_dir))
+    episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
+    return lambda: _evaluate(run_dir, episodes, video)
+
+
+def _train(config: Config) -> None:
+    from speedyzero.supervisor.inline import train
+
+    train(config)
+
+
+def _evaluate(run_dir: Path, episodes: int, video: Path | None) -> None:
+    from speedyzero.evaluate.command import evaluate_run
+
+    evaluate_run(run_dir, episodes, video)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def _train_parser(prog: str) -> _Parser:
+    parser = _Parser(prog=prog, allow_abbrev=False, description="Train an agent and score it.")
+    parser.add_argument("--game", help="an Atari game (Pong), a Gymnasium id (CartPole-v1) or Catch")
+    parser.add_argument("--preset", help=f"{', '.join(presets())}; default: what suits the game and the machine")
+    parser.add_argument("--seed", type=int, help="default: 0")
+    parser.add_argument("--gpus", type=int, help="GPUs to use; 0 is the CPU; default: every visible one")
+    parser.add_argument("--run-dir", help="a new or empty directory; default: runs/<game>-<preset>-seed<seed>-<number>")
+    parser.add_argument("--inline", action="store_true", help="one process; today every run is inline")
+    parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="not built yet")
+    parser.add_argument("--profile", nargs="?", const="", metavar="SECONDS", help="not built yet")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="any setting, as search.num_simulations=16")
+    return parser
+
+
+def _evaluate_parser(prog: str) -> _Parser:
+    parser = _Parser(prog=prog, allow_abbrev=False, description="Score a run's newest weights on full games.")
+    parser.add_argument("run_dir", metavar="RUN_DIR")
+    parser.add_argument("--episodes", type=int, help="default: as the run was evaluated at its end")
+    parser.add_argument("--video", type=Path, help="film one episode into this .mp4 or .gif file")
+    return parser
+
+
+def _parse(parser: _Parser, words: Sequence[str]) -> argparse.Namespace:
+    """Flags and settings in any order."""
+    flags, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        known = [name for name in parser._option_string_actions if name.startswith("--")]
+        near = _near(unknown[0].partition("=")[0], known)
+        raise ValueError(f"unknown argument {unknown[0]}{near}; there are {', '.join(known)}")
+    return flags
+
+
+def _check_new_directory(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"run directory {path}: is a file; name a new or empty directory")
+    if path.is_dir() and any(path.iterdir()):
+        raise ValueError(f"run directory {path}: exists and is not empty; name another, nothing is ever written over")
+    _check_writable(path, f"run directory {path}")
+
+
+def _check_writable(directory: Path, where: str) -> None:
+    """Whether files can be made in a directory that may be made first."""
+    nearest = next(folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError(f"{where}: cannot write in {nearest}")
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""
