@@ -1,0 +1,114 @@
+"""A run's numbers over time: `metrics.jsonl` for programs, TensorBoard events for eyes.
+
+Whoever owns the run directory writes (one writer); reports, tests and benchmarks read. One strict JSON object a line:
+
+    {"step": 1200, "time_s": 34.5, "name": "loss/total", "value": 3.25}
+
+`time_s` counts the seconds that the run was at work and goes on where an earlier writer of the same directory stopped.
+JSON has no NaN and no infinity: such a value is written as null beside a "note" that names it, and read back as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+METRICS_FILE = "metrics.jsonl"
+_NOTES = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+@dataclass(frozen=True)
+class MetricSeries:
+    """One metric in the order it was written. N values."""
+
+    steps: np.ndarray  # [N] int64
+    values: np.ndarray  # [N] float64, NaN and infinities as they were
+    times_s: np.ndarray  # [N] float64
+
+
+class MetricsWriter:
+    """Appends to a run directory's metrics. Lines and events are held back up to `flush_interval_s`."""
+
+    def __init__(self, run_dir: str | Path, *, flush_interval_s: float = 5.0, clock: Callable[[], float] | None = None):
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter  # costs an import only where used
+
+        self._path = Path(run_dir) / METRICS_FILE
+        self._clock = clock or time.monotonic
+        self._flush_interval_s = flush_interval_s
+        self._lines: list[str] = []
+        self._start_s = self._clock() - _repair(self._path)
+        self._flushed_s = self._clock()
+        self._events = EventFileWriter(str(run_dir))
+
+    def write(self, name: str, value: float, step: int) -> None:
+        """Record one number. value: anything `float` takes (a tensor here is a host synchronisation)."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        value, step, now_s = float(value), int(step), self._clock()
+        line = {"step": step, "time_s": round(now_s - self._start_s, 3), "name": name, "value": value}
+        if not math.isfinite(value):
+            line["value"], line["note"] = None, str(value)
+        self._lines.append(json.dumps(line, allow_nan=False))
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+        self._events.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        if now_s - self._flushed_s >= self._flush_interval_s:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+        if self._lines:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write("\n".join(self._lines) + "\n")
+            self._lines.clear()
+        self._events.flush()
+        self._flushed_s = self._clock()
+
+    def close(self) -> None:
+        self.flush()
+        self._events.close()
+
+
+def read_metrics(run_dir: str | Path) -> dict[str, MetricSeries]:
+    """All metrics of a run by name. A last line cut off by a crash is left out.
+
+    Raises ValueError for a missing file and, with its number, for any other line that is no metric.
+    """
+    path = Path(run_dir) / METRICS_FILE
+    if not path.is_file():
+        raise ValueError(f"{run_dir} has no {METRICS_FILE}: not the directory of a run")
+    rows: dict[str, list[tuple[int, float, float]]] = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            entry = json.loads(line)
+            value = entry["value"] if entry["value"] is not None else _NOTES[entry["note"]]
+            rows.setdefault(entry["name"], []).append((entry["step"], value, entry["time_s"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: line {number} is not a metric: {line[:80]!r}") from error
+    return {
+        name: MetricSeries(
+            steps=np.array([row[0] for row in series], np.int64),
+            values=np.array([row[1] for row in series], np.float64),
+            times_s=np.array([row[2] for row in series], np.float64),
+        )
+        for name, series in rows.items()
+    }
+
+
+def _repair(path: Path) -> float:
+    """Cut off a line that a crash left unfinished; the time in seconds at which the last whole line was written."""
+    if not path.exists():
+        return 0.0
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+    lines = content[:whole].splitlines()
+    return float(json.loads(lines[-1])["time_s"]) if lines else 0.0

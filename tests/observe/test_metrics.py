@@ -1,0 +1,109 @@
+"""Metrics: what is written comes back, in strict JSON and in TensorBoard events."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from speedyzero.observe.metrics import METRICS_FILE, MetricsWriter, read_metrics
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def strict(line):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(line, parse_constant=refuse)
+
+
+def test_round_trip(tmp_path):
+    clock = Clock()
+    writer = MetricsWriter(tmp_path, clock=clock)
+    for step in range(5):
+        clock.now_s = 100.0 + step
+        writer.write("loss/total", np.float32(0.5) * step, np.int64(step * 10))
+    writer.write("score", 7, 40)
+    writer.close()
+    metrics = read_metrics(tmp_path)
+    assert set(metrics) == {"loss/total", "score"}
+    np.testing.assert_array_equal(metrics["loss/total"].steps, [0, 10, 20, 30, 40])
+    np.testing.assert_array_equal(metrics["loss/total"].values, [0, 0.5, 1, 1.5, 2])
+    np.testing.assert_array_equal(metrics["loss/total"].times_s, [0, 1, 2, 3, 4])
+    assert metrics["score"].values.tolist() == [7]
+
+
+def test_not_finite_values_are_strict_json_and_read_back_as_they_were(tmp_path):
+    writer = MetricsWriter(tmp_path)
+    for step, value in enumerate((math.nan, math.inf, -math.inf, 1.0)):
+        writer.write("loss", value, step)
+    writer.close()
+    entries = [strict(line) for line in (tmp_path / METRICS_FILE).read_text().splitlines()]
+    assert [entry["value"] for entry in entries] == [None, None, None, 1.0]
+    assert [entry.get("note") for entry in entries] == ["nan", "inf", "-inf", None]
+    np.testing.assert_array_equal(read_metrics(tmp_path)["loss"].values, [math.nan, math.inf, -math.inf, 1.0])
+
+
+def test_lines_are_held_back_until_the_interval_is_over(tmp_path):
+    clock = Clock()
+    writer = MetricsWriter(tmp_path, flush_interval_s=5, clock=clock)
+    writer.write("a", 1, 0)
+    assert not (tmp_path / METRICS_FILE).exists()
+    clock.now_s += 5
+    writer.write("a", 2, 1)
+    assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 2
+    writer.close()
+
+
+def test_a_second_writer_goes_on_after_a_torn_line(tmp_path):
+    clock = Clock()
+    first = MetricsWriter(tmp_path, clock=clock)
+    clock.now_s += 30
+    first.write("a", 1, 0)
+    first.close()
+    with open(tmp_path / METRICS_FILE, "a") as file:
+        file.write('{"step": 1, "ti')
+    assert read_metrics(tmp_path)["a"].values.tolist() == [1]
+    second = MetricsWriter(tmp_path, clock=clock)
+    clock.now_s += 2
+    second.write("a", 2, 1)
+    second.close()
+    series = read_metrics(tmp_path)["a"]
+    assert series.values.tolist() == [1, 2]
+    assert series.times_s.tolist() == [30, 32]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "3", '{"step": 1}', '{"step":1,"time_s":0,"name":"a","value":null}'])
+def test_a_damaged_line_is_named(tmp_path, line):
+    good = '{"step": 1, "time_s": 0.0, "name": "a", "value": 1.0}'
+    (tmp_path / METRICS_FILE).write_text(f"{good}\n{line}\n{good}\n")
+    with pytest.raises(ValueError, match="line 2"):
+        read_metrics(tmp_path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="not the directory of a run"):
+        read_metrics(tmp_path)
+
+
+def test_tensorboard_reads_the_events(tmp_path):
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    writer = MetricsWriter(tmp_path)
+    writer.write("score", 1.5, 3)
+    writer.write("score", 2.5, 4)
+    writer.close()
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    scalars = [
+        (event.step, value.tag, value.tensor.float_val[0])
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    ]
+    assert scalars == [(3, "score", 1.5), (4, "score", 2.5)]
