@@ -1,0 +1,1 @@
+"""Files that outlive a run: weights and scores, each whole or refused."""

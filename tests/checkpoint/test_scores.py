@@ -1,0 +1,28 @@
+"""The last and the best score are kept apart."""
+
+import math
+
+import pytest
+
+from speedyzero.checkpoint.scores import SCORES_FILE, read_scores, record_score
+
+
+def test_last_and_best(tmp_path):
+    assert read_scores(tmp_path) == {}
+    assert record_score(tmp_path, step=10, mean=-3.0, episodes=4)
+    assert record_score(tmp_path, step=20, mean=5.0)
+    assert not record_score(tmp_path, step=30, mean=5.0)
+    assert not record_score(tmp_path, step=40, mean=1.0)
+    assert read_scores(tmp_path) == {"last": {"step": 40, "mean": 1.0}, "best": {"step": 20, "mean": 5.0}}
+
+
+def test_not_a_number_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="step 3"):
+        record_score(tmp_path, step=3, mean=math.nan)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"last": {"step": 1}}', '{"last": 1, "best": 2}'])
+def test_damage_is_named(tmp_path, content):
+    (tmp_path / SCORES_FILE).write_text(content)
+    with pytest.raises(ValueError, match="damaged"):
+        read_scores(tmp_path)

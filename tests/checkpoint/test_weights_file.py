@@ -1,0 +1,163 @@
+"""Weights on disk: whole or refused, never silently wrong."""
+
+import os
+
+import pytest
+import torch
+
+from speedyzero.checkpoint import weights_file
+from speedyzero.checkpoint.weights_file import checkpoint_dir, load_weights, newest, save_weights
+
+META = {"step": 7, "preset": "catch", "game": "Catch", "num_actions": 3, "score": None}
+
+
+def model_state():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    return model.state_dict()
+
+
+def assert_same(state, other):
+    assert state.keys() == other.keys()
+    for name, tensor in state.items():
+        assert tensor.dtype == other[name].dtype and torch.equal(tensor, other[name])
+
+
+def test_round_trip(tmp_path):
+    directory = checkpoint_dir(tmp_path, 7)
+    save_weights(directory, model_state(), META)
+    assert directory.name == "step_000000007"
+    saved = load_weights(directory)
+    assert_same(saved.state, model_state())
+    assert {key: saved.meta[key] for key in META} == META
+    assert sorted(path.name for path in directory.iterdir()) == ["manifest.json", "meta.json", "weights.safetensors"]
+
+
+def test_views_of_one_memory_and_odd_layouts_are_saved_as_they_look(tmp_path):
+    base = torch.arange(24.0).reshape(1, 2, 3, 4)
+    state = {"a": base, "b": base.transpose(1, 3), "c": base.to(memory_format=torch.channels_last)}
+    save_weights(tmp_path / "w", state, META)
+    assert_same(load_weights(tmp_path / "w").state, state)
+
+
+def test_every_bit_flip_in_every_file_is_detected(tmp_path):
+    save_weights(tmp_path, {"w": torch.arange(6.0)}, META)
+    flips = 0
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        for position in range(len(content)):
+            for bit in range(8):
+                damaged = bytearray(content)
+                damaged[position] ^= 1 << bit
+                path.write_bytes(damaged)
+                with pytest.raises(ValueError) as error:
+                    load_weights(tmp_path)
+                assert "\n" not in str(error.value)
+                flips += 1
+        path.write_bytes(content)
+    assert flips > 3000
+    load_weights(tmp_path)
+
+
+def test_every_truncation_and_every_missing_file_is_detected(tmp_path):
+    save_weights(tmp_path, {"w": torch.arange(6.0)}, META)
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        # A manifest without its final line break is still whole.
+        for length in range(len(content) - (path.name == "manifest.json")):
+            path.write_bytes(content[:length])
+            with pytest.raises(ValueError, match="damaged"):
+                load_weights(tmp_path)
+        path.unlink()
+        with pytest.raises(ValueError, match=path.name):
+            load_weights(tmp_path)
+        path.write_bytes(content)
+    load_weights(tmp_path)
+
+
+def test_a_manifest_cannot_point_outside(tmp_path):
+    save_weights(tmp_path / "w", model_state(), META)
+    manifest = tmp_path / "w" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"files": {', '"files": {"../x": {},'))
+    with pytest.raises(ValueError, match="outside"):
+        load_weights(tmp_path / "w")
+
+
+def test_newest_is_by_step_and_passes_over_damaged_ones_with_a_warning(tmp_path, caplog):
+    assert newest(tmp_path) is None
+    for step in (5, 123, 99, 1_000_000_000):
+        save_weights(checkpoint_dir(tmp_path, step), model_state(), {**META, "step": step})
+    (tmp_path / "checkpoints" / "step_oops").mkdir()
+    assert newest(tmp_path) == checkpoint_dir(tmp_path, 1_000_000_000)
+    (checkpoint_dir(tmp_path, 1_000_000_000) / "manifest.json").unlink()
+    (checkpoint_dir(tmp_path, 123) / "weights.safetensors").write_bytes(b"")
+    assert newest(tmp_path) == checkpoint_dir(tmp_path, 99)
+    assert caplog.text.count("passed over") == 2
+
+
+def test_a_finished_checkpoint_is_never_written_over(tmp_path):
+    save_weights(tmp_path, model_state(), META)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    save_weights(tmp_path, model_state(), META)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    with pytest.raises(ValueError, match="never written over"):
+        save_weights(tmp_path, {name: tensor + 1 for name, tensor in model_state().items()}, META)
+    assert_same(load_weights(tmp_path).state, model_state())
+
+
+def test_a_damaged_checkpoint_is_replaced(tmp_path, caplog):
+    save_weights(tmp_path, model_state(), META)
+    (tmp_path / "weights.safetensors").write_bytes(b"junk")
+    save_weights(tmp_path, model_state(), META)
+    assert_same(load_weights(tmp_path).state, model_state())
+    assert "written over" in caplog.text
+
+
+def test_a_crash_at_any_step_of_a_save_leaves_no_half_checkpoint(tmp_path, monkeypatch):
+    """Fail at the n-th call to the operating system in turn; the older checkpoint stays the newest one."""
+    older = checkpoint_dir(tmp_path, 1)
+    save_weights(older, model_state(), META)
+
+    class Crash(BaseException):
+        pass
+
+    calls = fail_at = 0
+
+    def failing(function):
+        def call(*args):
+            nonlocal calls
+            calls += 1
+            if calls == fail_at:
+                raise Crash
+            return function(*args)
+
+        return call
+
+    for name in ("fsync", "replace", "open"):
+        monkeypatch.setattr(os, name, failing(getattr(os, name)))
+    younger = checkpoint_dir(tmp_path, 2)
+    for attempt in range(1, 100):
+        calls, fail_at = 0, attempt
+        try:
+            save_weights(younger, model_state(), META)
+        except Crash:
+            # The last call, the directory's fsync, only decides whether a power cut is survived.
+            assert newest(tmp_path) in ((older, younger) if (younger / "manifest.json").exists() else (older,))
+        else:
+            break
+    assert attempt > 8
+    assert newest(tmp_path) == younger
+    assert_same(load_weights(younger).state, model_state())
+    assert not [path for path in younger.iterdir() if path.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("key", weights_file.META_KEYS)
+def test_meta_must_be_complete(tmp_path, key):
+    with pytest.raises(ValueError, match=key):
+        save_weights(tmp_path, model_state(), {name: value for name, value in META.items() if name != key})
+
+
+def test_meta_must_be_strict_json(tmp_path):
+    with pytest.raises(ValueError):
+        save_weights(tmp_path / "w", model_state(), {**META, "score": float("nan")})
+    assert not (tmp_path / "w").exists()
