@@ -1,0 +1,28 @@
+"""Add the leaf of a simulation to the tree and back its value up to the root.
+
+Reward of the leaf: its value prefix less the parent's `prefix` (0 where the parent's prefix state was reset, so that
+the prefix starts anew), computed here once and for all. Backup: G starts as the leaf's value; each edge from the leaf
+to the root takes value_sum += G, visits += 1, its new q into the root's running extremes, and G becomes
+reward + discount * G. (MuZero, Schrittwieser et al. 2020, App. B; value prefix: EfficientZero, Ye et al. 2021.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from kernels.expand_backup.numba_cpu import bind as bind_numba
+from kernels.expand_backup.reference import expand_backup as reference
+from kernels.tree import Tree
+
+# (simulation, reward or value prefix [B], value [B], policy logits [B, A]), all contiguous float32.
+ExpandBackup = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], None]
+
+
+def bind_expand_backup(tree: Tree, *, discount: float, has_prefix: bool, backend: str) -> ExpandBackup:
+    """The operation on `tree`. has_prefix: the model predicts value prefixes, not rewards."""
+    if backend == "numba":
+        return bind_numba(tree, discount=discount, has_prefix=has_prefix)
+    return partial(reference, tree, discount=discount, has_prefix=has_prefix)

@@ -1,0 +1,90 @@
+"""expand_backup on the CPU: one pass over the roots, each root's path while it is in cache."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+from kernels.tree import Tree
+
+if TYPE_CHECKING:
+    from kernels.expand_backup import ExpandBackup
+
+_ZERO = np.float32(0.0)
+
+
+def bind(tree: Tree, *, discount: float, has_prefix: bool) -> ExpandBackup:
+    """The operation on `tree`, whose arrays are viewed once instead of at every simulation."""
+    arrays = tree.numpy()
+    edges = [arrays[name] for name in ("prior", "logit", "reward", "value_sum", "q", "visits", "child")]
+    nodes = [arrays[name] for name in ("prefix", "value", "parent", "parent_action")]
+    roots = [arrays[name] for name in ("value_total", "q_min", "q_max", "reset")]
+    views = (*edges, *nodes, *roots)
+    discount = float(discount)
+
+    def expand_backup(simulation, reward, value, policy_logits):
+        _expand_backup(*views, simulation, reward.numpy(), value.numpy(), policy_logits.numpy(), discount, has_prefix)
+
+    return expand_backup
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _expand_backup(
+    prior, logit, reward, value_sum, q, visits, child, prefix, value, parent, parent_action,
+    value_total, q_min, q_max, reset, simulation, leaf_reward, leaf_value, leaf_logits, discount, has_prefix,
+):  # fmt: skip
+    batch, _, actions = prior.shape
+    discount = np.float32(discount)
+    keep_logits = logit.shape[1] > 0
+    leaf = simulation + 1
+    for b in range(batch):
+        highest = leaf_logits[b, 0]
+        for a in range(1, actions):
+            highest = max(highest, leaf_logits[b, a])
+        total = _ZERO
+        for a in range(actions):
+            weight = math.exp(leaf_logits[b, a] - highest)
+            prior[b, leaf, a] = weight
+            total += weight
+        for a in range(actions):
+            prior[b, leaf, a] /= total
+            reward[b, leaf, a] = _ZERO
+            value_sum[b, leaf, a] = _ZERO
+            q[b, leaf, a] = _ZERO
+            visits[b, leaf, a] = 0
+            child[b, leaf, a] = -1
+        if keep_logits:
+            for a in range(actions):
+                logit[b, leaf, a] = leaf_logits[b, a]
+
+        node = parent[b, leaf]
+        action = parent_action[b, leaf]
+        backed_up = leaf_value[b]
+        value[b, leaf] = backed_up
+        prefix[b, leaf] = leaf_reward[b] if has_prefix and not reset[b] else _ZERO
+        reward[b, node, action] = leaf_reward[b] - prefix[b, node]
+        child[b, node, action] = leaf
+
+        least = q_min[b]
+        largest = q_max[b]
+        while True:
+            edge_reward = reward[b, node, action]
+            edge_sum = value_sum[b, node, action] + backed_up
+            edge_visits = visits[b, node, action] + 1
+            edge_q = edge_reward + discount * (edge_sum / np.float32(edge_visits))
+            value_sum[b, node, action] = edge_sum
+            visits[b, node, action] = edge_visits
+            q[b, node, action] = edge_q
+            least = min(least, edge_q)
+            largest = max(largest, edge_q)
+            backed_up = edge_reward + discount * backed_up
+            if node == 0:
+                break
+            action = parent_action[b, node]
+            node = parent[b, node]
+        q_min[b] = least
+        q_max[b] = largest
+        value_total[b] += backed_up

@@ -1,0 +1,67 @@
+"""Walk every root's tree to an edge without a child, by Gumbel MuZero. Danihelka et al. 2022, as published in mctx.
+
+At a node with network value v, priors pi, T visits to its children:
+
+    v_mix = (v + T * sum over visited(pi q) / sum over visited(pi)) / (1 + T)
+    completed(a) = q(a) if visited, else v_mix; rescaled to [0, 1] over the node's actions (range at least 1e-8)
+    sigma(a) = (c_visit + max visits) * c_scale * completed(a)
+    improved policy = softmax(logits + sigma)
+
+Root: among the actions visited as often as sequential halving asks for at this simulation, the argmax of
+gumbel + logits + sigma. Below: the argmax of improved policy - visits / (1 + T). Ties to the lowest index.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from kernels.gumbel_select.numba_cpu import bind as bind_numba
+from kernels.gumbel_select.reference import gumbel_select as reference
+from kernels.tree import Tree
+
+# (simulation): writes the leaf's parent, parent_action, action, parent_row and reset.
+Select = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class GumbelRule:
+    """The constants of a Gumbel search."""
+
+    gumbel: torch.Tensor  # [B, A] float32: the roots' Gumbel noise, scaled
+    considered_visits: np.ndarray  # [S] int64: see `considered_visits`
+    c_visit: float
+    c_scale: float
+    prefix_horizon: int  # 0: no resets
+
+
+def considered_visits(num_considered: int, num_simulations: int) -> np.ndarray:
+    """How often the root action of each simulation has been visited before, [S] int64: sequential halving.
+
+    A phase with c candidates visits each max(1, floor(S / (ceil(log2 m) * c))) times, one round after the other; then
+    the better half stays (never fewer than two).
+    """
+    if num_considered <= 1:
+        return np.arange(num_simulations, dtype=np.int64)
+    phases = math.ceil(math.log2(num_considered))
+    sequence: list[int] = []
+    visits, candidates = 0, num_considered
+    while len(sequence) < num_simulations:
+        for _ in range(max(1, num_simulations // (phases * candidates))):
+            sequence += [visits] * candidates
+            visits += 1
+        candidates = max(2, candidates // 2)
+    return np.array(sequence[:num_simulations], dtype=np.int64)
+
+
+def bind_gumbel_select(tree: Tree, rule: GumbelRule, *, backend: str) -> Select:
+    """The operation on `tree`, which keeps logits."""
+    assert tree.logit.shape[1], "a Gumbel search needs the logits of every node"
+    if backend == "numba":
+        return bind_numba(tree, rule)
+    return partial(reference, tree, rule)

@@ -1,0 +1,53 @@
+"""Walk every root's tree from the root to an edge without a child, by pUCT. MuZero, App. B; EfficientZero's form.
+
+At a node with T visits to its children, action a scores u(a) + v(a):
+
+    u(a) = prior(a) * c(T) / (visits(a) + 1)
+    c(T) = (ln((T + base + 1) / base) + init) * sqrt(T + 1)   first_pick "prior", ties to the lowest index
+                                              * sqrt(T)       first_pick "uniform", ties within 1e-6 at random
+    v(a) = norm(q(a)) clipped to [0, 1]; an unvisited child takes the node's mean q
+
+The mean q is the mean over the visited children at the root (0 if there are none), and below it also counts the
+parent's mean q as one more child. norm(x) = (x - min) / max(max - min, value_delta_max) over the tree's running
+extremes of q, and x itself while they do not differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from kernels.puct_select.numba_cpu import bind as bind_numba
+from kernels.puct_select.reference import puct_select as reference
+from kernels.tree import Tree
+
+# (simulation): writes the leaf's parent, parent_action, action, parent_row and reset.
+Select = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class PuctRule:
+    """The constants of a pUCT search."""
+
+    exploration: torch.Tensor  # [S] float32: c(T), on the tree's device
+    value_delta_max: float
+    prefix_horizon: int  # 0: no resets
+    tie_seed: int | None  # 32 bits for ties at random; None: ties to the lowest index
+
+
+def exploration_table(num_simulations: int, *, base: float, init: float, prior_first: bool) -> np.ndarray:
+    """c(T) for T = 0 .. S - 1, [S] float32: a table, so that every backend uses the same numbers."""
+    visits = np.arange(num_simulations, dtype=np.float64)
+    root = np.sqrt(visits + 1 if prior_first else visits)
+    return ((np.log((visits + base + 1) / base) + init) * root).astype(np.float32)
+
+
+def bind_puct_select(tree: Tree, rule: PuctRule, *, backend: str) -> Select:
+    """The operation on `tree`."""
+    if backend == "numba":
+        return bind_numba(tree, rule)
+    return partial(reference, tree, rule)

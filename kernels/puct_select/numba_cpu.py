@@ -1,0 +1,106 @@
+"""puct_select on the CPU: one root after the other, each from its root node to its leaf."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+from kernels import tie_break
+from kernels.tree import Tree
+
+if TYPE_CHECKING:
+    from kernels.puct_select import PuctRule, Select
+
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+_TIE_WIDTH = np.float32(1e-6)
+
+# numba's disk cache looks at this file alone: remove __pycache__ after a change of tie_break.
+_absorb = numba.njit(inline="always")(tie_break.absorb)
+
+
+def bind(tree: Tree, rule: PuctRule) -> Select:
+    """The operation on `tree`, whose arrays are viewed once instead of at every simulation."""
+    arrays = tree.numpy()
+    edges = [arrays[name] for name in ("prior", "q", "visits", "child")]
+    leaf = [arrays[name] for name in ("parent", "parent_action", "action", "parent_row", "reset")]
+    views = (*edges, *leaf, arrays["q_min"], arrays["q_max"], rule.exploration.numpy())
+    delta_max, horizon = float(rule.value_delta_max), int(rule.prefix_horizon)
+    tie_seed = -1 if rule.tie_seed is None else int(rule.tie_seed)
+
+    def puct_select(simulation):
+        _puct_select(*views, simulation, delta_max, horizon, tie_seed)
+
+    return puct_select
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _puct_select(
+    prior, q, visits, child, parent, parent_action, leaf_action, parent_row, reset, q_min, q_max, exploration,
+    simulation, value_delta_max, horizon, tie_seed,
+):  # fmt: skip
+    batch, _, actions = prior.shape
+    value_delta_max = np.float32(value_delta_max)
+    score = np.empty(actions, np.float32)
+    leaf = simulation + 1
+    for b in range(batch):
+        least = q_min[b]
+        normalises = q_max[b] > least
+        width = max(q_max[b] - least, value_delta_max)
+        node = np.int32(0)
+        depth = 0
+        mean_q = _ZERO
+        while True:
+            total_visits = 0
+            visited = 0
+            q_total = _ZERO
+            for a in range(actions):
+                if visits[b, node, a] > 0:
+                    total_visits += visits[b, node, a]
+                    visited += 1
+                    q_total += q[b, node, a]
+            if depth == 0:
+                mean_q = q_total / np.float32(max(visited, 1))
+            else:
+                mean_q = (mean_q + q_total) / np.float32(visited + 1)
+
+            best = 0
+            for a in range(actions):
+                edge_visits = visits[b, node, a]
+                value = q[b, node, a] if edge_visits > 0 else mean_q
+                if normalises:
+                    value = (value - least) / width
+                value = min(max(value, _ZERO), _ONE)
+                score[a] = prior[b, node, a] * exploration[total_visits] / np.float32(edge_visits + 1) + value
+                if score[a] > score[best]:
+                    best = a
+            depth += 1
+            if tie_seed >= 0:
+                best = _random_tie(score, score[best] - _TIE_WIDTH, tie_seed, b, simulation, depth)
+            if child[b, node, best] < 0:
+                break
+            node = child[b, node, best]
+
+        parent[b, leaf] = node
+        parent_action[b, leaf] = best
+        leaf_action[simulation, b] = best
+        parent_row[b] = np.int64(node) * batch + b
+        reset[b] = horizon > 0 and depth % horizon == 0
+
+
+@numba.njit
+def _random_tie(score, floor, seed, root, simulation, depth):
+    """One of the scores of at least `floor`, by the draw of this root, simulation and depth."""
+    tied = 0
+    for a in range(score.shape[0]):
+        tied += score[a] >= floor
+    if tied < 2:
+        return np.argmax(score)
+    nth = (_absorb(_absorb(_absorb(seed, root), simulation), depth) * tied) >> 32
+    for a in range(score.shape[0]):
+        nth -= score[a] >= floor
+        if nth < 0:
+            return a
+    return 0
