@@ -8,15 +8,15 @@ and keeps its traceback. Exit codes: 0 done, 2 bad input (one line), 1 a fault, 
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from speedyzero.config import Config
 from speedyzero.resolve import load_config, presets, resolve
+from speedyzero.settings import near
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 VIDEO_SUFFIXES = (".mp4", ".gif")
@@ -52,7 +52,7 @@ def check_command(words: Sequence[str], prog: str) -> _Action:
     if words[0] in ("-h", "--help"):
         return lambda: print(f"usage: {prog} {{{','.join(commands)}}} ...; {prog} COMMAND --help says more")
     if words[0] not in commands:
-        raise ValueError(f"unknown command {words[0]}{_near(words[0], commands)}; there are {', '.join(commands)}")
+        raise ValueError(f"unknown command {words[0]}{near(words[0], commands)}; there are {', '.join(commands)}")
     return commands[words[0]](words[1:], f"{prog} {words[0]}")
 
 
@@ -89,7 +89,10 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
     check_game(config.env)
     from speedyzero.checkpoint.weights_file import load_weights, newest
 
-    load_weights(newest(run_dir))
+    checkpoint = newest(run_dir)
+    if checkpoint is None:
+        raise ValueError(f"{run_dir}: no checkpoint there yet")
+    load_weights(checkpoint)
     episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
     return lambda: _evaluate(run_dir, episodes, video)
 
@@ -138,8 +141,8 @@ def _parse(parser: _Parser, words: Sequence[str]) -> argparse.Namespace:
     flags, unknown = parser.parse_known_intermixed_args(words)
     if unknown:
         known = [name for name in parser._option_string_actions if name.startswith("--")]
-        near = _near(unknown[0].partition("=")[0], known)
-        raise ValueError(f"unknown argument {unknown[0]}{near}; there are {', '.join(known)}")
+        hint = near(unknown[0].partition("=")[0], known)
+        raise ValueError(f"unknown argument {unknown[0]}{hint}; there are {', '.join(known)}")
     return flags
 
 
@@ -156,8 +159,3 @@ def _check_writable(directory: Path, where: str) -> None:
     nearest = next(folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise ValueError(f"{where}: cannot write in {nearest}")
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {matches[0]}?" if matches else ""
