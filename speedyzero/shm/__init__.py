@@ -1,0 +1,64 @@
+"""Shared memory between the processes of one run, on one Linux x86-64 machine. It knows bytes, not what they mean.
+
+    Run             the names; made by the owner, handed to every child      sweep_dead_runs, remove_run    tidy up
+    Ring            records from one producer to one consumer, in order, each once, nothing lost silently
+    WeightSlots     the newest version of one large block, from one writer to any reader
+    Board           counters, gauges and heartbeats, one row per process; the stop flag
+    SharedArrays    arrays with one writer, read in place
+    Doorbell        wakes a waiting process; a hint, never truth
+
+Three rules make it safe to kill any process at any instant. Every counter and every array has exactly one writing
+process. What becomes visible does so by one aligned 8-byte store, made last. Nobody holds a lock: semaphores only ring,
+every wait has a deadline and a stop flag.
+"""
+
+from speedyzero.shm.board import Board, BoardRow, BoardSpec
+from speedyzero.shm.consumer import Consumer
+from speedyzero.shm.doorbell import Doorbell, deadline_after, wait_until
+from speedyzero.shm.layout import Field, RecordLayout
+from speedyzero.shm.liveness import ProcessId, current_process, is_alive, process_of
+from speedyzero.shm.producer import Producer
+from speedyzero.shm.ring import Ring
+from speedyzero.shm.ring_memory import Drop, RingSpec, RingStats
+from speedyzero.shm.run import Run
+from speedyzero.shm.segment import Segment, SegmentError, SegmentKind, free_bytes, require_space
+from speedyzero.shm.shared_arrays import SharedArrays, SharedArraysSpec
+from speedyzero.shm.sweep import SweepReport, remove_run, sweep_dead_runs
+from speedyzero.shm.weight_slots import Publication, WeightReader, WeightSlots, WeightSlotsSpec, WeightWriter
+
+__all__ = [
+    "Board",
+    "BoardRow",
+    "BoardSpec",
+    "Consumer",
+    "Doorbell",
+    "Drop",
+    "Field",
+    "ProcessId",
+    "Producer",
+    "Publication",
+    "RecordLayout",
+    "Ring",
+    "RingSpec",
+    "RingStats",
+    "Run",
+    "Segment",
+    "SegmentError",
+    "SegmentKind",
+    "SharedArrays",
+    "SharedArraysSpec",
+    "SweepReport",
+    "WeightReader",
+    "WeightSlots",
+    "WeightSlotsSpec",
+    "WeightWriter",
+    "current_process",
+    "deadline_after",
+    "free_bytes",
+    "is_alive",
+    "process_of",
+    "remove_run",
+    "require_space",
+    "sweep_dead_runs",
+    "wait_until",
+]

@@ -1,0 +1,30 @@
+"""The checksum of a block of shared memory: crc32, of the block or of its row and column sums.
+
+zlib's crc32 reads 3 to 7 GB/s where a copy moves 30, so it alone would make a ring of 1 MiB records five times slower
+than the copies. A long block is therefore folded first: its 64-bit words form a table of 512 columns; the sums of
+every column and of every row, modulo 2^64, go to crc32. Any change within one row or one column is seen, and so is
+every change of one, two or three words; four words at the corners of a rectangle whose changes cancel are not. It
+guards against torn writes and bugs, not against an adversary.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+FOLD_ABOVE_BYTES = 32_768
+_COLUMNS = 512
+_ROW_BYTES = 8 * _COLUMNS
+
+
+def checksum(block: np.ndarray, *stamps: int) -> int:
+    """32-bit checksum of a block, [n] uint8 contiguous and 8-byte aligned, and of the integers stamped on it."""
+    crc = zlib.crc32(repr(stamps).encode())
+    folded_bytes = 0
+    if block.size > FOLD_ABOVE_BYTES:
+        folded_bytes = block.size - block.size % _ROW_BYTES
+        table = block[:folded_bytes].view(np.uint64).reshape(-1, _COLUMNS)
+        crc = zlib.crc32(np.add.reduce(table, axis=0), crc)
+        crc = zlib.crc32(np.add.reduce(table, axis=1), crc)
+    return zlib.crc32(block[folded_bytes:].data, crc)

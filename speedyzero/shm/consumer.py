@@ -1,0 +1,148 @@
+"""The reading end of a ring. The protocol and its picture: `ring.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic
+
+from speedyzero.shm.checksum import checksum
+from speedyzero.shm.doorbell import deadline_after, wait_until
+from speedyzero.shm.layout import R
+from speedyzero.shm.liveness import claim
+from speedyzero.shm.ring_memory import (
+    BANK_CONSUMED,
+    BANK_DROPPED,
+    BANK_EPOCH,
+    BANK_WORDS,
+    CHECKSUM,
+    CONSUMER_BLOCKED_NS,
+    CONSUMER_CLAIM,
+    EPOCH,
+    HEAD,
+    READING,
+    SEQUENCE,
+    SLOT_EPOCH,
+    TAIL,
+    Drop,
+    RingMemory,
+    bank_start,
+    slot_start,
+)
+
+
+class Consumer(Generic[R]):
+    """Reads records where they lie and frees their slots. One process, one thread at a time."""
+
+    def __init__(self, ring: RingMemory[R]):
+        spec = ring.spec
+        self._ring, self._words, self._slots, self._layout = ring, ring.words, spec.slots, spec.layout
+        claim(self._words, CONSUMER_CLAIM, what=f"the consuming end of ring {spec.name}")
+        self._words[READING] = 0
+        self._tail: int = self._words[TAIL]
+        start = bank_start(self._tail)
+        self._bank = [self._words[start + word] for word in range(BANK_WORDS)]
+        self._headers = [slot_start(spec, slot) for slot in range(spec.slots)]
+        self._payloads = [ring.slot_payload(slot) for slot in range(spec.slots)]
+        self._records = [spec.layout.views(payload, writable=False) for payload in self._payloads]
+        self._has_numbers = any(not field.shape for _, field in spec.layout.fields)
+        self._open = False
+
+    @property
+    def freed(self) -> int:
+        """Records consumed or dropped, by this consumer and those before it: the number of the next one."""
+        return self._tail
+
+    @property
+    def epoch(self) -> int:
+        """The producer's epoch of the record that was begun or freed last; it rises when a producer was replaced."""
+        if self._open:
+            return self._words[self._headers[self._tail % self._slots] + SLOT_EPOCH]
+        return self._bank[BANK_EPOCH]
+
+    @property
+    def has_record(self) -> bool:
+        return self._words[HEAD] > self._tail
+
+    def begin(self, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None) -> R | None:
+        """The oldest record, as read-only arrays in the slot; None: none came in time, or `stop()` said so.
+
+        It stays valid until `release()` or `discard()`. A record whose stamps or checksum are wrong is never
+        returned: it is dropped, counted by reason, and the next one is looked at.
+        """
+        assert not self._open, "release or discard the record begun before"
+        deadline = deadline_after(timeout_s)
+        while wait_until(
+            lambda: self.has_record,
+            self._ring.items_bell,
+            deadline=deadline,
+            stop=stop,
+            add_blocked_ns=self._add_blocked_ns,
+        ):
+            self._words[READING] = self._tail + 1
+            fault = self._fault()
+            if fault is None:
+                self._open = True
+                views = self._records[self._tail % self._slots]
+                return self._layout.numbers(views) if self._has_numbers else views
+            self._free(BANK_DROPPED + fault)
+        return None
+
+    def release(self) -> None:
+        """Free the slot of the record begun last: consumed."""
+        self._end(BANK_CONSUMED)
+
+    def discard(self) -> None:
+        """Free the slot of the record begun last: dropped, as not wanted."""
+        self._end(BANK_DROPPED + Drop.DISCARDED)
+
+    @contextmanager
+    def reading(self, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None) -> Iterator[R | None]:
+        """`begin`, and on leaving `release`. After an exception the record is still there, to be begun again."""
+        record = self.begin(timeout_s=timeout_s, stop=stop)
+        try:
+            yield record
+        except BaseException:
+            self._open = False
+            raise
+        if self._open:  # not if the block has released or discarded it
+            self.release()
+
+    def get(self, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None) -> R | None:
+        """Copy the oldest record out and free its slot; None: none came in time, or `stop()` said so."""
+        with self.reading(timeout_s=timeout_s, stop=stop) as record:
+            return None if record is None else self._layout.copy_out(self._records[self._tail % self._slots])
+
+    def _fault(self) -> Drop | None:
+        """What is wrong with the record at TAIL."""
+        words, slot, number = self._words, self._tail % self._slots, self._tail + 1
+        header = self._headers[slot]
+        epoch = words[header + SLOT_EPOCH]
+        if words[header + SEQUENCE] != number:
+            return Drop.SEQUENCE
+        if not self._bank[BANK_EPOCH] <= epoch <= words[EPOCH]:
+            return Drop.EPOCH
+        if words[header + CHECKSUM] != checksum(self._payloads[slot], number, epoch):
+            return Drop.CHECKSUM
+        return None
+
+    def _end(self, count: int) -> None:
+        assert self._open, "no record has been begun"
+        self._bank[BANK_EPOCH] = self.epoch
+        self._open = False
+        self._free(count)
+
+    def _free(self, count: int) -> None:
+        """Book the record at TAIL under a word of the bank, and free its slot: one store does both."""
+        words, tail = self._words, self._tail + 1
+        self._bank[count] += 1
+        start = bank_start(tail)
+        for word in range(BANK_WORDS):
+            words[start + word] = self._bank[word]
+        words[READING] = 0
+        words[TAIL] = tail
+        self._tail = tail
+        self._ring.space_bell.ring()
+
+    def _add_blocked_ns(self, waited_ns: int) -> None:
+        self._words[CONSUMER_BLOCKED_NS] += waited_ns

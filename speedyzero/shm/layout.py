@@ -1,0 +1,137 @@
+"""How a record lies in bytes: a dataclass whose fields are numpy arrays (or plain numbers) of fixed type and shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from speedyzero.shm.segment import CACHE_LINE_BYTES
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array: its type and shape. Shape () is a plain number."""
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        dtype = np.dtype(self.dtype)
+        if dtype.kind not in "biufc" or not dtype.isnative:
+            raise ValueError(f"dtype {self.dtype!r}: must be a number or bool in the machine's byte order")
+        if any(length < 1 for length in self.shape):
+            raise ValueError(f"shape {self.shape}: every length must be 1 or more")
+        object.__setattr__(self, "dtype", dtype.str)
+        object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
+
+    @classmethod
+    def like(cls, value: Any) -> Field:
+        array = np.asarray(value)
+        return cls(array.dtype.str, array.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return np.dtype(self.dtype).itemsize * math.prod(self.shape)
+
+
+def round_up(size_bytes: int, multiple: int = CACHE_LINE_BYTES) -> int:
+    return -(-size_bytes // multiple) * multiple
+
+
+def digest(*description: Any) -> int:
+    """64 bits of a description whose repr says all of it."""
+    return int.from_bytes(hashlib.sha256(repr(description).encode()).digest()[:8], "little")
+
+
+@dataclass(frozen=True)
+class RecordLayout(Generic[R]):
+    """The fields of one record, in order. Picklable; both ends of an edge must hold an equal one."""
+
+    record_type: type[R]
+    fields: tuple[tuple[str, Field], ...]
+
+    def __post_init__(self):
+        if not dataclasses.is_dataclass(self.record_type):
+            raise ValueError(f"{self.record_type.__name__} is not a dataclass")
+        wanted = tuple(field.name for field in dataclasses.fields(self.record_type))
+        given = tuple(name for name, _ in self.fields)
+        if wanted != given:
+            raise ValueError(f"{self.record_type.__name__} has the fields {wanted}, the layout {given}")
+
+    @classmethod
+    def of(cls, record_type: type[R], **fields: Field) -> RecordLayout[R]:
+        return cls(record_type, tuple(fields.items()))
+
+    @classmethod
+    def like(cls, example: R) -> RecordLayout[R]:
+        """The layout of a record whose arrays have the right types and shapes."""
+        names = [field.name for field in dataclasses.fields(example)]  # type: ignore[arg-type]
+        return cls(type(example), tuple((name, Field.like(getattr(example, name))) for name in names))
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """First byte of each field. Long fields begin a cache line, short ones lie close together."""
+        offsets, end = [], 0
+        for _, field in self.fields:
+            align = CACHE_LINE_BYTES if field.nbytes >= CACHE_LINE_BYTES else np.dtype(field.dtype).alignment
+            offsets.append(round_up(end, align))
+            end = offsets[-1] + field.nbytes
+        return tuple(offsets)
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of one record, whole cache lines."""
+        return round_up(self.offsets[-1] + self.fields[-1][1].nbytes)
+
+    @property
+    def schema(self) -> int:
+        return digest(self.record_type.__qualname__, self.fields, self.offsets)
+
+    def views(self, payload: np.ndarray, *, writable: bool) -> R:
+        """A record of arrays in `payload`, [payload_bytes] uint8. Plain numbers are arrays of shape ()."""
+        views = {}
+        for (name, field), offset in zip(self.fields, self.offsets, strict=True):
+            view = payload[offset : offset + field.nbytes].view(field.dtype).reshape(field.shape)
+            view.flags.writeable = writable
+            views[name] = view
+        return self.record_type(**views)
+
+    def copy_in(self, record: R, views: R) -> None:
+        """Copy every field of a record into the arrays of `views`.
+
+        Raises:
+            ValueError: a field's shape or type does not fit (nothing is broadcast, nothing is cast to a smaller kind).
+        """
+        for name, field in self.fields:
+            value = getattr(record, name)
+            if np.shape(value) != field.shape:
+                raise ValueError(f"{self.record_type.__name__}.{name} has shape {np.shape(value)}, not {field.shape}")
+            try:
+                np.copyto(getattr(views, name), value, casting="same_kind")
+            except TypeError as error:
+                raise ValueError(f"{self.record_type.__name__}.{name}: {error}") from error
+
+    def numbers(self, views: R) -> R:
+        """The same record with its fields of shape () as Python numbers."""
+        return self.record_type(
+            **{
+                name: getattr(views, name) if field.shape else getattr(views, name).item()
+                for name, field in self.fields
+            }
+        )
+
+    def copy_out(self, views: R) -> R:
+        """A record of its own memory."""
+        return self.record_type(
+            **{
+                name: getattr(views, name).copy() if field.shape else getattr(views, name).item()
+                for name, field in self.fields
+            }
+        )

@@ -1,0 +1,111 @@
+"""The names of one run's shared objects. Every name carries the run, and the run carries its owner.
+
+    /dev/shm/speedyzero.<pid>-<start>-<place>-<random>.<name>        a segment
+    /dev/shm/sem.speedyzero.<pid>-<start>-<place>-<random>.<name>    a semaphore
+
+So two runs never meet, and whether an object is left over from a dead run can be told from its name alone: also of an
+object whose maker died before it could write a header. `Run` is picklable and is all that a child needs to attach.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import secrets
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from speedyzero.shm.liveness import ProcessId, current_process, place
+
+PREFIX = "speedyzero"
+SHM_MOUNT = Path("/dev/shm")
+_RUN_ID = re.compile(r"(?P<pid>\d+)-(?P<start>[0-9a-f]+)-(?P<place>[0-9a-f]{8})-[0-9a-f]{8}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_OBJECT = re.compile(rf"(?:sem\.)?{PREFIX}\.(?P<run_id>{_RUN_ID.pattern})\.(?P<name>{_NAME.pattern})")
+_LONGEST_NAME = 250  # of NAME_MAX 255, less "sem." in front
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the program: made once by the process that owns it, handed to every other.
+
+    shm_dir: where segments lie as plain files, for machines whose /dev/shm is too small; None: /dev/shm.
+    """
+
+    run_id: str
+    shm_dir: str | None = None
+
+    def __post_init__(self):
+        if _RUN_ID.fullmatch(self.run_id) is None:
+            raise ValueError(f"run id {self.run_id!r} is not of the form pid-start-place-random")
+
+    @classmethod
+    def new(cls, shm_dir: str | os.PathLike | None = None) -> Run:
+        """A run that lives as long as the calling process.
+
+        Raises:
+            ValueError: the machine is not Linux on x86-64, or shm_dir cannot be used.
+        """
+        check_platform()
+        if shm_dir is not None:
+            _check_directory(Path(shm_dir))
+            shm_dir = str(Path(shm_dir).resolve())
+        me = current_process()
+        return cls(f"{me.pid}-{me.start_ticks:x}-{place()}-{secrets.token_hex(4)}", shm_dir)
+
+    @property
+    def owner(self) -> ProcessId:
+        match = _RUN_ID.fullmatch(self.run_id)
+        assert match is not None
+        return ProcessId(int(match["pid"]), int(match["start"], 16))
+
+    @property
+    def place(self) -> str:
+        """Where the owner's pid means something, see `liveness.place`."""
+        return self.run_id.split("-")[2]
+
+    @property
+    def directory(self) -> Path:
+        """Where the run's segments lie."""
+        return Path(self.shm_dir) if self.shm_dir else SHM_MOUNT
+
+    def object_name(self, name: str) -> str:
+        if _NAME.fullmatch(name) is None:
+            raise ValueError(f"shared object name {name!r}: use a-z, 0-9, '.', '_' and '-', beginning with a-z or 0-9")
+        full = f"{PREFIX}.{self.run_id}.{name}"
+        if len(full) > _LONGEST_NAME:
+            raise ValueError(f"shared object name {full!r} has {len(full)} characters > {_LONGEST_NAME}")
+        return full
+
+
+def run_id_of(file_name: str) -> str | None:
+    """The run that a file name in /dev/shm or a shm_dir belongs to; None: not one of ours."""
+    match = _OBJECT.fullmatch(file_name)
+    return None if match is None else match["run_id"]
+
+
+def check_platform() -> None:
+    """Refuse a machine on which the order of stores has not been shown.
+
+    The protocols order plain stores (payload, checksum, counter). x86-64 keeps them in that order, ARM64 does not.
+    """
+    machine, system = platform.machine(), platform.system()
+    if (machine, system, sys.byteorder) != ("x86_64", "Linux", "little"):
+        raise ValueError(f"shared memory rings run on Linux x86-64 only: this is {system} {machine}")
+
+
+def _check_directory(directory: Path) -> None:
+    if not directory.is_dir():
+        raise ValueError(f"shm_dir={directory}: no such directory")
+    status = directory.stat()
+    others_may_write = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    if others_may_write:
+        raise ValueError(
+            f"shm_dir={directory} has mode {status.st_mode & 0o7777:o}: others could replace files in it; "
+            "allow writing to its owner only (chmod go-w)"
+        )
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise ValueError(f"shm_dir={directory}: not writable for uid {os.geteuid()}")

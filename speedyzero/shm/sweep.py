@@ -1,0 +1,75 @@
+"""Remove what dead runs left in shared memory, and only that.
+
+A run is dead when its owner, by pid and start time, is no more. Both stand in every name (`run.py`), so an object needs
+no header to be judged, and nothing that belongs to somebody else is ever opened.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from speedyzero.shm.liveness import is_alive, place
+from speedyzero.shm.run import SHM_MOUNT, Run, run_id_of
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """removed, elsewhere: paths; live_runs: run ids.
+
+    elsewhere: of another boot or another container that shares the directory; whether it lives cannot be told here.
+    """
+
+    removed: tuple[str, ...]
+    live_runs: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+
+
+def sweep_dead_runs(shm_dir: str | os.PathLike | None = None) -> SweepReport:
+    """Remove the segments and semaphores of this user's dead runs from /dev/shm, and from `shm_dir` if given."""
+    removed, live_runs, elsewhere = [], set(), []
+    for path, run_id in _objects(shm_dir):
+        run = Run(run_id)
+        if run.place != place():
+            elsewhere.append(str(path))
+        elif is_alive(run.owner):
+            live_runs.add(run_id)
+        elif _remove(path):
+            removed.append(str(path))
+    return SweepReport(tuple(removed), tuple(sorted(live_runs)), tuple(elsewhere))
+
+
+def remove_run(run: Run) -> tuple[str, ...]:
+    """Remove every name of one run, at its end; the paths removed. Those attached keep their mappings."""
+    return tuple(str(path) for path, run_id in _objects(run.shm_dir) if run_id == run.run_id and _remove(path))
+
+
+def _objects(shm_dir: str | os.PathLike | None) -> Iterator[tuple[Path, str]]:
+    """Every object that this user owns, with its run."""
+    directories = [SHM_MOUNT]
+    if shm_dir is not None and Path(shm_dir).resolve() != SHM_MOUNT:
+        directories.append(Path(shm_dir).resolve())
+    for directory in directories:
+        for entry in sorted(directory.iterdir()):
+            run_id = run_id_of(entry.name)
+            if run_id is not None and _is_ours(entry):
+                yield entry, run_id
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+
+
+def _remove(path: Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False  # another sweep was faster
+    return True
