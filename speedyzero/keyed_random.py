@@ -117,3 +117,10 @@ def dirichlet(row_keys: np.ndarray, columns: int, *, alpha: float) -> np.ndarray
 def seed_for(seed: int, stream: int, a: int = 0, b: int = 0, c: int = 0) -> int:
     """A non-negative 31-bit seed for a library's own generator."""
     return int(keys(seed, stream, a, b, c)[0] >> np.uint64(33))
+
+
+def root_noise(row_keys: np.ndarray, num_actions: int, *, algorithm: str, alpha: float) -> np.ndarray:
+    """What a search takes as `noise`, [N, A] float32: Dirichlet draws for `puct`, Gumbel draws for `gumbel`."""
+    if algorithm == "gumbel":
+        return gumbel(row_keys, num_actions)
+    return dirichlet(row_keys, num_actions, alpha=alpha)

@@ -69,3 +69,12 @@ class WeightsRecord:
 
     version: int  # train step
     flat: torch.Tensor  # [P] float32
+
+
+@dataclass(frozen=True)
+class MetricRecord:
+    """One figure for the run's record."""
+
+    name: str
+    step: int  # train step
+    value: float

@@ -1,0 +1,1 @@
+"""The actor: plays every environment one tick at a time by search with the newest weights."""

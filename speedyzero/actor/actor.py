@@ -1,0 +1,127 @@
+"""The actor's step: one tick of all its environments.
+
+Axes: E lanes, S stacked frames, A actions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from speedyzero import keyed_random
+from speedyzero.config import ActorConfig, Config
+from speedyzero.env.base import EnvStep, LaneEnv
+from speedyzero.env.frame_stack import FrameStack
+from speedyzero.model.agent import Agent
+from speedyzero.pacing import Pacing
+from speedyzero.records import MetricRecord, StepRecord
+from speedyzero.wiring import InlineEdges
+
+
+@dataclass(frozen=True)
+class Decision:
+    action: np.ndarray  # [E] int64
+    policy: np.ndarray  # [E, A] float32
+    root_value: np.ndarray  # [E] float32
+
+
+def temperature_at(config: ActorConfig, progress: float) -> float:
+    """The visit temperature after a fraction of all train steps."""
+    passed = sum(progress >= change for change in config.temperature_changes)
+    return config.temperatures[passed]
+
+
+def sample_visits(visits: np.ndarray, uniform: np.ndarray, *, temperature: float) -> np.ndarray:
+    """Actions with odds visits^(1/T), [E] int64. visits: [E, A]; uniform: [E] in (0, 1)."""
+    # Divided by the row's maximum first: 50^(1/T) overflows for a small T.
+    odds = (visits / visits.max(axis=1, keepdims=True)) ** (1.0 / temperature)
+    cumulative = np.cumsum(odds, axis=1)
+    chosen = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(axis=1)
+    return np.minimum(chosen, visits.shape[1] - 1)
+
+
+class Actor:
+    """Plays E lanes. `step()` says whether it made progress."""
+
+    def __init__(self, config: Config, edges: InlineEdges, pacing: Pacing, agent: Agent, env: LaneEnv):
+        self._config, self._edges, self._pacing, self._agent, self._env = config, edges, pacing, agent, env
+        lanes = env.num_lanes
+        self._lane = np.arange(lanes)
+        self._stack = FrameStack(lanes, config.env.stack, env.spec)
+        self._frame = env.reset()
+        self._first = np.ones(lanes, np.bool_)  # the current frame begins an episode or a life
+        self._last = np.zeros(lanes, np.bool_)  # the current frame is a final observation
+        self._score = np.zeros(lanes, np.float64)  # raw reward of the games in play
+        self._ticks = 0
+
+    def step(self) -> bool:
+        board = self._edges.board
+        if self._edges.steps.full:
+            return False
+        if not self._pacing.may_play(env_steps=board.env_steps, train_steps=board.train_steps):
+            return False
+        record = self._edges.weights.newer_than(self._agent.version)
+        if record is not None:
+            self._agent.load(record.flat, version=record.version)
+        decision = self._decide(self._stack.push(self._frame, self._first))
+        outcome = self._env.step(decision.action)
+        self._edges.steps.put(self._row(decision, outcome))
+        board.env_steps += int((~self._last).sum())
+        self._keep_scores(outcome)
+        self._frame = outcome.frame
+        self._first = outcome.started | outcome.life_lost
+        self._last = outcome.game_over | outcome.truncated
+        self._ticks += 1
+        return True
+
+    def _decide(self, stacked: np.ndarray) -> Decision:
+        lanes, actions, seed = len(self._lane), self._env.num_actions, self._config.seed
+        choice_keys = keyed_random.keys(seed, keyed_random.ACT_CHOICE, self._lane, self._ticks)
+        uniform = keyed_random.uniform(choice_keys, 1)[:, 0]
+        if not self._pacing.learning_started(self._edges.board.env_steps):
+            # No search: with its output layers at zero the network knows nothing, and every root value is 0.
+            return Decision(
+                action=(uniform * actions).astype(np.int64),
+                policy=np.full((lanes, actions), 1.0 / actions, np.float32),
+                root_value=np.zeros(lanes, np.float32),
+            )
+        search = self._config.search
+        noise_keys = keyed_random.keys(seed, keyed_random.ACT_NOISE, self._lane, self._ticks)
+        noise = keyed_random.root_noise(
+            noise_keys, actions, algorithm=search.algorithm, alpha=search.root_dirichlet_alpha
+        )
+        tie_seed = keyed_random.seed_for(seed, keyed_random.ACT_NOISE, -1, self._ticks)
+        result = self._agent.search(stacked, noise=noise, tie_seed=tie_seed)
+        if search.algorithm == "gumbel":
+            action = result.action.cpu().numpy()
+        else:
+            progress = self._edges.board.train_steps / self._config.schedule.total_train_steps
+            temperature = temperature_at(self._config.actor, progress)
+            action = sample_visits(result.visits.cpu().numpy(), uniform, temperature=temperature)
+        return Decision(action=action, policy=result.policy.cpu().numpy(), root_value=result.value.cpu().numpy())
+
+    def _row(self, decision: Decision, outcome: EnvStep) -> StepRecord:
+        assert np.array_equal(self._last, outcome.started), "a lane starts anew exactly after a final observation"
+        return StepRecord(
+            frame=self._frame,
+            action=np.where(self._last, 0, decision.action).astype(np.int16),
+            reward=outcome.reward,
+            raw_reward=outcome.raw_reward,
+            first=self._first,
+            terminal=outcome.game_over | outcome.life_lost,
+            truncated=outcome.truncated,
+            last=self._last,
+            root_value=decision.root_value,
+            visit_policy=decision.policy,
+            actor_version=np.full(len(self._lane), self._agent.version, np.int64),
+        )
+
+    def _keep_scores(self, outcome: EnvStep) -> None:
+        """Report the raw score of every game that ended."""
+        self._score += outcome.raw_reward
+        for lane in np.nonzero(outcome.game_over | outcome.truncated)[0]:
+            self._edges.metrics.put(
+                MetricRecord("actor/game_score", self._edges.board.train_steps, float(self._score[lane]))
+            )
+            self._score[lane] = 0.0

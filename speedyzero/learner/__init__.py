@@ -1,0 +1,1 @@
+"""The learner: unrolls the model on each batch and publishes weights."""

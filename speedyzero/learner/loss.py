@@ -1,0 +1,83 @@
+"""EfficientZero's loss. Ye et al. 2021, eq. 5 and App. A; masks past the end as in the corrected reference.
+
+    per sample  L = prefix   sum_j m_j CE(prefix_j)
+                  + value   (CE(value_0)  + sum_j m_j CE(value_{j+1}))
+                  + policy  (CE(policy_0) + sum_j m_j CE(policy_{j+1}))
+                  + consistency sum_j m_j (-cos(predicted projection_{j+1}, projection of the frame seen))
+    batch       mean_b w_b L_b / K           m_j = 1 where action t+j was taken in the root's episode
+
+Axes: B batch, K unroll steps, A actions, N bins, P projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from speedyzero.config import LearnerConfig
+from speedyzero.learner.unroll import Unrolled
+from speedyzero.model.codec import ScalarCodec
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A batch's targets as tensors."""
+
+    action_mask: torch.Tensor  # [B, K] float32
+    value: torch.Tensor  # [B, K+1] float32
+    prefix: torch.Tensor  # [B, K] float32
+    policy: torch.Tensor  # [B, K+1, A] float32
+    weight: torch.Tensor  # [B] float32: importance weights, at most 1
+    projection: torch.Tensor | None  # [K, B, P]
+
+
+@dataclass(frozen=True)
+class Loss:
+    total: torch.Tensor  # []: what is differentiated
+    prefix: torch.Tensor  # []: unweighted means per sample, for the record
+    value: torch.Tensor
+    policy: torch.Tensor
+    consistency: torch.Tensor
+    root_value: torch.Tensor  # [B]: predicted value of the root, in reward units
+
+
+def importance_weights(probability: torch.Tensor, *, replay_size: int, beta: float) -> torch.Tensor:
+    """(N P)^-beta over its largest, [B] float32. probability: [B] float64."""
+    weight = (replay_size * probability) ** -beta
+    return (weight / weight.max()).float()
+
+
+def loss_of(
+    unrolled: Unrolled, targets: Targets, *, config: LearnerConfig, value_codec: ScalarCodec, prefix_codec: ScalarCodec
+) -> Loss:
+    """The batch's loss, in float32 whatever the network computed in."""
+    mask = targets.action_mask.T  # [K, B]
+    state_mask = torch.cat([torch.ones_like(mask[:1]), mask])  # [K+1, B]: the first state past the end is trained
+    value = _cross_entropy(unrolled.value_logits, value_codec.encode(targets.value.T)) * state_mask
+    policy = _cross_entropy(unrolled.policy_logits, targets.policy.transpose(0, 1)) * state_mask
+    prefix = _cross_entropy(unrolled.prefix_logits, prefix_codec.encode(targets.prefix.T)) * mask
+    per_sample = (
+        config.prefix_coefficient * prefix.sum(0)
+        + config.value_coefficient * value.sum(0)
+        + config.policy_coefficient * policy.sum(0)
+    )
+    consistency = torch.zeros_like(prefix)
+    if unrolled.projection is not None and targets.projection is not None:
+        cosine = F.cosine_similarity(unrolled.projection.float(), targets.projection.float(), dim=-1, eps=1e-5)
+        consistency = -cosine * mask
+        per_sample = per_sample + config.consistency_coefficient * consistency.sum(0)
+    return Loss(
+        total=(targets.weight * per_sample).mean() / mask.shape[0],
+        prefix=prefix.detach().sum(0).mean(),
+        value=value.detach().sum(0).mean(),
+        policy=policy.detach().sum(0).mean(),
+        consistency=consistency.detach().sum(0).mean(),
+        root_value=value_codec.decode(unrolled.value_logits[0].detach()),
+    )
+
+
+def _cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """-sum target log softmax(logits) over the last axis. A target of zeros costs nothing."""
+    return -(target * F.log_softmax(logits.float(), dim=-1)).sum(-1)

@@ -1,0 +1,83 @@
+"""Unroll the model along the actions that were taken.
+
+Networks with batch norm run every step as a batch of its own, as the reference does: merged, the steps would share
+statistics. Networks without run one merged batch of all steps wherever nothing is recurrent: fewer, larger calls.
+
+Axes: B batch, K unroll steps, A actions, N bins, P projection, ... an observation's own axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from speedyzero.model.base import Network
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    policy_logits: torch.Tensor  # [K+1, B, A]
+    value_logits: torch.Tensor  # [K+1, B, N]
+    prefix_logits: torch.Tensor  # [K, B, N]
+    projection: torch.Tensor | None  # [K, B, P]: predictor(projector(s_1 .. s_K)); None without consistency loss
+
+
+def unroll(
+    network: Network,
+    observation: torch.Tensor,
+    action: torch.Tensor,
+    *,
+    prefix_horizon: int,
+    gradient_scale: float,
+    with_projection: bool,
+) -> Unrolled:
+    """Root stack [B, ...] and actions [B, K] int64 -> predictions of all K+1 states.
+
+    Each unrolled state's total gradient is scaled, its own heads' included: as the reference is coded (B.7).
+    """
+    latent = network.represent(observation)
+    prefix_state = network.initial_prefix_state(latent.shape[0])
+    latents, prefix_logits = [latent], []
+    for j in range(action.shape[1]):
+        if prefix_horizon and j % prefix_horizon == 0:
+            prefix_state = network.initial_prefix_state(latent.shape[0])
+        transition = network.dynamics(latent, action[:, j], prefix_state)
+        latent, prefix_state = transition.latent, transition.prefix_state
+        if latent.requires_grad:
+            latent.register_hook(lambda gradient: gradient * gradient_scale)
+        latents.append(latent)
+        prefix_logits.append(transition.prefix_logits)
+    policy_logits, value_logits = _predict(network, latents)
+    projection = None
+    if with_projection:
+        projection = _project(network, latents[1:])
+    return Unrolled(policy_logits, value_logits, torch.stack(prefix_logits), projection)
+
+
+@torch.no_grad()
+def target_projection(network: Network, observations: list[torch.Tensor]) -> torch.Tensor:
+    """projector(representation(o)) of the K stacks that were really seen, K of [B, ...] -> [K, B, P]."""
+    if network.norm_mixes_batch:
+        return torch.stack([network.project(network.represent(observation)) for observation in observations])
+    merged = network.project(network.represent(torch.cat(observations)))
+    return merged.view(len(observations), -1, merged.shape[-1])
+
+
+def _predict(network: Network, latents: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    if network.norm_mixes_batch:
+        predictions = [network.predict(latent) for latent in latents]
+        return torch.stack([p.policy_logits for p in predictions]), torch.stack([p.value_logits for p in predictions])
+    merged = network.predict(torch.cat(latents))
+    states = len(latents)
+    return (
+        merged.policy_logits.view(states, -1, merged.policy_logits.shape[-1]),
+        merged.value_logits.view(states, -1, merged.value_logits.shape[-1]),
+    )
+
+
+def _project(network: Network, latents: list[torch.Tensor]) -> torch.Tensor:
+    if network.norm_mixes_batch:
+        return torch.stack([network.predict_projection(network.project(latent)) for latent in latents])
+    merged = network.predict_projection(network.project(torch.cat(latents)))
+    return merged.view(len(latents), -1, merged.shape[-1])

@@ -1,0 +1,41 @@
+"""How far play may run ahead of learning, and learning of play.
+
+Sample efficiency must not depend on the machine's speed, so both sides follow one line:
+
+    env steps due at train step k = head start + (env_steps - head start) * min(k / train_steps, 1)
+
+The actors stop a slack above the line, the learner waits below it. The slack is at least one tick of all
+environments, so that one side can always move. After `train_steps` the learner goes on, on frozen data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from speedyzero.config import ScheduleConfig
+
+
+@dataclass(frozen=True)
+class Pacing:
+    schedule: ScheduleConfig
+    tick_env_steps: int  # environments of all actors
+    """Env steps that one tick may add."""
+
+    def env_steps_due(self, train_steps: int) -> float:
+        """Env steps that must have been played before the train step after `train_steps`."""
+        schedule = self.schedule
+        played = min(train_steps / schedule.train_steps, 1.0)
+        return schedule.head_start_env_steps + played * (schedule.env_steps - schedule.head_start_env_steps)
+
+    def may_play(self, *, env_steps: int, train_steps: int) -> bool:
+        """Whether the actors may take another tick."""
+        slack = max(self.schedule.pacing_slack_env_steps, self.tick_env_steps)
+        ahead = env_steps + self.tick_env_steps > self.env_steps_due(train_steps) + slack
+        return not ahead and env_steps < self.schedule.env_steps
+
+    def may_train(self, *, env_steps: int, train_steps: int) -> bool:
+        """Whether the learner may take another step."""
+        return train_steps < self.schedule.total_train_steps and env_steps >= self.env_steps_due(train_steps)
+
+    def learning_started(self, env_steps: int) -> bool:
+        return env_steps >= self.schedule.head_start_env_steps

@@ -1,0 +1,1 @@
+"""The replay shard: lanes by time, prioritised sampling, frame gathering."""

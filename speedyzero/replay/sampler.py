@@ -1,0 +1,110 @@
+"""Prioritised sampling of positions. Schaul et al. 2016, with some uniformity mixed in.
+
+    P(i) = (1 - u) p_i^alpha / sum p^alpha + u / N        u = uniform_share, N eligible positions
+
+With zero-initialised heads and sparse reward most priorities are tiny; without the uniform share such a sample would
+be drawn once in thousands of batches and its importance weight would shrink all others of its batch.
+
+Sampling is stratified, with replacement: draw i of B falls in [i/B, (i+1)/B).
+
+Axes: E lanes, T rows, B draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from speedyzero import keyed_random
+from speedyzero.config import ReplayConfig
+from speedyzero.records import PriorityRecord
+from speedyzero.replay.shard import Shard
+from speedyzero.replay.sum_tree import SumTree
+
+MIN_PRIORITY = 1e-6
+
+
+@dataclass(frozen=True)
+class Sample:
+    lane: np.ndarray  # [B] int64
+    step: np.ndarray  # [B] int64
+    probability: np.ndarray  # [B] float64
+
+
+class Sampler:
+    """Priorities of a shard's positions and the draws from them."""
+
+    def __init__(self, shard: Shard, config: ReplayConfig, *, seed: int):
+        self._shard, self._alpha, self._uniform_share, self._seed = shard, config.alpha, config.uniform_share, seed
+        size = shard.lanes * shard.rows
+        self._weights = SumTree(size)  # p^alpha, 0 where not eligible
+        self._eligible = SumTree(size)  # 1 where eligible
+        self.priority = np.zeros((shard.lanes, shard.rows), np.float32)
+        self.stamp = np.full((shard.lanes, shard.rows), -1, np.int64)  # weights version that made each priority
+        self._largest = 1.0  # what a position starts with that was never sampled
+        self._draws = 0
+        self._retired = np.zeros(shard.lanes, np.int64)  # every older step is no longer eligible
+
+    @property
+    def size(self) -> int:
+        """Eligible positions."""
+        return round(self._eligible.total)
+
+    def follow(self) -> None:
+        """After an append to the shard: admit the positions it completed, retire those it is about to overwrite."""
+        shard = self._shard
+        lane = np.arange(shard.lanes)
+        step = shard.newest_eligible()
+        admit = step >= 0
+        admit[admit] = ~shard.last[lane[admit], step[admit] % shard.rows]
+        self._set(lane[admit], step[admit], np.full(admit.sum(), self._largest, np.float32), version=-1)
+        self._eligible.set(self._leaf(lane[admit], step[admit]), np.ones(admit.sum()))
+        oldest = shard.oldest_eligible()
+        while np.any(retire := self._retired < oldest):  # once per append in the steady state
+            leaf = self._leaf(lane[retire], self._retired[retire])
+            self._weights.set(leaf, np.zeros(len(leaf)))
+            self._eligible.set(leaf, np.zeros(len(leaf)))
+            self._retired[retire] += 1
+
+    def update(self, record: PriorityRecord) -> int:
+        """Take over new priorities; how many were accepted.
+
+        Positions retired meanwhile and priorities older than the stored one are left out.
+        """
+        newest = self._shard.newest_eligible()
+        current = (record.step >= self._retired[record.lane]) & (record.step <= newest[record.lane])
+        current &= record.version >= self.stamp[record.lane, record.step % self._shard.rows]
+        lane, step, priority = record.lane[current], record.step[current], record.priority[current]
+        if len(lane):
+            priority = np.maximum(priority, MIN_PRIORITY)
+            self._largest = max(self._largest, float(priority.max()))
+            self._set(lane, step, priority, version=record.version)
+        return len(lane)
+
+    def draw(self, batch_size: int) -> Sample:
+        """The next stratified draw of positions. Raises ValueError where nothing is eligible."""
+        if self.size == 0:
+            raise ValueError("replay holds 0 eligible positions")
+        keys = keyed_random.keys(self._seed, keyed_random.SAMPLE, self._draws, np.arange(batch_size))
+        self._draws += 1
+        position = (np.arange(batch_size) + keyed_random.uniform(keys, 1)[:, 0]) / batch_size
+        share = self._uniform_share
+        uniform = position < share
+        leaf = np.empty(batch_size, np.int64)
+        if uniform.any():
+            leaf[uniform] = self._eligible.find(position[uniform] / share * self._eligible.total)
+        leaf[~uniform] = self._weights.find((position[~uniform] - share) / (1.0 - share) * self._weights.total)
+        probability = (1.0 - share) * self._weights.get(leaf) / self._weights.total + share / self.size
+        lane, slot = leaf // self._shard.rows, leaf % self._shard.rows
+        newest = self._shard.head[lane] - 1
+        return Sample(lane=lane, step=newest - (newest - slot) % self._shard.rows, probability=probability)
+
+    def _leaf(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return lane * self._shard.rows + step % self._shard.rows
+
+    def _set(self, lane: np.ndarray, step: np.ndarray, priority: np.ndarray, *, version: int) -> None:
+        slot = step % self._shard.rows
+        self.priority[lane, slot] = priority
+        self.stamp[lane, slot] = version
+        self._weights.set(self._leaf(lane, step), priority.astype(np.float64) ** self._alpha)
