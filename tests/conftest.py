@@ -1,0 +1,62 @@
+"""For every test: one torch thread, and a suite that leaves no process and no shared memory behind."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED_MEMORY = Path("/dev/shm")
+_MARK = f"SPEEDYZERO_TEST_RUN={uuid.uuid4().hex}"
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)
+    name, _, value = _MARK.partition("=")
+    os.environ[name] = value  # inherited by every process that a test starts, at any depth
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    before = {path.name for path in SHARED_MEMORY.iterdir()}
+    yield
+    running = _started_by_us()
+    in_use = _used_by_others()
+    entries = [path for path in SHARED_MEMORY.iterdir() if path.name not in before and str(path) not in in_use]
+    assert not running, f"left running: {running}"
+    assert not entries, f"left behind: {[str(path) for path in entries]}"
+
+
+def _started_by_us() -> list[str]:
+    """Command lines of the live processes that this test run started, multiprocessing's resource tracker left out."""
+    found = []
+    for process in _other_processes():
+        try:
+            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+            is_ours = int(parent) == os.getpid() or _MARK.encode() in (process / "environ").read_bytes().split(b"\0")
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # ended meanwhile, or another user's
+        if is_ours and state != "Z" and "resource_tracker" not in command:
+            found.append(f"{process.name} {command}")
+    return found
+
+
+def _used_by_others() -> set[str]:
+    """Shared memory that other processes have mapped: a second test run beside this one has its own."""
+    found = set()
+    for process in _other_processes():
+        try:
+            lines = (process / "maps").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        found |= {line.split(maxsplit=5)[5] for line in lines if str(SHARED_MEMORY) in line}
+    return found
+
+
+def _other_processes() -> list[Path]:
+    return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and int(entry.name) != os.getpid()]
