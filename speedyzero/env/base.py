@@ -26,14 +26,15 @@ class ObservationSpec:
 @dataclass(frozen=True)
 class EnvStep:
     """What one tick brought. A lane whose game ended last tick ignores its action and begins a new game instead
-    (`started`): its reward is 0, its flags are False, its frame is the new game's first."""
+    (`started`): its reward is 0, its flags are False, its frame is the new game's first. A lane never has more than
+    one of the four flags."""
 
     frame: np.ndarray  # [E, ...]: what the lane shows now; after a game's end its final frame
     reward: np.ndarray  # [E] float32: to learn from (clipped where configured)
     raw_reward: np.ndarray  # [E] float32: the game's own
     game_over: np.ndarray  # [E] bool: the game truly ended
     life_lost: np.ndarray  # [E] bool: a life was lost and play goes on
-    truncated: np.ndarray  # [E] bool: a limit cut the game off; never together with game_over
+    truncated: np.ndarray  # [E] bool: a limit cut off a game that was not over
     started: np.ndarray  # [E] bool: this tick began a new game instead of acting
 
 
@@ -46,11 +47,11 @@ class LaneEnv(Protocol):
     spec: ObservationSpec
 
     def reset(self) -> np.ndarray:
-        """Begin a game in every lane; the first frames, [E, ...]."""
+        """Begin game number 0 in every lane, also when games were under way; the first frames, [E, ...]."""
         ...
 
     def step(self, action: np.ndarray) -> EnvStep:
-        """Act in every lane. action: [E] int64."""
+        """Act in every lane. action: [E] int64. The arrays returned are never written to again."""
         ...
 
     def render(self, lane: int) -> np.ndarray:

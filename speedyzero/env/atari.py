@@ -1,0 +1,126 @@
+"""Atari through ale-py's vector environment, with lives, truncation and seeds kept straight.
+
+Differences from the library's own bookkeeping, each seen in ale-py 0.12.1:
+
+- Lost lives are read off the number of lives. The library's `life_loss_info` gives the same flags, but a game that is
+  cut off in the tick of a lost life is then reported as terminated only.
+- The frame limit is counted here. The library stops in the middle of a tick, before the last two raw frames are
+  taken, so the frame that a truncated game bootstraps from would be mixed with the frame before it.
+- Each game is seeded: after the library's own new game (NEXT_STEP) the lane is reset once more with its own seed,
+  which loads the ROM anew (some 70 ms a game) and makes a game independent of what its emulator played before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ale_py.vector_env import AtariVectorEnv
+
+from speedyzero import keyed_random
+from speedyzero.config import EnvConfig
+from speedyzero.env.base import EnvStep, ObservationSpec
+from speedyzero.env.image import picture
+
+_MAX_THREADS = 4  # emulators in parallel per process; the rest of the machine has other work
+
+
+def frame_spec(config: EnvConfig) -> ObservationSpec:
+    return ObservationSpec(
+        (config.image_size_px, config.image_size_px, 1 if config.grayscale else 3), np.dtype(np.uint8)
+    )
+
+
+class AtariLanes:
+    """E games of one ROM (ale-py's id, "ms_pacman"); see `base.LaneEnv`.
+
+    In evaluation a lost life is not reported and the evaluation's frame limit holds.
+    """
+
+    def __init__(
+        self, config: EnvConfig, rom: str, *, lanes: int, seed: int, first_lane: int = 0, evaluation: bool = False
+    ):
+        limit_frames = config.eval_limit_frames if evaluation else config.train_limit_frames
+        self._limit_ticks = -(-limit_frames // config.frame_skip)
+        self._clip_reward = config.clip_reward
+        self._report_lives = config.life_loss_is_terminal and not evaluation
+        self._seed = seed
+        self._first_lane = first_lane
+        self._env = AtariVectorEnv(
+            rom,
+            lanes,
+            num_threads=min(lanes, _MAX_THREADS),
+            max_num_frames_per_episode=limit_frames + 2 * config.frame_skip,  # out of reach: we cut first
+            repeat_action_probability=0.0,
+            full_action_space=config.full_action_space,
+            img_height=config.image_size_px,
+            img_width=config.image_size_px,
+            grayscale=config.grayscale,
+            stack_num=1,
+            frameskip=config.frame_skip,
+            maxpool=True,
+            noop_max=config.noop_max,
+            episodic_life=False,
+            life_loss_info=False,
+            reward_clipping=False,
+            use_fire_reset=False,
+        )
+        self.num_lanes = lanes
+        self.num_actions = len(self._env.ale.get_action_set())
+        self.spec = frame_spec(config)
+
+    def reset(self) -> np.ndarray:
+        lanes = self.num_lanes
+        self._game = np.zeros(lanes, np.int64)  # number of each lane's next game
+        self._ticks = np.zeros(lanes, np.int64)  # of the game under way
+        self._lives = np.zeros(lanes, np.int32)
+        self._ended = np.zeros(lanes, np.bool_)
+        self._frame = np.empty((lanes, *self.spec.shape), np.uint8)
+        self._begin(np.ones(lanes, np.bool_))
+        return self._frame
+
+    def step(self, action: np.ndarray) -> EnvStep:
+        # The library waits for ever after an action that it does not know.
+        assert action.shape == (self.num_lanes,) and action.min() >= 0 and action.max() < self.num_actions, action
+        started = self._ended
+        observation, reward, game_over, _, info = self._env.step(np.where(started, 0, action))
+        self._frame = observation.reshape(self.num_lanes, *self.spec.shape)  # fresh memory in every tick
+        raw_reward = reward.astype(np.float32)
+        lives_before, self._lives = self._lives, info["lives"]
+        self._ticks += 1
+        if started.any():
+            self._begin(started)
+            raw_reward[started] = 0
+            game_over[started] = False
+        truncated = (self._ticks >= self._limit_ticks) & ~game_over
+        self._ended = game_over | truncated
+        # Some games show no lives left a moment before they are over: that is not a lost life but the end.
+        life_lost = (self._lives < lives_before) & (self._lives > 0) & ~self._ended & ~started
+        if not self._report_lives:
+            life_lost[:] = False
+        return EnvStep(
+            frame=self._frame,
+            reward=np.sign(raw_reward) if self._clip_reward else raw_reward,
+            raw_reward=raw_reward,
+            game_over=game_over,
+            life_lost=life_lost,
+            truncated=truncated,
+            started=started,
+        )
+
+    def render(self, lane: int) -> np.ndarray:
+        return picture(self._frame[lane])
+
+    def close(self) -> None:
+        """End the emulators and their threads."""
+        del self._env
+
+    def _begin(self, mask: np.ndarray) -> None:
+        """Put the next game of each lane in `mask`, [E] bool, in place of whatever it plays."""
+        seeds = [
+            keyed_random.seed_for(self._seed, keyed_random.ENV_SEED, self._first_lane + lane, int(self._game[lane]))
+            for lane in np.flatnonzero(mask).tolist()
+        ]
+        observation, info = self._env.reset(seed=np.array(seeds), options={"reset_mask": mask})
+        self._frame[mask] = observation.reshape(self._frame.shape)[mask]
+        self._lives[mask] = info["lives"][mask]
+        self._game[mask] += 1
+        self._ticks[mask] = 0

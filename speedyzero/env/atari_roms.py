@@ -1,0 +1,40 @@
+"""Atari games by plain name: which ROMs ale-py brings, and whether one can be played."""
+
+from __future__ import annotations
+
+import functools
+
+import ale_py
+import gymnasium
+from ale_py import roms
+
+
+@functools.cache
+def rom_of_name() -> dict[str, str]:
+    """Plain name -> ROM id for every ROM that ale-py knows, {"MsPacman": "ms_pacman", ...}."""
+    return {rom.title().replace("_", ""): rom for rom in sorted(roms.get_all_rom_ids())}
+
+
+def find_name(game: str) -> str | None:
+    """The plain name that `game` means ("pong", "ms_pacman" and "MSPacman" do too), or None."""
+    wanted = game.replace("_", "").lower()
+    return next((name for name in rom_of_name() if name.lower() == wanted), None)
+
+
+def count_actions(name: str, *, full_action_space: bool) -> int:
+    """Number of actions of the game with this plain name.
+
+    Raises ValueError for what would make the emulator end the process: a missing, damaged or unsupported ROM.
+    """
+    rom = rom_of_name()[name]
+    if f"ALE/{name}-v5" not in gymnasium.registry:  # ale-py registers every game that one player can play
+        raise ValueError(f"env.game={name!r}: this ROM has no game for a single player")
+    try:
+        path = roms.get_rom_path(rom)
+    except OSError as error:
+        raise ValueError(f"env.game={name!r}: its ROM can't be read: {' '.join(str(error).split())}") from error
+    assert path is not None
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    emulator = ale_py.ALEInterface()
+    emulator.loadROM(path)
+    return len(emulator.getLegalActionSet() if full_action_space else emulator.getMinimalActionSet())

@@ -1,0 +1,63 @@
+"""Catch: a ball falls down a small board, one row per step; be under it when it lands (bsuite's classic test game)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from speedyzero import keyed_random
+from speedyzero.env.base import EnvStep, ObservationSpec
+from speedyzero.env.image import picture
+
+HEIGHT, WIDTH = 10, 5
+NUM_ACTIONS = 3  # left, stay, right
+SPEC = ObservationSpec((HEIGHT, WIDTH, 1), np.dtype(np.uint8))
+
+
+class CatchLanes:
+    """E boards; see `base.LaneEnv`. +1 for a catch, -1 for a miss, both true ends after 9 steps."""
+
+    num_actions = NUM_ACTIONS
+    spec = SPEC
+
+    def __init__(self, *, lanes: int, seed: int, first_lane: int = 0):
+        self.num_lanes = lanes
+        self._seed = seed
+        self._lane = first_lane + np.arange(lanes)
+
+    def reset(self) -> np.ndarray:
+        self._game, self._ball_row, self._ball_column, self._paddle = np.zeros((4, self.num_lanes), np.int64)
+        self._game_over = np.zeros(self.num_lanes, np.bool_)
+        self._begin(np.ones(self.num_lanes, np.bool_))
+        return self._draw()
+
+    def step(self, action: np.ndarray) -> EnvStep:
+        started = self._game_over
+        self._paddle = np.clip(self._paddle + action - 1, 0, WIDTH - 1)
+        self._ball_row += 1
+        if started.any():
+            self._begin(started)
+        self._game_over = self._ball_row == HEIGHT - 1
+        reward = np.where(self._paddle == self._ball_column, 1, -1) * self._game_over.astype(np.float32)
+        never = np.zeros(self.num_lanes, np.bool_)
+        return EnvStep(self._draw(), reward, reward, self._game_over, never, never, started)
+
+    def render(self, lane: int) -> np.ndarray:
+        return picture(self._draw()[lane])
+
+    def close(self) -> None:
+        pass
+
+    def _begin(self, mask: np.ndarray) -> None:
+        """The next game of each lane in `mask`, [E] bool."""
+        game_keys = keyed_random.keys(self._seed, keyed_random.ENV_SEED, self._lane[mask], self._game[mask])
+        self._ball_column[mask] = keyed_random.uniform(game_keys, 1)[:, 0] * WIDTH
+        self._ball_row[mask] = 0
+        self._paddle[mask] = WIDTH // 2
+        self._game[mask] += 1
+
+    def _draw(self) -> np.ndarray:
+        frame = np.zeros((self.num_lanes, *SPEC.shape), np.uint8)
+        lane = np.arange(self.num_lanes)
+        frame[lane, self._ball_row, self._ball_column] = 255
+        frame[lane, HEIGHT - 1, self._paddle] = 255
+        return frame
