@@ -194,13 +194,13 @@ def _open(run: Run, name: str, flags: int) -> int:
             read_only=not flags & os.O_RDWR,
         )
         return shared.fd
-    except (FileExistsError, posix_ipc.ExistentialError) as error:
+    except (FileExistsError, FileNotFoundError, posix_ipc.ExistentialError) as error:
         reason = "exists already" if flags & os.O_CREAT else "does not exist"
         raise SegmentError(f"shared segment {_path(run, name)} {reason}") from error
-    except FileNotFoundError as error:
-        raise SegmentError(f"shared segment {_path(run, name)} does not exist") from error
-    except (PermissionError, posix_ipc.PermissionsError) as error:
+    except posix_ipc.PermissionsError as error:
         raise SegmentError(f"shared segment {_path(run, name)}: uid {os.geteuid()} may not open it") from error
+    except OSError as error:
+        raise SegmentError(f"shared segment {_path(run, name)}, uid {os.geteuid()}: {error.strerror}") from error
 
 
 def _unlink(run: Run, name: str) -> None:

@@ -1,0 +1,74 @@
+import math
+
+import pytest
+
+from speedyzero.shm import Board, BoardSpec, SegmentError, current_process
+from speedyzero.shm.board import CLAIM
+from speedyzero.shm.liveness import process_of
+
+SPEC = BoardSpec("board", ("supervisor", "actor-0", "actor-1"), ("env_steps", "drops"), ("lag",))
+
+
+def test_each_entry_stands_alone(run):
+    board = Board.create(run, SPEC)
+    other = Board.attach(run, SPEC)
+    rows = [board.row(name) for name in SPEC.rows]
+    for i, row in enumerate(rows):
+        row.add("env_steps", 8 + i)
+        row.add("env_steps")
+        row.set_counter("drops", 2**64 - 1 - i)
+        row.set_gauge("lag", -0.5 * i)
+    assert other.snapshot() == {
+        "supervisor": {"env_steps": 9, "drops": 2**64 - 1, "lag": 0.0},
+        "actor-0": {"env_steps": 10, "drops": 2**64 - 2, "lag": -0.5},
+        "actor-1": {"env_steps": 11, "drops": 2**64 - 3, "lag": -1.0},
+    }
+    assert other.total("env_steps") == 30
+    rows[1].set_gauge("lag", math.inf)
+    assert other.gauge("actor-0", "lag") == math.inf and other.counter("actor-1", "env_steps") == 11
+
+
+def test_rows_are_whole_cache_lines():
+    assert SPEC.row_words == 16 and BoardSpec("b", ("a",)).row_words == 8
+    assert SPEC.word_of("actor-1", "lag") == 2 * 16 + 8 + 2
+
+
+def test_liveness_state_and_stop(run):
+    board = Board.create(run, SPEC)
+    assert board.heartbeat_age_s("actor-0") is None and board.process("actor-0") is None
+    row = board.row("actor-0")
+    row.beat()
+    row.set_state(3)
+    assert 0 <= board.heartbeat_age_s("actor-0") < 60 and board.heartbeat_age_s("actor-1") is None
+    assert board.process("actor-0") == current_process() and board.state("actor-0") == 3
+    assert not board.stop_requested()
+    board.row("supervisor").request_stop(2)
+    assert board.stop_requested() and board.stop_level == 2
+    with pytest.raises(AssertionError, match="owner"):
+        row.request_stop()
+
+
+def test_a_successor_goes_on_counting(run):
+    board = Board.create(run, SPEC)
+    board.row("actor-0").add("env_steps", 5)
+    dead = process_of(1)
+    start = SPEC.start_of("actor-0") + CLAIM
+    board.words[start], board.words[start + 1] = dead.pid, dead.start_ticks
+    with pytest.raises(ValueError, match="row actor-0 of board board has one writer"):
+        board.row("actor-0")
+    board.words[start + 1] += 1
+    board.row("actor-0").add("env_steps", 1)
+    assert board.counter("actor-0", "env_steps") == 6
+
+
+def test_what_does_not_fit(run):
+    Board.create(run, SPEC)
+    with pytest.raises(SegmentError):
+        Board.attach(run, BoardSpec("board", SPEC.rows, ("drops", "env_steps"), ("lag",)))
+    with pytest.raises(ValueError, match="no entry 'steps'"):
+        SPEC.word_of("actor-0", "steps")
+    with pytest.raises(ValueError, match="no row 'actor-2'"):
+        SPEC.word_of("actor-2", "lag")
+    for rows, counters in (((), ()), (("a", "a"), ()), (("a",), ("n", "lag"))):
+        with pytest.raises(ValueError):
+            BoardSpec("b", rows, counters, ("lag",))

@@ -1,0 +1,112 @@
+import os
+import secrets
+from dataclasses import replace
+
+import pytest
+
+from speedyzero.shm import (
+    Board,
+    BoardSpec,
+    Doorbell,
+    Run,
+    Segment,
+    SegmentKind,
+    current_process,
+    remove_run,
+    sweep_dead_runs,
+)
+from speedyzero.shm.liveness import place
+from speedyzero.shm.run import PREFIX, SHM_MOUNT
+
+KIND = SegmentKind("ring", 0, 1000)
+
+
+def dead_run(shm_dir=None, *, where=None):
+    """A run whose owner had our pid before us."""
+    me = current_process()
+    return Run(f"{me.pid}-{me.start_ticks - 1:x}-{where or place()}-{secrets.token_hex(4)}", shm_dir)
+
+
+def names_of(run):
+    return {path.name for folder in {SHM_MOUNT, run.directory} for path in folder.iterdir() if run.run_id in path.name}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    made = []
+    yield made
+    for run in made:
+        remove_run(run)
+
+
+def litter(run, runs):
+    runs.append(run)
+    Segment.create(run, "a", KIND)
+    Doorbell.create(run, "a.items")
+    Board.create(run, BoardSpec("board", ("x",)))
+    return run
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_dead_are_swept_and_only_they(runs, tmp_path, on_disk):
+    shm_dir = str(tmp_path) if on_disk else None
+    dead, live = litter(dead_run(shm_dir), runs), litter(Run.new(shm_dir), runs)
+    elsewhere = litter(dead_run(shm_dir, where="0" * 8), runs)
+    assert len(names_of(dead)) == 3
+    report = sweep_dead_runs(shm_dir)
+    assert names_of(dead) == set()
+    assert len(names_of(live)) == len(names_of(elsewhere)) == 3
+    assert live.run_id in report.live_runs
+    assert not any(live.run_id in path or elsewhere.run_id in path for path in report.removed)
+    assert sum(elsewhere.run_id in path for path in report.elsewhere) == 3
+    Segment.attach(live, "a", KIND)
+    assert len(remove_run(live)) == 3 and names_of(live) == set()
+
+
+def test_a_segment_without_a_header_is_swept(runs):
+    run = dead_run()
+    runs.append(run)
+    path = SHM_MOUNT / run.object_name("half")
+    path.touch(0o600)
+    sweep_dead_runs()
+    assert not path.exists()
+
+
+def test_names_that_are_not_ours_stay():
+    """Also those that look nearly like ours, and what is no plain file."""
+    run = dead_run()
+    strange = [
+        SHM_MOUNT / f"{PREFIX}.{run.run_id}",
+        SHM_MOUNT / f"{PREFIX}x.{run.run_id}.a",
+        SHM_MOUNT / f"{run.object_name('a')} (copy)",
+    ]
+    folder = SHM_MOUNT / run.object_name("folder")
+    link = SHM_MOUNT / run.object_name("link")
+    try:
+        for path in strange:
+            path.touch(0o600)
+        folder.mkdir()
+        link.symlink_to("/etc/passwd")
+        sweep_dead_runs()
+        assert all(path.exists() for path in [*strange, folder]) and link.is_symlink()
+    finally:
+        for path in [*strange, link]:
+            path.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def test_what_belongs_to_another_user_stays(runs, monkeypatch):
+    run = litter(dead_run(), runs)
+    uid = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
+    assert sweep_dead_runs().removed == () and remove_run(run) == ()
+    monkeypatch.undo()
+    assert len(names_of(run)) == 3
+
+
+def test_a_run_is_removed_whatever_it_holds(runs, tmp_path):
+    run = litter(Run.new(tmp_path), runs)
+    other = replace(run, run_id=Run.new().run_id)
+    litter(other, runs)
+    assert len(remove_run(run)) == 3
+    assert names_of(run) == set() and len(names_of(other)) == 3
