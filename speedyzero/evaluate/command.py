@@ -1,0 +1,113 @@
+"""`python -m speedyzero evaluate RUN_DIR`: score a run's weights, print the result, keep it, film it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+import torch
+
+from speedyzero.checkpoint.atomic_file import write_json
+from speedyzero.checkpoint.scores import read_scores
+from speedyzero.checkpoint.weights_file import SavedWeights, checkpoint_dir, load_weights, newest
+from speedyzero.config import Config
+from speedyzero.env.registry import check_game
+from speedyzero.evaluate.evaluator import evaluate
+from speedyzero.evaluate.result import EvaluationResult
+from speedyzero.evaluate.video import Film
+from speedyzero.model.agent import Agent
+from speedyzero.model.build import build_network
+from speedyzero.resolve import load_config
+from speedyzero.weights.flat import flatten
+
+EVALUATIONS_FOLDER = "evaluations"
+
+
+def evaluate_run(
+    run_dir: str | Path, episodes: int | None = None, video_path: str | Path | None = None, which: str = "last"
+) -> EvaluationResult:
+    """Score a run's weights, print the result and keep it in RUN_DIR/evaluations/.
+
+    episodes: None as the run itself was evaluated at its end. video_path: film the first episode there. which: the
+    weights, "last" (the newest) or "best" (those of the best evaluation). Raises ValueError, one line, for whatever
+    is missing or damaged.
+    """
+    run_dir = Path(run_dir)
+    config_path = run_dir / "config.yaml"
+    if not config_path.is_file():
+        raise ValueError(f"{run_dir} has no config.yaml: not the directory of a run")
+    config = load_config(config_path)
+    saved = load_weights(find_weights(run_dir, which))
+    agent = load_agent(config, saved)
+    started_s = time.monotonic()
+    with contextlib.nullcontext() if video_path is None else Film(video_path) as film:
+        result = evaluate(
+            agent,
+            config.env,
+            episodes=config.evaluate.episodes if episodes is None else episodes,
+            parallel_envs=config.evaluate.parallel_envs,
+            simulations=config.evaluate.num_simulations,
+            film=film,
+        )
+    duration_s = time.monotonic() - started_s
+    kept = _keep(run_dir, {"step": saved.meta["step"], "weights": which, **result.to_json()})
+    print(f"{result.game}, {which} weights, train step {saved.meta['step']}")
+    print(f"score     {result}")
+    print(f"protocol  {describe(result.protocol)}; {duration_s:.0f} s")
+    print(f"written   {kept}")
+    if film is not None:
+        print(f"video     {film.path}, {film.frames} frames")
+    return result
+
+
+def find_weights(run_dir: Path, which: str) -> Path:
+    """The checkpoint of the "last" or "best" weights. Raises ValueError where there is none."""
+    if which == "last":
+        found = newest(run_dir)
+        if found is None:
+            raise ValueError(f"{run_dir} has no whole checkpoint: nothing to evaluate")
+        return found
+    if which != "best":
+        raise ValueError(f"weights {which!r}: choose last or best")
+    scores = read_scores(run_dir)
+    if not scores:
+        raise ValueError(f"{run_dir} has no evaluation yet, so no best weights: choose last")
+    return checkpoint_dir(run_dir, scores["best"]["step"])
+
+
+def load_agent(config: Config, saved: SavedWeights) -> Agent:
+    """An agent with saved weights. Raises ValueError where they do not fit the run's network."""
+    game = check_game(config.env)
+    network = build_network(config, game.spec, game.num_actions)
+    try:
+        network.load_state_dict(saved.state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"checkpoint {saved.directory} does not fit this run's network: {reason}") from error
+    device = "cuda" if config.gpus and torch.cuda.is_available() else "cpu"
+    agent = Agent(config, game.spec, game.num_actions, device=device)
+    agent.load(flatten(network), version=saved.meta["step"])
+    return agent
+
+
+def describe(protocol: dict) -> str:
+    """An evaluation's protocol in one line."""
+    text = (
+        f"full games, {protocol['action']} action of {protocol['simulations']} simulations, no root noise, "
+        f"raw rewards, evaluation seed {protocol['seed']}"
+    )
+    cut = protocol["truncated_episodes"]
+    return f"{text}, {cut} of {protocol['episodes']} cut off by the limit" if cut else text
+
+
+def _keep(run_dir: Path, content: dict) -> Path:
+    """Write a result under the next free number of its step."""
+    folder = run_dir / EVALUATIONS_FOLDER
+    folder.mkdir(exist_ok=True)
+    stem = f"step_{content['step']:09}"
+    number = 1 + sum(1 for entry in folder.iterdir() if entry.name.startswith(stem))
+    while (path := folder / f"{stem}-{number:03}.json").exists():
+        number += 1
+    write_json(path, content)
+    return path

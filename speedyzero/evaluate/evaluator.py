@@ -1,0 +1,136 @@
+"""Scores by the protocol: full games, no root noise, most visited action, raw rewards.
+
+Called on an interval and at the end of training, and by the command line. The protocol is EfficientZero's (Ye et al.
+2021): N episodes, each from its own seed, lives ignored. The seeds come from a stream of their own, so no evaluation
+plays a training game, and evaluating draws nothing that training would have drawn.
+
+Axes: E lanes of one batch, one episode each; A lanes still playing; S stacked frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from speedyzero.config import EnvConfig, SearchConfig
+from speedyzero.env.base import LaneEnv
+from speedyzero.env.frame_stack import FrameStack
+from speedyzero.env.registry import make_env
+from speedyzero.evaluate.human_normalised import human_normalised
+from speedyzero.evaluate.result import EvaluationResult, bootstrap_ci95
+from speedyzero.evaluate.video import Film
+from speedyzero.keyed_random import EVALUATE, seed_for
+
+
+class Player(Protocol):
+    """What evaluation needs of an agent."""
+
+    search_config: SearchConfig
+
+    def search(self, stacked: np.ndarray, *, simulations: int, tie_seed: int) -> Any:
+        """stacked: [A, S, ...] -> a SearchResult, searched without root noise."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Games:
+    """What the lanes of one batch did."""
+
+    scores: np.ndarray  # [E] float64
+    lengths: np.ndarray  # [E] int64, agent steps
+    truncated: np.ndarray  # [E] bool: cut off by the limit
+
+
+def evaluate(
+    agent: Player,
+    env_config: EnvConfig,
+    *,
+    episodes: int,
+    parallel_envs: int,
+    seed: int = 0,
+    simulations: int = 0,
+    film: Film | None = None,
+) -> EvaluationResult:
+    """Play `episodes` full games, `parallel_envs` at a time as one batch, and score them.
+
+    Episode e is the first game of lane e under the evaluation seed, however many are played side by side.
+    simulations: per search, 0 as in training. film: records the first episode; the caller closes it.
+    Raises ValueError for fewer than 1 episode or environment, and as `check_filmable` does.
+    """
+    if episodes < 1 or parallel_envs < 1:
+        raise ValueError(f"episodes={episodes}, parallel_envs={parallel_envs}: both must be 1 or more")
+    batches = []
+    for first_episode in range(0, episodes, parallel_envs):
+        filmed = film if first_episode == 0 else None
+        env = make_env(
+            env_config,
+            lanes=min(parallel_envs, episodes - first_episode),
+            seed=seed_for(seed, EVALUATE),
+            first_lane=first_episode,
+            evaluation=True,
+            render=filmed is not None,
+        )
+        try:
+            batches.append(_play(agent, env, env_config, simulations=simulations, film=filmed))
+        finally:
+            env.close()
+    scores = np.concatenate([batch.scores for batch in batches])
+    mean = float(scores.mean())
+    return EvaluationResult(
+        game=env_config.game,
+        episode_scores=scores,
+        episode_lengths=np.concatenate([batch.lengths for batch in batches]),
+        mean=mean,
+        std=float(scores.std(ddof=1)) if episodes > 1 else 0.0,
+        ci95=bootstrap_ci95(scores),
+        human_normalised=human_normalised(env_config.game, mean),
+        protocol={
+            "episodes": episodes,
+            "parallel_envs": parallel_envs,
+            "seed": seed,
+            "simulations": simulations or agent.search_config.num_simulations,
+            "search": agent.search_config.algorithm,
+            "action": "most visited",
+            "root_noise": False,
+            "reward": "raw",
+            "lives": "ignored: full games",
+            "limit_frames": env_config.eval_limit_frames,
+            "truncated_episodes": int(sum(batch.truncated.sum() for batch in batches)),
+        },
+    )
+
+
+def check_filmable(env_config: EnvConfig) -> None:
+    """Raises ValueError, naming what is missing, where no picture of the game can be drawn."""
+    make_env(env_config, lanes=1, seed=0, evaluation=True, render=True).close()
+
+
+def _play(agent: Player, env: LaneEnv, env_config: EnvConfig, *, simulations: int, film: Film | None) -> _Games:
+    """One game in every lane. A lane that has finished is no longer searched for; its later actions are 0."""
+    lanes = env.num_lanes
+    games = _Games(np.zeros(lanes), np.zeros(lanes, np.int64), np.zeros(lanes, bool))
+    stack = FrameStack(lanes, env_config.stack, env.spec)
+    stacked = stack.push(env.reset(), np.ones(lanes, bool))
+    playing = np.arange(lanes)  # [A] lane numbers
+    tick = 0
+    while playing.size:
+        result = agent.search(stacked[playing], simulations=simulations, tie_seed=tick)
+        filming = film is not None and playing[0] == 0
+        if film is not None and filming:
+            film.add(env.render(0), score=games.scores[0], value=float(result.value[0]))
+        action = np.zeros(lanes, np.int64)
+        action[playing] = result.action.cpu().numpy()
+        step = env.step(action)
+        tick += 1
+        games.scores[playing] += step.raw_reward[playing]
+        games.lengths[playing] += 1
+        at_limit = tick >= env_config.eval_limit_frames  # only a game that has no limit of its own gets here
+        over = step.game_over[playing] | step.truncated[playing] | at_limit
+        games.truncated[playing] = over & ~step.game_over[playing]
+        if film is not None and filming and over[0]:
+            film.add(env.render(0), score=games.scores[0], value=None)
+        playing = playing[~over]
+        stacked = stack.push(step.frame, step.started)
+    return games

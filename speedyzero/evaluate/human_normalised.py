@@ -1,0 +1,39 @@
+"""Scores on the scale where random play is 0 and a human is 1, for the 26 games of the Atari 100k benchmark."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+
+@dataclass(frozen=True)
+class ReferenceScores:
+    """Mean raw scores of one game."""
+
+    random: float
+    human: float
+    efficientzero: float  # after 100k environment steps
+    actions: int  # size of the minimal action set
+
+
+def reference_scores(game: str) -> ReferenceScores | None:
+    """What is known of a game, by its plain name in any spelling ("MsPacman", "ms_pacman"); None if nothing is."""
+    return _all_games().get(_plain(game))
+
+
+def human_normalised(game: str, score: float) -> float | None:
+    """(score - random) / (human - random), or None for a game outside of the benchmark."""
+    reference = reference_scores(game)
+    return None if reference is None else (score - reference.random) / (reference.human - reference.random)
+
+
+@cache
+def _all_games() -> dict[str, ReferenceScores]:
+    text = resources.files("speedyzero.evaluate").joinpath("atari100k_scores.json").read_text(encoding="utf-8")
+    return {_plain(game): ReferenceScores(**scores) for game, scores in json.loads(text)["games"].items()}
+
+
+def _plain(game: str) -> str:
+    return game.replace("_", "").lower()

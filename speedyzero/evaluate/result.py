@@ -1,0 +1,58 @@
+"""What an evaluation found, with its uncertainty and with how it was made.
+
+Axes: N episodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Raw scores of full games."""
+
+    game: str
+    episode_scores: np.ndarray  # [N] float64, raw
+    episode_lengths: np.ndarray  # [N] int64, agent steps
+    mean: float
+    std: float  # of one episode, N - 1 degrees of freedom; 0 for one episode
+    ci95: tuple[float, float] | None  # of the mean, by bootstrap; None for one episode
+    human_normalised: float | None  # of the mean; None for a game without reference scores
+    protocol: dict  # how it was made, as JSON
+
+    def to_json(self) -> dict:
+        """Everything, as strict JSON."""
+        return {
+            "game": self.game,
+            "mean": self.mean,
+            "std": self.std,
+            "ci95": None if self.ci95 is None else list(self.ci95),
+            "human_normalised": self.human_normalised,
+            "episodes": len(self.episode_scores),
+            "episode_scores": self.episode_scores.tolist(),
+            "episode_lengths": self.episode_lengths.tolist(),
+            "protocol": self.protocol,
+        }
+
+    def __str__(self) -> str:
+        text = f"{self.mean:.6g}"
+        if self.ci95 is not None:
+            text += f" (95% interval {self.ci95[0]:.6g} to {self.ci95[1]:.6g}, std {self.std:.4g})"
+        if self.human_normalised is not None:
+            text += f", {self.human_normalised:.3f} human-normalised"
+        episodes = len(self.episode_scores)
+        return text + f", over {episodes} episode{'s' if episodes > 1 else ''}"
+
+
+def bootstrap_ci95(scores: np.ndarray) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of the mean of scores [N] (Efron, 1979), the same at each call; None for N = 1."""
+    if len(scores) < 2:
+        return None
+    rows = np.random.default_rng(0).integers(len(scores), size=(_RESAMPLES, len(scores)))
+    low, high = np.quantile(scores[rows].mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)

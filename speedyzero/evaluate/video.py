@@ -1,0 +1,98 @@
+"""One episode as a film: an mp4, or a GIF where the file's name ends in .gif.
+
+Frames go to imageio-ffmpeg's bundled ffmpeg one by one, so a film of any length needs no memory. The file takes its
+name only when it is finished.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+
+FRAMES_PER_SECOND = 15
+_STRIP_PX = 20  # height of the strip of text above the picture
+_MIN_WIDTH_PX = 240  # narrower pictures are enlarged, so that the text fits
+# One palette per frame keeps colours right without holding the whole film back.
+_GIF_FILTER = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"
+_ENCODING: dict[str, dict] = {
+    ".mp4": {"codec": "libx264", "pix_fmt_out": "yuv420p", "quality": 8},
+    ".gif": {"codec": "gif", "pix_fmt_out": "pal8", "quality": None, "output_params": ["-filter_complex", _GIF_FILTER]},
+}
+
+
+class Film:
+    """A film being written. Use it as a context manager: left by an exception, it leaves no file.
+
+    Raises ValueError for a name that does not end in .mp4 or .gif.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if self.path.suffix not in _ENCODING:
+            raise ValueError(f"video {self.path}: the name must end in {' or '.join(_ENCODING)}")
+        self.frames = 0
+        self._part = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
+        self._encoder: Generator[None, np.ndarray | None, None] | None = None
+        self._shape: tuple[int, ...] = ()
+
+    def add(self, picture: np.ndarray, *, score: float, value: float | None) -> None:
+        """Append a frame. picture: [H, W, 3] uint8, all of one size. value: the search's, None past the end."""
+        if self._encoder is not None and picture.shape != self._shape:
+            raise ValueError(f"frame of shape {picture.shape} in a film of shape {self._shape}")
+        self._shape = picture.shape
+        text = f"score {score:g}" + ("" if value is None else f"   value {value:.2f}")
+        frame = annotate(picture, text)
+        if self._encoder is None:
+            self._encoder = self._start(width=frame.shape[1], height=frame.shape[0])
+        self._encoder.send(frame)
+        self.frames += 1
+
+    def close(self) -> None:
+        """Finish the film and give it its name."""
+        if self._encoder is not None:
+            self._encoder.close()
+            self._encoder = None
+            os.replace(self._part, self.path)
+
+    def __enter__(self) -> Film:
+        return self
+
+    def __exit__(self, exception_type: object, *_: object) -> None:
+        if exception_type is None:
+            self.close()
+        elif self._encoder is not None:
+            self._encoder.close()
+            self._part.unlink(missing_ok=True)
+
+    def _start(self, *, width: int, height: int) -> Generator[None, np.ndarray | None, None]:
+        import imageio_ffmpeg  # only where a film is made
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        encoder = imageio_ffmpeg.write_frames(
+            str(self._part),
+            (width, height),
+            fps=FRAMES_PER_SECOND,
+            macro_block_size=1,
+            ffmpeg_log_level="error",
+            **_ENCODING[self.path.suffix],
+        )
+        encoder.send(None)
+        return encoder
+
+
+def annotate(picture: np.ndarray, text: str) -> np.ndarray:
+    """The picture, enlarged if small, below a strip with text: [H', W', 3] uint8, both sides even (H.264 needs it)."""
+    from PIL import Image, ImageDraw
+
+    enlarge = -(-_MIN_WIDTH_PX // picture.shape[1])
+    picture = picture.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
+    height, width = (side + side % 2 for side in picture.shape[:2])
+    strip = Image.new("RGB", (width, _STRIP_PX))
+    ImageDraw.Draw(strip).text((4, 3), text, fill=(255, 255, 255))
+    frame = np.zeros((_STRIP_PX + height, width, 3), np.uint8)
+    frame[:_STRIP_PX] = np.asarray(strip)
+    frame[_STRIP_PX : _STRIP_PX + picture.shape[0], : picture.shape[1]] = picture
+    return frame

@@ -1,0 +1,60 @@
+"""Intervals and human-normalised scores."""
+
+import json
+
+import numpy as np
+import pytest
+
+from speedyzero.evaluate.human_normalised import _all_games, human_normalised, reference_scores
+from speedyzero.evaluate.result import EvaluationResult, bootstrap_ci95
+
+
+def test_the_interval_is_the_textbooks_for_many_scores():
+    scores = np.random.default_rng(3).normal(10, 4, size=400)
+    low, high = bootstrap_ci95(scores)
+    half_width = 1.96 * scores.std(ddof=1) / 20
+    assert low == pytest.approx(scores.mean() - half_width, abs=0.1 * half_width)
+    assert high == pytest.approx(scores.mean() + half_width, abs=0.1 * half_width)
+    assert bootstrap_ci95(scores) == (low, high)
+
+
+def test_the_interval_of_few_scores():
+    assert bootstrap_ci95(np.array([3.0])) is None
+    assert bootstrap_ci95(np.array([3.0, 3.0])) == (3.0, 3.0)
+    assert bootstrap_ci95(np.array([0.0, 1.0])) == (0.0, 1.0)
+
+
+def test_the_26_games_give_the_published_aggregates():
+    games = _all_games()
+    normalised = [human_normalised(game, scores.efficientzero) for game, scores in games.items()]
+    assert len(games) == 26
+    assert np.mean(normalised) == pytest.approx(1.943, abs=5e-4)
+    assert np.median(normalised) == pytest.approx(1.090, abs=5e-4)
+
+
+@pytest.mark.parametrize("name", ["MsPacman", "ms_pacman", "mspacman"])
+def test_every_spelling_of_a_game(name):
+    assert reference_scores(name).human == 6951.6
+    assert human_normalised(name, 307.3) == 0.0
+    assert human_normalised(name, 6951.6) == 1.0
+
+
+def test_a_game_without_references():
+    assert reference_scores("CartPole-v1") is None
+    assert human_normalised("Catch", 1.0) is None
+
+
+def result(ci95, normalised):
+    scores = np.array([1.0, 2.0])
+    return EvaluationResult(
+        "Pong", scores, np.array([5, 6]), 1.5, 0.70710678, ci95, normalised, {"episodes": 2, "seed": 0}
+    )
+
+
+def test_json_and_words():
+    full = result((1.0, 2.0), 0.629)
+    content = json.loads(json.dumps(full.to_json(), allow_nan=False))
+    assert content["episode_scores"] == [1.0, 2.0] and content["episode_lengths"] == [5, 6]
+    assert content["ci95"] == [1.0, 2.0] and content["episodes"] == 2
+    assert str(full) == "1.5 (95% interval 1 to 2, std 0.7071), 0.629 human-normalised, over 2 episodes"
+    assert result(None, None).to_json()["ci95"] is None
