@@ -96,7 +96,7 @@ def _dirichlet(keys, columns, alpha):
 def keys(seed: int, stream: int, a, b=0, c=0) -> np.ndarray:
     """One 64-bit key per row, [N] uint64. a, b, c: integers or [N] integer arrays, broadcast together."""
     a, b, c = np.broadcast_arrays(np.atleast_1d(a), b, c)
-    return _keys(seed, stream, *(np.ascontiguousarray(x, np.int64) for x in (a, b, c)))
+    return _keys(seed, stream, *(np.array(x, np.int64) for x in (a, b, c)))
 
 
 def uniform(row_keys: np.ndarray, columns: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import ale_py
 import gymnasium
@@ -21,19 +22,24 @@ def find_name(game: str) -> str | None:
     return next((name for name in rom_of_name() if name.lower() == wanted), None)
 
 
-def count_actions(name: str, *, full_action_space: bool) -> int:
-    """Number of actions of the game with this plain name.
+def rom_path(name: str) -> Path:
+    """The ROM file of the game with this plain name.
 
-    Raises ValueError for what would make the emulator end the process: a missing, damaged or unsupported ROM.
+    Raises ValueError for what would make the emulator end the process: a missing, damaged or two-player ROM.
     """
-    rom = rom_of_name()[name]
     if f"ALE/{name}-v5" not in gymnasium.registry:  # ale-py registers every game that one player can play
         raise ValueError(f"env.game={name!r}: this ROM has no game for a single player")
     try:
-        path = roms.get_rom_path(rom)
+        path = roms.get_rom_path(rom_of_name()[name])
     except OSError as error:
         raise ValueError(f"env.game={name!r}: its ROM can't be read: {' '.join(str(error).split())}") from error
     assert path is not None
+    return path
+
+
+def count_actions(name: str, *, full_action_space: bool) -> int:
+    """Number of actions of the game with this plain name. Raises ValueError as `rom_path` does."""
+    path = rom_path(name)
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     emulator = ale_py.ALEInterface()
     emulator.loadROM(path)

@@ -21,12 +21,15 @@ from speedyzero.env.image import picture, resize_area, to_gray
 
 def make(game: str, *, render: bool = False) -> gymnasium.Env:
     """One environment, its time limit included. Raises ValueError where it can't be made (or drawn, with `render`)."""
+    render_mode: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
     try:
-        env = gymnasium.make(game, disable_env_checker=True, render_mode="rgb_array" if render else None)
-        if render:  # what drawing needs is only imported by drawing
+        env = gymnasium.make(game, disable_env_checker=True, **render_mode)
+        if render:
+            if "rgb_array" not in env.metadata.get("render_modes", []):
+                raise ValueError(f"env.game={game!r}: it can't be drawn, it has no rgb_array render mode")
             env.reset(seed=0)
-            env.render()
-    except (gymnasium.error.Error, ImportError, TypeError) as error:
+            env.render()  # what drawing needs is only imported here
+    except (gymnasium.error.Error, ImportError) as error:
         raise ValueError(f"env.game={game!r}: {' '.join(str(error).split())}") from error
     return env
 

@@ -1,0 +1,255 @@
+"""Flags, seeds and frames of Atari lanes on real games, against the emulator library used directly."""
+
+import os
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from ale_py.vector_env import AtariVectorEnv
+
+from speedyzero import keyed_random
+from speedyzero.config import EnvConfig
+from speedyzero.env.atari import AtariLanes
+from speedyzero.env.base import EnvStep
+
+SMALL = EnvConfig(game="Breakout", image_size_px=32, grayscale=True)
+BREAKOUT_LIVES = 5
+
+
+@dataclass(frozen=True)
+class LibraryStep:
+    frame: np.ndarray  # [H, W]
+    reward: int
+    terminated: bool  # with life_loss_info: the game is over or a life is lost
+    lives: int
+
+
+def library_game(rom: str, *, seed: int, lane: int, game: int, actions: np.ndarray) -> list[LibraryStep]:
+    """One game from its first frame on, without any limit. Stops at the game's end."""
+    env = AtariVectorEnv(
+        rom, 1, img_height=32, img_width=32, stack_num=1, use_fire_reset=False, life_loss_info=True,
+        reward_clipping=False, max_num_frames_per_episode=10**6,
+    )  # fmt: skip
+    emulator_seed = keyed_random.seed_for(seed, keyed_random.ENV_SEED, lane, game)
+    frame, info = env.reset(seed=np.array([emulator_seed]))
+    steps = [LibraryStep(frame[0, 0], 0, False, int(info["lives"][0]))]
+    for action in actions:
+        frame, reward, terminated, _, info = env.step(np.array([action]))
+        steps.append(LibraryStep(frame[0, 0], int(reward[0]), bool(terminated[0]), int(info["lives"][0])))
+        if terminated[0] and steps[-1].lives == 0:
+            break
+    return steps
+
+
+def random_actions(ticks: int, lanes: int = 1, *, num_actions: int = 4, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, num_actions, (ticks, lanes))
+
+
+def play(env: AtariLanes, actions: np.ndarray) -> list[EnvStep]:
+    """actions: [T, E]."""
+    return [env.step(action) for action in actions]
+
+
+def flags(step: EnvStep, lane: int = 0) -> set[str]:
+    return {name for name in ("game_over", "life_lost", "truncated", "started") if getattr(step, name)[lane]}
+
+
+def test_lives_of_breakout():
+    """Every tick of three whole games: frames, rewards, lost lives and true ends are the emulator's."""
+    env = AtariLanes(SMALL, "breakout", lanes=1, seed=5)
+    actions = random_actions(600)
+    frames = [env.reset()[0, :, :, 0]]
+    steps = play(env, actions)
+    env.close()
+    begins = [0, *(tick + 1 for tick, step in enumerate(steps) if step.started[0])]
+    assert len(begins) >= 3
+    frames += [step.frame[0, :, :, 0] for step in steps]
+    for game, begin in enumerate(begins[:3]):
+        expected = library_game("breakout", seed=5, lane=0, game=game, actions=actions[begin:, 0])
+        np.testing.assert_array_equal(frames[begin], expected[0].frame)
+        lost = 0
+        for step, before, after in zip(steps[begin:], expected[:-1], expected[1:], strict=False):
+            np.testing.assert_array_equal(step.frame[0, :, :, 0], after.frame)
+            assert step.raw_reward[0] == after.reward
+            assert step.life_lost[0] == (after.lives < before.lives and after.lives > 0)
+            assert step.game_over[0] == (after.lives == 0)
+            assert (step.life_lost[0] or step.game_over[0]) == after.terminated
+            lost += step.life_lost[0]
+        if game < 2:
+            assert lost == BREAKOUT_LIVES - 1
+            assert flags(steps[begin + len(expected) - 2]) == {"game_over"}
+            assert flags(steps[begin + len(expected) - 1]) == {"started"}
+
+
+def test_started_ticks_ignore_the_action_and_bring_no_reward():
+    def games(started_action: int) -> list[EnvStep]:
+        config = replace(SMALL, train_limit_frames=60)
+        env = AtariLanes(config, "breakout", lanes=2, seed=1)
+        env.reset()
+        actions = random_actions(60, 2)
+        actions[15::16] = started_action
+        steps = play(env, actions)
+        env.close()
+        return steps
+
+    steps, others = games(0), games(3)
+    assert [tick for tick, step in enumerate(steps) if step.started.any()] == [15, 31, 47]
+    for step, other in zip(steps, others, strict=True):
+        np.testing.assert_array_equal(step.frame, other.frame)
+        if step.started.any():
+            assert flags(step, 0) == flags(step, 1) == {"started"}
+            assert not step.reward.any() and not step.raw_reward.any()
+
+
+@pytest.mark.parametrize("limit_frames", [160, 158])
+def test_truncation_comes_with_a_clean_frame(limit_frames):
+    env = AtariLanes(replace(SMALL, train_limit_frames=limit_frames), "pong", lanes=1, seed=2)
+    env.reset()
+    actions = random_actions(41, num_actions=6)
+    steps = play(env, actions)
+    env.close()
+    expected = library_game("pong", seed=2, lane=0, game=0, actions=actions[:40, 0])
+    assert [flags(step) for step in steps] == [set()] * 39 + [{"truncated"}, {"started"}]
+    np.testing.assert_array_equal(steps[39].frame[0, :, :, 0], expected[40].frame)
+
+
+def test_a_limit_in_the_tick_of_a_lost_life_or_of_the_end():
+    actions = random_actions(300)
+    whole = library_game("breakout", seed=3, lane=0, game=0, actions=actions[:, 0])
+    first_loss = next(tick for tick, step in enumerate(whole) if step.lives < BREAKOUT_LIVES)
+    for tick, expected in ((first_loss, {"truncated"}), (len(whole) - 1, {"game_over"})):
+        env = AtariLanes(replace(SMALL, train_limit_frames=tick * 4), "breakout", lanes=1, seed=3)
+        env.reset()
+        steps = play(env, actions[: tick + 1])
+        env.close()
+        assert flags(steps[tick - 1]) == expected
+        assert flags(steps[tick]) == {"started"}
+
+
+def test_a_lane_is_the_same_whatever_the_others_do():
+    """Lane 2 of three, beside other random players, and alone; over several games of different lengths."""
+    config = replace(SMALL, game="Assault", train_limit_frames=200)
+    actions = random_actions(180, 3, num_actions=7)
+
+    def lane_2(env: AtariLanes, lane: int, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        frames = [env.reset()[lane]]
+        steps = play(env, actions)
+        env.close()
+        frames += [step.frame[lane] for step in steps]
+        return np.stack(frames), np.array([step.raw_reward[lane] for step in steps])
+
+    among_frames, among_rewards = lane_2(AtariLanes(config, "assault", lanes=3, seed=4), 2, actions)
+    alone_frames, alone_rewards = lane_2(
+        AtariLanes(config, "assault", lanes=1, seed=4, first_lane=2), 0, actions[:, 2:]
+    )
+    np.testing.assert_array_equal(among_frames, alone_frames)
+    np.testing.assert_array_equal(among_rewards, alone_rewards)
+    other_frames, _ = lane_2(AtariLanes(config, "assault", lanes=1, seed=5, first_lane=2), 0, actions[:, 2:])
+    assert (other_frames != alone_frames).any()
+
+
+def test_a_game_does_not_depend_on_the_one_before():
+    config = replace(SMALL, train_limit_frames=80)
+
+    def second_game(first_actions: np.ndarray) -> np.ndarray:
+        env = AtariLanes(config, "breakout", lanes=1, seed=6)
+        env.reset()
+        play(env, first_actions)
+        steps = play(env, random_actions(21))
+        env.close()
+        assert steps[0].started[0]
+        return np.stack([step.frame for step in steps])
+
+    np.testing.assert_array_equal(second_game(random_actions(20, seed=1)), second_game(random_actions(20, seed=2)))
+
+
+def test_reset_begins_again_at_game_0():
+    env = AtariLanes(SMALL, "breakout", lanes=2, seed=0)
+    first = env.reset().copy()
+    play(env, random_actions(50, 2))
+    np.testing.assert_array_equal(env.reset(), first)
+    env.close()
+
+
+@pytest.mark.parametrize("clip_reward", [True, False])
+def test_reward_clipping_keeps_the_raw_reward(clip_reward):
+    env = AtariLanes(replace(SMALL, clip_reward=clip_reward), "assault", lanes=2, seed=0)
+    env.reset()
+    steps = play(env, random_actions(150, 2, num_actions=7))
+    env.close()
+    raw = np.concatenate([step.raw_reward for step in steps])
+    learned = np.concatenate([step.reward for step in steps])
+    assert raw.dtype == learned.dtype == np.float32 and raw.max() > 1
+    np.testing.assert_array_equal(learned, np.sign(raw) if clip_reward else raw)
+
+
+def test_clipping_keeps_the_sign():
+    env = AtariLanes(replace(SMALL, train_limit_frames=10_000), "pong", lanes=2, seed=0)
+    env.reset()
+    steps = play(env, random_actions(120, 2, num_actions=6))
+    env.close()
+    assert min(step.reward.min() for step in steps) == -1
+    assert not any(step.life_lost.any() for step in steps)  # Pong counts no lives
+
+
+@pytest.mark.parametrize("change", [{"evaluation": True}, {"life_loss_is_terminal": False}])
+def test_lives_can_be_ignored(change):
+    """The same game as in training, lost lives unmentioned, up to its true end."""
+    evaluation = "evaluation" in change
+    config = SMALL if evaluation else replace(SMALL, **change)
+    # The training limit must not matter in evaluation.
+    config = replace(config, train_limit_frames=40 if evaluation else 12_000)
+    env = AtariLanes(config, "breakout", lanes=1, seed=3, evaluation=evaluation)
+    env.reset()
+    actions = random_actions(300)
+    steps = play(env, actions)
+    env.close()
+    expected = library_game("breakout", seed=3, lane=0, game=0, actions=actions[:, 0])
+    assert not any(step.life_lost.any() or step.truncated.any() for step in steps)
+    assert next(tick for tick, step in enumerate(steps, start=1) if step.game_over[0]) == len(expected) - 1
+    np.testing.assert_array_equal(steps[len(expected) - 2].frame[0, :, :, 0], expected[-1].frame)
+
+
+def test_evaluation_has_its_own_limit():
+    env = AtariLanes(replace(SMALL, eval_limit_frames=40), "pong", lanes=1, seed=0, evaluation=True)
+    env.reset()
+    steps = play(env, random_actions(11, num_actions=6))
+    env.close()
+    assert [flags(step) for step in steps] == [set()] * 9 + [{"truncated"}, {"started"}]
+
+
+@pytest.mark.parametrize("grayscale", [False, True])
+def test_frames_pictures_and_their_memory(grayscale):
+    env = AtariLanes(EnvConfig(grayscale=grayscale), "pong", lanes=2, seed=0)
+    channels = 1 if grayscale else 3
+    assert (env.num_lanes, env.num_actions, env.spec.shape) == (2, 6, (96, 96, channels))
+    frames = [env.reset()] + [step.frame for step in play(env, random_actions(30, 2, num_actions=6))]
+    kept = [frame.copy() for frame in frames[:-1]]
+    play(env, random_actions(5, 2, num_actions=6))
+    for frame, copy in zip(frames, kept, strict=False):
+        assert frame.shape == (2, 96, 96, channels) and frame.dtype == np.uint8 and frame.flags.c_contiguous
+        np.testing.assert_array_equal(frame, copy)
+    if not grayscale:
+        # Pong's paddles are orange (left) and green (right): red, green, blue in this order.
+        red, green, blue = (frames[-1][0, ..., channel].astype(int) for channel in range(3))
+        assert ((red > green + 40) & (green > blue)).any() and ((green > red + 40) & (green > blue + 40)).any()
+    assert env.render(1).shape == (192, 192, 3)
+    env.close()
+
+
+def test_an_unknown_action_is_refused():
+    env = AtariLanes(SMALL, "breakout", lanes=2, seed=0)
+    env.reset()
+    for wrong in (np.array([0, 4]), np.array([-1, 0]), np.array([0])):
+        with pytest.raises(AssertionError):
+            env.step(wrong)
+    env.close()
+
+
+def test_close_ends_the_threads():
+    before = len(os.listdir("/proc/self/task"))
+    env = AtariLanes(SMALL, "breakout", lanes=2, seed=0)
+    env.reset()
+    assert len(os.listdir("/proc/self/task")) > before
+    env.close()
+    assert len(os.listdir("/proc/self/task")) == before

@@ -1,0 +1,113 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ale_py import roms
+
+from speedyzero.config import EnvConfig
+from speedyzero.env import atari_roms
+from speedyzero.env.registry import check_game, make_env
+
+NEED_TWO_PLAYERS = {"Combat", "Joust", "MazeCraze", "Warlords"}
+
+
+def test_all_108_rom_names_resolve():
+    names = atari_roms.rom_of_name()
+    assert len(names) == 108 and set(names.values()) == set(roms.get_all_rom_ids())
+    for name, rom in names.items():
+        assert atari_roms.find_name(name) == atari_roms.find_name(rom) == atari_roms.find_name(name.lower()) == name
+    assert names["MsPacman"] == "ms_pacman" and names["UpNDown"] == "up_n_down" and names["Qbert"] == "qbert"
+
+
+@pytest.mark.parametrize("game", ["TicTacToe3D", "UpNDown", "Asteroids"])
+def test_unusual_rom_names_can_be_played(game):
+    assert check_game(EnvConfig(game=game)).name == game
+
+
+# The counts that ale-py 0.12.1 reports, of games with small and full minimal sets.
+@pytest.mark.parametrize(
+    ("game", "actions"),
+    [("Freeway", 3), ("Breakout", 4), ("pong", 6), ("ms_pacman", 9), ("KungFuMaster", 14), ("Hero", 18)],
+)
+def test_minimal_action_sets(game, actions):
+    info = check_game(EnvConfig(game=game))
+    assert (info.kind, info.num_actions, info.spec.shape, info.spec.dtype) == ("atari", actions, (96, 96, 3), np.uint8)
+
+
+def test_full_action_set_and_gray_frames():
+    info = check_game(EnvConfig(game="Pong", full_action_space=True, grayscale=True, image_size_px=48))
+    assert info.num_actions == 18 and info.spec.shape == (48, 48, 1)
+
+
+def test_other_kinds():
+    catch = check_game(EnvConfig(game="catch"))
+    assert (catch.kind, catch.name, catch.num_actions, catch.spec.shape) == ("catch", "Catch", 3, (10, 5, 1))
+    cartpole = check_game(EnvConfig(game="CartPole-v1"))
+    assert (cartpole.kind, cartpole.num_actions, cartpole.spec.shape) == ("gymnasium", 2, (4,))
+    assert cartpole.spec.dtype == np.float32 and not cartpole.spec.is_image
+    pong = check_game(EnvConfig(game="ALE/Pong-v5"))
+    assert (pong.kind, pong.spec.is_image) == ("gymnasium", True)
+
+
+@pytest.mark.parametrize(
+    ("game", "words"),
+    [
+        ("Pnog", "did you mean Pong"),
+        ("mspacmna", "MsPacman"),
+        ("Catchh", "Catch"),
+        ("CartPole-v7", "CartPole-v1"),
+        ("xyzzyq", "no such Atari game"),
+        ("", "no such Atari game"),
+        ("no_such_module:Env-v0", "no_such_module"),
+        ("Pendulum-v1", "Discrete actions are needed"),
+        ("Taxi-v4", "a Box"),
+        ("Blackjack-v1", "a Box"),
+    ],
+)
+def test_refusals_are_one_line(game, words):
+    with pytest.raises(ValueError, match=words) as error:
+        check_game(EnvConfig(game=game))
+    assert "\n" not in str(error.value) and repr(game) in str(error.value)
+
+
+@pytest.mark.parametrize("game", sorted(NEED_TWO_PLAYERS))
+def test_roms_that_would_end_the_process_are_refused(game):
+    with pytest.raises(ValueError, match="single player"):
+        check_game(EnvConfig(game=game))
+
+
+def test_every_other_rom_is_one_that_one_player_can_play():
+    refused = set()
+    for name in atari_roms.rom_of_name():
+        try:
+            atari_roms.rom_path(name)
+        except ValueError:
+            refused.add(name)
+    assert refused == NEED_TWO_PLAYERS
+
+
+@pytest.mark.parametrize("content", [None, b"not a game"])
+def test_missing_and_damaged_rom_files(content, tmp_path, monkeypatch):
+    """The emulator would end the process: the check has to come first."""
+    if content is not None:
+        (tmp_path / "pong.bin").write_bytes(content)
+    monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path))
+    with pytest.raises(ValueError, match="pong.bin") as error:
+        make_env(EnvConfig(game="Pong"), lanes=1, seed=0)
+    assert "\n" not in str(error.value)
+
+
+def test_no_lanes():
+    with pytest.raises(ValueError, match="lanes=0"):
+        make_env(EnvConfig(game="Catch"), lanes=0, seed=0)
+
+
+def test_the_check_imports_nothing_heavy():
+    code = (
+        "import sys; from speedyzero.config import EnvConfig; from speedyzero.env.registry import check_game;"
+        "[check_game(EnvConfig(game=g)) for g in ('Pong', 'CartPole-v1', 'Catch')];"
+        "print([m for m in ('torch', 'jax', 'pygame', 'PIL') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
