@@ -66,5 +66,5 @@ class _NodeBuffer:
 
 def _memory_order(tensor: torch.Tensor) -> list[int]:
     """The axes behind the batch axis, from the slowest in memory to the fastest; the given order where they tie."""
-    axes = range(1, tensor.ndim)
-    return sorted(axes, key=lambda axis: -tensor.stride(axis))
+    strides = tensor.stride()
+    return sorted(range(1, tensor.ndim), key=lambda axis: -strides[axis])

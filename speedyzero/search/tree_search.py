@@ -18,7 +18,7 @@ from speedyzero.search.latents import LatentStore
 from speedyzero.search.noise import draw_noise
 from speedyzero.search.puct import PuctSearch
 
-_ALGORITHMS = {"puct": PuctSearch, "gumbel": GumbelSearch}
+_ALGORITHMS: dict[str, type[PuctSearch] | type[GumbelSearch]] = {"puct": PuctSearch, "gumbel": GumbelSearch}
 
 
 def search(

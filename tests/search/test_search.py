@@ -1,0 +1,203 @@
+"""What holds for every search: independent rows, reproducible chance, states passed on as they are, clear refusals."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
+from tests.search.models import TableModel, dirichlet, gumbel, root_states
+
+BACKENDS = ("reference", "numba")
+ALGORITHMS = ("puct", "gumbel")
+
+
+def assert_equal_results(a, b):
+    for field in dataclasses.fields(a):
+        assert torch.equal(getattr(a, field.name), getattr(b, field.name)), field.name
+
+
+def constant_search(batch, actions, state, config, **kwargs):
+    root = RootOutput(torch.zeros(batch, actions), torch.zeros(batch), state)
+    step = StepOutput(torch.zeros(batch), torch.zeros(batch), torch.zeros(batch, actions), state)
+    return search(root, lambda state, action: step, config, **kwargs)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_rows_are_independent(algorithm, backend):
+    batch, actions = 9, 6
+    model = TableModel.random(0, actions, has_prefix=True)
+    states = root_states(0, batch)
+    noise = (dirichlet if algorithm == "puct" else gumbel)(1, batch, actions)
+    config = SearchConfig(num_simulations=20, algorithm=algorithm, prefix_horizon=3, backend=backend)
+    whole = search(model.root(states), model.recurrent, config, torch.from_numpy(noise))
+    order = np.random.default_rng(2).permutation(batch)
+    shuffled = search(model.root(states[order]), model.recurrent, config, torch.from_numpy(noise[order]))
+    for field in dataclasses.fields(whole):
+        assert torch.equal(getattr(whole, field.name)[order], getattr(shuffled, field.name)), field.name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_one_simulation_and_one_action(algorithm, backend):
+    model = TableModel.random(0, 1, has_prefix=True)
+    states = root_states(0, 3)
+    for simulations in (1, 9):
+        config = SearchConfig(num_simulations=simulations, algorithm=algorithm, backend=backend, discount=1.0)
+        result = search(model.root(states), model.recurrent, config)
+        assert result.visits.tolist() == [[simulations]] * 3
+        assert result.policy.tolist() == [[1.0]] * 3
+        assert result.action.tolist() == [0] * 3
+    # The chain of states by hand, for the last: returns are the sums of rewards plus the leaf's value.
+    for row, number in enumerate(states):
+        total, rewards = model.value[number], 0.0
+        for _ in range(9):
+            number = (number * 31 + 5) % 1009
+            rewards += model.reward[number]
+            total += rewards + model.value[number]
+        assert result.value[row] == pytest.approx(total / 10, abs=1e-5)
+
+
+@pytest.mark.parametrize("settings", [
+    dict(), dict(first_pick="uniform"), dict(first_pick="uniform", root_noise_fraction=0.0), dict(algorithm="gumbel")
+])  # fmt: skip
+def test_chance_is_the_generators(settings):
+    model = TableModel.random(0, 6, has_prefix=False)
+    root = model.root(root_states(0, 16))
+    config = SearchConfig(num_simulations=8, prefix_horizon=0, **settings)
+    first, again, other = (
+        search(root, model.recurrent, config, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert_equal_results(first, again)
+    assert not torch.equal(first.visits, other.visits)
+
+    generator = torch.Generator().manual_seed(1)
+    search(root, model.recurrent, config, generator=generator)
+    second = search(root, model.recurrent, config, generator=generator)
+    assert not torch.equal(first.visits, second.visits)
+
+    torch.manual_seed(1)
+    assert_equal_results(search(root, model.recurrent, config), first)
+
+
+@pytest.mark.parametrize("settings, noise", [
+    (dict(root_noise_fraction=0.0), None),
+    (dict(algorithm="gumbel", gumbel_scale=0.0), None),
+    (dict(), dirichlet),
+    (dict(algorithm="gumbel"), gumbel),
+])  # fmt: skip
+def test_nothing_is_drawn_without_need(settings, noise):
+    model = TableModel.random(0, 6, has_prefix=False)
+    generator = torch.Generator().manual_seed(1)
+    before = generator.get_state()
+    given = None if noise is None else torch.from_numpy(noise(0, 4, 6))
+    config = SearchConfig(num_simulations=4, prefix_horizon=0, **settings)
+    search(model.root(root_states(0, 4)), model.recurrent, config, given, generator)
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_uninitialised_memory_is_never_read(algorithm, backend):
+    model = TableModel.random(3, 6, has_prefix=True)
+    states = root_states(0, 5)
+    config = SearchConfig(num_simulations=20, algorithm=algorithm, prefix_horizon=3, backend=backend)
+    noise = torch.from_numpy((dirichlet if algorithm == "puct" else gumbel)(1, 5, 6))
+    clean = search(model.root(states), model.recurrent, config, noise)
+    torch.use_deterministic_algorithms(True)  # fills empty tensors with NaN and the largest integers
+    try:
+        assert torch.empty(1).isnan()
+        poisoned = search(model.root(states), model.recurrent, config, noise)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_equal_results(clean, poisoned)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_states_keep_shape_type_and_memory_layout(backend):
+    batch = 3
+    state = {
+        "image": torch.zeros(batch, 4, 6, 5).contiguous(memory_format=torch.channels_last),
+        "half": torch.zeros(batch, 8, dtype=torch.bfloat16),
+        "number": torch.arange(batch),
+        "prefix_state_h": torch.ones(batch, 2, 7).transpose(1, 2),
+    }
+    seen = []
+
+    def recurrent(given, action):
+        seen.append({key: (tensor.shape, tensor.dtype, tensor.stride()) for key, tensor in given.items()})
+        assert torch.equal(given["number"], torch.arange(batch))
+        return StepOutput(torch.zeros(batch), torch.zeros(batch), torch.zeros(batch, 2), given)
+
+    root = RootOutput(torch.zeros(batch, 2), torch.zeros(batch), state)
+    search(root, recurrent, SearchConfig(num_simulations=7, prefix_horizon=2, backend=backend))
+    assert len(seen) == 7
+    for entry in seen:
+        assert entry == {key: (tensor.shape, tensor.dtype, tensor.stride()) for key, tensor in state.items()}
+
+
+def test_the_models_tensors_may_be_views_and_its_inputs_are_left_alone():
+    """Heads often return columns of a larger output; a recorded action stays what it was."""
+    model = TableModel.random(0, 3, has_prefix=False)
+    states = root_states(0, 5)
+    config = SearchConfig(num_simulations=6, root_noise_fraction=0.0, prefix_horizon=0)
+    plain, actions = search(model.root(states), model.recurrent, config), []
+
+    def as_views(state, action):
+        step = model.recurrent(state, action)
+        actions.append((action, action.clone()))
+        wide = torch.stack([step.reward, step.value], -1)
+        return StepOutput(wide[:, 0], wide[:, 1], step.policy_logits.T.contiguous().T, step.state)
+
+    assert_equal_results(search(model.root(states), as_views, config), plain)
+    assert all(torch.equal(kept, copy) for kept, copy in actions)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_results_may_enter_a_loss(algorithm):
+    """The search runs under inference mode; what it returns does not stay there, nor does the root need a detach."""
+    logits = torch.zeros(2, 3, requires_grad=True)
+    root = RootOutput(logits * 1.0, logits.sum(-1), {"latent": logits * 2.0})
+    step = StepOutput(torch.zeros(2), torch.zeros(2), torch.zeros(2, 3), {"latent": torch.zeros(2, 3)})
+    result = search(root, lambda state, action: step, SearchConfig(num_simulations=3, algorithm=algorithm))
+    (-(result.policy * torch.log_softmax(logits, -1)).sum() + (result.value * logits[:, 0]).sum()).backward()
+    assert logits.grad is not None
+    dtypes = [getattr(result, field.name).dtype for field in dataclasses.fields(result)]
+    assert dtypes == [torch.int32, torch.float32, torch.float32, torch.float32, torch.int64]
+    assert not any(getattr(result, field.name).requires_grad for field in dataclasses.fields(result))
+
+
+@pytest.mark.parametrize("settings, message", [
+    (dict(backend="triton"), "search.backend=triton is not built yet"),
+    (dict(backend="cuda"), "search.backend=cuda: must be"),
+    (dict(algorithm="alphabeta"), "search.algorithm=alphabeta: must be one of puct, gumbel"),
+    (dict(num_simulations=0), "search.num_simulations=0"),
+])  # fmt: skip
+def test_refuses_configurations(settings, message):
+    with pytest.raises(ValueError, match=message):
+        constant_search(2, 3, {}, SearchConfig(**settings))
+
+
+def test_refuses_what_does_not_fit():
+    config = SearchConfig(num_simulations=2)
+    latent = {"latent": torch.zeros(2, 4)}
+    root = RootOutput(torch.zeros(2, 3), torch.zeros(2), latent)
+    step = StepOutput(torch.zeros(2), torch.zeros(2), torch.zeros(2, 3), latent)
+
+    def refused(message, root=root, step=step, noise=None):
+        with pytest.raises(ValueError, match=message):
+            search(root, lambda state, action: step, config, noise)
+
+    refused(r"root's value: \[3\] torch.float32, must be \[2\]", dataclasses.replace(root, value=torch.zeros(3)))
+    refused(r"root's value: \[2\] torch.float64", dataclasses.replace(root, value=torch.zeros(2).double()))
+    refused(r"policy_logits are \[2\]", dataclasses.replace(root, policy_logits=torch.zeros(2)))
+    refused(r"state\['latent'\] is \[5, 4\]", dataclasses.replace(root, state={"latent": torch.zeros(5, 4)}))
+    refused(r"noise: \[2, 4\]", noise=torch.zeros(2, 4))
+    refused(r"reward of the recurrent", step=dataclasses.replace(step, reward=torch.zeros(2, 1)))
+    refused(r"value of the recurrent", step=dataclasses.replace(step, value=torch.zeros(2).bfloat16()))
+    refused(r"policy_logits of the recurrent", step=dataclasses.replace(step, policy_logits=torch.zeros(2, 4)))
+    refused(r"state\['latent'\] of the recurrent function is nothing", step=dataclasses.replace(step, state={}))
+    wrong_state = {"latent": torch.zeros(2, 5)}
+    refused(r"is \[2, 5\], the root's is \[2, 4\]", step=dataclasses.replace(step, state=wrong_state))
