@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -65,9 +66,13 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     config = resolve(flags.preset, flags.game, flags.seed, flags.gpus, flags.run_dir, flags.settings)
     from speedyzero.env.registry import check_game
 
-    check_game(config.env)
+    game = check_game(config.env)
+    config = replace(config, env=replace(config.env, game=game.name))
     if config.run_dir:
         _check_new_directory(Path(config.run_dir))
+    from speedyzero.model.build import network_kind
+
+    network_kind(config, game.spec)
     return lambda: _train(config)
 
 

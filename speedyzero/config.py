@@ -287,6 +287,13 @@ def validate(config: Config) -> None:
             f"search.prefix_horizon={search.prefix_horizon} > target.unroll_steps={target.unroll_steps}: "
             "a prefix longer than the unroll is never trained; use at most target.unroll_steps"
         )
+    if search.backend == "triton":
+        raise ValueError("search.backend=triton is not built yet; use auto, numba or reference")
+    if search.backend == "numba" and config.gpus > 0:
+        raise ValueError(f"search.backend=numba works on the CPU, but gpus={config.gpus}; use auto")
+    for name, codec in (("value_codec", config.model.value_codec), ("prefix_codec", config.model.prefix_codec)):
+        if abs(codec.limit / codec.step - round(codec.limit / codec.step)) > 1e-6:
+            raise ValueError(f"model.{name}.limit={codec.limit} is no whole multiple of model.{name}.step={codec.step}")
     if len(actor.temperatures) != len(actor.temperature_changes) + 1:
         raise ValueError(
             f"actor.temperatures has {len(actor.temperatures)} entries and actor.temperature_changes "
@@ -318,6 +325,7 @@ _POSITIVE = (
     "model.projector_hidden model.projector_out model.predictor_hidden model.mlp_hidden model.mlp_latent "
     "model.value_codec.limit model.value_codec.step model.prefix_codec.limit model.prefix_codec.step "
     "search.num_simulations search.max_considered_actions search.value_delta_max search.root_dirichlet_alpha "
+    "search.pb_c_base "
     "actor.envs replay.capacity_steps target.unroll_steps target.td_steps target.interval_train_steps "
     "reanalyze.search_batch learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
     "optimizer.learning_rate optimizer.decay_fraction schedule.env_steps schedule.train_steps "
@@ -327,7 +335,8 @@ _NOT_NEGATIVE = (
     "seed gpus cpu_threads search.prefix_horizon target.td_decay_fraction learner.shift_px learner.intensity_scale "
     "optimizer.weight_decay optimizer.decay_factor schedule.frozen_train_steps schedule.pacing_slack_env_steps "
     "evaluate.interval_train_steps evaluate.num_simulations replay.alpha learner.prefix_coefficient "
-    "learner.value_coefficient learner.policy_coefficient learner.consistency_coefficient search.gumbel_scale"
+    "learner.value_coefficient learner.policy_coefficient learner.consistency_coefficient search.gumbel_scale "
+    "search.pb_c_init search.c_visit search.c_scale"
 ).split()
 _FRACTIONS = (
     "search.discount search.root_noise_fraction replay.beta_start replay.beta_end replay.uniform_share "

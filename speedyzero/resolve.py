@@ -116,7 +116,7 @@ def visible_gpus() -> int:
 
 
 def _default_preset(game: str, gpus: int) -> str:
-    if game == "Catch":
+    if game.lower() == "catch":
         return "catch"
     if re.search(r"-v\d+$", game):
         from speedyzero.env.registry import check_game
