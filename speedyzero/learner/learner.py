@@ -55,7 +55,7 @@ class Learner:
             return False
         batch = edges.batches.get()
         loss = self.train_on(batch, board.train_steps)
-        if math.isfinite(float(loss.total)):
+        if math.isfinite(loss.total.item()):
             edges.priorities.put(self._priorities(batch, loss, version=board.train_steps))
         if board.train_steps % self._record_interval == 0:
             self._record(loss, board.train_steps)
@@ -73,7 +73,7 @@ class Learner:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(batch, train_step)
-        if not math.isfinite(float(loss.total)):
+        if not math.isfinite(loss.total.item()):
             self._bad_batches += 1
             self._edges.metrics.put(MetricRecord("learner/bad_batches", train_step, float(self._bad_batches)))
             if self._bad_batches >= MAX_BAD_BATCHES:
@@ -143,7 +143,7 @@ class Learner:
 
     def _record(self, loss: Loss, train_step: int) -> None:
         figures = {
-            "learner/loss": loss.total,
+            "learner/loss": loss.total.item(),
             "learner/prefix_loss": loss.prefix,
             "learner/value_loss": loss.value,
             "learner/policy_loss": loss.policy,

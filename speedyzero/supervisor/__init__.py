@@ -1,0 +1,1 @@
+"""The supervisor: builds the roles of a run, keeps its directory, and ends it."""
