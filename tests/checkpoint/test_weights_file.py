@@ -85,12 +85,12 @@ def test_a_manifest_cannot_point_outside(tmp_path):
 
 def test_newest_is_by_step_and_passes_over_damaged_ones_with_a_warning(tmp_path, caplog):
     assert newest(tmp_path) is None
-    for step in (5, 123, 99, 1_000_000_000):
+    for step in (5, 999_999_999, 99, 1_000_000_000):
         save_weights(checkpoint_dir(tmp_path, step), model_state(), {**META, "step": step})
     (tmp_path / "checkpoints" / "step_oops").mkdir()
     assert newest(tmp_path) == checkpoint_dir(tmp_path, 1_000_000_000)
     (checkpoint_dir(tmp_path, 1_000_000_000) / "manifest.json").unlink()
-    (checkpoint_dir(tmp_path, 123) / "weights.safetensors").write_bytes(b"")
+    (checkpoint_dir(tmp_path, 999_999_999) / "weights.safetensors").write_bytes(b"")
     assert newest(tmp_path) == checkpoint_dir(tmp_path, 99)
     assert caplog.text.count("passed over") == 2
 

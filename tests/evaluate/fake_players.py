@@ -51,3 +51,8 @@ def balance(stacked):
     """CartPole: push towards where the pole falls."""
     _, _, angle, angular_velocity = stacked[:, -1].T
     return (angle + 0.5 * angular_velocity > 0).astype(np.int64)
+
+
+def lean(stacked):
+    """CartPole: push towards where the pole leans; it overshoots and falls sooner or later."""
+    return (stacked[:, -1, 2] > 0).astype(np.int64)

@@ -11,7 +11,7 @@ from speedyzero.config import EnvConfig
 from speedyzero.env.registry import make_env
 from speedyzero.evaluate.evaluator import check_filmable, evaluate
 from speedyzero.keyed_random import EVALUATE, seed_for
-from tests.evaluate.fake_players import FakePlayer, always, balance, catch_columns, follow_the_ball
+from tests.evaluate.fake_players import FakePlayer, always, balance, catch_columns, follow_the_ball, lean
 
 CATCH = EnvConfig(game="Catch", stack=2)
 CART_POLE = EnvConfig(game="CartPole-v1", stack=1, clip_reward=True)
@@ -47,15 +47,15 @@ def test_the_same_again():
 
 @pytest.mark.parametrize("parallel_envs", [1, 3, 7, 50])
 def test_scores_do_not_depend_on_how_many_play_side_by_side(parallel_envs):
-    whole = evaluate(FakePlayer(always(1), 2), CART_POLE, episodes=7, parallel_envs=7)
+    whole = evaluate(FakePlayer(lean, 2), CART_POLE, episodes=7, parallel_envs=7)
     assert len(set(whole.episode_lengths.tolist())) > 1, "lanes that finish at different times are what is tested"
-    other = evaluate(FakePlayer(always(1), 2), CART_POLE, episodes=7, parallel_envs=parallel_envs)
+    other = evaluate(FakePlayer(lean, 2), CART_POLE, episodes=7, parallel_envs=parallel_envs)
     assert other.episode_scores.tolist() == whole.episode_scores.tolist()
     assert other.episode_lengths.tolist() == whole.episode_lengths.tolist()
 
 
 def test_finished_lanes_are_not_searched_for():
-    player = FakePlayer(always(1), 2)
+    player = FakePlayer(lean, 2)
     result = evaluate(player, CART_POLE, episodes=12, parallel_envs=12)
     sizes = [len(batch) for batch in player.batches]
     expected = [int((result.episode_lengths > tick).sum()) for tick in range(result.episode_lengths.max())]
