@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 SHARED_MEMORY = Path("/dev/shm")
 _MARK = f"SPEEDYZERO_TEST_RUN={uuid.uuid4().hex}"
@@ -16,6 +17,9 @@ _MARK = f"SPEEDYZERO_TEST_RUN={uuid.uuid4().hex}"
 
 def pytest_configure() -> None:
     torch.set_num_threads(1)
+    # No timed assertions: how long an example takes is the machine's affair.
+    settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
+    settings.load_profile("project")
     name, _, value = _MARK.partition("=")
     os.environ[name] = value  # inherited by every process that a test starts, at any depth
 

@@ -1,0 +1,194 @@
+"""The command line: what it refuses and how, what it passes on, and its exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from speedyzero import cli
+from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
+from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, check_train, run
+from speedyzero.config import Config
+from speedyzero.resolve import resolve, save_config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Every test starts in an empty directory, so that what it leaves there can be seen."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """The configs that a run would have been started with."""
+    configs: list[Config] = []
+    monkeypatch.setattr(cli, "_train", configs.append)
+    return configs
+
+
+@pytest.fixture
+def finished_run(empty_directory: Path) -> Path:
+    """A run's directory with a config and a checkpoint."""
+    run_dir = empty_directory / "run"
+    run_dir.mkdir()
+    save_config(resolve("catch", gpus=0), run_dir / "config.yaml")
+    meta = {"step": 1, "preset": "catch", "game": "Catch", "num_actions": 3, "score": None}
+    save_weights(checkpoint_dir(run_dir, 1), {"weight": torch.zeros(3)}, meta)
+    return run_dir
+
+
+def python(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": "."}
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--game", "Pnog"], ["Pnog", "did you mean Pong"]),
+        (["--game", "Pendulum-v1"], ["Discrete"]),
+        (["--game", ""], ["no such Atari game"]),
+        (["--game"], ["--game", "expected one argument"]),
+        (["--preset", "labtop"], ["did you mean laptop?"]),
+        (["--preset", "laptop", "actor.envz=3"], ["did you mean actor.envs?"]),
+        (["--preset", "laptop", "actor.envs=0"], ["actor.envs=0", "above 0"]),
+        (["--preset", "laptop", "model.network=efficientzero", "env.image_size_px=20"], ["32 px or more"]),
+        (["--seed", "x"], ["--seed", "'x'"]),
+        (["--seed", "-1"], ["seed=-1"]),
+        (["--gpus", "999"], ["gpus=999"]),
+        (["--sed", "3"], ["--sed", "did you mean --seed?", "--game"]),
+        (["--gam=Pong"], ["did you mean --game?"]),
+        (["Pong"], ["argument Pong", "key=value"]),
+        (["--resume"], ["--resume", "not built yet"]),
+        (["--resume", "runs/x"], ["--resume", "not built yet"]),
+        (["--profile", "30"], ["--profile", "not built yet"]),
+        (["--run-dir", "full"], ["full", "not empty"]),
+        (["--run-dir", "full/file"], ["full/file", "is a file"]),
+        (["--run-dir", "full/file/inside"], ["full/file/inside", "cannot write"]),
+    ],
+)
+def test_bad_input_to_train_is_one_line_and_leaves_nothing(
+    words: list[str], expected: list[str], tmp_path: Path, trained: list[Config], capsys: pytest.CaptureFixture[str]
+):
+    full = Path("full")
+    full.mkdir()
+    (full / "file").touch()
+    assert run(check_train, words, prog="train.py") == BAD_INPUT
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1 and captured.err.startswith("train.py: ")
+    for part in expected:
+        assert part in captured.err
+    assert trained == []
+    assert sorted(path.name for path in Path().rglob("*")) == ["file", "full"]
+
+
+def test_flags_and_settings_in_any_order(trained: list[Config]):
+    words = "seed=5 --game catch learner.batch_size=32 --seed 3 --inline search.num_simulations=4 --run-dir new".split()
+    assert run(check_train, words, prog="train.py") == DONE
+    (config,) = trained
+    assert (config.env.game, config.preset, config.seed, config.run_dir) == ("Catch", "catch", 5, "new")
+    assert (config.learner.batch_size, config.search.num_simulations) == (32, 4)
+    assert not Path("new").exists()
+
+
+def test_an_empty_run_directory_is_taken(trained: list[Config]):
+    Path("new").mkdir()
+    assert run(check_train, ["--preset", "catch", "--run-dir", "new"], prog="train.py") == DONE
+    assert len(trained) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["train or evaluate"]),
+        (["trian"], ["did you mean train?", "evaluate"]),
+        (["doctor"], ["unknown command doctor", "train, evaluate"]),
+        (["evaluate"], ["RUN_DIR"]),
+        (["evaluate", "nowhere"], ["nowhere", "config.yaml"]),
+        (["evaluate", "run", "--episodes", "0"], ["--episodes 0", "1 or more"]),
+        (["evaluate", "run", "--video", "film.avi"], ["film.avi", ".mp4 or .gif"]),
+        (["evaluate", "run", "--video", "run/config.yaml/film.mp4"], ["film.mp4", "cannot write"]),
+        (["evaluate", "run", "--vidoe", "film.mp4"], ["did you mean --video?"]),
+        (["evaluate", "run", "more"], ["unknown argument more"]),
+    ],
+)
+def test_bad_commands_are_one_line(
+    words: list[str], expected: list[str], finished_run: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(check_command, words, prog="speedyzero") == BAD_INPUT
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1 and captured.err.startswith("speedyzero")
+    for part in expected:
+        assert part in captured.err
+
+
+def test_evaluate_refuses_a_run_without_weights_or_with_damaged_ones(
+    finished_run: Path, capsys: pytest.CaptureFixture[str]
+):
+    tensors = checkpoint_dir(finished_run, 1) / "weights.safetensors"
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(content)
+    assert run(check_command, ["evaluate", "run"], prog="speedyzero") == BAD_INPUT
+    assert capsys.readouterr().err.count("\n") == 1
+    checkpoint_dir(finished_run, 1).rename(finished_run / "elsewhere")
+    assert run(check_command, ["evaluate", "run"], prog="speedyzero") == BAD_INPUT
+    assert "no checkpoint" in capsys.readouterr().err
+
+
+def test_evaluate_passes_on_what_was_asked(finished_run: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[tuple] = []
+    monkeypatch.setattr(cli, "_evaluate", lambda *arguments: asked.append(arguments))
+    assert run(check_command, ["evaluate", "run"], prog="speedyzero") == DONE
+    assert run(check_command, "evaluate run --episodes 3 --video film.gif".split(), prog="speedyzero") == DONE
+    episodes = resolve("catch", gpus=0).evaluate.episodes
+    assert asked == [(Path("run"), episodes, None), (Path("run"), 3, Path("film.gif"))]
+
+
+def test_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def interrupt(config: Config) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_train", interrupt)
+    assert run(check_train, ["--preset", "catch"], prog="train.py") == INTERRUPTED
+    assert capsys.readouterr().err == "train.py: interrupted\n"
+
+
+def test_a_fault_keeps_its_traceback_even_if_it_is_a_value_error(monkeypatch: pytest.MonkeyPatch):
+    def fail(config: Config) -> None:
+        raise ValueError("two shapes differ")
+
+    monkeypatch.setattr(cli, "_train", fail)
+    with pytest.raises(ValueError, match="two shapes differ"):
+        run(check_train, ["--preset", "catch"], prog="train.py")
+
+
+def test_the_program_itself():
+    bad = python(str(ROOT / "train.py"), "--game", "Pnog")
+    assert (bad.returncode, bad.stdout, bad.stderr.count("\n")) == (2, "", 1)
+    module = python("-m", "speedyzero", "train", "--game", "Pnog")
+    assert (module.returncode, module.stderr) == (2, bad.stderr.replace("train.py", "python -m speedyzero"))
+    shown = python("-m", "speedyzero", "train", "--help")
+    assert shown.returncode == 0 and "--preset" in shown.stdout and shown.stderr == ""
+    fault = "from speedyzero import cli; cli._train = lambda config: 1 / 0; cli.run(cli.check_train, [], prog='x')"
+    failed = python("-c", fault)
+    assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
+
+
+def test_bad_input_is_refused_before_torch_is_imported():
+    words = "['--game', 'Pnog']"
+    code = (
+        f"import sys; from speedyzero.cli import *; print(run(check_train, {words}, prog='x'), 'torch' in sys.modules)"
+    )
+    assert python("-c", code).stdout == "2 False\n"
