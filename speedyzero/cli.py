@@ -98,6 +98,10 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
     if checkpoint is None:
         raise ValueError(f"{run_dir}: no checkpoint there yet")
     load_weights(checkpoint)
+    if video is not None:
+        from speedyzero.evaluate.evaluator import check_filmable
+
+        check_filmable(config.env)
     episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
     return lambda: _evaluate(run_dir, episodes, video)
 
