@@ -1,8 +1,8 @@
 """Models for the search's tests: random, but exact, so that one row alone gives the same floats as a batch.
 
 A state is a number below STATES; an action leads to another by modular arithmetic, and rewards, values and logits are
-looked up in random tables. The value prefix is the sum of rewards since the last reset, carried in the state as
-`prefix_state_sum`, so a reset forgotten, misplaced or invented shows in the values.
+looked up in random tables. `prefix_state_sum` is the sum of rewards since the last reset and the value prefix its
+square: not a plain sum, under which a reset forgotten everywhere would be none the worse.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TableModel:
         new_state = {"number": number}
         if self.has_prefix:
             new_state["prefix_state_sum"] = state["prefix_state_sum"] + reward[:, None]
-            reward = new_state["prefix_state_sum"][:, 0].clone()
+            reward = value_prefix(new_state["prefix_state_sum"][:, 0])
         return StepOutput(
             reward, torch.from_numpy(self.value)[number], torch.from_numpy(self.logits)[number], new_state
         )
@@ -60,6 +60,11 @@ class TableModel:
 def next_state(number, action):
     """Works on Python integers and on tensors."""
     return (number * 31 + action * 17 + 5) % STATES
+
+
+def value_prefix(reward_sum):
+    """Works on float32 numbers and on tensors."""
+    return reward_sum * reward_sum
 
 
 def root_states(seed: int, batch: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from speedyzero.config import SearchConfig
-from tests.search.models import TableModel, next_state
+from tests.search.models import TableModel, next_state, value_prefix
 
 F = np.float32
 
@@ -106,7 +106,7 @@ class Oracle:
         number = next_state(parent.number, action)
         reward = self.model.reward[number]
         prefix_sum = parent.prefix_sum + reward
-        child = self._node(number, prefix_sum, prefix_sum if self.model.has_prefix else reward)
+        child = self._node(number, prefix_sum, value_prefix(prefix_sum) if self.model.has_prefix else reward)
         horizon = self.config.prefix_horizon
         if horizon and depth % horizon == 0:
             child.is_reset, child.prefix_sum = True, F(0)

@@ -52,10 +52,14 @@ def test_one_simulation_and_one_action(algorithm, backend):
         assert result.action.tolist() == [0] * 3
     # The chain of states by hand, for the last: returns are the sums of rewards plus the leaf's value.
     for row, number in enumerate(states):
-        total, rewards = model.value[number], 0.0
-        for _ in range(9):
+        total, reward_sum, prefix, rewards = model.value[number], 0.0, 0.0, 0.0
+        for depth in range(1, 10):
             number = (number * 31 + 5) % 1009
-            rewards += model.reward[number]
+            reward_sum += model.reward[number]
+            rewards += reward_sum**2 - prefix
+            prefix = reward_sum**2
+            if depth == 5:
+                reward_sum = prefix = 0.0
             total += rewards + model.value[number]
         assert result.value[row] == pytest.approx(total / 10, abs=1e-5)
 
