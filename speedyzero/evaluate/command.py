@@ -18,6 +18,7 @@ from speedyzero.evaluate.result import EvaluationResult
 from speedyzero.evaluate.video import Film
 from speedyzero.model.agent import Agent
 from speedyzero.model.build import build_network
+from speedyzero.model.threads import threads_for
 from speedyzero.resolve import load_config
 from speedyzero.weights.flat import flatten
 
@@ -77,8 +78,12 @@ def find_weights(run_dir: Path, which: str) -> Path:
 
 
 def load_agent(config: Config, saved: SavedWeights) -> Agent:
-    """An agent with saved weights. Raises ValueError where they do not fit the run's network."""
+    """An agent with saved weights. Sets torch's threads for the whole process, as training did.
+
+    Raises ValueError where the weights do not fit the run's network.
+    """
     game = check_game(config.env)
+    torch.set_num_threads(threads_for(config, game.spec))
     network = build_network(config, game.spec, game.num_actions)
     try:
         network.load_state_dict(saved.state)
