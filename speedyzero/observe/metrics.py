@@ -10,6 +10,7 @@ JSON has no NaN and no infinity: such a value is written as null beside a "note"
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -33,6 +34,16 @@ class MetricSeries:
     times_s: np.ndarray  # [N] float64
 
 
+@dataclass(frozen=True)
+class _Scalar:
+    """One number on its way to TensorBoard."""
+
+    step: int
+    name: str
+    value: float
+    time_s: float  # since 1970
+
+
 class MetricsWriter:
     """Appends to a run directory's metrics. Lines and events are held back up to `flush_interval_s`."""
 
@@ -43,32 +54,37 @@ class MetricsWriter:
         self._clock = clock or time.monotonic
         self._flush_interval_s = flush_interval_s
         self._lines: list[str] = []
+        self._scalars: list[_Scalar] = []
         self._start_s = self._clock() - _repair(self._path)
         self._flushed_s = self._clock()
         self._events = EventFileWriter(str(run_dir))
 
     def write(self, name: str, value: float, step: int) -> None:
-        """Record one number. value: anything `float` takes (a tensor here is a host synchronisation)."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
+        """Record one number. value: anything `float` takes (a tensor on a GPU here is a host synchronisation)."""
         value, step, now_s = float(value), int(step), self._clock()
         line = {"step": step, "time_s": round(now_s - self._start_s, 3), "name": name, "value": value}
         if not math.isfinite(value):
             line["value"], line["note"] = None, str(value)
         self._lines.append(json.dumps(line, allow_nan=False))
-        summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
-        self._events.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._scalars.append(_Scalar(step, name, value, time.time()))
         if now_s - self._flushed_s >= self._flush_interval_s:
             self.flush()
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
         if self._lines:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write("\n".join(self._lines) + "\n")
-            self._lines.clear()
+        for step, group in itertools.groupby(self._scalars, key=lambda scalar: scalar.step):  # an event is dear
+            scalars = list(group)
+            values = [Summary.Value(tag=scalar.name, simple_value=scalar.value) for scalar in scalars]
+            self._events.add_event(Event(wall_time=scalars[0].time_s, step=step, summary=Summary(value=values)))
         self._events.flush()
+        self._lines.clear()
+        self._scalars.clear()
         self._flushed_s = self._clock()
 
     def close(self) -> None:
