@@ -73,6 +73,8 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     from speedyzero.model.build import network_kind
 
     network_kind(config, game.spec)
+    if config.evaluate.video:
+        _check_drawable(config, "evaluate.video=true")
     return lambda: _train(config)
 
 
@@ -89,19 +91,12 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
     if not (run_dir / "config.yaml").is_file():
         raise ValueError(f"{run_dir}: no config.yaml there; name the directory of a run, as runs/Pong-laptop-seed0-001")
     config = load_config(run_dir / "config.yaml")
-    from speedyzero.env.registry import check_game
-
-    check_game(config.env)
-    from speedyzero.checkpoint.weights_file import load_weights, newest
-
-    checkpoint = newest(run_dir)
-    if checkpoint is None:
-        raise ValueError(f"{run_dir}: no checkpoint there yet")
-    load_weights(checkpoint)
     if video is not None:
-        from speedyzero.evaluate.evaluator import check_filmable
+        _check_drawable(config, f"--video {video}")
+    from speedyzero.checkpoint.weights_file import load_weights
+    from speedyzero.evaluate.command import find_weights, load_agent
 
-        check_filmable(config.env)
+    load_agent(config, load_weights(find_weights(run_dir, "last")))
     episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
     return lambda: _evaluate(run_dir, episodes, video)
 
@@ -161,6 +156,15 @@ def _check_new_directory(path: Path) -> None:
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(f"run directory {path}: exists and is not empty; name another, nothing is ever written over")
     _check_writable(path, f"run directory {path}")
+
+
+def _check_drawable(config: Config, where: str) -> None:
+    from speedyzero.env.registry import make_env
+
+    try:
+        make_env(config.env, lanes=1, seed=0, evaluation=True, render=True).close()
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}; without it nothing is filmed") from error
 
 
 def _check_writable(directory: Path, where: str) -> None:

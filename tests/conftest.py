@@ -16,12 +16,17 @@ _MARK = f"SPEEDYZERO_TEST_RUN={uuid.uuid4().hex}"
 
 
 def pytest_configure() -> None:
-    torch.set_num_threads(1)
     # No timed assertions: how long an example takes is the machine's affair.
     settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
     settings.load_profile("project")
     name, _, value = _MARK.partition("=")
     os.environ[name] = value  # inherited by every process that a test starts, at any depth
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> None:
+    """Training in this process sets its own number."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from speedyzero import cli
 from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
 from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, check_train, run
-from speedyzero.config import Config
+from speedyzero.config import Config, EnvConfig
+from speedyzero.env import registry
+from speedyzero.env.registry import check_game
+from speedyzero.model.build import build_network
 from speedyzero.resolve import resolve, save_config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,9 +42,12 @@ def finished_run(empty_directory: Path) -> Path:
     """A run's directory with a config and a checkpoint."""
     run_dir = empty_directory / "run"
     run_dir.mkdir()
-    save_config(resolve("catch", gpus=0), run_dir / "config.yaml")
-    meta = {"step": 1, "preset": "catch", "game": "Catch", "num_actions": 3, "score": None}
-    save_weights(checkpoint_dir(run_dir, 1), {"weight": torch.zeros(3)}, meta)
+    config = resolve("catch", gpus=0)
+    save_config(config, run_dir / "config.yaml")
+    game = check_game(config.env)
+    network = build_network(config, game.spec, game.num_actions)
+    meta = {"step": 1, "preset": "catch", "game": "Catch", "num_actions": game.num_actions, "score": None}
+    save_weights(checkpoint_dir(run_dir, 1), network.state_dict(), meta)
     return run_dir
 
 
@@ -101,6 +106,20 @@ def test_flags_and_settings_in_any_order(trained: list[Config]):
     assert not Path("new").exists()
 
 
+def test_a_film_that_cannot_be_drawn_is_refused_before_the_run(
+    monkeypatch: pytest.MonkeyPatch, trained: list[Config], capsys: pytest.CaptureFixture[str]
+):
+    def no_drawing(config: EnvConfig, *, render: bool, **_) -> None:
+        assert render
+        raise ValueError("pygame is not installed")
+
+    monkeypatch.setattr(registry, "make_env", no_drawing)
+    assert run(check_train, ["--preset", "cartpole", "evaluate.video=true"], prog="train.py") == BAD_INPUT
+    assert "evaluate.video=true: pygame is not installed" in capsys.readouterr().err
+    assert run(check_train, ["--preset", "cartpole", "evaluate.video=false"], prog="train.py") == DONE
+    assert len(trained) == 1
+
+
 def test_an_empty_run_directory_is_taken(trained: list[Config]):
     Path("new").mkdir()
     assert run(check_train, ["--preset", "catch", "--run-dir", "new"], prog="train.py") == DONE
@@ -133,18 +152,24 @@ def test_bad_commands_are_one_line(
         assert part in captured.err
 
 
-def test_evaluate_refuses_a_run_without_weights_or_with_damaged_ones(
+def test_evaluate_refuses_weights_that_are_missing_damaged_or_of_another_network(
     finished_run: Path, capsys: pytest.CaptureFixture[str]
 ):
+    def refusal() -> str:
+        assert run(check_command, ["evaluate", "run"], prog="speedyzero") == BAD_INPUT
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1
+        return line
+
+    saved = (finished_run / "config.yaml").read_text()
+    (finished_run / "config.yaml").write_text(saved.replace("mlp_hidden: 128", "mlp_hidden: 64"))
+    assert "does not fit this run's network" in refusal()
+    (finished_run / "config.yaml").write_text(saved)
     tensors = checkpoint_dir(finished_run, 1) / "weights.safetensors"
     content = bytearray(tensors.read_bytes())
     content[-1] ^= 1
     tensors.write_bytes(content)
-    assert run(check_command, ["evaluate", "run"], prog="speedyzero") == BAD_INPUT
-    assert capsys.readouterr().err.count("\n") == 1
-    checkpoint_dir(finished_run, 1).rename(finished_run / "elsewhere")
-    assert run(check_command, ["evaluate", "run"], prog="speedyzero") == BAD_INPUT
-    assert "no checkpoint" in capsys.readouterr().err
+    assert "no whole checkpoint" in refusal()
 
 
 def test_evaluate_passes_on_what_was_asked(finished_run: Path, monkeypatch: pytest.MonkeyPatch):
