@@ -8,7 +8,6 @@ The same roles as in processes, deterministic to the bit on a CPU: for tests, de
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,8 @@ from speedyzero.evaluate.result import EvaluationResult
 from speedyzero.evaluate.video import Film
 from speedyzero.learner.learner import Learner
 from speedyzero.model.agent import Agent
-from speedyzero.model.build import build_network, network_kind
+from speedyzero.model.build import build_network
+from speedyzero.model.threads import threads_for
 from speedyzero.observe.metrics import MetricsWriter
 from speedyzero.observe.progress import Progress
 from speedyzero.observe.run_dir import create_run_dir, run_log, summary
@@ -69,7 +69,7 @@ class InlineRun:
 def build_run(config: Config, *, device: str = "cpu") -> InlineRun:
     """Make environments, networks and roles. The number of torch threads is set for the whole process."""
     game = check_game(config.env)
-    torch.set_num_threads(threads_for(config, game))
+    torch.set_num_threads(threads_for(config, game.spec))
     torch.manual_seed(keyed_random.seed_for(config.seed, keyed_random.INIT))
     network = build_network(config, game.spec, game.num_actions)
     edges = InlineEdges()
@@ -85,18 +85,9 @@ def build_run(config: Config, *, device: str = "cpu") -> InlineRun:
     return InlineRun(config, game, edges, pacing, env, actor, reanalyzer, learner)
 
 
-def threads_for(config: Config, game: GameInfo) -> int:
-    """Threads of tensor operations: a small mlp loses more to synchronisation than it gains from a second core."""
-    if config.cpu_threads:
-        return config.cpu_threads
-    return 1 if network_kind(config, game.spec) == "mlp" else len(os.sched_getaffinity(0))
-
-
 def train(config: Config) -> Path:
     """Train, evaluate and save as configured; the run directory. Prints what a user needs to follow it."""
-    run_dir = create_run_dir(
-        game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir
-    )
+    run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
     save_config(config, run_dir / "config.yaml")
     _print_plan(config, run_dir)
     with run_log(run_dir) as log:
@@ -135,7 +126,6 @@ class _Keeper:
         self._metrics = MetricsWriter(run_dir)
         self._progress = Progress(env_steps_total=schedule.env_steps, train_steps_total=schedule.total_train_steps)
         self._evaluated_step = -1
-        self._searches_recorded = 0
         self._shown: dict[str, float] = {}
 
     def after_turn(self) -> None:
@@ -213,10 +203,11 @@ def _print_plan(config: Config, run_dir: Path) -> None:
     schedule = config.schedule
     device = f"{config.gpus} GPU" if config.gpus else "CPU"
     print(f"{config.env.game}, preset {config.preset}, seed {config.seed}, {device}, one process")
-    print(f"to do    {schedule.env_steps} env steps, {schedule.total_train_steps} train steps of {config.learner.batch_size}")
+    batches = f"{schedule.total_train_steps} train steps of {config.learner.batch_size} samples"
+    print(f"to do    {schedule.env_steps} env steps, {batches}")
     print(f"results  {run_dir}")
-    differences = deviations(config)
-    if differences:
+    if check_game(config.env).kind == "atari":  # the paper is about nothing else
+        differences = deviations(config)
         print(f"differs from EfficientZero's paper in {len(differences)} settings (here <- paper):")
         for difference in differences:
             print(f"  {difference.field:40} {difference.here} <- {difference.paper}")
@@ -224,4 +215,4 @@ def _print_plan(config: Config, run_dir: Path) -> None:
 
 def _scores_line(run_dir: Path) -> str:
     best = read_scores(run_dir)["best"]
-    return f"             best evaluation {best['mean']:.6g} at train step {best['step']} (kept apart: picked by its score)"
+    return f"best         {best['mean']:.6g}, at train step {best['step']} (picked by its score, so no fair measure)"
