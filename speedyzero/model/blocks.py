@@ -49,9 +49,7 @@ def conv_norm(
 
 def linear_norm(in_features: int, out_features: int, *, folded: bool) -> NormedLayer:
     """A linear layer and its batch norm."""
-    return NormedLayer(
-        nn.Linear(in_features, out_features), nn.Identity() if folded else nn.BatchNorm1d(out_features)
-    )
+    return NormedLayer(nn.Linear(in_features, out_features), nn.Identity() if folded else nn.BatchNorm1d(out_features))
 
 
 class ActionConv(NormedLayer):

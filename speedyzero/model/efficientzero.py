@@ -46,9 +46,7 @@ class Representation(nn.Module):
         self.stem = conv_norm(in_channels, stem, stride=2, folded=folded)
         self.stem_block = ResidualBlock(stem, folded=folded)
         self.down = DownBlock(stem, latent, folded=folded)
-        self.blocks = nn.ModuleList(
-            ResidualBlock(latent, folded=folded) for _ in range(1 + pool_count(image_size_px))
-        )
+        self.blocks = nn.ModuleList(ResidualBlock(latent, folded=folded) for _ in range(1 + pool_count(image_size_px)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.blocks[0](self.down(self.stem_block(F.relu(self.stem(x)))))

@@ -94,7 +94,9 @@ class TargetMemo:
         if not self._config.root_noise:
             return None
         keys = keyed_random.keys(self._seed, keyed_random.REANALYZE_NOISE, lane, step, version)
-        return keyed_random.root_noise(keys, num_actions, algorithm=self._search.algorithm, alpha=self._search.root_dirichlet_alpha)
+        return keyed_random.root_noise(
+            keys, num_actions, algorithm=self._search.algorithm, alpha=self._search.root_dirichlet_alpha
+        )
 
     def _tie_seed(self, lane: int, step: int, version: int) -> int:
         return keyed_random.seed_for(self._seed, keyed_random.REANALYZE_NOISE, lane, step, ~version)

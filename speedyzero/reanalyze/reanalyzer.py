@@ -31,9 +31,7 @@ class Reanalyzer:
         self._config, self._edges, self._pacing, self._agent = config, edges, pacing, agent
         self.shard = make_shard(config, spec, num_actions)
         self.sampler = Sampler(self.shard, config.replay, seed=config.seed)
-        self.memo = TargetMemo(
-            self.shard, config.reanalyze, config.search, num_actions=num_actions, seed=config.seed
-        )
+        self.memo = TargetMemo(self.shard, config.reanalyze, config.search, num_actions=num_actions, seed=config.seed)
 
     def step(self) -> bool:
         moved = self._take_steps() | self._take_priorities()
@@ -120,9 +118,7 @@ class Reanalyzer:
         row, state = np.nonzero(plan.policy_step != NO_STEP)
         step = plan.policy_step[row, state]
         searched = row < int(self._config.reanalyze.policy_share * len(lane))
-        policy[row[searched], state[searched]] = self.memo.policies(
-            self._agent, lane[row[searched]], step[searched]
-        )
+        policy[row[searched], state[searched]] = self.memo.policies(self._agent, lane[row[searched]], step[searched])
         kept_lane, kept_slot = lane[row[~searched]], step[~searched] % self.shard.rows
         policy[row[~searched], state[~searched]] = self.shard.visit_policy[kept_lane, kept_slot]
         return policy

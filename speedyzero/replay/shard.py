@@ -25,9 +25,7 @@ GUARD_ROWS = 32
 class Shard:
     """The rows of every lane. Raises ValueError where T is too short for one lookahead."""
 
-    def __init__(
-        self, *, lanes: int, rows: int, spec: ObservationSpec, num_actions: int, stack: int, lookahead: int
-    ):
+    def __init__(self, *, lanes: int, rows: int, spec: ObservationSpec, num_actions: int, stack: int, lookahead: int):
         self.lanes, self.rows, self.stack, self.lookahead = lanes, rows, stack, lookahead
         if rows < 2 * (lookahead + stack):
             raise ValueError(f"a lane of {rows} rows is too short for twice a stack of {stack} + lookahead {lookahead}")
