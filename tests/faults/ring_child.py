@@ -1,0 +1,253 @@
+"""The processes that the ring's fault tests start and kill: `python -m tests.faults.ring_child ROLE CONFIG`.
+
+A child waits for a line on stdin before it begins, so that it can stand by while its predecessor is killed. It sends
+itself SIGKILL before its `die_at`-th access to the ring, or before its `die_inside`-th stop inside a record that it is
+writing or reading, counted from 0. It never outlives the process that started it.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speedyzero.shm import (
+    Board,
+    BoardSpec,
+    Field,
+    RecordLayout,
+    Ring,
+    RingSpec,
+    Run,
+    SharedArrays,
+    SharedArraysSpec,
+    WeightSlots,
+    WeightSlotsSpec,
+    remove_run,
+    sweep_dead_runs,
+)
+from tests.shm.gated import GatedWords
+
+ROOT = Path(__file__).parents[2]
+WAIT_S = 30.0  # far beyond any wait that succeeds
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Message:
+    body: np.ndarray  # [words] uint64, a pattern of number and epoch
+    number: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a test and its children agree on."""
+
+    run: Run
+    body_words: int = 16
+    slots: int = 8
+    messages: int = 1  # length of the array of deliveries
+    weight_words: int = 1
+
+    @property
+    def ring(self):
+        body = Field("uint64", (self.body_words,))
+        return RingSpec(
+            "messages", RecordLayout.of(Message, body=body, number=Field("int64"), epoch=Field("int64")), self.slots
+        )
+
+    @property
+    def board(self):
+        return BoardSpec("board", ("test", "child"), ("begun", "committed", "dropped"))
+
+    @property
+    def deliveries(self):
+        return SharedArraysSpec.of("deliveries", count=Field("uint8", (self.messages,)))
+
+    @property
+    def weights(self):
+        return WeightSlotsSpec("weights", 8 * self.weight_words)
+
+
+def pattern(words, *stamps):
+    """[words] uint64 that differ in every place from those of other stamps."""
+    mixed = np.uint64(sum(stamp * 0x9E3779B97F4A7C15**i for i, stamp in enumerate(stamps, 1)) % 2**64)
+    return (np.arange(words, dtype=np.uint64) + mixed) * np.uint64(0xD1342543DE82EF95) + mixed
+
+
+def version_words(words, version):
+    """[words] uint64, all equal: cheap to make, so that publications follow one another fast."""
+    return np.full(words, version * 0x9E3779B97F4A7C15 % 2**64, np.uint64)
+
+
+class Child:
+    """One such process, seen by the test."""
+
+    def __init__(self, role, setup, **config):
+        config |= {"run_id": setup.run.run_id, "shm_dir": setup.run.shm_dir}
+        config |= {name: getattr(setup, name) for name in ("body_words", "slots", "messages", "weight_words")}
+        command = [sys.executable, "-m", "tests.faults.ring_child", role, json.dumps(config)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def go(self):
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+
+    def line(self):
+        """The next line that it prints."""
+        return self.process.stdout.readline().decode().strip()
+
+    @property
+    def running(self):
+        return self.process.poll() is None
+
+    def kill(self):
+        self.process.kill()
+
+    def wait(self):
+        """Its exit status, once it has ended."""
+        try:
+            return self.process.wait(WAIT_S)
+        finally:
+            self.close()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def _countdown(left):
+    """To be called at each stop; the last one is fatal. None: there are no stops."""
+    if left is None:
+        return None
+
+    def stop():
+        nonlocal left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+
+    return stop
+
+
+def _ring(setup, die_at):
+    ring = Ring.attach(setup.run, setup.ring)
+    if die_at is not None:
+        ring.words = GatedWords(ring.words, _countdown(die_at))
+    return ring
+
+
+def produce(setup, *, die_at=None, die_inside=None, count=2**40, drop_every=0):
+    """Write `count` messages; every `drop_every`-th one is dropped if the ring is full."""
+    producer = _ring(setup, die_at).producer()
+    inside = _countdown(die_inside)
+    row = Board.attach(setup.run, setup.board).row("child")
+    number = producer.published
+    for i in range(count):
+        body = pattern(setup.body_words, number, producer.epoch)
+        if drop_every and i % drop_every == 0:
+            written = producer.put_or_drop(Message(body, number, producer.epoch))
+            row.add("committed" if written else "dropped")
+            number += written
+            continue
+        row.add("begun")
+        with producer.writing(timeout_s=WAIT_S) as record:
+            assert record is not None, "nobody reads"
+            for part in np.array_split(np.arange(setup.body_words), 4) if inside else [slice(None)]:
+                if inside:
+                    inside()
+                record.body[part] = body[part]
+            record.number[...], record.epoch[...] = number, producer.epoch
+        row.add("committed")
+        number += 1
+
+
+def consume(setup, *, die_at=None, die_inside=None):
+    """Check every message and count its delivery, until all have been freed."""
+    consumer = _ring(setup, die_at).consumer()
+    inside = _countdown(die_inside)
+    delivered = SharedArrays.attach(setup.run, setup.deliveries, writable=True)["count"]
+    while consumer.freed < setup.messages:
+        record = consumer.begin(timeout_s=WAIT_S)
+        assert record is not None and record.number == consumer.freed
+        assert np.array_equal(record.body, pattern(setup.body_words, record.number, record.epoch))
+        delivered[record.number] += 1
+        if inside:
+            inside()
+        consumer.release()
+
+
+def publish(setup):
+    """Publish versions as fast as possible."""
+    slots = WeightSlots.attach(setup.run, setup.weights, writable=True)
+    writer = slots.writer()
+    while True:
+        version = slots.published + 1
+        writer.publish(version, version_words(setup.weight_words, version))
+
+
+def litter(setup, *, on_disk=""):
+    """Make a run with one of everything, name it, and wait to be killed; at each line on stdin, make all anew."""
+    run = Run.new(on_disk or None)
+    print(run.run_id, flush=True)
+    own = Setup(run)
+    while True:
+        kept = [Ring.create(run, own.ring), Board.create(run, own.board), WeightSlots.create(run, own.weights)]
+        kept.append(SharedArrays.create(run, own.deliveries))
+        print("made", flush=True)
+        sys.stdin.readline()
+        for made in kept:
+            made.unlink()
+
+
+def own_run(setup, *, tag, count):
+    """A run of its own with a producer of its own, beside others that use the same names; it reads only its own."""
+    sweep_dead_runs()
+    own = Setup(Run.new(), body_words=setup.body_words)
+    try:
+        ring, board = Ring.create(own.run, own.ring), Board.create(own.run, own.board)
+        weights = WeightSlots.create(own.run, own.weights)
+        weights.writer().publish(tag, np.array([tag], np.uint64))
+        child = Child("produce", own, count=count)
+        child.go()
+        consumer, producer_pid = ring.consumer(), child.process.pid
+        for number in range(count):
+            record = consumer.get(timeout_s=WAIT_S)
+            assert record is not None and (record.number, record.epoch) == (number, 1)
+            assert np.array_equal(record.body, pattern(own.body_words, number, 1))
+        assert child.wait() == 0 and ring.producer_process.pid == producer_pid
+        assert board.counter("child", "committed") == count == ring.stats().consumed
+        publication = WeightSlots.attach(own.run, own.weights).reader().read()
+        assert publication is not None and publication.version == tag
+        sweep_dead_runs()
+        Ring.attach(own.run, own.ring)
+    finally:
+        remove_run(own.run)
+
+
+ROLES = {role.__name__: role for role in (produce, consume, publish, litter, own_run)}
+
+
+def main():
+    role, config = sys.argv[1], json.loads(sys.argv[2])
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return  # it died before it could be followed
+    run = Run(config.pop("run_id"), config.pop("shm_dir"))
+    sizes = {name: config.pop(name) for name in ("body_words", "slots", "messages", "weight_words")}
+    assert "torch" not in sys.modules
+    sys.stdin.readline()
+    ROLES[role](Setup(run, **sizes), **config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Real processes killed with SIGKILL while they write and read a ring. Contract rows 1, 2 and 20.
+
+A quarter of the deaths falls before a seeded access of the victim to the ring, a quarter at a seeded place inside a
+record, and half whenever the test strikes while the ring runs at full speed.
+"""
+
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from speedyzero.shm import Board, Ring, Run, SharedArrays, remove_run
+from tests.faults.ring_child import WAIT_S, Child, Setup, pattern
+from tests.faults.ring_contract import reached, share
+
+LONG_BODY = 12_000  # words: 96 kB, so that most of the time is spent inside payloads
+
+
+@pytest.fixture
+def run():
+    run = Run.new()
+    yield run
+    remove_run(run)
+
+
+@pytest.fixture
+def children():
+    started = []
+    yield started
+    for child in started:
+        child.close()
+
+
+def death(kill, rng):
+    """How victim number `kill` dies by its own hand; nothing for one that the test strikes."""
+    if kill % 2:
+        return {}
+    return {"die_at": rng.randrange(300)} if kill % 4 else {"die_inside": rng.randrange(100)}
+
+
+class Reader:
+    """The test's own end: checks each record by its pattern, whatever the ring's checksum says."""
+
+    def __init__(self, ring, setup):
+        self.consumer, self.setup = ring.consumer(), setup
+        self.read, self.last_epoch = 0, 0
+
+    def next(self, timeout_s=0.0):
+        record = self.consumer.get(timeout_s=timeout_s)
+        if record is None:
+            return None
+        assert record.number == self.read, "sequence numbers must have no gap and no repetition"
+        assert record.epoch == self.consumer.epoch >= self.last_epoch
+        assert np.array_equal(record.body, pattern(self.setup.body_words, record.number, record.epoch)), "torn"
+        self.read, self.last_epoch = self.read + 1, record.epoch
+        return record
+
+
+def test_producers_killed_while_they_write(run, children):
+    kills, rng = share(200), random.Random(1)
+    setup = Setup(run, body_words=LONG_BODY)
+    ring, board = Ring.create(run, setup.ring), Board.create(run, setup.board)
+    ring._segment.payload[512:] = 0xA5
+    reader = Reader(ring, setup)
+    inside_a_write, longest_handover_s = 0, 0.0
+
+    def stand_by(kill):
+        children.append(Child("produce", setup, **death(kill, rng)))
+        return children[-1]
+
+    successor = stand_by(0)
+    for kill in range(kills):
+        victim, successor = successor, stand_by(kill + 1)
+        epochs_before, started = ring.stats().epoch, time.monotonic()
+        victim.go()
+        if kill % 2:
+            while reader.last_epoch <= epochs_before:  # until it has published something, then a little more
+                assert reader.next(timeout_s=WAIT_S) is not None
+            longest_handover_s = max(longest_handover_s, time.monotonic() - started)
+            strike = time.monotonic() + rng.uniform(0, 0.02)
+            while time.monotonic() < strike:
+                reader.next()
+            victim.kill()
+        while victim.running:
+            reader.next(timeout_s=0.001)
+        assert victim.wait() == -signal.SIGKILL
+        inside_a_write += ring.stats().writing
+        while reader.next() is not None:
+            pass
+    stats = ring.stats()
+    begun, committed = board.counter("child", "begun"), board.counter("child", "committed")
+    assert stats.produced == stats.consumed == reader.read and stats.unaccounted == stats.in_flight == 0
+    assert not any(stats.dropped.values()), "not even a bad record may have been published"
+    assert committed <= reader.read <= begun <= reader.read + kills, "a death costs at most the record being written"
+    assert inside_a_write >= kills // 4, "the deaths must fall inside writes"
+    reached(1, f"{kills} SIGKILLs of producers, {inside_a_write} inside a write: 0 bad of {reader.read} records")
+    lost = begun - reader.read
+    reached(2, f"no gap in {reader.read} sequence numbers; {lost} unpublished records lost in {kills} kills")
+    reached(4, f"ring: a producer that stood by delivered within {longest_handover_s:.2f} s, worst of {kills // 2}")
+
+
+def test_consumers_killed_while_they_read(run, children):
+    kills, rng = share(50), random.Random(2)
+    setup = Setup(run, body_words=LONG_BODY, messages=100 * kills)
+    ring = Ring.create(run, setup.ring)
+    delivered = SharedArrays.create(run, setup.deliveries)["count"]
+    producer = ring.producer()
+    inside_a_read = sent = 0
+
+    def send(timeout_s):
+        nonlocal sent
+        if sent == setup.messages:
+            return False
+        with producer.writing(timeout_s=timeout_s) as record:
+            if record is None:
+                return False
+            record.body[:] = pattern(LONG_BODY, sent, producer.epoch)
+            record.number[...], record.epoch[...] = sent, producer.epoch
+        sent += 1
+        return True
+
+    def stand_by(kill):
+        children.append(Child("consume", setup, **({} if kill == kills else death(kill, rng))))
+        return children[-1]
+
+    successor = stand_by(0)
+    for kill in range(kills):
+        victim, successor = successor, stand_by(kill + 1)
+        victim.go()
+        if kill % 2:
+            freed = ring.stats().consumed
+            while ring.stats().consumed == freed:
+                send(timeout_s=0.001)
+            strike = time.monotonic() + rng.uniform(0, 0.002)
+            while time.monotonic() < strike:
+                send(timeout_s=0.0)
+            victim.kill()
+        while victim.running:
+            send(timeout_s=0.001)
+        assert victim.wait() == -signal.SIGKILL
+        inside_a_read += ring.stats().reading
+    successor.go()
+    while send(timeout_s=WAIT_S):
+        pass
+    assert successor.wait() == 0, "the last consumer must find all the rest in order"
+    stats = ring.stats()
+    assert stats.produced == stats.consumed == setup.messages and stats.unaccounted == stats.in_flight == 0
+    assert not any(stats.dropped.values())
+    twice = int((delivered - 1).sum())
+    assert delivered.min() == 1 and twice <= kills, "only the record in hand at a death may be handed out again"
+    assert inside_a_read >= kills // 4, "the deaths must fall inside reads"
+    reached(2, f"{kills} SIGKILLs of consumers, {inside_a_read} inside a read: 0 lost, {twice} read again")
+
+
+def test_every_record_is_accounted_for(run, children):
+    """Short records at full speed; some discarded, some corrupted by the test, some dropped as the ring is full."""
+    records, rng = share(1_000_000), random.Random(3)
+    setup = Setup(run, body_words=4, slots=256)
+    ring, board = Ring.create(run, setup.ring), Board.create(run, setup.board)
+    consumer = ring.consumer()
+    children.append(Child("produce", setup, count=records, drop_every=3))
+    children[0].go()
+    consumed = discarded = 0
+    corrupted = set()
+    while children[0].running or consumer.has_record:
+        if consumed % 20_000 == 19_000:
+            time.sleep(0.01)  # let the ring run full
+        in_flight = ring.stats().in_flight
+        if in_flight and rng.random() < 0.001:
+            number = consumer.freed + rng.randrange(in_flight)
+            if number not in corrupted:
+                corrupted.add(number)
+                ring.slot_payload(number % setup.slots)[rng.randrange(48)] ^= 1 << rng.randrange(8)
+        with consumer.reading(timeout_s=0.01) as record:
+            if record is None:
+                continue
+            assert np.array_equal(record.body, pattern(4, record.number, record.epoch)), "corrupted"
+            if rng.random() < 0.01:
+                consumer.discard()
+                discarded += 1
+            else:
+                consumed += 1
+    assert children[0].wait() == 0
+    stats = ring.stats()
+    written, dropped = board.counter("child", "committed"), board.counter("child", "dropped")
+    assert written + dropped == records == stats.produced and stats.in_flight == 0
+    assert stats.consumed == consumed
+    expected = {"discarded": discarded, "checksum": len(corrupted), "full": dropped, "sequence": 0, "epoch": 0}
+    assert stats.dropped == expected
+    assert stats.unaccounted == 0 and written == consumed + discarded + len(corrupted)
+    reached(20, f"{records} records: {consumed} consumed, dropped {expected}, 0 unaccounted for")

@@ -1,0 +1,156 @@
+"""Dead runs are swept and only they; runs side by side never meet; nobody else gets in. Contract rows 8, 9 and 19."""
+
+import os
+import random
+import stat
+import time
+from dataclasses import replace
+
+import pytest
+
+from speedyzero.shm import Board, Doorbell, Ring, Run, SegmentError, WeightSlots, remove_run, sweep_dead_runs
+from speedyzero.shm.run import SHM_MOUNT
+from tests.faults.ring_child import Child, Setup
+from tests.faults.ring_contract import reached, share
+
+NOBODY = 65_534
+
+
+@pytest.fixture
+def live():
+    """A run with one of everything, in use."""
+    setup = Setup(Run.new())
+    Ring.create(setup.run, setup.ring)
+    Board.create(setup.run, setup.board)
+    yield setup
+    remove_run(setup.run)
+
+
+def names_of(run_id, *more):
+    return [path for folder in (SHM_MOUNT, *more) for path in folder.iterdir() if run_id in path.name]
+
+
+def test_dead_runs_are_swept_beside_a_live_one(live, tmp_path):
+    runs, rng = share(20), random.Random(5)
+    swept = 0
+    producer, consumer = Ring.attach(live.run, live.ring).producer(), Ring.attach(live.run, live.ring).consumer()
+    for i in range(runs):
+        dead = Child("litter", live, on_disk=str(tmp_path) if i % 4 >= 2 else "")
+        dead.go()
+        run_id = dead.line()
+        assert dead.line() == "made" and len(names_of(run_id, tmp_path)) == 6
+        assert not any(run_id in path for path in sweep_dead_runs(tmp_path).removed), "it lives"
+        if i % 2:  # in the middle of unlinking and making all anew
+            dead.go()
+            time.sleep(rng.uniform(0, 0.002))
+        dead.kill()
+        dead.wait()
+        left = len(names_of(run_id, tmp_path))
+        sweep_dead_runs(tmp_path)
+        assert names_of(run_id, tmp_path) == []
+        swept += left
+        with producer.writing() as record:
+            record.number[...] = i
+        assert Ring.attach(live.run, live.ring).stats().in_flight == 1 and consumer.get().number == i
+    assert len(names_of(live.run.run_id)) == 4
+    reached(8, f"{runs} dead runs: {swept} of {swept} objects swept beside a live run that went on")
+
+
+def test_two_runs_started_at_once_never_meet(live):
+    starts, count = share(20), 500
+    for start in range(starts):
+        pair = [Child("own_run", live, tag=2 * start + i, count=count) for i in (0, 1)]
+        try:
+            for child in pair:
+                child.go()
+            assert [child.wait() for child in pair] == [0, 0], "each reads its own records and weights, and only these"
+        finally:
+            for child in pair:
+                child.close()
+    assert len(names_of(live.run.run_id)) == 4, "their sweeps leave the third run alone"
+    reached(9, f"{starts} starts of 2 runs with the same names: 0 cross-reads in {2 * starts * count} records")
+
+
+@pytest.fixture
+def as_nobody():
+    """Calls functions with another user's rights."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+
+    def call(function, *arguments):
+        os.seteuid(NOBODY)
+        try:
+            return function(*arguments)
+        finally:
+            os.seteuid(0)
+
+    return call
+
+
+def test_shared_objects_are_for_their_owner_only(live):
+    paths = names_of(live.run.run_id)
+    assert len(paths) == 4
+    for path in paths:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600 and path.stat().st_uid == os.geteuid()
+    reached(19, f"{len(paths)} kinds of shared objects: mode 0600, own uid")
+
+
+def test_another_user_gets_in_nowhere(live, as_nobody):
+    for attach in (
+        lambda: Ring.attach(live.run, live.ring),
+        lambda: Board.attach(live.run, live.board),
+        lambda: Doorbell.attach(live.run, "messages.items"),
+    ):
+        with pytest.raises(SegmentError, match=f"uid {NOBODY}"):
+            as_nobody(attach)
+    assert as_nobody(sweep_dead_runs).live_runs == () and as_nobody(remove_run, live.run) == ()
+    assert len(names_of(live.run.run_id)) == 4
+    reached(19, "a second uid: every attach refused, sweep and removal touch nothing")
+
+
+def test_what_another_user_laid_out_is_not_taken(live, as_nobody):
+    """Somebody squats on the names that a run will use: an open segment, an open semaphore."""
+    run = Run.new()
+    setup = replace(live, run=run)
+
+    def squat():
+        os.umask(0)
+        os.close(os.open(SHM_MOUNT / run.object_name("messages"), os.O_CREAT | os.O_RDWR, 0o666))
+        Doorbell.create(run, "bell")
+        WeightSlots.create(run, setup.weights)
+        for name in (run.object_name("weights"), "sem." + run.object_name("bell")):
+            os.chmod(SHM_MOUNT / name, 0o666)
+
+    before = os.umask(0)
+    try:
+        as_nobody(squat)
+        for refused in (
+            lambda: Ring.create(run, setup.ring),
+            lambda: Ring.attach(run, setup.ring),
+            lambda: WeightSlots.attach(run, setup.weights),
+            lambda: Doorbell.create(run, "bell"),
+            lambda: Doorbell.attach(run, "bell"),
+        ):
+            with pytest.raises(SegmentError):
+                refused()
+    finally:
+        os.umask(before)
+        as_nobody(remove_run, run)
+    assert names_of(run.run_id) == []
+    reached(19, "segments and semaphores that another uid laid out: all refused")
+
+
+def test_no_socket_is_opened(live):
+    """Everything here goes through shared memory."""
+    before = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_socket(fd)}
+    ring = Ring.attach(live.run, live.ring)
+    ring.producer(), ring.consumer()
+    after = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_socket(fd)}
+    assert after == before
+
+
+def _is_socket(fd):
+    try:
+        return stat.S_ISSOCK(os.fstat(int(fd)).st_mode)
+    except OSError:
+        return False

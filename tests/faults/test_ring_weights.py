@@ -1,0 +1,64 @@
+"""No process ever computes with weights of mixed versions. Contract row 10."""
+
+import random
+
+import numpy as np
+import pytest
+
+from speedyzero.shm import Run, WeightSlots, remove_run
+from tests.faults.ring_child import Child, Setup, version_words
+from tests.faults.ring_contract import reached, share
+
+WORDS = 2048  # 16 kB a version
+
+
+@pytest.fixture
+def setup():
+    setup = Setup(Run.new(), weight_words=WORDS)
+    yield setup
+    remove_run(setup.run)
+
+
+class SlowCopy(np.ndarray):
+    """Bytes that are copied into in parts, so that a writer at full speed overtakes many of the copies."""
+
+    def __setitem__(self, index, value):
+        plain = self.view(np.ndarray)
+        for start in range(0, self.size, self.size // 128):
+            plain[start : start + self.size // 128] = value[start : start + self.size // 128]
+
+
+def test_reads_against_a_racing_writer_that_is_killed(setup):
+    reads, rng = share(100_000), random.Random(4)
+    reader = WeightSlots.create(setup.run, setup.weights).reader()
+    slow = np.zeros(8 * WORDS, np.uint8).view(SlowCopy)
+    accepted = kills = 0
+    last_version = 0
+    writer = None
+    try:
+        while accepted + reader.overtaken < reads:
+            if writer is None:
+                writer = Child("publish", setup)
+                writer.go()
+                strike = accepted + reader.overtaken + reads // 4 + rng.randrange(100)
+            if not reader.has_newer:
+                assert writer.running
+                continue  # look again at once: a waiting reader would be overtaken less
+            publication = reader.read(out=slow if rng.random() < 0.5 else None)
+            if publication is not None:
+                accepted += 1
+                words = np.asarray(publication.data).view(np.uint64)
+                assert np.array_equal(words, version_words(WORDS, publication.version)), "bytes of two versions"
+                assert publication.version > last_version, "newest wins"
+                last_version = publication.version
+            if accepted + reader.overtaken >= strike:
+                writer.kill()
+                writer.wait()
+                writer, kills = None, kills + 1
+    finally:
+        if writer is not None:
+            writer.close()
+    assert reader.corrupt == 0, "a copy that passed the recheck must be whole"
+    assert accepted > 0 and kills >= 3
+    figure = f"{accepted} reads accepted, 0 mixed; {reader.overtaken} overtaken and thrown away"
+    reached(10, f"{figure}; writer killed {kills} times")
