@@ -92,7 +92,8 @@ class AtariLanes:
             game_over[started] = False
         truncated = (self._ticks >= self._limit_ticks) & ~game_over
         self._ended = game_over | truncated
-        # Some games show no lives left a moment before they are over: that is not a lost life but the end.
+        # A drop to 0 is not reported, as in the reference: most games are over then. (Four, Frogger and BankHeist among
+        # them, play their last life at 0; for them the end alone is reported.)
         life_lost = (self._lives < lives_before) & (self._lives > 0) & ~self._ended & ~started
         if not self._report_lives:
             life_lost[:] = False

@@ -81,6 +81,19 @@ def test_lives_of_breakout():
             assert flags(steps[begin + len(expected) - 1]) == {"started"}
 
 
+def test_a_last_life_played_at_0_lives():
+    """Frogger plays on at 0 lives: by the library's and the reference's rule that drop is no lost life."""
+    actions = random_actions(400, num_actions=5, seed=1)
+    expected = library_game("frogger", seed=1, lane=0, game=0, actions=actions[:, 0])
+    assert sum(step.lives == 0 for step in expected) > 2 and expected[-1].terminated
+    env = AtariLanes(SMALL, "frogger", lanes=1, seed=1)
+    env.reset()
+    steps = play(env, actions[: len(expected) - 1])
+    env.close()
+    assert [bool(step.life_lost[0] or step.game_over[0]) for step in steps] == [s.terminated for s in expected[1:]]
+    assert flags(steps[-1]) == {"game_over"}
+
+
 def test_started_ticks_ignore_the_action_and_bring_no_reward():
     def games(started_action: int) -> list[EnvStep]:
         config = replace(SMALL, train_limit_frames=60)
@@ -121,6 +134,7 @@ def test_a_limit_in_the_tick_of_a_lost_life_or_of_the_end():
         env = AtariLanes(replace(SMALL, train_limit_frames=tick * 4), "breakout", lanes=1, seed=3)
         env.reset()
         steps = play(env, actions[: tick + 1])
+        assert env._lives == BREAKOUT_LIVES  # the new game's, which the next tick compares with
         env.close()
         assert flags(steps[tick - 1]) == expected
         assert flags(steps[tick]) == {"started"}
