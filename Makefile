@@ -30,7 +30,7 @@ format: $(READY) ## rewrite the sources in the project's style
 	$(BIN)/ruff format .
 
 bench: $(BENCH_READY) ## one benchmark: make bench NAME=tree
-	@$(BIN)/python benchmarks/bench_$(NAME).py $(ARGS)
+	@$(BIN)/python -m benchmarks.bench_$(NAME) $(ARGS)
 
 clean: ## remove the set-up and the caches, never runs/
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
