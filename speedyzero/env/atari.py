@@ -4,8 +4,8 @@ Differences from the library's own bookkeeping, each seen in ale-py 0.12.1:
 
 - Lost lives are read off the number of lives. The library's `life_loss_info` gives the same flags, but a game that is
   cut off in the tick of a lost life is then reported as terminated only.
-- The frame limit is counted here. The library stops in the middle of a tick, before the last two raw frames are
-  taken, so the frame that a truncated game bootstraps from would be mixed with the frame before it.
+- The frame limit is counted here. The library stops before a tick's last raw frame is taken, so the frame that a
+  truncated game bootstraps from would be mixed with the tick before it.
 - Each game is seeded: after the library's own new game (NEXT_STEP) the lane is reset once more with its own seed,
   which loads the ROM anew (some 70 ms a game) and makes a game independent of what its emulator played before.
 """

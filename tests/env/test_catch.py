@@ -63,6 +63,7 @@ def test_columns_are_keyed_by_lane_and_game():
     assert [row[:2] for row in four] == columns(2)
     assert [row[2:] for row in four] == columns(2, first_lane=2)
     assert four != columns(4, seed=8)
+    assert any(len(set(row)) > 1 for row in four)
     assert {column for row in four for column in row} == set(range(WIDTH))
 
 
