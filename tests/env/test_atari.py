@@ -1,6 +1,6 @@
 """Flags, seeds and frames of Atari lanes on real games, against the emulator library used directly."""
 
-import os
+import weakref
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -260,10 +260,10 @@ def test_an_unknown_action_is_refused():
     env.close()
 
 
-def test_close_ends_the_threads():
-    before = len(os.listdir("/proc/self/task"))
+def test_close_lets_go_of_the_emulators():
+    """Their threads end with the library's object; counting threads would race with the kernel."""
     env = AtariLanes(SMALL, "breakout", lanes=2, seed=0)
     env.reset()
-    assert len(os.listdir("/proc/self/task")) > before
+    library = weakref.ref(env._env)
     env.close()
-    assert len(os.listdir("/proc/self/task")) == before
+    assert library() is None
