@@ -34,7 +34,7 @@ bench: $(BENCH_READY) ## one benchmark: make bench NAME=tree
 
 clean: ## remove the set-up and the caches, never runs/
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find kernels speedyzero tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt
 	$(call install,dev)
