@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +35,9 @@ def nothing_is_left_behind() -> Iterator[None]:
     before = {path.name for path in SHARED_MEMORY.iterdir()}
     yield
     running = _started_by_us()
-    in_use = _used_by_others()
-    entries = [path for path in SHARED_MEMORY.iterdir() if path.name not in before and str(path) not in in_use]
+    theirs = _used_by_others()
+    new = [path for path in SHARED_MEMORY.iterdir() if path.name not in before]
+    entries = [path for path in new if str(path) not in theirs and not _has_another_owner(path.name)]
     assert not running, f"left running: {running}"
     assert not entries, f"left behind: {[str(path) for path in entries]}"
 
@@ -65,6 +67,12 @@ def _used_by_others() -> set[str]:
             continue
         found |= {line.split(maxsplit=5)[5] for line in lines if str(SHARED_MEMORY) in line}
     return found
+
+
+def _has_another_owner(name: str) -> bool:
+    """Whether a live process that is not this one is named in a shared object's name, as `speedyzero.<pid>-...`."""
+    owner = re.search(r"speedyzero\.(\d+)-", name)
+    return owner is not None and int(owner[1]) != os.getpid() and Path(f"/proc/{owner[1]}").exists()
 
 
 def _other_processes() -> list[Path]:
