@@ -175,6 +175,7 @@ class _Keeper:
         run, step = self._run, self._run.edges.board.train_steps
         agent = Agent(run.config, run.game.spec, run.game.num_actions, device=run.learner.device.type)
         agent.load(flatten(run.learner.network), version=step)
+        started_s = time.monotonic()
         result = evaluate(
             agent,
             run.config.env,
@@ -194,7 +195,14 @@ class _Keeper:
             "score": result.to_json(),
         }
         save_weights(checkpoint_dir(self._run_dir, step), run.learner.network.state_dict(), meta)
-        record_score(self._run_dir, step=step, mean=result.mean, episodes=episodes)
+        record_score(
+            self._run_dir,
+            step=step,
+            mean=result.mean,
+            episodes=episodes,
+            env_steps=meta["env_steps"],
+            duration_s=round(time.monotonic() - started_s, 2),
+        )
         self._progress.note(f"evaluation at train step {step}: {result}")
         return result
 
