@@ -17,17 +17,18 @@ EPSILON = 0.001
 
 
 def squash(x: torch.Tensor) -> torch.Tensor:
-    """h(x), elementwise."""
-    return torch.sign(x) * (torch.sqrt(torch.abs(x) + 1.0) - 1.0) + EPSILON * x
+    """h(x), elementwise; NaN where x is not finite. The quotient is sqrt(|x| + 1) - 1 without its cancellation near 0."""
+    return x / (torch.sqrt(torch.abs(x) + 1.0) + 1.0) + EPSILON * x
 
 
 def unsquash(y: torch.Tensor) -> torch.Tensor:
-    """h^-1(y), elementwise. The textbook form loses 3.5e-4 to cancellation in float32; this one does not."""
-    magnitude = torch.abs(y)
-    shifted = magnitude + (1.0 + EPSILON)
-    root = torch.sqrt(1.0 + (4.0 * EPSILON) * shifted)
-    z = 2.0 * shifted / (root + 1.0)  # sqrt(|x| + 1)
-    return torch.sign(y) * (2.0 * magnitude + 2.0 * EPSILON * (1.0 - z)) / (root + 1.0) * (z + 1.0)
+    """h^-1(y), elementwise. The textbook form loses 3.5e-4 to cancellation in float32; this one does not.
+
+    u = sqrt(|x| + 1) - 1 is the positive root of eps u^2 + (1 + 2 eps) u = |y|, and |x| = u (u + 2).
+    """
+    magnitude, linear = torch.abs(y), 1.0 + 2.0 * EPSILON
+    u = 2.0 * magnitude / (linear + torch.sqrt(linear**2 + (4.0 * EPSILON) * magnitude))
+    return torch.sign(y) * u * (u + 2.0)
 
 
 class ScalarCodec(nn.Module):
@@ -47,13 +48,19 @@ class ScalarCodec(nn.Module):
         self.register_buffer("support", support.float(), persistent=False)
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Scalars [...] to two-hot distributions [..., N] float32."""
-        position = (squash(x.float()).clamp(-self.limit, self.limit) + self.limit) / self.step
-        low = position.floor().clamp(max=self.bins - 2)
-        share = (position - low).unsqueeze(-1)  # of the upper bin
-        low = low.long().unsqueeze(-1)
+        """Scalars [...] to two-hot distributions [..., N] float32; NaN for a scalar that is not finite.
+
+        Counted in bins from the middle one, so that small scalars keep their digits beside a large limit.
+        """
+        middle = self.bins // 2
+        distance = (squash(x.float()).abs() / self.step).clamp(max=middle)
+        inner = distance.floor().clamp(max=middle - 1)
+        outer_share = (distance - inner).unsqueeze(-1)
+        direction = torch.where(x < 0, -1, 1)
+        inner_bin = (middle + direction * inner.nan_to_num().long()).unsqueeze(-1)
+        outer_bin = inner_bin + direction.unsqueeze(-1)
         target = torch.zeros(*x.shape, self.bins, device=x.device)
-        return target.scatter_(-1, low, 1.0 - share).scatter_(-1, low + 1, share)
+        return target.scatter_(-1, inner_bin, 1.0 - outer_share).scatter_(-1, outer_bin, outer_share)
 
     def decode(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits [..., N] to the scalars that their distributions stand for, [...] float32."""
