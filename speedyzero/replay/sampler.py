@@ -5,7 +5,7 @@
 With zero-initialised heads and sparse reward most priorities are tiny; without the uniform share such a sample would
 be drawn once in thousands of batches and its importance weight would shrink all others of its batch.
 
-Sampling is stratified, with replacement: draw i of B falls in [i/B, (i+1)/B).
+Sampling is stratified, with replacement: one draw falls in each [i/B, (i+1)/B), in random order.
 
 Axes: E lanes, T rows, B draws.
 """
@@ -70,10 +70,15 @@ class Sampler:
     def update(self, record: PriorityRecord) -> int:
         """Take over new priorities; how many were accepted.
 
-        Positions retired meanwhile and priorities older than the stored one are left out.
+        Positions that are not (or no longer) eligible and priorities older than the stored one are left out. Raises
+        ValueError for a priority that is not finite: it would spoil every sum for good.
         """
+        if not np.isfinite(record.priority).all():
+            bad = np.flatnonzero(~np.isfinite(record.priority))[0]
+            raise ValueError(f"priority {record.priority[bad]} of lane {record.lane[bad]}, step {record.step[bad]}")
         newest = self._shard.newest_eligible()
         current = (record.step >= self._retired[record.lane]) & (record.step <= newest[record.lane])
+        current &= self._eligible.get(self._leaf(record.lane, record.step)) > 0
         current &= record.version >= self.stamp[record.lane, record.step % self._shard.rows]
         lane, step, priority = record.lane[current], record.step[current], record.priority[current]
         if len(lane):
@@ -88,7 +93,9 @@ class Sampler:
             raise ValueError("replay holds 0 eligible positions")
         keys = keyed_random.keys(self._seed, keyed_random.SAMPLE, self._draws, np.arange(batch_size))
         self._draws += 1
-        position = (np.arange(batch_size) + keyed_random.uniform(keys, 1)[:, 0]) / batch_size
+        within, order = keyed_random.uniform(keys, 2).T
+        # Strata follow the lanes; in random order, any part of the batch's rows is a sample like the whole.
+        position = (np.argsort(order) + within) / batch_size
         share = self._uniform_share
         uniform = position < share
         leaf = np.empty(batch_size, np.int64)
