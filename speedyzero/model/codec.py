@@ -17,7 +17,7 @@ EPSILON = 0.001
 
 
 def squash(x: torch.Tensor) -> torch.Tensor:
-    """h(x), elementwise; NaN where x is not finite. The quotient is sqrt(|x| + 1) - 1 without its cancellation near 0."""
+    """h(x), elementwise; NaN where x is not finite. The quotient is the root's part without cancellation near 0."""
     return x / (torch.sqrt(torch.abs(x) + 1.0) + 1.0) + EPSILON * x
 
 

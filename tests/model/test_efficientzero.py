@@ -1,0 +1,134 @@
+"""The convolutional network against the design's account of it: its sizes, its shapes, and its numbers."""
+
+import pytest
+import torch
+from torch import nn
+
+from speedyzero.config import CodecConfig, Config, EnvConfig, ModelConfig, SearchConfig
+from speedyzero.env.base import ObservationSpec
+from speedyzero.model.build import build_network
+from speedyzero.model.efficientzero import EfficientZeroNetwork, latent_grid, pool_count
+from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, TINY_MODEL, tiny_network
+from tests.model.plain_network import PlainNetwork
+
+
+def parameter_count(*modules: nn.Module) -> int:
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def full_network(num_actions: int) -> EfficientZeroNetwork:
+    spec = ObservationSpec(shape=(96, 96, 3), dtype=IMAGE_SPEC.dtype)
+    network = build_network(Config(), spec, num_actions)
+    assert isinstance(network, EfficientZeroNetwork)
+    return network
+
+
+@pytest.mark.parametrize("num_actions", [4, 6, 18])
+def test_parameter_count(num_actions):
+    assert parameter_count(full_network(num_actions)) == 8_350_114 + 33 * num_actions
+
+
+def test_parameter_count_of_each_part():
+    """B.2's table, A = 18, less the parameters that the reference never uses."""
+    network = full_network(18)
+    assert parameter_count(network.representation) == 318_016
+    assert parameter_count(network.action_conv, network.dynamics_block, network.prefix_head) == 2_382_281
+    assert parameter_count(network.prefix_head.lstm) == 2_232_320
+    assert parameter_count(network.prediction_block, network.policy_head, network.value_head) == 133_611
+    assert parameter_count(network.projector) == 4_465_664
+    assert parameter_count(network.predictor) == 1_051_136
+
+
+def test_every_norm_is_the_reference_s():
+    norms = [module for module in full_network(4).modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum, norm.affine, norm.track_running_stats) for norm in norms} == {
+        (1e-5, 0.1, True, True)
+    }
+
+
+def test_only_the_output_layers_start_at_zero():
+    network = full_network(6)
+    outputs = {"policy_head.output", "value_head.output", "prefix_head.output"}
+    zero = {
+        name.removesuffix(".weight")
+        for name, parameter in network.named_parameters()
+        if name.endswith("weight") and not parameter.any()
+    }
+    assert zero == outputs
+    assert all(not network.get_submodule(name).bias.any() for name in outputs)
+
+
+@pytest.mark.parametrize(
+    ("image_size_px", "pools", "grid"),
+    [(96, 2, 6), (64, 2, 4), (48, 1, 6), (36, 1, 5), (84, 2, 6), (33, 1, 5), (24, 0, 6), (128, 3, 4)],
+)
+def test_latent_shape(image_size_px, pools, grid):
+    """The two strided convolutions and each pool halve, rounding up, until 6 or fewer are left."""
+    assert (pool_count(image_size_px), latent_grid(image_size_px)) == (pools, grid)
+    network = EfficientZeroNetwork(
+        TINY_MODEL, in_channels=2, image_size_px=image_size_px, num_actions=3, prefix_horizon=5
+    ).eval()
+    with torch.no_grad():
+        latent = network.represent(torch.rand(2, 2, image_size_px, image_size_px))
+        assert latent.shape == (2, TINY_MODEL.latent_channels, grid, grid)
+        transition = network.dynamics(latent, torch.tensor([0, 2]), network.initial_prefix_state(2))
+        assert transition.latent.shape == latent.shape
+        assert transition.prefix_logits.shape == (2, TINY_MODEL.prefix_codec.bins)
+        prediction = network.predict(latent)
+        assert prediction.policy_logits.shape == (2, 3)
+        assert prediction.value_logits.shape == (2, TINY_MODEL.value_codec.bins)
+        projection = network.project(latent)
+        assert projection.shape == network.predict_projection(projection).shape == (2, TINY_MODEL.projector_out)
+
+
+@pytest.mark.parametrize(("image_size_px", "pools"), [(36, 1), (96, 2)])
+def test_every_output_against_plain_functions(image_size_px, pools):
+    spec = ObservationSpec(shape=(image_size_px, image_size_px, 3), dtype=IMAGE_SPEC.dtype)
+    network = tiny_network(spec).eval()
+    plain = PlainNetwork(network.state_dict(), num_actions=NUM_ACTIONS, pools=pools)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        latent = network.represent(observation := torch.rand(4, 6, image_size_px, image_size_px, generator=generator))
+        close(latent, plain.represent(observation))
+        prefix_state = network.initial_prefix_state(4)
+        h, c = torch.zeros(4, 6), torch.zeros(4, 6)
+        for action in (torch.tensor([0, 1, 2, 4]), torch.tensor([3, 3, 0, 1])):
+            transition = network.dynamics(latent, action, prefix_state)
+            following, prefix_logits, h, c = plain.dynamics(latent, action, h, c)
+            latent, prefix_state = transition.latent, transition.prefix_state
+            close(latent, following)
+            close(transition.prefix_logits, prefix_logits)
+            close(prefix_state["prefix_state_h"], h)
+            close(prefix_state["prefix_state_c"], c)
+        prediction = network.predict(latent)
+        policy_logits, value_logits = plain.predict(latent)
+        close(prediction.policy_logits, policy_logits)
+        close(prediction.value_logits, value_logits)
+        projection = network.project(latent)
+        close(projection, plain.project(latent))
+        close(network.predict_projection(projection), plain.predict_projection(projection))
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    assert actual.std() > 1e-3  # dead units would agree with anything
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_plain_rewards_have_no_recurrent_state():
+    network = tiny_network(IMAGE_SPEC, prefix_horizon=0)
+    assert network.initial_prefix_state(2) == {}
+    latent = network.represent(torch.rand(2, 6, 36, 36))
+    transition = network.dynamics(latent, torch.tensor([0, 1]), {})
+    assert transition.prefix_state == {}
+    assert transition.prefix_logits.shape == (2, TINY_MODEL.prefix_codec.bins)
+    assert not any("lstm" in name for name in network.state_dict())
+
+
+def test_bins_of_value_and_prefix_are_their_own():
+    config = Config(
+        env=EnvConfig(stack=2),
+        model=ModelConfig(value_codec=CodecConfig(limit=5.0), prefix_codec=CodecConfig(limit=2.0, step=0.5)),
+        search=SearchConfig(prefix_horizon=5),
+    )
+    network = build_network(config, IMAGE_SPEC, 4)
+    assert (network.value_head.output.out_features, network.prefix_head.output.out_features) == (11, 9)
