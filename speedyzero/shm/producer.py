@@ -68,10 +68,8 @@ class Producer(Generic[R]):
         if not ready:
             return None
         self._open = True
-        slot = self._head % self._slots
         self._words[WRITING] = self._head + 1
-        self._words[self._headers[slot] + SEQUENCE] = 0  # no stamp of the record before stays valid
-        return self._records[slot]
+        return self._records[self._head % self._slots]
 
     def commit(self) -> None:
         """Publish the record begun last."""

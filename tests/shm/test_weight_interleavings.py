@@ -1,7 +1,7 @@
 """Weight slots under generated interleavings of single accesses, with deaths of the writer between any two of them."""
 
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -103,7 +103,11 @@ class WeightsMachine(RuleBasedStateMachine):
 
 TestWeightsMachine = WeightsMachine.TestCase
 TestWeightsMachine.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=set(Phase) - {Phase.explain},  # it takes minutes here, and shrinking says enough
 )
 
 
