@@ -78,6 +78,7 @@ def evaluate(
             env.close()
     scores = np.concatenate([batch.scores for batch in batches])
     mean = float(scores.mean())
+    truncated = int(sum(batch.truncated.sum() for batch in batches))
     return EvaluationResult(
         game=env_config.game,
         episode_scores=scores,
@@ -85,7 +86,7 @@ def evaluate(
         mean=mean,
         std=float(scores.std(ddof=1)) if episodes > 1 else 0.0,
         ci95=bootstrap_ci95(scores),
-        human_normalised=human_normalised(env_config.game, mean),
+        human_normalised=None if truncated else human_normalised(env_config.game, mean),
         protocol={
             "episodes": episodes,
             "parallel_envs": parallel_envs,
@@ -97,7 +98,7 @@ def evaluate(
             "reward": "raw",
             "lives": "ignored: full games",
             "limit_frames": env_config.eval_limit_frames,
-            "truncated_episodes": int(sum(batch.truncated.sum() for batch in batches)),
+            "truncated_episodes": truncated,
         },
     )
 

@@ -22,7 +22,7 @@ class EvaluationResult:
     mean: float
     std: float  # of one episode, N - 1 degrees of freedom; 0 for one episode
     ci95: tuple[float, float] | None  # of the mean, by bootstrap; None for one episode
-    human_normalised: float | None  # of the mean; None for a game without reference scores
+    human_normalised: float | None  # of the mean; None without reference scores or where a game was cut off
     protocol: dict  # how it was made, as JSON
 
     def to_json(self) -> dict:

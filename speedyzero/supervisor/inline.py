@@ -133,7 +133,8 @@ class _Keeper:
         self._drain_metrics()
         self._progress.update(board.env_steps, board.train_steps, **self._shown)
         interval = self._run.config.evaluate.interval_train_steps
-        if interval and board.train_steps % interval == 0 and 0 < board.train_steps != self._evaluated_step:
+        on_interval = interval > 0 and board.train_steps % interval == 0 and not self._run.done
+        if on_interval and 0 < board.train_steps != self._evaluated_step:
             self._evaluate(self._run.config.evaluate.interval_episodes, film=None)
 
     def finish(self) -> EvaluationResult:
