@@ -1,8 +1,9 @@
 """What the target network says of each position, remembered for as long as that network is the target.
 
 Search policy, root value and network value are functions of (position, target version) alone, the root noise being
-keyed by (seed, lane, step, version). The table keeps them beside the rows; a batch evaluates only what is stale.
-`enabled=False` evaluates every request anew, each position once per time it is asked for: the original behaviour.
+keyed by (seed, lane, step, version). (Ties at random, first_pick "uniform", also depend on who is searched together.)
+The table keeps them beside the rows; a batch evaluates only what is stale. `memo=False` evaluates every request anew,
+each position once per time it is asked for: the original behaviour.
 
 Axes: E lanes, T rows, N requested positions, M stale ones, A actions.
 """

@@ -99,6 +99,7 @@ class Reanalyzer:
 
     def _td_steps(self, sample: Sample) -> np.ndarray:
         target, schedule = self._config.target, self._config.schedule
+        # Rows for transitions: final observations count too, one per game.
         age = (self.shard.head[sample.lane] - sample.step) * self.shard.lanes
         return td_steps_by_age(
             age, td_steps=target.td_steps, decay_env_steps=target.td_decay_fraction * schedule.env_steps
@@ -130,7 +131,7 @@ def make_shard(config: Config, spec: ObservationSpec, num_actions: int) -> Shard
     lookahead = target.unroll_steps + target.td_steps
     wanted_rows = -(-config.replay.capacity_steps // lanes)
     # Final observations take rows of their own: allow as many again as there are env steps in the shortest games.
-    fillable_rows = 2 * (-(-config.schedule.env_steps // lanes) + 1) + GUARD_ROWS
+    fillable_rows = 2 * (-(-config.schedule.env_steps // lanes) + 1) + GUARD_ROWS + config.env.stack
     return Shard(
         lanes=lanes,
         rows=min(wanted_rows, fillable_rows),

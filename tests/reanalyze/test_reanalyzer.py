@@ -1,0 +1,220 @@
+"""Whole batches against the slow oracle, by a real network; the target network's lag; what holds batches back."""
+
+import numpy as np
+import pytest
+
+from speedyzero.reanalyze.memo import TargetMemo
+from speedyzero.reanalyze.reanalyzer import make_shard
+from speedyzero.records import PriorityRecord
+from speedyzero.replay.sampler import Sample
+from tests.reanalyze.tiny import CONFIG, Machine, changed, loaded_agent, random_weights, stack_of
+from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, tick, visit_policy
+
+LANES = [made_up_lane([(4, LIFE), (3, LIMIT), (6, GAME_OVER)], lane=lane, min_rows=500) for lane in range(2)]
+VARIANTS = {
+    "puct": CONFIG,
+    "gumbel": changed(search={"algorithm": "gumbel"}),
+    "no noise": changed(reanalyze={"root_noise": False}),
+    "root values": changed(target={"value": "root"}),
+    "plain rewards": changed(search={"prefix_horizon": 0}),
+}
+
+
+def machine(config=CONFIG, *, ticks=70) -> Machine:
+    return Machine(config, LANES, ticks=ticks)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_batch_against_the_oracle(name):
+    """Every target of every sample from the episode objects, one network call for one stack at a time."""
+    config = VARIANTS[name]
+    run = machine(config)
+    batch = run.batch()
+    judge = loaded_agent(config, weights_seed=0, version=0)
+    search = TargetMemo(
+        run.shard, changed(config, reanalyze={"memo": False}).reanalyze, config.search,
+        num_actions=NUM_ACTIONS, seed=config.seed,
+    )  # fmt: skip
+
+    def value_of(number: int, row: int) -> float:
+        if config.target.value == "root":
+            return float(search.root_values(judge, np.array([number]), np.array([row]))[0])
+        return float(judge.root(stack_of(number, LANES[number], row)).value[0])
+
+    ends = set()
+    for b, (number, root) in enumerate(zip(batch.lane.tolist(), batch.step.tolist(), strict=True)):
+        episode, i = LANES[number].find(root)
+        for j in range(config.target.unroll_steps + 1):
+            acts = i + j < episode.length
+            z = episode.value(
+                i + j, td_steps=2, discount=0.9, value_of_row=lambda row, number=number: value_of(number, row)
+            )
+            assert batch.value_target[b, j] == pytest.approx(z, rel=1e-4, abs=1e-4)
+            policy = search.policies(judge, np.array([number]), np.array([root + j]))[0] if acts else np.zeros(3)
+            np.testing.assert_allclose(batch.policy_target[b, j], policy, atol=1e-5)
+            if j < config.target.unroll_steps:
+                horizon = config.search.prefix_horizon
+                prefix = episode.prefix(i, j, horizon=horizon) if acts else 0
+                assert batch.prefix_target[b, j] == pytest.approx(prefix, rel=1e-5)
+                assert batch.action_mask[b, j] == acts
+                assert batch.action[b, j] == (episode.actions[i + j] if acts else 0)
+            if not acts:
+                ends.add(episode.end)
+    assert ends == {LIFE, LIMIT, GAME_OVER}  # the batch goes past every kind of end
+    assert np.ptp(batch.value_target) > 1
+
+
+def test_types_and_what_goes_with_the_samples():
+    run = machine()
+    batch = run.batch()
+    expected = {
+        "lane": (np.int64, (12,)),
+        "step": (np.int64, (12,)),
+        "probability": (np.float64, (12,)),
+        "action": (np.int64, (12, 3)),
+        "action_mask": (np.float32, (12, 3)),
+        "value_target": (np.float32, (12, 4)),
+        "prefix_target": (np.float32, (12, 3)),
+        "policy_target": (np.float32, (12, 4, NUM_ACTIONS)),
+    }
+    for name, (dtype, shape) in expected.items():
+        assert getattr(batch, name).dtype == dtype and getattr(batch, name).shape == shape, name
+    assert batch.replay_size == run.sampler.size
+    again = machine().sampler.draw(12)  # the first draw of the same seed
+    np.testing.assert_array_equal(batch.lane, again.lane)
+    np.testing.assert_array_equal(batch.step, again.step)
+    np.testing.assert_array_equal(batch.probability, again.probability)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_memo_changes_no_target(name):
+    """With noise too, which is keyed. Batch after batch, in which positions come again and the lanes wrap around."""
+    runs = [machine(changed(VARIANTS[name], reanalyze={"memo": memo})) for memo in (True, False)]
+    for _ in range(4):
+        with_memo, without = (run.batch() for run in runs)
+        for field in ("value_target", "policy_target", "prefix_target"):
+            np.testing.assert_allclose(getattr(with_memo, field), getattr(without, field), rtol=1e-5, atol=1e-5)
+        for run in runs:
+            run.play(9)
+    searched = runs[0].agent.searched
+    assert len(set(searched)) == len(searched) == runs[0].reanalyzer.memo.done_searches
+    assert len(searched) < len(runs[1].agent.searched)
+
+
+@pytest.mark.parametrize(("share", "searched_rows"), [(0.0, 0), (0.5, 6), (0.99, 11), (1.0, 12)])
+def test_policy_share(share, searched_rows):
+    """The first part of a batch is searched, the rest keeps the actor's visit fractions."""
+    run = machine(changed(reanalyze={"policy_share": share}))
+    batch = run.batch()
+    everything_searched = machine().batch()
+    np.testing.assert_allclose(
+        batch.policy_target[:searched_rows], everything_searched.policy_target[:searched_rows], atol=1e-5
+    )
+    np.testing.assert_allclose(batch.value_target, everything_searched.value_target, atol=1e-4)
+    for b in range(searched_rows, 12):
+        number, root = int(batch.lane[b]), int(batch.step[b])
+        episode, i = LANES[number].find(root)
+        for j in range(4):
+            kept = visit_policy(np.array([number]), np.array([root + j]))[0]
+            np.testing.assert_allclose(batch.policy_target[b, j], kept if i + j < episode.length else np.zeros(3))
+    assert len(run.agent.searched) < 4 * searched_rows + 1
+
+
+def test_the_target_network_lags_by_one_to_two_intervals():
+    """Target of train step k: the weights of max(0, (k // I - 1) * I), in name and in fact."""
+    interval = CONFIG.target.interval_train_steps
+    run = machine()
+    for train_step in range(5 * interval):
+        if train_step and train_step % interval == 0:
+            run.publish(train_step)
+        run.edges.board.train_steps = train_step
+        batch = run.batch()
+        due = max(0, (train_step // interval - 1) * interval)
+        assert batch.target_version == run.agent.version == due
+        if train_step % interval in (0, interval - 1):
+            judge = loaded_agent(CONFIG, weights_seed=due, version=due)
+            past_limit = np.argwhere(batch.value_target[:, -1] != 0)[0, 0]
+            number, root = int(batch.lane[past_limit]), int(batch.step[past_limit])
+            episode, i = LANES[number].find(root)
+            z = episode.value(
+                i, td_steps=2, discount=0.9,
+                value_of_row=lambda row, n=number, judge=judge: float(judge.root(stack_of(n, LANES[n], row)).value[0]),
+            )  # fmt: skip
+            assert batch.value_target[past_limit, 0] == pytest.approx(z, abs=1e-4)
+
+
+def test_weights_that_were_never_published():
+    run = machine()
+    run.edges.board.train_steps = 2 * CONFIG.target.interval_train_steps
+    with pytest.raises(RuntimeError, match="train step 4 were never published"):
+        run.reanalyzer.step()
+
+
+def test_td_steps_shrink_with_age_in_transitions():
+    """Of two lanes: a step's age is twice the rows after it, itself included."""
+    run = machine(changed(target={"td_steps": 3, "td_decay_fraction": 0.05}), ticks=40)  # one less per 20 of age
+    steps = np.array([39, 31, 30, 21, 20, 0])
+    sample = Sample(lane=np.array([0, 1, 0, 1, 0, 1]), step=steps, probability=np.ones(6))
+    ages = 2 * (40 - steps)
+    assert ages.tolist() == [2, 18, 20, 38, 40, 80]
+    assert run.reanalyzer._td_steps(sample).tolist() == [3, 3, 2, 2, 1, 1]
+
+
+def test_no_batch_before_the_head_start_or_without_positions_or_room():
+    run = machine(ticks=18)
+    assert run.edges.board.env_steps < 40 and run.sampler.size > 0
+    assert not run.reanalyzer.step() and run.edges.batches.empty
+    run.play(10)
+    assert run.edges.board.env_steps >= 40
+    assert run.reanalyzer.step() and run.edges.batches.full
+    assert not run.reanalyzer.step()
+
+    early = machine(ticks=3)
+    early.edges.board.env_steps = 1000
+    assert early.sampler.size == 0
+    assert not early.reanalyzer.step() and early.edges.batches.empty
+
+
+def test_steps_and_priorities_are_taken_before_a_batch_is_made():
+    run = machine()
+    head, size = int(run.shard.head[0]), run.sampler.size
+    lane, step = np.array([0]), np.array([head - 6])
+    for row in range(head, head + 4):
+        run.edges.steps.put(tick(LANES, row))
+    run.edges.priorities.put(PriorityRecord(lane, step, 0, np.array([1e9], np.float32)))
+    batch = run.batch()
+    assert run.shard.head.tolist() == [head + 4] * 2 and run.edges.steps.empty and run.edges.priorities.empty
+    assert abs(batch.replay_size - size) <= 3  # the lanes wrap around
+    assert (batch.step == step[0]).sum() >= 10  # nine tenths of the probability
+
+
+def test_a_step_without_cargo_is_no_progress():
+    run = machine(ticks=4)
+    assert not run.reanalyzer.step()
+
+
+def test_rows_of_the_shard():
+    shard = make_shard(CONFIG, SPEC, NUM_ACTIONS)
+    assert shard.rows == 40 and shard.lookahead == 3 + 2  # capacity_steps=80 in two lanes
+
+
+@pytest.mark.parametrize("stack", [1, 4])
+def test_no_more_rows_than_the_run_can_fill(stack):
+    """Games of one step are the longest stream: every other row is a final observation. None is retired before the
+    end."""
+    config = changed(replay={"capacity_steps": 10**9}, schedule={"env_steps": 100}, env={"stack": stack})
+    shard = make_shard(config, SPEC, NUM_ACTIONS)
+    assert shard.rows < 200
+    shard.head += 100
+    assert shard.oldest_eligible().tolist() == [0, 0]
+
+
+def test_different_weights_are_different():
+    """Guards the tests above: the random network tells versions and positions apart."""
+    values = [
+        float(loaded_agent(CONFIG, weights_seed=seed).root(stack_of(0, LANES[0], row)).value[0])
+        for seed in (0, 4)
+        for row in (3, 9)
+    ]
+    assert np.abs(np.subtract.outer(values, values))[np.triu_indices(4, 1)].min() > 1e-2
+    assert not np.array_equal(random_weights(CONFIG, 0), random_weights(CONFIG, 4))
