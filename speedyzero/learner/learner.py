@@ -55,7 +55,7 @@ class Learner:
             return False
         batch = edges.batches.get()
         loss = self.train_on(batch, board.train_steps)
-        if math.isfinite(loss.total.item()):
+        if self._bad_batches == 0:
             edges.priorities.put(self._priorities(batch, loss, version=board.train_steps))
         if board.train_steps % self._record_interval == 0:
             self._record(loss, board.train_steps)
@@ -64,7 +64,7 @@ class Learner:
         return True
 
     def train_on(self, batch: BatchRecord, train_step: int) -> Loss:
-        """One update. A batch whose loss is not finite changes nothing and is counted.
+        """One update. A batch whose loss or gradient is not finite changes nothing and is counted.
 
         Raises FloatingPointError after MAX_BAD_BATCHES of them in a row.
         """
@@ -72,18 +72,26 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
+        statistics = [buffer.clone() for buffer in self.network.buffers()]  # batch norm's: the forward pass moves them
         loss = self._loss(batch, train_step)
-        if not math.isfinite(loss.total.item()):
-            self._bad_batches += 1
-            self._edges.metrics.put(MetricRecord("learner/bad_batches", train_step, float(self._bad_batches)))
-            if self._bad_batches >= MAX_BAD_BATCHES:
-                raise FloatingPointError(f"{self._bad_batches} batches in a row without a finite loss")
-            return loss
-        self._bad_batches = 0
         loss.total.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._config.learner.gradient_clip, foreach=True)
-        self.optimizer.step()
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), self._config.learner.gradient_clip, foreach=True
+        )
+        if math.isfinite((loss.total.detach() + norm).item()):
+            self._bad_batches = 0
+            self.optimizer.step()
+        else:
+            for buffer, before in zip(self.network.buffers(), statistics, strict=True):
+                buffer.copy_(before)
+            self._count_bad_batch(train_step)
         return loss
+
+    def _count_bad_batch(self, train_step: int) -> None:
+        self._bad_batches += 1
+        self._edges.metrics.put(MetricRecord("learner/bad_batches", train_step, float(self._bad_batches)))
+        if self._bad_batches >= MAX_BAD_BATCHES:
+            raise FloatingPointError(f"{self._bad_batches} batches in a row without a finite loss and gradient")
 
     def _loss(self, batch: BatchRecord, train_step: int) -> Loss:
         config, learner = self._config, self._config.learner

@@ -1,0 +1,128 @@
+"""A learner on a shard that was filled by hand, with what it publishes kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from speedyzero.config import Config, LearnerConfig, ReplayConfig, ScheduleConfig, SearchConfig, TargetConfig
+from speedyzero.env.base import ObservationSpec
+from speedyzero.learner.learner import Learner
+from speedyzero.model.base import Network
+from speedyzero.pacing import Pacing
+from speedyzero.records import BatchRecord, StepRecord, WeightsRecord
+from speedyzero.replay.shard import Shard
+from speedyzero.wiring import TARGET_SLOTS, WEIGHT_SLOTS, InlineEdges, MemoryWeights
+from tests.model.networks import NUM_ACTIONS, tiny_config, tiny_network
+
+LANES, ROWS, UNROLL, BATCH = 2, 40, 3, 4
+FIRST_STEPS = (0, 9, 20)  # of both lanes: where an episode begins
+
+
+class KeptWeights(MemoryWeights):
+    """Weight slots that forget nothing."""
+
+    def __init__(self, edge):
+        super().__init__(edge)
+        self.published: list[WeightsRecord] = []
+
+    def publish(self, record: WeightsRecord) -> None:
+        super().publish(record)
+        self.published.append(record)
+
+
+@dataclass(frozen=True)
+class SmallLearner:
+    learner: Learner
+    config: Config
+    edges: InlineEdges
+    shard: Shard
+
+    @property
+    def network(self) -> Network:
+        return self.learner.network
+
+
+def small_config(**stages) -> Config:
+    """Batches of 4, K = 3, targets every 3 steps, weights every 2; no augmentation."""
+    base = tiny_config(
+        search=SearchConfig(prefix_horizon=2),
+        target=TargetConfig(unroll_steps=UNROLL, td_steps=2, interval_train_steps=3),
+        learner=LearnerConfig(batch_size=BATCH, shift_px=0, intensity_scale=0.0, publish_interval_train_steps=2),
+        replay=ReplayConfig(beta_start=0.4, beta_end=1.0),
+        schedule=ScheduleConfig(env_steps=100, train_steps=40, frozen_train_steps=10, head_start_env_steps=20),
+    )
+    return replace(base, **stages)
+
+
+def small_learner(spec: ObservationSpec, *, network: Network | None = None, **stages) -> SmallLearner:
+    config = small_config(**stages)
+    edges = InlineEdges(weights=KeptWeights(WEIGHT_SLOTS), targets=KeptWeights(TARGET_SLOTS))
+    shard = filled_shard(spec, stack=config.env.stack)
+    network = network or tiny_network(spec, prefix_horizon=config.search.prefix_horizon)
+    learner = Learner(config, edges, Pacing(config.schedule, tick_env_steps=LANES), network, shard)
+    edges.board.env_steps = config.schedule.env_steps
+    return SmallLearner(learner, config, edges, shard)
+
+
+def filled_shard(spec: ObservationSpec, *, stack: int) -> Shard:
+    """30 rows a lane. Images: every pixel of row t is t in lane 0, 100 + t in lane 1; vectors: random."""
+    shard = Shard(lanes=LANES, rows=ROWS, spec=spec, num_actions=NUM_ACTIONS, stack=stack, lookahead=UNROLL + 2)
+    rng = np.random.default_rng(0)
+    none = np.zeros(LANES, np.bool_)
+    for t in range(30):
+        frame = rng.normal(size=(LANES, *spec.shape)).astype(np.float32)
+        if spec.is_image:
+            frame = np.stack([np.full(spec.shape, 100 * lane + t, np.uint8) for lane in range(LANES)])
+        numbers = np.zeros(LANES, np.float32)
+        shard.append(
+            StepRecord(
+                frame=frame,
+                action=np.zeros(LANES, np.int16),
+                reward=numbers,
+                raw_reward=numbers,
+                first=np.full(LANES, t in FIRST_STEPS),
+                terminal=none,
+                truncated=none,
+                last=none,
+                root_value=numbers,
+                visit_policy=np.zeros((LANES, NUM_ACTIONS), np.float32),
+                actor_version=np.zeros(LANES, np.int64),
+            )
+        )
+    return shard
+
+
+def small_batch(*, seed: int = 0) -> BatchRecord:
+    """Four samples; the second ends after one action, the third after two."""
+    rng = np.random.default_rng(seed)
+    policy = rng.dirichlet(np.ones(NUM_ACTIONS), size=(BATCH, UNROLL + 1)).astype(np.float32)
+    mask = np.ones((BATCH, UNROLL), np.float32)
+    mask[1, 1:] = mask[2, 2:] = 0.0
+    policy[1, 1:] = policy[2, 2:] = 0.0
+    return BatchRecord(
+        lane=np.array([0, 1, 0, 1]),
+        step=np.array([5, 9, 10, 20]),
+        probability=np.array([0.1, 0.05, 0.02, 0.2]),
+        replay_size=40,
+        action=rng.integers(NUM_ACTIONS, size=(BATCH, UNROLL)),
+        action_mask=mask,
+        value_target=rng.normal(size=(BATCH, UNROLL + 1)).astype(np.float32),
+        prefix_target=rng.normal(size=(BATCH, UNROLL)).astype(np.float32),
+        policy_target=policy,
+        target_version=0,
+    )
+
+
+def spoiled(batch: BatchRecord, number: float) -> BatchRecord:
+    """The same batch with one value target replaced."""
+    value_target = batch.value_target.copy()
+    value_target[2, 1] = number
+    return replace(batch, value_target=value_target)
+
+
+def snapshot(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of every parameter and buffer, counters too."""
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}

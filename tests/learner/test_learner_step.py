@@ -1,0 +1,107 @@
+"""The learner between its edges: when it moves, and what it sends on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from speedyzero.config import ScheduleConfig
+from speedyzero.model.codec import ScalarCodec
+from speedyzero.weights.flat import flatten
+from tests.learner.small_learner import BATCH, small_batch, small_learner
+from tests.model.networks import TINY_MODEL, VECTOR_SPEC
+
+
+def test_a_step_trains_and_sends_priorities():
+    small = small_learner(VECTOR_SPEC)
+    small.edges.board.train_steps = 5
+    batch = small_batch()
+    stacks = torch.from_numpy(small.shard.gather_stacks(batch.lane, batch.step))
+    with torch.no_grad():
+        logits = small.network.predict(small.network.represent(stacks.flatten(1))).value_logits
+    value = ScalarCodec(TINY_MODEL.value_codec).decode(logits).numpy()
+    small.edges.batches.put(batch)
+    assert small.learner.step()
+    assert small.edges.board.train_steps == 6 and small.edges.batches.empty
+    record = small.edges.priorities.get()
+    assert small.edges.priorities.empty
+    np.testing.assert_allclose(record.priority, np.abs(value - batch.value_target[:, 0]) + 1e-6, rtol=1e-4)
+    assert record.priority.dtype == np.float32
+    assert record.version == 5  # the weights that judged, before their update
+    assert record.lane is batch.lane and record.step is batch.step
+
+
+def test_a_value_met_exactly_keeps_the_smallest_priority():
+    small = small_learner(VECTOR_SPEC)
+    batch = small_batch()
+    batch.value_target[:, 0] = small.learner.train_on(batch, 0).root_value.numpy()  # rate 0: the same weights again
+    small.edges.batches.put(batch)
+    assert small.learner.step()
+    assert small.edges.priorities.get().priority.tolist() == pytest.approx([1e-6] * BATCH)
+
+
+def test_when_the_learner_waits():
+    small = small_learner(VECTOR_SPEC)
+    assert not small.learner.step()  # no batch
+    small.edges.batches.put(small_batch())
+    small.edges.board.env_steps = 19  # the head start is 20
+    assert not small.learner.step()
+    small.edges.board.env_steps = 20
+    assert small.learner.step()
+    small.edges.batches.put(small_batch())
+    assert not small.learner.step()  # 2 env steps a train step: 22 are due
+    small.edges.board.env_steps = 22
+    assert small.learner.step()
+    small.edges.board.env_steps = 100
+    for _ in range(2):
+        small.edges.batches.put(small_batch())
+        assert small.learner.step()
+    small.edges.batches.put(small_batch())
+    assert small.edges.priorities.full and not small.learner.step()
+    small.edges.priorities.get()
+    assert small.learner.step()
+    small.edges.priorities.get()
+    small.edges.board.train_steps = 50
+    small.edges.batches.put(small_batch())
+    assert not small.learner.step()  # done
+
+
+def test_weights_are_published_on_their_intervals():
+    """Every 2 train steps for the actors, every 3 for the targets, both before the first."""
+    small = small_learner(VECTOR_SPEC)
+    seen = {0: flatten(small.network)}
+    for step in range(1, 8):
+        small.edges.batches.put(small_batch(seed=step))
+        assert small.learner.step()
+        small.edges.priorities.get()
+        seen[step] = flatten(small.network)
+    weights, targets = small.edges.weights.published, small.edges.targets.published
+    assert [record.version for record in weights] == [0, 2, 4, 6]
+    assert [record.version for record in targets] == [0, 3, 6]
+    for record in (*weights, *targets):
+        assert torch.equal(record.flat, seen[record.version])
+    assert not torch.equal(seen[2], seen[4])
+
+
+def test_figures_are_recorded_on_their_interval():
+    schedule = ScheduleConfig(env_steps=100, train_steps=1000, frozen_train_steps=500, head_start_env_steps=20)
+    small = small_learner(VECTOR_SPEC, schedule=schedule)
+    for step in range(4):  # 500 records over 1500 train steps: every third
+        small.edges.batches.put(small_batch(seed=step))
+        assert small.learner.step()
+        small.edges.priorities.get()
+    records = []
+    while not small.edges.metrics.empty:
+        records.append(small.edges.metrics.get())
+    assert {record.step for record in records} == {0, 3}
+    assert {record.name for record in records} == {
+        "learner/loss",
+        "learner/prefix_loss",
+        "learner/value_loss",
+        "learner/policy_loss",
+        "learner/consistency_loss",
+        "learner/predicted_root_value",
+        "learner/learning_rate",
+    }
+    assert all(math.isfinite(record.value) for record in records)

@@ -1,0 +1,199 @@
+"""The loss against a scalar loop over samples and unroll steps, written from the design's B.7."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from speedyzero.config import CodecConfig, LearnerConfig
+from speedyzero.learner.loss import Loss, Targets, importance_weights, loss_of
+from speedyzero.learner.unroll import Unrolled
+from speedyzero.model.codec import ScalarCodec
+
+B, K, A, P = 6, 3, 4, 5
+VALUE_CODEC, PREFIX_CODEC = CodecConfig(limit=4.0, step=0.5), CodecConfig(limit=2.0, step=0.25)
+CONFIG = LearnerConfig(
+    prefix_coefficient=1.5, value_coefficient=0.25, policy_coefficient=0.75, consistency_coefficient=2.0
+)
+
+
+def random_unrolled(seed: int = 0) -> Unrolled:
+    generator = torch.Generator().manual_seed(seed)
+    return Unrolled(
+        policy_logits=torch.randn(K + 1, B, A, generator=generator),
+        value_logits=torch.randn(K + 1, B, VALUE_CODEC.bins, generator=generator),
+        prefix_logits=torch.randn(K, B, PREFIX_CODEC.bins, generator=generator),
+        projection=torch.randn(K, B, P, generator=generator),
+    )
+
+
+def random_targets(seed: int = 1) -> Targets:
+    """Samples whose episodes go on, and end after 0, 1 and 2 more actions."""
+    generator = torch.Generator().manual_seed(seed)
+    length = torch.tensor([K, 1, 2, K, 0, K])
+    policy = torch.softmax(torch.randn(B, K + 1, A, generator=generator), -1)
+    past_end = torch.arange(K + 1) > length[:, None] - 1
+    past_end[length == K, K] = False
+    policy[past_end] = 0.0
+    return Targets(
+        action_mask=(torch.arange(K) < length[:, None]).float(),
+        value=4 * torch.randn(B, K + 1, generator=generator),
+        prefix=2 * torch.randn(B, K, generator=generator),
+        policy=policy,
+        weight=torch.rand(B, generator=generator),
+        projection=torch.randn(K, B, P, generator=generator),
+    )
+
+
+def loss(unrolled: Unrolled, targets: Targets, config: LearnerConfig = CONFIG) -> Loss:
+    value_codec, prefix_codec = ScalarCodec(VALUE_CODEC), ScalarCodec(PREFIX_CODEC)
+    return loss_of(unrolled, targets, config=config, value_codec=value_codec, prefix_codec=prefix_codec)
+
+
+def slow_two_hot(x: float, codec: CodecConfig) -> list[float]:
+    h = math.copysign(math.sqrt(abs(x) + 1) - 1, x) + 0.001 * x
+    position = (min(max(h, -codec.limit), codec.limit) + codec.limit) / codec.step
+    distribution = [0.0] * codec.bins
+    low = min(math.floor(position), codec.bins - 2)
+    distribution[low], distribution[low + 1] = low + 1 - position, position - low
+    return distribution
+
+
+def slow_cross_entropy(logits: torch.Tensor, target: list[float]) -> float:
+    numbers = logits.tolist()
+    normaliser = math.log(sum(math.exp(number) for number in numbers))
+    return sum(share * (normaliser - number) for share, number in zip(target, numbers, strict=True))
+
+
+def slow_cosine(x: torch.Tensor, y: torch.Tensor) -> float:
+    x, y = x.tolist(), y.tolist()
+    dot = sum(a * b for a, b in zip(x, y, strict=True))
+    return dot / (math.sqrt(sum(a * a for a in x)) * math.sqrt(sum(b * b for b in y)))
+
+
+def slow_sample(unrolled: Unrolled, targets: Targets, b: int) -> dict[str, float]:
+    """The four unweighted terms of one sample."""
+    terms = {
+        "prefix": 0.0,
+        "value": slow_cross_entropy(unrolled.value_logits[0, b], slow_two_hot(targets.value[b, 0].item(), VALUE_CODEC)),
+        "policy": slow_cross_entropy(unrolled.policy_logits[0, b], targets.policy[b, 0].tolist()),
+        "consistency": 0.0,
+    }
+    for j in range(K):
+        if targets.action_mask[b, j] == 0:
+            continue
+        prefix, value = targets.prefix[b, j].item(), targets.value[b, j + 1].item()
+        terms["prefix"] += slow_cross_entropy(unrolled.prefix_logits[j, b], slow_two_hot(prefix, PREFIX_CODEC))
+        terms["value"] += slow_cross_entropy(unrolled.value_logits[j + 1, b], slow_two_hot(value, VALUE_CODEC))
+        terms["policy"] += slow_cross_entropy(unrolled.policy_logits[j + 1, b], targets.policy[b, j + 1].tolist())
+        terms["consistency"] -= slow_cosine(unrolled.projection[j, b], targets.projection[j, b])
+    return terms
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_against_a_scalar_loop(seed):
+    unrolled, targets = random_unrolled(seed), random_targets(seed + 100)
+    samples = [slow_sample(unrolled, targets, b) for b in range(B)]
+    total = 0.0
+    for weight, terms in zip(targets.weight.tolist(), samples, strict=True):
+        total += weight * (
+            1.5 * terms["prefix"] + 0.25 * terms["value"] + 0.75 * terms["policy"] + 2.0 * terms["consistency"]
+        )
+    actual = loss(unrolled, targets)
+    assert actual.total.item() == pytest.approx(total / B / K, rel=1e-5)
+    for name in ("prefix", "value", "policy", "consistency"):
+        assert getattr(actual, name).item() == pytest.approx(sum(terms[name] for terms in samples) / B, rel=1e-5)
+
+
+def test_by_hand():
+    """Flat logits cost log N whatever the target: one action taken, one sample, K = 2."""
+    unrolled = Unrolled(torch.zeros(3, 1, 4), torch.zeros(3, 1, 17), torch.zeros(2, 1, 17), torch.ones(2, 1, 3))
+    targets = Targets(
+        action_mask=torch.tensor([[1.0, 0.0]]),
+        value=torch.tensor([[1.0, -2.0, 0.0]]),
+        prefix=torch.tensor([[0.5, 7.0]]),
+        policy=torch.tensor([[[0.0, 1.0, 0.0, 0.0], [0.0] * 4, [0.0] * 4]]),  # the second state is past the end
+        weight=torch.tensor([0.5]),
+        projection=torch.ones(2, 1, 3),
+    )
+    # prefix log 17; value twice (the first state past the end too); policy of the root; consistency -1
+    per_sample = 1.5 * math.log(17) + 0.25 * 2 * math.log(17) + 0.75 * math.log(4) - 2.0
+    assert loss(unrolled, targets).total.item() == pytest.approx(0.5 * per_sample / 2, rel=1e-6)
+
+
+def gradients(unrolled: Unrolled, targets: Targets) -> dict[str, torch.Tensor]:
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in vars(unrolled).items()}
+    loss(Unrolled(**leaves), targets).total.backward()
+    return {name: leaf.grad for name, leaf in leaves.items()}
+
+
+def test_nothing_beyond_the_first_state_past_the_end_is_trained():
+    targets = random_targets()
+    taken = targets.action_mask.T.bool()
+    gradient = gradients(random_unrolled(), targets)
+    touched = {name: tensor.abs().sum(-1) > 0 for name, tensor in gradient.items()}
+    assert torch.equal(touched["prefix_logits"], taken)
+    assert torch.equal(touched["projection"], taken)
+    assert torch.equal(touched["value_logits"], torch.cat([torch.ones(1, B, dtype=torch.bool), taken]))
+    has_policy = targets.policy.sum(-1).T > 0
+    assert torch.equal(touched["policy_logits"], has_policy)
+    ends_after_one = 1  # its state 1 is past the end: value trained, policy not
+    assert touched["value_logits"][:, ends_after_one].tolist() == [True, True, False, False]
+    assert touched["policy_logits"][:, ends_after_one].tolist() == [True, False, False, False]
+
+
+def test_the_gradient_is_divided_by_the_unroll_steps():
+    """d CE / d logits = softmax - target, here of the root's policy: weighted, over B and over K."""
+    unrolled, targets = random_unrolled(), random_targets()
+    actual = gradients(unrolled, targets)["policy_logits"][0, 2]
+    difference = torch.softmax(unrolled.policy_logits[0, 2], -1) - targets.policy[2, 0]
+    torch.testing.assert_close(actual, targets.weight[2] * 0.75 * difference / B / K)
+
+
+def test_what_is_only_recorded_carries_no_graph():
+    leaves = {name: tensor.requires_grad_() for name, tensor in vars(random_unrolled()).items()}
+    result = loss(Unrolled(**leaves), random_targets())
+    assert [name for name, tensor in vars(result).items() if tensor.requires_grad] == ["total"]
+
+
+def test_without_projections_there_is_no_consistency_term():
+    unrolled, targets = random_unrolled(), random_targets()
+    without = loss(replace(unrolled, projection=None), replace(targets, projection=None))
+    silent = loss(unrolled, targets, replace(CONFIG, consistency_coefficient=0.0))
+    assert without.consistency.item() == 0.0
+    assert without.total.item() == pytest.approx(silent.total.item(), rel=1e-6)
+
+
+def test_the_loss_is_in_float32():
+    unrolled, targets = random_unrolled(), random_targets()
+    half = Unrolled(**{name: tensor.bfloat16() for name, tensor in vars(unrolled).items()})
+    again = Unrolled(**{name: tensor.float() for name, tensor in vars(half).items()})
+    assert loss(half, targets).total.dtype == torch.float32
+    assert loss(half, targets).total.item() == loss(again, targets).total.item()
+
+
+def test_root_value_is_the_decoded_prediction():
+    unrolled = random_unrolled()
+    result = loss(unrolled, random_targets())
+    torch.testing.assert_close(result.root_value, ScalarCodec(VALUE_CODEC).decode(unrolled.value_logits[0]))
+
+
+@pytest.mark.parametrize(
+    ("beta", "expected"),
+    [
+        (1.0, [0.25, 0.5, 1.0, 1.0]),  # N P = 2, 1, 1/2, 1/2
+        (0.5, [0.5, 2**-0.5, 1.0, 1.0]),
+        (0.0, [1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_importance_weights_by_hand(beta, expected):
+    probability = torch.tensor([0.5, 0.25, 0.125, 0.125], dtype=torch.float64)
+    weight = importance_weights(probability, replay_size=4, beta=beta)
+    assert weight.dtype == torch.float32 and weight.tolist() == pytest.approx(expected)
+
+
+def test_importance_weights_of_tiny_probabilities():
+    """A million positions: computed in float64, so nothing is lost."""
+    weight = importance_weights(torch.tensor([1e-6, 1e-12], dtype=torch.float64), replay_size=1_000_000, beta=1.0)
+    assert weight.tolist() == pytest.approx([1e-6, 1.0])

@@ -1,0 +1,155 @@
+"""The unroll on networks whose every number can be followed by hand."""
+
+import pytest
+import torch
+
+from speedyzero.learner.unroll import target_projection, unroll
+from speedyzero.model.base import Network, Prediction, Transition
+from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, VECTOR_SPEC, tiny_network
+
+MIXES = pytest.mark.parametrize("mixes", [True, False])
+
+
+class ToyNetwork(Network):
+    """s_0 = observation + root; s_{j+1} = s_j + step[action]. Heads show the latent, the prefix state counts steps."""
+
+    def __init__(self, *, mixes: bool):
+        super().__init__()
+        self.norm_mixes_batch = mixes
+        self.root = torch.nn.Parameter(torch.zeros(()))
+        self.step = torch.nn.Parameter(torch.zeros(3))
+
+    def represent(self, observation):
+        return observation + self.root
+
+    def predict(self, latent):
+        return Prediction(policy_logits=latent, value_logits=2 * latent)
+
+    def dynamics(self, latent, action, prefix_state):
+        latent = latent + self.step[action][:, None]
+        if not prefix_state:
+            return Transition(latent, latent, {})
+        steps = prefix_state["prefix_state_steps"] + 1
+        return Transition(latent, latent + steps, {"prefix_state_steps": steps})
+
+    def project(self, latent):
+        return 10 * latent
+
+    def predict_projection(self, projection):
+        return 10 * projection
+
+    def initial_prefix_state(self, batch_size):
+        return {"prefix_state_steps": torch.zeros(batch_size, 1)} if self.has_prefix else {}
+
+    has_prefix = True
+
+
+def unroll_toy(network: Network, actions, **changes):
+    settings = {"prefix_horizon": 5, "gradient_scale": 0.5, "with_projection": True, **changes}
+    action = torch.tensor(actions)
+    return unroll(network, torch.arange(float(len(action)))[:, None], action, **settings)
+
+
+@MIXES
+@pytest.mark.parametrize(("scale", "at_first", "at_second"), [(0.5, 4.0, 5.0), (1.0, 13.0, 10.0), (0.0, 0.0, 0.0)])
+def test_each_state_s_total_gradient_is_scaled(mixes, scale, at_first, at_second):
+    """B.7's toy. State 1 receives 3 from its own heads (policy, prefix and value, at 1 each) and, from state 2, what
+    is left there of 10: 5. Its total of 8 is halved to 4 before it reaches the dynamics. State 0 is not scaled."""
+    network = ToyNetwork(mixes=mixes)
+    unrolled = unroll_toy(network, [[1, 2]], gradient_scale=scale)
+    heads_of_0 = 7 * unrolled.policy_logits[0]
+    heads_of_1 = unrolled.policy_logits[1] + 0.5 * unrolled.value_logits[1] + unrolled.prefix_logits[0]
+    heads_of_2 = 4 * unrolled.policy_logits[2] + 6 * unrolled.projection[1] / 100
+    (heads_of_0 + heads_of_1 + heads_of_2).sum().backward()
+    assert network.step.grad.tolist() == pytest.approx([0.0, at_first, at_second])
+    assert network.root.grad.item() == pytest.approx(7 + at_first)
+
+
+@MIXES
+def test_values_and_shapes(mixes):
+    network = ToyNetwork(mixes=mixes)
+    with torch.no_grad():
+        network.step.copy_(torch.tensor([1.0, 10.0, 100.0]))
+    unrolled = unroll_toy(network, [[0, 1, 2], [2, 2, 0]])
+    latents = [[0.0, 1.0, 11.0, 111.0], [1.0, 101.0, 201.0, 202.0]]  # observations are 0 and 1
+    assert unrolled.policy_logits.shape == unrolled.value_logits.shape == (4, 2, 1)
+    assert unrolled.prefix_logits.shape == unrolled.projection.shape == (3, 2, 1)
+    assert unrolled.policy_logits[:, :, 0].T.tolist() == latents
+    assert unrolled.value_logits[:, :, 0].T.tolist() == [[2 * s for s in row] for row in latents]
+    assert unrolled.projection[:, :, 0].T.tolist() == [[100 * s for s in row[1:]] for row in latents]
+    assert unroll_toy(network, [[0, 1, 2]], with_projection=False).projection is None
+
+
+@pytest.mark.parametrize(
+    ("horizon", "steps"), [(2, [1, 2, 1, 2, 1]), (5, [1, 2, 3, 4, 5]), (1, [1, 1, 1, 1, 1]), (3, [1, 2, 3, 1, 2])]
+)
+def test_prefix_state_begins_anew_every_horizon(horizon, steps):
+    unrolled = unroll_toy(ToyNetwork(mixes=True), [[0] * 5], prefix_horizon=horizon)
+    assert unrolled.prefix_logits[:, 0, 0].tolist() == steps
+
+
+def test_plain_rewards_need_no_state():
+    network = ToyNetwork(mixes=True)
+    network.has_prefix = False
+    assert unroll_toy(network, [[0] * 3], prefix_horizon=0).prefix_logits.flatten().tolist() == [0.0, 0.0, 0.0]
+
+
+def test_merged_steps_are_the_same_steps():
+    """Without batch statistics, one batch of all steps and a batch of each must agree, gradients too."""
+    network = tiny_network(VECTOR_SPEC)
+    generator = torch.Generator().manual_seed(0)
+    observation = torch.randn(4, 6, generator=generator)
+    targets = [torch.randn(4, 6, generator=generator) for _ in range(3)]
+    action = torch.randint(NUM_ACTIONS, (4, 3), generator=generator)
+    results, gradients = [], []
+    for mixes in (False, True):
+        network.norm_mixes_batch = mixes
+        network.zero_grad()
+        unrolled = unroll(network, observation, action, prefix_horizon=2, gradient_scale=0.5, with_projection=True)
+        results.append([*vars(unrolled).values(), target_projection(network, targets)])
+        sum((tensor * torch.arange(tensor.numel()).view_as(tensor).cos()).sum() for tensor in results[-1]).backward()
+        gradients.append([parameter.grad.clone() for parameter in network.parameters()])
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("spec", [IMAGE_SPEC, VECTOR_SPEC], ids=["image", "vector"])
+def test_no_gradient_reaches_the_target_branch(spec):
+    network = tiny_network(spec)
+    shape = (2, 6, 36, 36) if spec.is_image else (2, 6)
+    projection = target_projection(network, [torch.rand(shape), torch.rand(shape)])
+    assert projection.shape == (2, 2, 8) and not projection.requires_grad
+
+
+def test_target_projections_are_the_projections_of_each_stack():
+    network = tiny_network(IMAGE_SPEC).eval()
+    stacks = [torch.rand(2, 6, 36, 36, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    projection = target_projection(network, stacks)
+    for j, stack in enumerate(stacks):
+        torch.testing.assert_close(projection[j], network.project(network.represent(stack)))
+
+
+def test_batch_statistics_move_in_the_target_branch():
+    """In training mode, as in the reference; heads and dynamics, which do not run there, stay."""
+    network = tiny_network(IMAGE_SPEC)
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    target_projection(network, [torch.rand(3, 6, 36, 36) for _ in range(4)])
+    for name, buffer in network.named_buffers():
+        moved = not torch.equal(buffer, before[name])
+        assert moved == name.startswith(("representation.", "projector.")), name
+        if name.endswith("num_batches_tracked"):
+            assert buffer == before[name] + (4 if moved else 0)
+
+
+def test_every_step_is_a_batch_of_its_own_for_batch_norm():
+    """K + 1 represented or predicted states, K steps of dynamics: as many batches in the running statistics."""
+    network = tiny_network(IMAGE_SPEC)
+    unroll(
+        network, torch.rand(3, 6, 36, 36), torch.zeros(3, 4, dtype=torch.int64),
+        prefix_horizon=5, gradient_scale=0.5, with_projection=True,
+    )  # fmt: skip
+    batches = {name: buffer.item() for name, buffer in network.named_buffers() if name.endswith("num_batches_tracked")}
+    expected = {"representation": 1, "action_conv": 4, "dynamics_block": 4, "prefix_head": 4, "prediction_block": 5}
+    expected |= {"policy_head": 5, "value_head": 5, "projector": 4, "predictor": 4}
+    assert {name.split(".")[0]: count for name, count in batches.items()} == expected
+    assert all(count == expected[name.split(".")[0]] for name, count in batches.items())
