@@ -72,13 +72,7 @@ class Consumer(Generic[R]):
         """
         assert not self._open, "release or discard the record begun before"
         deadline = deadline_after(timeout_s)
-        while wait_until(
-            lambda: self.has_record,
-            self._ring.items_bell,
-            deadline=deadline,
-            stop=stop,
-            add_blocked_ns=self._add_blocked_ns,
-        ):
+        while self.has_record or self._wait(deadline, stop):
             self._words[READING] = self._tail + 1
             fault = self._fault()
             if fault is None:
@@ -143,6 +137,10 @@ class Consumer(Generic[R]):
         words[TAIL] = tail
         self._tail = tail
         self._ring.space_bell.ring()
+
+    def _wait(self, deadline: float, stop: Callable[[], bool] | None) -> bool:
+        bell, blocked = self._ring.items_bell, self._add_blocked_ns
+        return wait_until(lambda: self.has_record, bell, deadline=deadline, stop=stop, add_blocked_ns=blocked)
 
     def _add_blocked_ns(self, waited_ns: int) -> None:
         self._words[CONSUMER_BLOCKED_NS] += waited_ns

@@ -58,14 +58,7 @@ class Producer(Generic[R]):
         The slot's old bytes are still in it.
         """
         assert not self._open, "commit or abort the record begun before"
-        ready = wait_until(
-            lambda: self.has_space,
-            self._ring.space_bell,
-            deadline=deadline_after(timeout_s),
-            stop=stop,
-            add_blocked_ns=self._add_blocked_ns,
-        )
-        if not ready:
+        if not self.has_space and not self._wait(deadline_after(timeout_s), stop):
             return None
         self._open = True
         self._words[WRITING] = self._head + 1
@@ -121,6 +114,10 @@ class Producer(Generic[R]):
             return True
         self._words[DROPPED_FULL] += 1
         return False
+
+    def _wait(self, deadline: float, stop: Callable[[], bool] | None) -> bool:
+        bell, blocked = self._ring.space_bell, self._add_blocked_ns
+        return wait_until(lambda: self.has_space, bell, deadline=deadline, stop=stop, add_blocked_ns=blocked)
 
     def _add_blocked_ns(self, waited_ns: int) -> None:
         self._words[PRODUCER_BLOCKED_NS] += waited_ns

@@ -1,0 +1,244 @@
+"""The ring beside plain copies through the same memory, its latency, its idle cost. `python -m benchmarks.bench_ring`
+
+Bandwidth by record size, measured by turns in one run:
+
+    copy      one process copies a record into a slot of the ring and out of it again, no protocol
+    ring      a producer process puts, a consumer process gets (copies out), both with checksums, at full speed
+    serial    one process puts and gets: all of the ring's work without a second core
+    cpu       what `ring` would reach on two free cores: record bytes / CPU time of the busier of the two processes
+
+On a machine that is shared, `ring` waits for a core more than for the ring; `cpu` does not see that.
+
+Latency: from the producer's commit to the record in the hands of a consumer that was asleep on its doorbell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.common import write_result
+from speedyzero.shm import Consumer, Field, RecordLayout, Ring, RingSpec, Run, remove_run
+
+SIZES_BYTES = (1 << 10, 64 << 10, 1 << 20, 16 << 20)
+SLOTS = 8
+ROUND_BYTES = 256 << 20
+MOST_RECORDS = 4_000
+WAIT_S = 60.0
+BUDGET_SIZE_BYTES, BUDGET_SHARE, BUDGET_P99_US, BUDGET_IDLE_PERCENT = 1 << 20, 0.5, 100.0, 1.0
+
+
+@dataclass(frozen=True)
+class Record:
+    body: np.ndarray  # [size] uint8
+    sent_ns: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the producer process is to do next: `count` records of SIZES_BYTES[size], a pause before each."""
+
+    size: int
+    count: int
+    pause_s: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The producer's CPU time for one order."""
+
+    cpu_s: float
+
+
+ORDERS = RingSpec("orders", RecordLayout.like(Order(0, 0, 0.0)), 4)
+COSTS = RingSpec("costs", RecordLayout.like(Cost(0.0)), 4)
+
+
+def spec(size: int) -> RingSpec[Record]:
+    layout = RecordLayout.of(Record, body=Field("uint8", (SIZES_BYTES[size],)), sent_ns=Field("int64"))
+    return RingSpec(f"records-{SIZES_BYTES[size]}", layout, SLOTS)
+
+
+def body_of(size: int) -> np.ndarray:
+    return np.random.default_rng(size).integers(0, 256, SIZES_BYTES[size], np.uint8)
+
+
+def producer_process(run: Run) -> None:
+    """Carries out orders until one of no records."""
+    orders, costs = Ring.attach(run, ORDERS).consumer(), Ring.attach(run, COSTS).producer()
+    producers = [Ring.attach(run, spec(size)).producer() for size in range(len(SIZES_BYTES))]
+    bodies = [body_of(size) for size in range(len(SIZES_BYTES))]
+    while (order := orders.get(timeout_s=WAIT_S)) is not None and order.count:
+        started = time.process_time()
+        for _ in range(order.count):
+            if order.pause_s:
+                time.sleep(order.pause_s)
+            producers[order.size].put(Record(bodies[order.size], time.monotonic_ns()), timeout_s=WAIT_S)
+        costs.put(Cost(time.process_time() - started), timeout_s=WAIT_S)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Seconds per record of the two processes together, and of the busier one's CPU."""
+
+    wall_s: float
+    cpu_s: float
+
+
+class Bench:
+    def __init__(self, run: Run):
+        self.orders = Ring.create(run, ORDERS).producer()
+        self.costs = Ring.create(run, COSTS).consumer()
+        self.rings = [Ring.create(run, spec(size)) for size in range(len(SIZES_BYTES))]
+        self.consumers: list[Consumer[Record]] = [ring.consumer() for ring in self.rings]
+
+    def records(self, size: int) -> int:
+        return min(MOST_RECORDS, ROUND_BYTES // SIZES_BYTES[size])
+
+    def copy(self, size: int) -> float:
+        """Seconds per record."""
+        slots = [self.rings[size].slot_payload(slot)[: SIZES_BYTES[size]] for slot in range(SLOTS)]
+        source, target = body_of(size), np.empty(SIZES_BYTES[size], np.uint8)
+        count = self.records(size)
+        started = time.perf_counter()
+        for i in range(count):
+            np.copyto(slots[i % SLOTS], source)
+            np.copyto(target, slots[i % SLOTS])
+        return (time.perf_counter() - started) / count
+
+    def receive(self, size: int, count: int, target: np.ndarray) -> list[int]:
+        """Copy `count` records out; the age of each in ns as it came to hand."""
+        ages_ns = []
+        for _ in range(count):
+            with self.consumers[size].reading(timeout_s=WAIT_S) as record:
+                assert record is not None, "the producer process is gone"
+                ages_ns.append(time.monotonic_ns() - record.sent_ns)
+                np.copyto(target, record.body)
+        return ages_ns
+
+    def cost_s(self) -> float:
+        cost = self.costs.get(timeout_s=WAIT_S)
+        assert cost is not None, "the producer process is gone"
+        return cost.cpu_s
+
+    def ring(self, size: int) -> Passage:
+        target, count = np.empty(SIZES_BYTES[size], np.uint8), self.records(size)
+        self.orders.put(Order(size, count + SLOTS, 0.0))
+        self.receive(size, SLOTS, target)  # both sides are running
+        started, started_cpu = time.perf_counter(), time.process_time()
+        self.receive(size, count, target)
+        wall_s, consumer_s = time.perf_counter() - started, time.process_time() - started_cpu
+        return Passage(wall_s / count, max(consumer_s / count, self.cost_s() / (count + SLOTS)))
+
+    def latency_us(self, size: int, count: int) -> tuple[float, float]:
+        """Median and 99th percentile from commit to hand; the consumer sleeps before each record."""
+        self.orders.put(Order(size, count, 0.002))
+        ages_us = np.array(self.receive(size, count, np.empty(SIZES_BYTES[size], np.uint8))) / 1e3
+        self.cost_s()
+        return float(np.percentile(ages_us, 50)), float(np.percentile(ages_us, 99))
+
+
+def serial(run: Run, size: int, records: int) -> Callable[[], float]:
+    ring = Ring.create(run, RingSpec(f"serial-{SIZES_BYTES[size]}", spec(size).layout, SLOTS))
+    producer, consumer = ring.producer(), ring.consumer()
+    source, target = body_of(size), np.empty(SIZES_BYTES[size], np.uint8)
+
+    def run_once() -> float:
+        started = time.perf_counter()
+        for _ in range(records):
+            producer.put(Record(source, 0))
+            with consumer.reading() as record:
+                assert record is not None
+                np.copyto(target, record.body)
+        return (time.perf_counter() - started) / records
+
+    return run_once
+
+
+def idle_percent(run: Run, seconds: float) -> float:
+    """CPU time of a consumer that waits on an empty ring."""
+    consumer = Ring.create(run, RingSpec("idle", spec(0).layout, SLOTS)).consumer()
+    started_cpu, started = time.process_time(), time.monotonic()
+    assert consumer.begin(timeout_s=seconds) is None
+    return 100 * (time.process_time() - started_cpu) / (time.monotonic() - started)
+
+
+def bandwidth(bench: Bench, run: Run, size: int, rounds: int) -> dict[str, object]:
+    """GB of records per second of each subject, and the ring's share of the copy's, round by round."""
+    run_serial = serial(run, size, bench.records(size))
+    gb_per_s: dict[str, list[float]] = {"copy": [], "ring": [], "serial": [], "cpu": []}
+    for round_number in range(rounds + 1):
+        passage = bench.ring(size)
+        times_s = {"copy": bench.copy(size), "ring": passage.wall_s, "serial": run_serial(), "cpu": passage.cpu_s}
+        for name, time_s in times_s.items():
+            if round_number:  # the first round warms up
+                gb_per_s[name].append(SIZES_BYTES[size] / time_s / 1e9)
+    shares = {
+        name: [rate / copy for rate, copy in zip(gb_per_s[name], gb_per_s["copy"], strict=True)]
+        for name in ("ring", "cpu")
+    }
+    return {
+        "size_bytes": SIZES_BYTES[size],
+        "gb_per_s_min_median_max": {name: spread(rates) for name, rates in gb_per_s.items()},
+        "share_of_copy_min_median_max": {name: spread(values) for name, values in shares.items()},
+    }
+
+
+def spread(values: list[float]) -> tuple[float, float, float]:
+    return min(values), statistics.median(values), max(values)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--latency-records", type=int, default=1000)
+    parser.add_argument("--idle-s", type=float, default=5.0)
+    arguments = parser.parse_args()
+    run = Run.new()
+    try:
+        bench = Bench(run)
+        child = multiprocessing.get_context("spawn").Process(target=producer_process, args=(run,), daemon=True)
+        child.start()
+        rows = [bandwidth(bench, run, size, arguments.rounds) for size in range(len(SIZES_BYTES))]
+        for size, row in enumerate(rows):
+            row["latency_us_p50_p99"] = bench.latency_us(size, arguments.latency_records // (4 if size == 3 else 1))
+        bench.orders.put(Order(0, 0, 0.0))
+        child.join()
+        idle = idle_percent(run, arguments.idle_s)
+    finally:
+        remove_run(run)
+    report(rows, idle)
+    print(
+        "written to", write_result("bench_ring", {"rows": rows, "idle_percent": idle}, packages=["numpy", "posix-ipc"])
+    )
+
+
+def report(rows: list[dict], idle: float) -> None:
+    print("GB/s of records, median (min to max); shares of copy, median")
+    print(f"{'record':>10}" + "".join(f"{name:>22}" for name in ("copy", "ring", "serial", "cpu")), end="")
+    print(f"{'ring/copy':>11}{'cpu/copy':>10}{'latency p50 / p99 us':>22}")
+    for row in rows:
+        print(f"{row['size_bytes'] >> 10:>6} KiB", end="")
+        for least, median, most in row["gb_per_s_min_median_max"].values():
+            print(f"{f'{median:.2f} ({least:.2f} to {most:.2f})':>22}", end="")
+        shares, (p50, p99) = row["share_of_copy_min_median_max"], row["latency_us_p50_p99"]
+        print(f"{shares['ring'][1]:>11.2f}{shares['cpu'][1]:>10.2f}{f'{p50:.0f} / {p99:.0f}':>22}")
+    shares = next(row for row in rows if row["size_bytes"] == BUDGET_SIZE_BYTES)["share_of_copy_min_median_max"]
+    p99 = rows[0]["latency_us_p50_p99"][1]
+    for what, figure, met in (
+        ("1 MiB records, ring / copy", shares["ring"][1], shares["ring"][1] >= BUDGET_SHARE),
+        ("1 MiB records, cpu / copy", shares["cpu"][1], shares["cpu"][1] >= BUDGET_SHARE),
+        ("latency p99 of 1 KiB, us", p99, p99 < BUDGET_P99_US),
+        ("idle CPU of a waiting consumer, %", idle, idle < BUDGET_IDLE_PERCENT),
+    ):
+        print(f"budget: {what}: {figure:.2f} {'met' if met else 'MISSED'}")
+
+
+if __name__ == "__main__":
+    main()
