@@ -20,7 +20,6 @@ class Tree:
 
     # Edges, [B, N, A].
     prior: torch.Tensor  # float32: softmax of the logits (the root's with noise, under pUCT)
-    logit: torch.Tensor  # float32: the network's policy logits; [B, 0, A] where the algorithm has no use for them
     reward: torch.Tensor  # float32: gained on the way into the child
     value_sum: torch.Tensor  # float32: returns backed up through the child, its own network value included
     q: torch.Tensor  # float32: reward + discount * value_sum / visits; 0 where unvisited
@@ -52,10 +51,10 @@ class Tree:
         return {field.name: getattr(self, field.name).numpy() for field in fields(self)}
 
 
-def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int, logit: torch.Tensor | None = None) -> Tree:
+def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> Tree:
     """Trees of one expanded root each, with room for `num_simulations` more nodes.
 
-    prior: [B, A] float32; value: [B] float32; logit: [B, A] float32 to keep the logits of every node.
+    prior: [B, A] float32; value: [B] float32.
     """
     batch, actions = prior.shape
     nodes = num_simulations + 1
@@ -66,7 +65,6 @@ def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int, log
 
     tree = Tree(
         prior=empty(batch, nodes, actions),
-        logit=empty(batch, 0 if logit is None else nodes, actions),
         reward=empty(batch, nodes, actions),
         value_sum=empty(batch, nodes, actions),
         q=empty(batch, nodes, actions),
@@ -85,8 +83,6 @@ def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int, log
     )
     clear_node(tree, 0)
     tree.prior[:, 0] = prior
-    if logit is not None:
-        tree.logit[:, 0] = logit
     tree.prefix[:, 0] = 0.0
     tree.value[:, 0] = value
     return tree

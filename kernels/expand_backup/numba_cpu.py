@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
+from kernels.fast_exp import exp_of_negative
 from kernels.tree import Tree
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _ZERO = np.float32(0.0)
 def bind(tree: Tree, *, discount: float, has_prefix: bool) -> ExpandBackup:
     """The operation on `tree`, whose arrays are viewed once instead of at every simulation."""
     arrays = tree.numpy()
-    edges = [arrays[name] for name in ("prior", "logit", "reward", "value_sum", "q", "visits", "child")]
+    edges = [arrays[name] for name in ("prior", "reward", "value_sum", "q", "visits", "child")]
     nodes = [arrays[name] for name in ("prefix", "value", "parent", "parent_action")]
     roots = [arrays[name] for name in ("value_total", "q_min", "q_max", "reset")]
     views = (*edges, *nodes, *roots)
@@ -33,12 +33,11 @@ def bind(tree: Tree, *, discount: float, has_prefix: bool) -> ExpandBackup:
 
 @numba.njit(cache=True, error_model="numpy")
 def _expand_backup(
-    prior, logit, reward, value_sum, q, visits, child, prefix, value, parent, parent_action,
+    prior, reward, value_sum, q, visits, child, prefix, value, parent, parent_action,
     value_total, q_min, q_max, reset, simulation, leaf_reward, leaf_value, leaf_logits, discount, has_prefix,
 ):  # fmt: skip
     batch, _, actions = prior.shape
     discount = np.float32(discount)
-    keep_logits = logit.shape[1] > 0
     leaf = simulation + 1
     for b in range(batch):
         highest = leaf_logits[b, 0]
@@ -46,7 +45,7 @@ def _expand_backup(
             highest = max(highest, leaf_logits[b, a])
         total = _ZERO
         for a in range(actions):
-            weight = math.exp(leaf_logits[b, a] - highest)
+            weight = exp_of_negative(leaf_logits[b, a] - highest)
             prior[b, leaf, a] = weight
             total += weight
         for a in range(actions):
@@ -56,9 +55,6 @@ def _expand_backup(
             q[b, leaf, a] = _ZERO
             visits[b, leaf, a] = 0
             child[b, leaf, a] = -1
-        if keep_logits:
-            for a in range(actions):
-                logit[b, leaf, a] = leaf_logits[b, a]
 
         node = parent[b, leaf]
         action = parent_action[b, leaf]

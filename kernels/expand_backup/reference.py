@@ -25,8 +25,6 @@ def expand_backup(
 
     clear_node(tree, leaf)
     tree.prior[:, leaf] = torch.softmax(policy_logits, dim=-1)
-    if tree.logit.shape[1]:
-        tree.logit[:, leaf] = policy_logits
     tree.value[:, leaf] = value
     keeps_prefix = ~tree.reset if has_prefix else torch.zeros_like(tree.reset)
     tree.prefix[:, leaf] = torch.where(keeps_prefix, reward, 0.0)

@@ -8,7 +8,8 @@ At a node with network value v, priors pi, T visits to its children:
     improved policy = softmax(logits + sigma)
 
 Root: among the actions visited as often as sequential halving asks for at this simulation, the argmax of
-gumbel + logits + sigma. Below: the argmax of improved policy - visits / (1 + T). Ties to the lowest index.
+gumbel + logits + sigma. Below: the argmax of improved policy - visits / (1 + T), where the improved policy is computed
+as pi * exp(sigma) over its sum (an action whose prior underflows to 0 is never chosen). Ties to the lowest index.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class GumbelRule:
     """The constants of a Gumbel search."""
 
     gumbel: torch.Tensor  # [B, A] float32: the roots' Gumbel noise, scaled
+    logit: torch.Tensor  # [B, A] float32: the roots' policy logits, less their maximum
     considered_visits: np.ndarray  # [S] int64: see `considered_visits`
     c_visit: float
     c_scale: float
@@ -60,8 +62,7 @@ def considered_visits(num_considered: int, num_simulations: int) -> np.ndarray:
 
 
 def bind_gumbel_select(tree: Tree, rule: GumbelRule, *, backend: str) -> Select:
-    """The operation on `tree`, which keeps logits."""
-    assert tree.logit.shape[1], "a Gumbel search needs the logits of every node"
+    """The operation on `tree`."""
     if backend == "numba":
         return bind_numba(tree, rule)
     return partial(reference, tree, rule)

@@ -27,8 +27,9 @@ def gumbel_select(tree: Tree, rule: GumbelRule, simulation: int) -> None:
             considered = visits == int(rule.considered_visits[simulation])
             score = torch.where(considered, root_score(tree, rule), float("-inf"))
         else:
-            improved = torch.softmax(tree.logit[root, node] + sigma(tree, rule, root, node), dim=-1)
-            score = improved - visits.float() / (1.0 + visits.sum(-1, keepdim=True).float())
+            sigma = completed_sigma(tree, rule, root, node)
+            weight = tree.prior[root, node] * torch.exp(sigma - sigma.amax(-1, keepdim=True))
+            score = weight - visits.float() * (ordered_sum(weight) / (1.0 + visits.sum(-1).float()))[:, None]
         action = score.argmax(-1)
         child = tree.child[root, node, action].long()
         arrived = searching & (child == NO_CHILD)
@@ -43,7 +44,7 @@ def gumbel_select(tree: Tree, rule: GumbelRule, simulation: int) -> None:
         node = torch.where(searching, child, node)
 
 
-def sigma(tree: Tree, rule: GumbelRule, root: torch.Tensor, node: torch.Tensor) -> torch.Tensor:
+def completed_sigma(tree: Tree, rule: GumbelRule, root: torch.Tensor, node: torch.Tensor) -> torch.Tensor:
     """sigma(completed q) of one node of each root, [B, A]."""
     q, visits = tree.q[root, node], tree.visits[root, node]
     prior = tree.prior[root, node].clamp_min(torch.finfo(torch.float32).tiny)
@@ -55,13 +56,11 @@ def sigma(tree: Tree, rule: GumbelRule, root: torch.Tensor, node: torch.Tensor) 
 
     completed = torch.where(visited, q, mixed[:, None])
     least, largest = completed.amin(-1, keepdim=True), completed.amax(-1, keepdim=True)
-    rescaled = (completed - least) / (largest - least).clamp_min(RESCALE_EPSILON)
     scale = (rule.c_visit + visits.amax(-1, keepdim=True).float()) * rule.c_scale
-    return scale * rescaled
+    return (completed - least) * (scale / (largest - least).clamp_min(RESCALE_EPSILON))
 
 
 def root_score(tree: Tree, rule: GumbelRule) -> torch.Tensor:
-    """gumbel + logits + sigma of the roots' actions, [B, A]. The logits are taken from their maximum."""
-    logit = tree.logit[:, 0]
-    root = torch.arange(logit.shape[0], device=logit.device)
-    return rule.gumbel + (logit - logit.amax(-1, keepdim=True)) + sigma(tree, rule, root, torch.zeros_like(root))
+    """gumbel + logits + sigma of the roots' actions, [B, A]."""
+    root = torch.arange(rule.logit.shape[0], device=rule.logit.device)
+    return rule.gumbel + rule.logit + completed_sigma(tree, rule, root, torch.zeros_like(root))

@@ -18,11 +18,10 @@ class GumbelSearch:
     def __init__(self, root: RootOutput, config: SearchConfig, chance: SearchNoise, *, backend: str):
         logits = root.policy_logits
         num_considered = min(config.max_considered_actions, logits.shape[1])
-        self.tree = plant(
-            torch.softmax(logits, dim=-1), root.value, num_simulations=config.num_simulations, logit=logits
-        )
+        self.tree = plant(torch.softmax(logits, dim=-1), root.value, num_simulations=config.num_simulations)
         self._rule = GumbelRule(
             gumbel=torch.zeros_like(logits) if chance.root is None else config.gumbel_scale * chance.root,
+            logit=logits - logits.amax(-1, keepdim=True),
             considered_visits=considered_visits(num_considered, config.num_simulations),
             c_visit=config.c_visit,
             c_scale=config.c_scale,
