@@ -1,5 +1,7 @@
 """Whole batches against the slow oracle, by a real network; the target network's lag; what holds batches back."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,8 @@ from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.reanalyzer import make_shard
 from speedyzero.records import PriorityRecord
 from speedyzero.replay.sampler import Sample
-from tests.reanalyze.tiny import CONFIG, Machine, changed, loaded_agent, random_weights, stack_of
-from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, tick, visit_policy
+from tests.reanalyze.tiny import CONFIG, STACK, Machine, WatchedAgent, changed, loaded_agent, random_weights
+from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, stack_of, tick, visit_policy
 
 LANES = [made_up_lane([(4, LIFE), (3, LIMIT), (6, GAME_OVER)], lane=lane, min_rows=500) for lane in range(2)]
 VARIANTS = {
@@ -18,6 +20,10 @@ VARIANTS = {
     "root values": changed(target={"value": "root"}),
     "plain rewards": changed(search={"prefix_horizon": 0}),
 }
+
+
+def network_value(agent: WatchedAgent, number: int, row: int) -> float:
+    return float(agent.root(stack_of(number, LANES[number], row, stack=STACK)).value[0])
 
 
 def machine(config=CONFIG, *, ticks=70) -> Machine:
@@ -39,16 +45,14 @@ def test_a_batch_against_the_oracle(name):
     def value_of(number: int, row: int) -> float:
         if config.target.value == "root":
             return float(search.root_values(judge, np.array([number]), np.array([row]))[0])
-        return float(judge.root(stack_of(number, LANES[number], row)).value[0])
+        return network_value(judge, number, row)
 
     ends = set()
     for b, (number, root) in enumerate(zip(batch.lane.tolist(), batch.step.tolist(), strict=True)):
         episode, i = LANES[number].find(root)
         for j in range(config.target.unroll_steps + 1):
             acts = i + j < episode.length
-            z = episode.value(
-                i + j, td_steps=2, discount=0.9, value_of_row=lambda row, number=number: value_of(number, row)
-            )
+            z = episode.value(i + j, td_steps=2, discount=0.9, value_of_row=partial(value_of, number))
             assert batch.value_target[b, j] == pytest.approx(z, rel=1e-4, abs=1e-4)
             policy = search.policies(judge, np.array([number]), np.array([root + j]))[0] if acts else np.zeros(3)
             np.testing.assert_allclose(batch.policy_target[b, j], policy, atol=1e-5)
@@ -133,14 +137,10 @@ def test_the_target_network_lags_by_one_to_two_intervals():
         assert batch.target_version == run.agent.version == due
         if train_step % interval in (0, interval - 1):
             judge = loaded_agent(CONFIG, weights_seed=due, version=due)
-            past_limit = np.argwhere(batch.value_target[:, -1] != 0)[0, 0]
-            number, root = int(batch.lane[past_limit]), int(batch.step[past_limit])
-            episode, i = LANES[number].find(root)
-            z = episode.value(
-                i, td_steps=2, discount=0.9,
-                value_of_row=lambda row, n=number, judge=judge: float(judge.root(stack_of(n, LANES[n], row)).value[0]),
-            )  # fmt: skip
-            assert batch.value_target[past_limit, 0] == pytest.approx(z, abs=1e-4)
+            for b, (number, root) in enumerate(zip(batch.lane.tolist(), batch.step.tolist(), strict=True)):
+                episode, i = LANES[number].find(root)
+                z = episode.value(i, td_steps=2, discount=0.9, value_of_row=partial(network_value, judge, number))
+                assert batch.value_target[b, 0] == pytest.approx(z, rel=1e-4, abs=1e-4)
 
 
 def test_weights_that_were_never_published():
@@ -211,10 +211,6 @@ def test_no_more_rows_than_the_run_can_fill(stack):
 
 def test_different_weights_are_different():
     """Guards the tests above: the random network tells versions and positions apart."""
-    values = [
-        float(loaded_agent(CONFIG, weights_seed=seed).root(stack_of(0, LANES[0], row)).value[0])
-        for seed in (0, 4)
-        for row in (3, 9)
-    ]
+    values = [network_value(loaded_agent(CONFIG, weights_seed=seed), 0, row) for seed in (0, 4) for row in (3, 9)]
     assert np.abs(np.subtract.outer(values, values))[np.triu_indices(4, 1)].min() > 1e-2
     assert not np.array_equal(random_weights(CONFIG, 0), random_weights(CONFIG, 4))

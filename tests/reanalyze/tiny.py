@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import torch
 
 from speedyzero.config import (
@@ -26,7 +25,7 @@ from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.records import WeightsRecord
 from speedyzero.weights.flat import flatten
 from speedyzero.wiring import InlineEdges
-from tests.replay.episodes import NUM_ACTIONS, SPEC, Lane, frames, tick
+from tests.replay.episodes import NUM_ACTIONS, SPEC, Lane, tick
 
 STACK = 2
 _CODEC = CodecConfig(limit=4.0, step=0.5)
@@ -125,13 +124,3 @@ class Machine:
         """The next batch that the reanalyzer offers."""
         assert self.reanalyzer.step()
         return self.edges.batches.get()
-
-
-def stack_of(lane_number: int, lane: Lane, row: int) -> np.ndarray:
-    """A position's stack by the episode objects, [1, S, 2]; a last row belongs to the episode before it."""
-    if lane.rows[row].last:
-        episode, i = lane.find(row - 1)
-        i += 1
-    else:
-        episode, i = lane.find(row)
-    return frames(lane_number, np.array(episode.stack_rows(i, STACK)))[None]

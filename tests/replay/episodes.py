@@ -138,6 +138,16 @@ def frames(lane, row) -> np.ndarray:
     return np.stack(np.broadcast_arrays(lane, np.asarray(row) / 16), axis=-1).astype(np.float32)
 
 
+def stack_of(number: int, lane: Lane, row: int, *, stack: int) -> np.ndarray:
+    """The stacked observation at a row of lane `number`, [1, S, 2]; a last row belongs to the episode before it."""
+    if lane.rows[row].last:
+        episode = lane.find(row - 1)[0]
+        i = episode.length
+    else:
+        episode, i = lane.find(row)
+    return frames(number, np.array(episode.stack_rows(i, stack)))[None]
+
+
 def visit_policy(lane, row) -> np.ndarray:
     """The actor's policy at places [N], [N, A]: unlike at any two of a lane."""
     odds = 1.0 + np.stack([lane, row, (row * row) % 13], axis=-1)
