@@ -75,7 +75,7 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     network_kind(config, game.spec)
     if config.evaluate.video:
         _check_drawable(config, "evaluate.video=true")
-    return lambda: _train(config)
+    return lambda: _train(config, inline=flags.inline)
 
 
 def check_evaluate(words: Sequence[str], prog: str) -> _Action:
@@ -101,8 +101,11 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
     return lambda: _evaluate(run_dir, episodes, video)
 
 
-def _train(config: Config) -> None:
-    from speedyzero.supervisor.inline import train
+def _train(config: Config, *, inline: bool) -> None:
+    if inline:
+        from speedyzero.supervisor.inline import train
+    else:
+        from speedyzero.supervisor.process import train
 
     train(config)
 
@@ -125,7 +128,9 @@ def _train_parser(prog: str) -> _Parser:
     parser.add_argument("--seed", type=int, help="default: 0")
     parser.add_argument("--gpus", type=int, help="GPUs to use; 0 is the CPU; default: every visible one")
     parser.add_argument("--run-dir", help="a new or empty directory; default: runs/<game>-<preset>-seed<seed>-<number>")
-    parser.add_argument("--inline", action="store_true", help="one process; today every run is inline")
+    parser.add_argument(
+        "--inline", action="store_true", help="all roles by turns in one process, bit-reproducible on a CPU"
+    )
     parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="not built yet")
     parser.add_argument("--profile", nargs="?", const="", metavar="SECONDS", help="not built yet")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="any setting, as search.num_simulations=16")

@@ -123,6 +123,8 @@ class SearchConfig:
 class ActorConfig:
     """Self-play."""
 
+    actors: int = 1
+    """Actor processes."""
     envs: int = 16
     """Environments per actor, stepped in lock-step; each is one lane of replay."""
     temperatures: tuple[float, ...] = (1.0,)
@@ -260,6 +262,8 @@ class Config:
     """GPUs to use; 0 is the CPU."""
     cpu_threads: int = 0
     """Threads of tensor operations; 0: 1 for an mlp, every core for a convolutional network."""
+    shm_dir: str = ""
+    """A directory for shared segments as files, where /dev/shm is too small; empty: /dev/shm."""
     run_dir: str = ""
     """Where results go; empty: runs/<game>-<preset>-seed<seed>-<number>."""
     env: EnvConfig = field(default_factory=EnvConfig)
@@ -306,11 +310,11 @@ def validate(config: Config) -> None:
             f"schedule.head_start_env_steps={schedule.head_start_env_steps} >= "
             f"schedule.env_steps={schedule.env_steps}: nothing would be left to play"
         )
-    lookahead_rows = actor.envs * (target.unroll_steps + target.td_steps + config.env.stack + 1)
+    lookahead_rows = actor.actors * actor.envs * (target.unroll_steps + target.td_steps + config.env.stack + 1)
     if schedule.head_start_env_steps < lookahead_rows:
         raise ValueError(
-            f"schedule.head_start_env_steps={schedule.head_start_env_steps} < {lookahead_rows} = actor.envs * "
-            "(target.unroll_steps + target.td_steps + env.stack + 1): no position could be sampled at the start"
+            f"schedule.head_start_env_steps={schedule.head_start_env_steps} < {lookahead_rows} = actor.actors * "
+            "actor.envs * (target.unroll_steps + target.td_steps + env.stack + 1): no position could be sampled at the start"
         )
     if config.replay.capacity_steps < 2 * lookahead_rows:
         raise ValueError(
@@ -326,7 +330,7 @@ _POSITIVE = (
     "model.value_codec.limit model.value_codec.step model.prefix_codec.limit model.prefix_codec.step "
     "search.num_simulations search.max_considered_actions search.value_delta_max search.root_dirichlet_alpha "
     "search.pb_c_base "
-    "actor.envs replay.capacity_steps target.unroll_steps target.td_steps target.interval_train_steps "
+    "actor.actors actor.envs replay.capacity_steps target.unroll_steps target.td_steps target.interval_train_steps "
     "reanalyze.search_batch learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
     "optimizer.learning_rate optimizer.decay_fraction schedule.env_steps schedule.train_steps "
     "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs"

@@ -14,6 +14,13 @@ from dataclasses import dataclass
 
 from speedyzero.config import ScheduleConfig
 
+RECORDS_PER_RUN = 500
+
+
+def record_interval(schedule: ScheduleConfig) -> int:
+    """Train steps between two records of a role's metrics."""
+    return max(1, schedule.total_train_steps // RECORDS_PER_RUN)
+
 
 @dataclass(frozen=True)
 class Pacing:

@@ -71,6 +71,32 @@ class WeightsRecord:
     flat: torch.Tensor  # [P] float32
 
 
+METRIC_NAMES = (
+    "actor/game_score",
+    "learner/loss",
+    "learner/prefix_loss",
+    "learner/value_loss",
+    "learner/policy_loss",
+    "learner/consistency_loss",
+    "learner/predicted_root_value",
+    "learner/learning_rate",
+    "learner/bad_batches",
+    "reanalyzer/searches",
+    "reanalyzer/requested_searches",
+    "reanalyzer/eligible_positions",
+    "reanalyzer/env_steps",
+)
+
+
+@dataclass(frozen=True)
+class PackedMetric:
+    """A MetricRecord as it crosses a ring: the name by its place in METRIC_NAMES."""
+
+    name: int
+    step: int
+    value: float
+
+
 @dataclass(frozen=True)
 class MetricRecord:
     """One figure for the run's record."""

@@ -1,30 +1,38 @@
-"""Every edge of the machine on one page: who sends what to whom.
+"""Every edge of the machine on one page: who sends what to whom, and what it takes in shared memory.
 
-    env -> actor --STEP--> reanalyzer --BATCH--> learner
-             ^                 ^  ^                 | | |
-             |                 |  +----PRIORITY-----+ | |
-             |                 +-------TARGETS--------+ |
-             +-----------------------WEIGHTS------------+
-    everyone --METRIC--> whoever keeps the run directory; counters stand on the board
+    env -> actor --STEPS--> reanalyzer --BATCHES--> learner
+             ^                 ^  ^                  | | |
+             |                 |  +----PRIORITIES----+ | |
+             |                 +-------TARGETS---------+ |
+             +-----------------------WEIGHTS-------------+
+    everyone --METRICS--> supervisor; counters and heartbeats stand on the board; frames stay in the shard's arrays
 
-An edge is a bounded queue of records (a full one holds its producer back, nothing is dropped) or a set of weight
-slots. `inline_edges` makes them of plain memory for roles that run by turns in one process.
+An edge is a bounded queue of records (a full one holds its producer back, nothing is dropped; metrics alone may drop,
+counted) or a set of weight slots. `Wiring` is one run's edges as specifications, picklable: the supervisor makes them,
+every process attaches its own ends (`shared_edges.py`). In one process plain memory carries them (`memory_edges.py`).
+
+Axes: E lanes of one actor, B batch, K unroll steps, A actions, ... an observation's own axes.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass
 
-from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord, StepRecord, WeightsRecord
+import torch
 
-Record = TypeVar("Record")
+from speedyzero.config import Config
+from speedyzero.edges import WAITS
+from speedyzero.env.base import ObservationSpec
+from speedyzero.model.build import build_network
+from speedyzero.records import BatchRecord, MetricRecord, PackedMetric, PriorityRecord, StepRecord, WeightsRecord
+from speedyzero.replay.shard import ShardShape, shard_shape
+from speedyzero.shm import BoardSpec, Field, RecordLayout, RingSpec, Run, SharedArraysSpec, WeightSlotsSpec
+from speedyzero.weights.flat import acting_tensors
 
 
 @dataclass(frozen=True)
 class Edge:
-    """One kind of connection, named for its cargo."""
+    """One kind of connection, named for its cargo. capacity: records that it holds."""
 
     producer: str
     consumer: str
@@ -32,74 +40,134 @@ class Edge:
     capacity: int
 
 
-STEP_RING = Edge("actor", "reanalyzer", StepRecord, capacity=4)
-BATCH_RING = Edge("reanalyzer", "learner", BatchRecord, capacity=1)
-PRIORITY_RING = Edge("learner", "reanalyzer", PriorityRecord, capacity=4)
-WEIGHT_SLOTS = Edge("learner", "actor", WeightsRecord, capacity=1)
-TARGET_SLOTS = Edge("learner", "reanalyzer", WeightsRecord, capacity=3)
-METRIC_RING = Edge("everyone", "supervisor", MetricRecord, capacity=1 << 16)
+STEPS = Edge("actor", "reanalyzer", StepRecord, capacity=4)
+BATCHES = Edge("reanalyzer", "learner", BatchRecord, capacity=2)
+PRIORITIES = Edge("learner", "reanalyzer", PriorityRecord, capacity=4)
+WEIGHTS = Edge("learner", "actor", WeightsRecord, capacity=3)
+TARGETS = Edge("learner", "reanalyzer", WeightsRecord, capacity=3)
+METRICS = Edge("everyone", "supervisor", MetricRecord, capacity=4096)
 
+SUPERVISOR, REANALYZER, LEARNER = "supervisor", "reanalyzer-0", "learner-0"
 
-class MemoryQueue(Generic[Record]):
-    """An edge within one process. FREE slots are counted, READY records lie in `_records`, oldest first."""
-
-    def __init__(self, edge: Edge):
-        self._edge = edge
-        self._records: deque[Record] = deque()
-
-    @property
-    def full(self) -> bool:
-        return len(self._records) >= self._edge.capacity
-
-    @property
-    def empty(self) -> bool:
-        return not self._records
-
-    def put(self, record: Record) -> None:
-        assert not self.full, f"{self._edge.producer} must check `full` before it puts"
-        self._records.append(record)
-
-    def get(self) -> Record:
-        """The oldest record."""
-        return self._records.popleft()
-
-
-class MemoryWeights:
-    """The newest versions of a network's weights."""
-
-    def __init__(self, edge: Edge):
-        self._versions: deque[WeightsRecord] = deque(maxlen=edge.capacity)
-
-    def publish(self, record: WeightsRecord) -> None:
-        self._versions.append(record)
-
-    def newer_than(self, version: int) -> WeightsRecord | None:
-        """The newest weights, or None where they are not newer than `version`."""
-        if self._versions and self._versions[-1].version > version:
-            return self._versions[-1]
-        return None
-
-    def at(self, version: int) -> WeightsRecord | None:
-        """The weights of exactly that version, or None where they are not (or no longer) here."""
-        return next((record for record in self._versions if record.version == version), None)
-
-
-@dataclass
-class Board:
-    """Counters that everyone reads; each has one writer."""
-
-    env_steps: int = 0  # actor: steps acted, final observations not counted
-    train_steps: int = 0  # learner
+COUNTERS = ("env_steps", "train_steps", "busy_ns", *WAITS, "checkpoint_step", "restarts")
 
 
 @dataclass(frozen=True)
-class InlineEdges:
-    """All edges of one actor, one reanalyzer and one learner in one process."""
+class Wiring:
+    """One run's edges. Processes: the supervisor, actors, one reanalyzer (one shard), one learner."""
 
-    steps: MemoryQueue[StepRecord] = field(default_factory=lambda: MemoryQueue(STEP_RING))
-    batches: MemoryQueue[BatchRecord] = field(default_factory=lambda: MemoryQueue(BATCH_RING))
-    priorities: MemoryQueue[PriorityRecord] = field(default_factory=lambda: MemoryQueue(PRIORITY_RING))
-    weights: MemoryWeights = field(default_factory=lambda: MemoryWeights(WEIGHT_SLOTS))
-    targets: MemoryWeights = field(default_factory=lambda: MemoryWeights(TARGET_SLOTS))
-    metrics: MemoryQueue[MetricRecord] = field(default_factory=lambda: MemoryQueue(METRIC_RING))
-    board: Board = field(default_factory=Board)
+    run: Run
+    board: BoardSpec
+    steps: tuple[RingSpec[StepRecord], ...]  # one per actor
+    batches: RingSpec[BatchRecord]
+    priorities: RingSpec[PriorityRecord]
+    metrics: tuple[RingSpec[PackedMetric], ...]  # one per process, in the board's order, the supervisor left out
+    weights: WeightSlotsSpec
+    targets: WeightSlotsSpec
+    shard: SharedArraysSpec
+    shard_shape: ShardShape
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Everyone but the supervisor."""
+        return self.board.rows[1:]
+
+    @property
+    def rings(self) -> tuple[RingSpec, ...]:
+        return (*self.steps, self.batches, self.priorities, *self.metrics)
+
+    @property
+    def total_bytes(self) -> int:
+        """Shared memory of the whole run."""
+        sized = (*self.rings, self.board, self.weights, self.targets, self.shard)
+        return sum(spec.total_bytes for spec in sized)
+
+    def metrics_of(self, process: str) -> RingSpec[PackedMetric]:
+        return self.metrics[self.processes.index(process)]
+
+
+def bell_of(process: str) -> str:
+    """The doorbell that a process waits on, whatever it waits for."""
+    return f"bell.{process}"
+
+
+def wire(config: Config, run: Run, spec: ObservationSpec, num_actions: int) -> Wiring:
+    """The edges of a run on one machine: `actor.actors` actors feed one shard and one learner."""
+    actors = tuple(f"actor-{index}" for index in range(config.actor.actors))
+    rows = (SUPERVISOR, *actors, REANALYZER, LEARNER)
+    shape = shard_shape(config, spec, num_actions)
+    with torch.device("meta"):
+        network = build_network(config, spec, num_actions)
+    weight_bytes = 4 * sum(tensor.numel() for tensor in acting_tensors(network).values())
+
+    def ring(edge: Edge, name: str, layout: RecordLayout, producer: str, consumer: str) -> RingSpec:
+        return RingSpec(name, layout, edge.capacity, producer_bell=bell_of(producer), consumer_bell=bell_of(consumer))
+
+    return Wiring(
+        run=run,
+        board=BoardSpec("board", rows, counters=COUNTERS),
+        steps=tuple(
+            ring(STEPS, f"steps.{actor}", step_layout(config.actor.envs, spec, num_actions), actor, REANALYZER)
+            for actor in actors
+        ),
+        batches=ring(
+            BATCHES,
+            "batches",
+            batch_layout(config.learner.batch_size, config.target.unroll_steps, num_actions),
+            REANALYZER,
+            LEARNER,
+        ),
+        priorities=ring(PRIORITIES, "priorities", priority_layout(config.learner.batch_size), LEARNER, REANALYZER),
+        metrics=tuple(ring(METRICS, f"metrics.{process}", METRIC_LAYOUT, process, SUPERVISOR) for process in rows[1:]),
+        weights=WeightSlotsSpec("weights", weight_bytes),
+        targets=WeightSlotsSpec("targets", weight_bytes),
+        shard=SharedArraysSpec("shard", tuple((name, Field(*field)) for name, field in shape.fields().items())),
+        shard_shape=shape,
+    )
+
+
+METRIC_LAYOUT = RecordLayout.of(PackedMetric, name=Field("i4"), step=Field("i8"), value=Field("f8"))
+
+
+def step_layout(envs: int, spec: ObservationSpec, num_actions: int) -> RecordLayout[StepRecord]:
+    return RecordLayout.of(
+        StepRecord,
+        frame=Field(spec.dtype.str, (envs, *spec.shape)),
+        action=Field("i2", (envs,)),
+        reward=Field("f4", (envs,)),
+        raw_reward=Field("f4", (envs,)),
+        first=Field("?", (envs,)),
+        terminal=Field("?", (envs,)),
+        truncated=Field("?", (envs,)),
+        last=Field("?", (envs,)),
+        root_value=Field("f4", (envs,)),
+        visit_policy=Field("f4", (envs, num_actions)),
+        actor_version=Field("i8", (envs,)),
+    )
+
+
+def batch_layout(batch_size: int, unroll_steps: int, num_actions: int) -> RecordLayout[BatchRecord]:
+    states = unroll_steps + 1
+    return RecordLayout.of(
+        BatchRecord,
+        lane=Field("i8", (batch_size,)),
+        step=Field("i8", (batch_size,)),
+        probability=Field("f8", (batch_size,)),
+        replay_size=Field("i8"),
+        action=Field("i8", (batch_size, unroll_steps)),
+        action_mask=Field("f4", (batch_size, unroll_steps)),
+        value_target=Field("f4", (batch_size, states)),
+        prefix_target=Field("f4", (batch_size, unroll_steps)),
+        policy_target=Field("f4", (batch_size, states, num_actions)),
+        target_version=Field("i8"),
+    )
+
+
+def priority_layout(batch_size: int) -> RecordLayout[PriorityRecord]:
+    return RecordLayout.of(
+        PriorityRecord,
+        lane=Field("i8", (batch_size,)),
+        step=Field("i8", (batch_size,)),
+        version=Field("i8"),
+        priority=Field("f4", (batch_size,)),
+    )

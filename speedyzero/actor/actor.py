@@ -11,12 +11,12 @@ import numpy as np
 
 from speedyzero import keyed_random
 from speedyzero.config import ActorConfig, Config
+from speedyzero.edges import WAIT_PACING, WAIT_SPACE, ActorEdges
 from speedyzero.env.base import EnvStep, LaneEnv
 from speedyzero.env.frame_stack import FrameStack
 from speedyzero.model.agent import Agent
 from speedyzero.pacing import Pacing
 from speedyzero.records import MetricRecord, StepRecord
-from speedyzero.wiring import InlineEdges
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,36 @@ def sample_visits(visits: np.ndarray, uniform: np.ndarray, *, temperature: float
 class Actor:
     """Plays E lanes. `step()` says whether it made progress."""
 
-    def __init__(self, config: Config, edges: InlineEdges, pacing: Pacing, agent: Agent, env: LaneEnv):
+    def __init__(
+        self,
+        config: Config,
+        edges: ActorEdges,
+        pacing: Pacing,
+        agent: Agent,
+        env: LaneEnv,
+        *,
+        first_lane: int = 0,
+        first_tick: int = 0,
+    ):
+        """first_lane: the number of this actor's lane 0 among all. first_tick: ticks that a predecessor played."""
         self._config, self._edges, self._pacing, self._agent, self._env = config, edges, pacing, agent, env
         lanes = env.num_lanes
-        self._lane = np.arange(lanes)
+        self._lane = np.arange(first_lane, first_lane + lanes)
         self._stack = FrameStack(lanes, config.env.stack, env.spec)
         self._frame = env.reset()
         self._first = np.ones(lanes, np.bool_)  # the current frame begins an episode or a life
         self._last = np.zeros(lanes, np.bool_)  # the current frame is a final observation
         self._score = np.zeros(lanes, np.float64)  # raw reward of the games in play
-        self._ticks = 0
+        self._ticks = first_tick
+        self.waiting_for = WAIT_PACING
 
     def step(self) -> bool:
         board = self._edges.board
         if self._edges.steps.full:
+            self.waiting_for = WAIT_SPACE
             return False
         if not self._pacing.may_play(env_steps=board.env_steps, train_steps=board.train_steps):
+            self.waiting_for = WAIT_PACING
             return False
         record = self._edges.weights.newer_than(self._agent.version)
         if record is not None:
@@ -67,7 +81,7 @@ class Actor:
         decision = self._decide(self._stack.push(self._frame, self._first))
         outcome = self._env.step(decision.action)
         self._edges.steps.put(self._row(decision, outcome))
-        board.env_steps += int((~self._last).sum())
+        board.add_env_steps(int((~self._last).sum()))
         self._keep_scores(outcome)
         self._frame = outcome.frame
         self._first = outcome.started | outcome.life_lost

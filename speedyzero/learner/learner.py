@@ -13,28 +13,34 @@ import numpy as np
 import torch
 
 from speedyzero.config import Config
+from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, LearnerEdges
 from speedyzero.learner.augment import Augment
 from speedyzero.learner.loss import Loss, Targets, importance_weights, loss_of
 from speedyzero.learner.schedule import build_optimizer, importance_exponent, learning_rate
 from speedyzero.learner.unroll import target_projection, unroll
 from speedyzero.model.base import Network
 from speedyzero.model.codec import ScalarCodec
-from speedyzero.pacing import Pacing
+from speedyzero.pacing import Pacing, record_interval
 from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord, WeightsRecord
 from speedyzero.replay.sampler import MIN_PRIORITY
 from speedyzero.replay.shard import Shard
 from speedyzero.weights.flat import flatten
-from speedyzero.wiring import InlineEdges
 
 MAX_BAD_BATCHES = 10
-RECORDS_PER_RUN = 500
 
 
 class Learner:
     """Trains one network. `step()` says whether it made progress."""
 
     def __init__(
-        self, config: Config, edges: InlineEdges, pacing: Pacing, network: Network, shard: Shard, *, device: str = "cpu"
+        self,
+        config: Config,
+        edges: LearnerEdges,
+        pacing: Pacing,
+        network: Network,
+        shard: Shard,
+        *,
+        device: str = "cpu",
     ):
         self._config, self._edges, self._pacing, self._shard = config, edges, pacing, shard
         self.device = torch.device(device)
@@ -43,25 +49,43 @@ class Learner:
         self._value_codec = ScalarCodec(config.model.value_codec).to(self.device)
         self._prefix_codec = ScalarCodec(config.model.prefix_codec).to(self.device)
         self._augment = Augment(config.learner, seed=config.seed)
+        self.waiting_for = WAIT_INPUT
         self._bad_batches = 0
-        self._record_interval = max(1, config.schedule.total_train_steps // RECORDS_PER_RUN)
+        self._checkpointed_step = 0
+        self._record_interval = record_interval(config.schedule)
         self._publish(0)
 
     def step(self) -> bool:
         board, edges = self._edges.board, self._edges
-        if edges.batches.empty or edges.priorities.full:
-            return False
         if not self._pacing.may_train(env_steps=board.env_steps, train_steps=board.train_steps):
+            self.waiting_for = WAIT_PACING
+            return False
+        if edges.batches.empty or edges.priorities.full:
+            self.waiting_for = WAIT_INPUT if edges.batches.empty else WAIT_SPACE
             return False
         batch = edges.batches.get()
+        if batch is None:  # damaged, dropped and counted: the next one will do
+            return True
         loss = self.train_on(batch, board.train_steps)
         if self._bad_batches == 0:
             edges.priorities.put(self._priorities(batch, loss, version=board.train_steps))
         if board.train_steps % self._record_interval == 0:
             self._record(loss, board.train_steps)
-        board.train_steps += 1
+        board.add_train_step()
         self._publish(board.train_steps)
         return True
+
+    def due_checkpoint(self) -> int | None:
+        """The train step just done, where weights are to be saved after it: on the evaluation interval, at the end.
+
+        Each step is named once.
+        """
+        step, interval = self._edges.board.train_steps, self._config.evaluate.interval_train_steps
+        is_due = step == self._config.schedule.total_train_steps or (interval > 0 and step % interval == 0)
+        if not is_due or step <= self._checkpointed_step:
+            return None
+        self._checkpointed_step = step
+        return step
 
     def train_on(self, batch: BatchRecord, train_step: int) -> Loss:
         """One update. A batch whose loss or gradient is not finite changes nothing and is counted.

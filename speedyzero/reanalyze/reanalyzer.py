@@ -11,27 +11,37 @@ from __future__ import annotations
 import numpy as np
 
 from speedyzero.config import Config
-from speedyzero.env.base import ObservationSpec
+from speedyzero.edges import WAIT_INPUT, WAIT_SPACE, ReanalyzerEdges, Receiver
 from speedyzero.model.agent import Agent
-from speedyzero.pacing import Pacing
+from speedyzero.pacing import Pacing, record_interval
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.targets import NO_STEP, TargetPlan, assemble_values, plan_targets, td_steps_by_age
-from speedyzero.records import BatchRecord
+from speedyzero.records import BatchRecord, MetricRecord, StepRecord
 from speedyzero.replay.sampler import Sample, Sampler
-from speedyzero.replay.shard import GUARD_ROWS, Shard
-from speedyzero.wiring import InlineEdges
+from speedyzero.replay.shard import Shard
 
 
 class Reanalyzer:
     """Owner of one shard. `step()` says whether it made progress."""
 
     def __init__(
-        self, config: Config, edges: InlineEdges, pacing: Pacing, agent: Agent, spec: ObservationSpec, num_actions: int
+        self,
+        config: Config,
+        edges: ReanalyzerEdges,
+        pacing: Pacing,
+        agent: Agent,
+        shard: Shard,
+        *,
+        first_draw: int = 0,
     ):
+        """shard: with what it holds already. first_draw: batches that a predecessor made."""
         self._config, self._edges, self._pacing, self._agent = config, edges, pacing, agent
-        self.shard = make_shard(config, spec, num_actions)
-        self.sampler = Sampler(self.shard, config.replay, seed=config.seed)
-        self.memo = TargetMemo(self.shard, config.reanalyze, config.search, num_actions=num_actions, seed=config.seed)
+        self.shard = shard
+        self.sampler = Sampler(shard, config.replay, seed=config.seed, first_draw=first_draw)
+        self.memo = TargetMemo(shard, config.reanalyze, config.search, num_actions=agent.num_actions, seed=config.seed)
+        self.waiting_for = WAIT_INPUT
+        self._next_record = 0
+        self._epochs = [queue.epoch for queue in edges.steps]
 
     def step(self) -> bool:
         moved = self._take_steps() | self._take_priorities()
@@ -40,36 +50,63 @@ class Reanalyzer:
 
     def _take_steps(self) -> bool:
         moved = False
-        while not self._edges.steps.empty:
-            self.shard.append(self._edges.steps.get())
-            self.sampler.follow()
-            moved = True
+        for actor, queue in enumerate(self._edges.steps):
+            for record in queue.drain():
+                self._append(record, actor, queue)
+                moved = True
         return moved
+
+    def _append(self, record: StepRecord, actor: int, queue: Receiver[StepRecord]) -> None:
+        if queue.epoch != self._epochs[actor]:
+            if self._epochs[actor]:
+                self.shard.cut_off(actor=actor)
+            self._epochs[actor] = queue.epoch
+        if self.shard.ticks[actor] > queue.consumed:
+            return  # a predecessor died after it appended this record and before it freed it
+        self.shard.append(record, actor=actor)
+        self.sampler.follow(actor=actor)
 
     def _take_priorities(self) -> bool:
         moved = False
-        while not self._edges.priorities.empty:
-            self.sampler.update(self._edges.priorities.get())
+        for record in self._edges.priorities.drain():
+            self.sampler.update(record)
             moved = True
         return moved
 
     def _follow_target(self) -> None:
-        """At each multiple of the interval the weights of one interval ago become the target."""
+        """At each multiple of the interval the weights of one interval ago become the target.
+
+        A reanalyzer that was replaced missed the snapshot of that step: it takes the oldest newer one there is, and is
+        back on the schedule one interval later.
+        """
         interval = self._config.target.interval_train_steps
         due = max(0, (self._edges.board.train_steps // interval - 1) * interval)
         if self._agent.version != due:
-            record = self._edges.targets.at(due)
-            if record is None:
-                raise RuntimeError(f"target weights of train step {due} were never published")
-            self._agent.load(record.flat, version=due)
+            record = self._edges.targets.at(due) or self._edges.targets.newer_than(max(due, self._agent.version))
+            if record is not None:
+                self._agent.load(record.flat, version=record.version)
 
     def _offer_batch(self) -> bool:
         edges = self._edges
         started = self._pacing.learning_started(edges.board.env_steps) and self.sampler.size > 0
-        if edges.batches.full or not started:
+        self.waiting_for = WAIT_SPACE if edges.batches.full else WAIT_INPUT
+        if edges.batches.full or not started or self._agent.version < 0:
             return False
         edges.batches.put(self.make_batch(self.sampler.draw(self._config.learner.batch_size)))
+        if edges.board.train_steps >= self._next_record:
+            self._record(edges.board.train_steps)
         return True
+
+    def _record(self, train_step: int) -> None:
+        self._next_record = train_step + record_interval(self._config.schedule)
+        figures = {
+            "reanalyzer/searches": self.memo.done_searches,
+            "reanalyzer/requested_searches": self.memo.requested_searches,
+            "reanalyzer/eligible_positions": self.sampler.size,
+            "reanalyzer/env_steps": self._edges.board.env_steps,
+        }
+        for name, value in figures.items():
+            self._edges.metrics.put(MetricRecord(name, train_step, float(value)))
 
     def make_batch(self, sample: Sample) -> BatchRecord:
         """Targets for the sampled positions, by the current target network."""
@@ -123,20 +160,3 @@ class Reanalyzer:
         kept_lane, kept_slot = lane[row[~searched]], step[~searched] % self.shard.rows
         policy[row[~searched], state[~searched]] = self.shard.visit_policy[kept_lane, kept_slot]
         return policy
-
-
-def make_shard(config: Config, spec: ObservationSpec, num_actions: int) -> Shard:
-    """A shard for the run: the configured capacity, but no more rows than the run can fill."""
-    lanes, target = config.actor.envs, config.target
-    lookahead = target.unroll_steps + target.td_steps
-    wanted_rows = -(-config.replay.capacity_steps // lanes)
-    # Final observations take rows of their own: allow as many again as there are env steps in the shortest games.
-    fillable_rows = 2 * (-(-config.schedule.env_steps // lanes) + 1) + GUARD_ROWS + config.env.stack
-    return Shard(
-        lanes=lanes,
-        rows=min(wanted_rows, fillable_rows),
-        spec=spec,
-        num_actions=num_actions,
-        stack=config.env.stack,
-        lookahead=lookahead,
-    )

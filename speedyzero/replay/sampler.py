@@ -35,37 +35,38 @@ class Sample:
 class Sampler:
     """Priorities of a shard's positions and the draws from them."""
 
-    def __init__(self, shard: Shard, config: ReplayConfig, *, seed: int):
+    def __init__(self, shard: Shard, config: ReplayConfig, *, seed: int, first_draw: int = 0):
+        """Follows the shard from what it holds already. first_draw: batches that a predecessor drew."""
         self._shard, self._alpha, self._uniform_share, self._seed = shard, config.alpha, config.uniform_share, seed
         size = shard.lanes * shard.rows
         self._weights = SumTree(size)  # p^alpha, 0 where not eligible
         self._eligible = SumTree(size)  # 1 where eligible
-        self.priority = np.zeros((shard.lanes, shard.rows), np.float32)
-        self.stamp = np.full((shard.lanes, shard.rows), -1, np.int64)  # weights version that made each priority
-        self._largest = 1.0  # what a position starts with that was never sampled
-        self._draws = 0
-        self._retired = np.zeros(shard.lanes, np.int64)  # every older step is no longer eligible
+        self._largest = max(1.0, float(shard.priority.max()))  # what a position starts with that was never sampled
+        self._draws = first_draw
+        self._retired = shard.oldest_eligible()  # every older step is no longer eligible
+        for lane in range(shard.lanes):
+            self._adopt(lane)
 
     @property
     def size(self) -> int:
         """Eligible positions."""
         return round(self._eligible.total)
 
-    def follow(self) -> None:
-        """After an append to the shard: admit the positions it completed, retire those it is about to overwrite."""
+    def follow(self, *, actor: int = 0) -> None:
+        """After an append to an actor's lanes: admit the positions it completed, retire those soon overwritten."""
         shard = self._shard
-        lane = np.arange(shard.lanes)
-        step = shard.newest_eligible()
+        lane = shard.lanes_of(actor)
+        step = shard.newest_eligible()[lane]
         admit = step >= 0
         admit[admit] = ~shard.last[lane[admit], step[admit] % shard.rows]
         self._set(lane[admit], step[admit], np.full(admit.sum(), self._largest, np.float32), version=-1)
         self._eligible.set(self._leaf(lane[admit], step[admit]), np.ones(admit.sum()))
-        oldest = shard.oldest_eligible()
-        while np.any(retire := self._retired < oldest):  # once per append in the steady state
-            leaf = self._leaf(lane[retire], self._retired[retire])
+        oldest = shard.oldest_eligible()[lane]
+        while np.any(retire := self._retired[lane] < oldest):  # once per append in the steady state
+            leaf = self._leaf(lane[retire], self._retired[lane[retire]])
             self._weights.set(leaf, np.zeros(len(leaf)))
             self._eligible.set(leaf, np.zeros(len(leaf)))
-            self._retired[retire] += 1
+            self._retired[lane[retire]] += 1
 
     def update(self, record: PriorityRecord) -> int:
         """Take over new priorities; how many were accepted.
@@ -79,7 +80,7 @@ class Sampler:
         newest = self._shard.newest_eligible()
         current = (record.step >= self._retired[record.lane]) & (record.step <= newest[record.lane])
         current &= self._eligible.get(self._leaf(record.lane, record.step)) > 0
-        current &= record.version >= self.stamp[record.lane, record.step % self._shard.rows]
+        current &= record.version >= self._shard.stamp[record.lane, record.step % self._shard.rows]
         lane, step, priority = record.lane[current], record.step[current], record.priority[current]
         if len(lane):
             priority = np.maximum(priority, MIN_PRIORITY)
@@ -107,11 +108,23 @@ class Sampler:
         newest = self._shard.head[lane] - 1
         return Sample(lane=lane, step=newest - (newest - slot) % self._shard.rows, probability=probability)
 
+    def _adopt(self, lane: int) -> None:
+        """Take over the positions of a lane that a predecessor left in the shard, with their priorities."""
+        shard = self._shard
+        step = np.arange(self._retired[lane], shard.newest_eligible()[lane] + 1)
+        step = step[~shard.last[lane, step % shard.rows]]
+        lanes = np.full(len(step), lane)
+        leaf = self._leaf(lanes, step)
+        # Killed between the append and the admission, it left a row without a priority.
+        priority = np.maximum(shard.priority[lane, step % shard.rows], MIN_PRIORITY)
+        self._weights.set(leaf, priority.astype(np.float64) ** self._alpha)
+        self._eligible.set(leaf, np.ones(len(leaf)))
+
     def _leaf(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
         return lane * self._shard.rows + step % self._shard.rows
 
     def _set(self, lane: np.ndarray, step: np.ndarray, priority: np.ndarray, *, version: int) -> None:
         slot = step % self._shard.rows
-        self.priority[lane, slot] = priority
-        self.stamp[lane, slot] = version
+        self._shard.priority[lane, slot] = priority
+        self._shard.stamp[lane, slot] = version
         self._weights.set(self._leaf(lane, step), priority.astype(np.float64) ** self._alpha)

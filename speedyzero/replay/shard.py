@@ -14,42 +14,112 @@ Axes: E lanes, T rows, B positions, S stacked frames, K unroll steps, A actions,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
+from speedyzero.config import Config
 from speedyzero.env.base import ObservationSpec
 from speedyzero.records import StepRecord
 
 GUARD_ROWS = 32
 
 
+@dataclass(frozen=True)
+class ShardShape:
+    """What a shard's arrays look like. Picklable. Raises ValueError where a lane is too short for one lookahead."""
+
+    lanes: int
+    rows: int
+    actors: int  # each feeds an equal, contiguous part of the lanes
+    spec: ObservationSpec
+    num_actions: int
+    stack: int
+    lookahead: int
+
+    def __post_init__(self):
+        shortest = 2 * (self.lookahead + self.stack)
+        if self.rows < shortest:
+            raise ValueError(
+                f"a lane of {self.rows} rows is too short for twice a stack of {self.stack} + "
+                f"lookahead {self.lookahead} = {shortest}"
+            )
+        if self.lanes % self.actors:
+            raise ValueError(f"{self.lanes} lanes are not an equal share for each of {self.actors} actors")
+
+    @property
+    def guard(self) -> int:
+        return min(GUARD_ROWS, self.rows // 4)
+
+    def fields(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Type and shape of every array, by name."""
+        rows = (self.lanes, self.rows)
+        return {
+            "ticks": ("i8", (self.actors,)),  # records appended from each actor: the commit, stored last
+            "frame": (np.dtype(self.spec.dtype).str, (*rows, *self.spec.shape)),
+            "action": ("i2", rows),
+            "reward": ("f4", rows),
+            "raw_reward": ("f4", rows),
+            "first": ("?", rows),
+            "terminal": ("?", rows),
+            "truncated": ("?", rows),
+            "last": ("?", rows),
+            "root_value": ("f4", rows),
+            "visit_policy": ("f4", (*rows, self.num_actions)),
+            "actor_version": ("i8", rows),
+            "priority": ("f4", rows),
+            "stamp": ("i8", rows),  # weights version that made each priority
+        }
+
+
 class Shard:
-    """The rows of every lane. Raises ValueError where T is too short for one lookahead."""
+    """The rows of every lane, over arrays that may be shared. One process writes."""
 
-    def __init__(self, *, lanes: int, rows: int, spec: ObservationSpec, num_actions: int, stack: int, lookahead: int):
-        self.lanes, self.rows, self.stack, self.lookahead = lanes, rows, stack, lookahead
-        if rows < 2 * (lookahead + stack):
-            raise ValueError(f"a lane of {rows} rows is too short for twice a stack of {stack} + lookahead {lookahead}")
-        self.guard = min(GUARD_ROWS, rows // 4)
-        self.head = np.zeros(lanes, np.int64)  # rows ever written to each lane
-        self.frame = np.zeros((lanes, rows, *spec.shape), spec.dtype)
-        self.action = np.zeros((lanes, rows), np.int16)
-        self.reward = np.zeros((lanes, rows), np.float32)
-        self.raw_reward = np.zeros((lanes, rows), np.float32)
-        self.first = np.zeros((lanes, rows), np.bool_)
-        self.terminal = np.zeros((lanes, rows), np.bool_)
-        self.truncated = np.zeros((lanes, rows), np.bool_)
-        self.last = np.zeros((lanes, rows), np.bool_)
-        self.root_value = np.zeros((lanes, rows), np.float32)
-        self.visit_policy = np.zeros((lanes, rows, num_actions), np.float32)
-        self.actor_version = np.zeros((lanes, rows), np.int64)
+    def __init__(self, shape: ShardShape, arrays: Mapping[str, np.ndarray] | None = None):
+        """arrays: of `shape.fields()`, with what they hold already; None makes new ones in this process."""
+        self.shape = shape
+        self.lanes, self.rows, self.stack, self.lookahead = shape.lanes, shape.rows, shape.stack, shape.lookahead
+        if arrays is None:
+            arrays = {name: np.zeros(size, dtype) for name, (dtype, size) in shape.fields().items()}
+        self.ticks = arrays["ticks"]
+        self.frame, self.action, self.reward = arrays["frame"], arrays["action"], arrays["reward"]
+        self.raw_reward, self.root_value = arrays["raw_reward"], arrays["root_value"]
+        self.first, self.last = arrays["first"], arrays["last"]
+        self.terminal, self.truncated = arrays["terminal"], arrays["truncated"]
+        self.visit_policy, self.actor_version = arrays["visit_policy"], arrays["actor_version"]
+        self.priority, self.stamp = arrays["priority"], arrays["stamp"]
+        # Rows ever written to each lane, [E]; an actor's lanes advance together.
+        self.head = np.repeat(self.ticks, shape.lanes // shape.actors)
 
-    def append(self, record: StepRecord) -> None:
-        """Write one tick, one row to each lane."""
-        lane = np.arange(self.lanes)
-        slot = self.head % self.rows
+    def lanes_of(self, actor: int) -> np.ndarray:
+        """The lanes that an actor feeds."""
+        share = self.lanes // self.shape.actors
+        return np.arange(actor * share, (actor + 1) * share)
+
+    def append(self, record: StepRecord, *, actor: int = 0) -> None:
+        """Write one tick of an actor, one row to each of its lanes."""
+        lane = self.lanes_of(actor)
+        slot = self.head[lane] % self.rows
         for name in vars(record):
             getattr(self, name)[lane, slot] = getattr(record, name)
-        self.head += 1
+        self.head[lane] += 1
+        self.ticks[actor] += 1  # last: a writer that dies before leaves rows that its successor writes again
+
+    def cut_off(self, *, actor: int) -> None:
+        """An actor died: its lanes' last committed rows become final observations of truncated episodes.
+
+        Its successor begins new games. Done twice, it changes nothing the second time.
+        """
+        lane = self.lanes_of(actor)
+        lane = lane[self.head[lane] > 0]
+        final = (self.head[lane] - 1) % self.rows
+        lane, final = lane[~self.last[lane, final]], final[~self.last[lane, final]]
+        for name in ("action", "reward", "raw_reward", "terminal", "truncated"):
+            getattr(self, name)[lane, final] = 0
+        self.last[lane, final] = True
+        goes_on = ~self.first[lane, final]  # else the row began an episode, and there is nothing to truncate
+        self.truncated[lane[goes_on], final[goes_on] - 1] = True
 
     def newest_eligible(self) -> np.ndarray:
         """The step of each lane that the last append made eligible, [E]; negative while there is none."""
@@ -57,7 +127,7 @@ class Shard:
 
     def oldest_eligible(self) -> np.ndarray:
         """The oldest step of each lane whose stack is kept, [E]."""
-        return np.maximum(0, self.head - self.rows + self.guard + self.stack - 1)
+        return np.maximum(0, self.head - self.rows + self.shape.guard + self.stack - 1)
 
     def stack_steps(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Steps of the frames stacked at each position, [B, S] oldest first; an episode's first frame repeats."""
@@ -81,6 +151,19 @@ class Shard:
         future = step[:, None] + np.arange(1, unroll_steps + 1)
         return self.frame[lane[:, None], np.concatenate([past, future], axis=1) % self.rows]
 
-    def bytes(self) -> int:
-        """Memory of all arrays."""
-        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
+
+def shard_shape(config: Config, spec: ObservationSpec, num_actions: int) -> ShardShape:
+    """A shard for the run: the configured capacity, but no more rows than the run can fill."""
+    lanes, target = config.actor.envs * config.actor.actors, config.target
+    wanted_rows = -(-config.replay.capacity_steps // lanes)
+    # Final observations take rows of their own: allow as many again as there are env steps in the shortest games.
+    fillable_rows = 2 * (-(-config.schedule.env_steps // lanes) + 1) + GUARD_ROWS + config.env.stack
+    return ShardShape(
+        lanes=lanes,
+        rows=min(wanted_rows, fillable_rows),
+        actors=config.actor.actors,
+        spec=spec,
+        num_actions=num_actions,
+        stack=config.env.stack,
+        lookahead=target.unroll_steps + target.td_steps,
+    )

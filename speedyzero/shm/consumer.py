@@ -54,6 +54,11 @@ class Consumer(Generic[R]):
         return self._tail
 
     @property
+    def consumed(self) -> int:
+        """Records freed as consumed, by this consumer and those before it."""
+        return self._bank[BANK_CONSUMED]
+
+    @property
     def epoch(self) -> int:
         """The producer's epoch of the record that was begun or freed last; it rises when a producer was replaced."""
         if self._open:

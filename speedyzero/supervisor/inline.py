@@ -16,26 +16,21 @@ import torch
 
 from speedyzero import keyed_random
 from speedyzero.actor.actor import Actor
-from speedyzero.checkpoint.scores import read_scores, record_score
-from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
 from speedyzero.config import Config
 from speedyzero.env.base import LaneEnv
 from speedyzero.env.registry import GameInfo, check_game, make_env
-from speedyzero.evaluate.evaluator import evaluate
-from speedyzero.evaluate.result import EvaluationResult
-from speedyzero.evaluate.video import Film
 from speedyzero.learner.learner import Learner
+from speedyzero.learner.process import save_checkpoint
+from speedyzero.memory_edges import InlineEdges
 from speedyzero.model.agent import Agent
 from speedyzero.model.build import build_network
 from speedyzero.model.threads import threads_for
-from speedyzero.observe.metrics import MetricsWriter
-from speedyzero.observe.progress import Progress
-from speedyzero.observe.run_dir import create_run_dir, run_log, summary
+from speedyzero.observe.run_dir import create_run_dir, run_log
 from speedyzero.pacing import Pacing
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
-from speedyzero.resolve import deviations, save_config
-from speedyzero.weights.flat import flatten
-from speedyzero.wiring import InlineEdges
+from speedyzero.replay.shard import Shard, shard_shape
+from speedyzero.resolve import save_config
+from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
 
 
 @dataclass(frozen=True)
@@ -79,9 +74,10 @@ def build_run(config: Config, *, device: str = "cpu") -> InlineRun:
     def agent() -> Agent:
         return Agent(config, game.spec, game.num_actions, device=device)
 
-    reanalyzer = Reanalyzer(config, edges, pacing, agent(), game.spec, game.num_actions)
-    learner = Learner(config, edges, pacing, network, reanalyzer.shard, device=device)
-    actor = Actor(config, edges, pacing, agent(), env)
+    shard = Shard(shard_shape(config, game.spec, game.num_actions))
+    reanalyzer = Reanalyzer(config, edges.for_reanalyzer(), pacing, agent(), shard)
+    learner = Learner(config, edges.for_learner(), pacing, network, shard, device=device)
+    actor = Actor(config, edges.for_actor(), pacing, agent(), env)
     return InlineRun(config, game, edges, pacing, env, actor, reanalyzer, learner)
 
 
@@ -89,139 +85,34 @@ def train(config: Config) -> Path:
     """Train, evaluate and save as configured; the run directory. Prints what a user needs to follow it."""
     run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
     save_config(config, run_dir / "config.yaml")
-    _print_plan(config, run_dir)
+    print_plan(config, run_dir, processes="one process")
     with run_log(run_dir) as log:
         started_s = time.monotonic()
         run = build_run(config, device="cuda" if config.gpus else "cpu")
-        keeper = _Keeper(run, run_dir)
+        keeper = RunKeeper(config, run_dir)
         try:
             while not run.done:
                 run.turn()
-                keeper.after_turn()
+                _after_turn(run, keeper, run_dir)
             trained_s = time.monotonic() - started_s
-            result = keeper.finish()
+            result = keeper.finish(run.edges.board.train_steps)
         finally:
             keeper.close()
             run.env.close()
-        board = run.edges.board
         log.info("trained in %.1f s, score %s", trained_s, result)
-    print(
-        summary(
-            run_dir,
-            env_steps=board.env_steps,
-            train_steps=board.train_steps,
-            duration_s=trained_s,
-            score=f"{result}\n{_scores_line(run_dir)}",
-        )
-    )
+    board = run.edges.board
+    print_summary(run_dir, result, env_steps=board.env_steps, train_steps=board.train_steps, duration_s=trained_s)
     return run_dir
 
 
-class _Keeper:
-    """Keeps the run directory while the roles work: metrics, progress, evaluations, weights."""
-
-    def __init__(self, run: InlineRun, run_dir: Path):
-        self._run, self._run_dir = run, run_dir
-        schedule = run.config.schedule
-        self._metrics = MetricsWriter(run_dir)
-        self._progress = Progress(env_steps_total=schedule.env_steps, train_steps_total=schedule.total_train_steps)
-        self._evaluated_step = -1
-        self._shown: dict[str, float] = {}
-
-    def after_turn(self) -> None:
-        board = self._run.edges.board
-        self._drain_metrics()
-        self._progress.update(board.env_steps, board.train_steps, **self._shown)
-        interval = self._run.config.evaluate.interval_train_steps
-        on_interval = interval > 0 and board.train_steps % interval == 0 and not self._run.done
-        if on_interval and 0 < board.train_steps != self._evaluated_step:
-            self._evaluate(self._run.config.evaluate.interval_episodes, film=None)
-
-    def finish(self) -> EvaluationResult:
-        """The final evaluation, filmed where configured; saves the final weights."""
-        evaluation = self._run.config.evaluate
-        self._progress.note(f"evaluating {evaluation.episodes} episodes ...")
-        if not evaluation.video:
-            return self._evaluate(evaluation.episodes, film=None)
-        videos = self._run_dir / "videos"
-        videos.mkdir(exist_ok=True)
-        with Film(videos / f"step_{self._run.edges.board.train_steps:09d}.mp4") as film:
-            return self._evaluate(evaluation.episodes, film=film)
-
-    def close(self) -> None:
-        self._drain_metrics()
-        self._progress.close()
-        self._metrics.close()
-
-    def _drain_metrics(self) -> None:
-        metrics = self._run.edges.metrics
-        while not metrics.empty:
-            record = metrics.get()
-            self._metrics.write(record.name, record.value, record.step)
-            if record.name == "actor/game_score":
-                previous = self._shown.get("score", record.value)
-                self._shown["score"] = 0.9 * previous + 0.1 * record.value
-            if record.name == "learner/loss":
-                self._shown["loss"] = record.value
-                self._record_replay(record.step)
-
-    def _record_replay(self, step: int) -> None:
-        memo, board = self._run.reanalyzer.memo, self._run.edges.board
-        self._metrics.write("reanalyzer/searches", memo.done_searches, step)
-        self._metrics.write("reanalyzer/requested_searches", memo.requested_searches, step)
-        self._metrics.write("replay/eligible_positions", self._run.reanalyzer.sampler.size, step)
-        self._metrics.write("actor/env_steps", board.env_steps, step)
-
-    def _evaluate(self, episodes: int, *, film: Film | None) -> EvaluationResult:
-        run, step = self._run, self._run.edges.board.train_steps
-        agent = Agent(run.config, run.game.spec, run.game.num_actions, device=run.learner.device.type)
-        agent.load(flatten(run.learner.network), version=step)
-        started_s = time.monotonic()
-        result = evaluate(
-            agent,
-            run.config.env,
-            episodes=episodes,
-            parallel_envs=run.config.evaluate.parallel_envs,
-            simulations=run.config.evaluate.num_simulations,
-            film=film,
-        )
-        self._evaluated_step = step
-        self._metrics.write("evaluate/mean_score", result.mean, step)
-        meta = {
-            "step": step,
-            "env_steps": run.edges.board.env_steps,
-            "preset": run.config.preset,
-            "game": run.game.name,
-            "num_actions": run.game.num_actions,
-            "score": result.to_json(),
-        }
-        save_weights(checkpoint_dir(self._run_dir, step), run.learner.network.state_dict(), meta)
-        record_score(
-            self._run_dir,
-            step=step,
-            mean=result.mean,
-            episodes=episodes,
-            env_steps=meta["env_steps"],
-            duration_s=round(time.monotonic() - started_s, 2),
-        )
-        self._progress.note(f"evaluation at train step {step}: {result}")
-        return result
-
-
-def _print_plan(config: Config, run_dir: Path) -> None:
-    schedule = config.schedule
-    device = f"{config.gpus} GPU" if config.gpus else "CPU"
-    print(f"{config.env.game}, preset {config.preset}, seed {config.seed}, {device}, one process")
-    batches = f"{schedule.total_train_steps} train steps of {config.learner.batch_size} samples"
-    print(f"to do    {schedule.env_steps} env steps, {batches}")
-    print(f"results  {run_dir}")
-    if check_game(config.env).kind == "atari":  # the paper is about nothing else
-        differences = deviations(config)
-        print(f"differs from EfficientZero's paper in {len(differences)} settings (here <- paper):")
-        for difference in differences:
-            print(f"  {difference.field:40} {difference.here} <- {difference.paper}")
-
-
-def _scores_line(run_dir: Path) -> str:
-    best = read_scores(run_dir)["best"]
-    return f"best         {best['mean']:.6g}, at train step {best['step']} (picked by its score, so no fair measure)"
+def _after_turn(run: InlineRun, keeper: RunKeeper, run_dir: Path) -> None:
+    """Metrics, progress, and on the interval a checkpoint with its score."""
+    board, evaluation = run.edges.board, run.config.evaluate
+    keeper.record(run.edges.metrics.drain())
+    keeper.progress(env_steps=board.env_steps, train_steps=board.train_steps)
+    step = run.learner.due_checkpoint()
+    if step is None:
+        return
+    save_checkpoint(run_dir, run.config, run.game, run.learner, env_steps=board.env_steps, step=step)
+    if not run.done:
+        keeper.evaluate(step, episodes=evaluation.interval_episodes)

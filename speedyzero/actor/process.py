@@ -1,0 +1,35 @@
+"""The actor as a process."""
+
+from __future__ import annotations
+
+from speedyzero.actor.actor import Actor
+from speedyzero.edges import ActorEdges
+from speedyzero.env.registry import make_env
+from speedyzero.model.agent import Agent
+from speedyzero.pacing import Pacing
+from speedyzero.role_process import ProcessSpec, role_process
+from speedyzero.shared_edges import RingSender, SlotSource
+from speedyzero.shm import WeightSlots
+
+
+def main(spec: ProcessSpec, index: int) -> None:
+    """Play the lanes of actor `index` until the run is stopped."""
+    config, wiring = spec.config, spec.wiring
+    with role_process(spec) as process:
+        first_lane = index * config.actor.envs
+        steps = RingSender(wiring.run, wiring.steps[index])
+        # A successor goes on where its predecessor's ticks end, so that it draws no number twice.
+        env = make_env(config.env, lanes=config.actor.envs, seed=config.seed + steps.published, first_lane=first_lane)
+        edges = ActorEdges(
+            steps=steps,
+            weights=SlotSource(WeightSlots.attach(wiring.run, wiring.weights)),
+            metrics=process.metrics,
+            board=process.board,
+        )
+        pacing = Pacing(config.schedule, tick_env_steps=config.actor.envs * config.actor.actors)
+        agent = Agent(config, env.spec, env.num_actions, device=spec.device)
+        actor = Actor(config, edges, pacing, agent, env, first_lane=first_lane, first_tick=steps.published)
+        try:
+            process.loop(actor)
+        finally:
+            env.close()

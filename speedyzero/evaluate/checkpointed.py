@@ -1,0 +1,41 @@
+"""Score a checkpoint of a run in progress, and book the score."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from speedyzero.checkpoint.scores import record_score
+from speedyzero.checkpoint.weights_file import checkpoint_dir, load_weights
+from speedyzero.config import Config
+from speedyzero.evaluate.command import load_agent
+from speedyzero.evaluate.evaluator import evaluate
+from speedyzero.evaluate.result import EvaluationResult
+from speedyzero.evaluate.video import Film
+
+
+def evaluate_checkpoint(
+    config: Config, run_dir: Path, *, step: int, episodes: int, film: Film | None = None
+) -> EvaluationResult:
+    """Play `episodes` games with the weights of a train step; the score goes to RUN_DIR/scores.json."""
+    saved = load_weights(checkpoint_dir(run_dir, step))
+    agent = load_agent(config, saved)
+    started_s = time.monotonic()
+    result = evaluate(
+        agent,
+        config.env,
+        episodes=episodes,
+        parallel_envs=config.evaluate.parallel_envs,
+        simulations=config.evaluate.num_simulations,
+        film=film,
+    )
+    record_score(
+        run_dir,
+        step=step,
+        mean=result.mean,
+        summary=str(result),
+        episodes=episodes,
+        env_steps=saved.meta["env_steps"],
+        duration_s=round(time.monotonic() - started_s, 2),
+    )
+    return result

@@ -1,0 +1,124 @@
+"""What every role's process has in common: it sets itself up, runs its role in a loop, and says that it lives.
+
+    attach board -> STARTING -> build the role -> WORKING -> step, step, wait, step ... -> role done or stop -> exit 0
+
+A role that cannot move waits on its process's doorbell, at most IDLE_S, and the time is booked under what it waits
+for. An exception leaves its traceback in the run directory, for the supervisor to show, and exits with 1. A process
+dies with its supervisor, and leaves Ctrl-C to it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from speedyzero.config import Config
+from speedyzero.shared_edges import MetricSender, SharedBoard
+from speedyzero.shm import Board, BoardRow, Doorbell
+from speedyzero.wiring import Wiring, bell_of
+
+STARTING, WORKING, DONE = 1, 2, 3
+IDLE_S = 0.005  # pacing stands on the board, which rings no bell: a waiting role looks again after this long
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """All that a role's process is told. Picklable."""
+
+    name: str
+    config: Config
+    wiring: Wiring
+    run_dir: Path
+    device: str
+    threads: int
+    supervisor_pid: int
+
+
+class Role(Protocol):
+    waiting_for: str  # one of wiring.WAITS, after a step that made no progress
+
+    def step(self) -> bool: ...
+
+
+class RoleProcess:
+    """This process as its role sees it."""
+
+    def __init__(self, spec: ProcessSpec, board: Board, row: BoardRow):
+        self.spec, self._row = spec, row
+        self.stop_requested = board.stop_requested
+        self.board = SharedBoard(board, row)
+        self.metrics = MetricSender(spec.wiring.run, spec.wiring.metrics_of(spec.name))
+        self._bell = Doorbell.attach(spec.wiring.run, bell_of(spec.name))
+
+    def loop(self, role: Role, *, done: Callable[[], bool] = lambda: False) -> None:
+        """Step the role until it is done or the supervisor stops the run."""
+        row = self._row
+        row.set_state(WORKING)
+        last_ns = time.monotonic_ns()
+        while not self.stop_requested() and not done():
+            row.beat()
+            if role.step():
+                booked = "busy_ns"
+            else:
+                self._bell.wait(IDLE_S)
+                booked = role.waiting_for
+            now_ns = time.monotonic_ns()
+            row.add(booked, now_ns - last_ns)
+            last_ns = now_ns
+
+    def checkpointed(self, step: int) -> None:
+        """Say that the checkpoint of a train step is whole."""
+        self._row.set_counter("checkpoint_step", step)
+
+    def finished(self) -> None:
+        """Say that this role's work is complete: its exit is no death."""
+        self._row.set_state(DONE)
+
+
+@contextmanager
+def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
+    """Set this process up as a role; on an exception leave the traceback and exit with 1."""
+    die_with(spec.supervisor_pid)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the supervisor decides
+    set_title(spec.name)
+    torch.set_num_threads(spec.threads)
+    try:
+        board = Board.attach(spec.wiring.run, spec.wiring.board)
+        row = board.row(spec.name)
+        row.set_state(STARTING)
+        row.beat()
+        yield RoleProcess(spec, board, row)
+    except Exception:
+        crash_file(spec.run_dir, spec.name).write_text(traceback.format_exc())
+        sys.exit(1)
+
+
+def crash_file(run_dir: Path, process: str) -> Path:
+    """Where a process that dies of an exception leaves its traceback."""
+    return run_dir / f"crash.{process}.txt"
+
+
+def die_with(supervisor_pid: int) -> None:
+    """Ask the kernel for SIGKILL when the supervisor's thread that started us ends."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != supervisor_pid:  # it died before we asked
+        sys.exit(1)
+
+
+def set_title(name: str) -> None:
+    """The name that `ps -o comm` and `top` show, at most 15 characters."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, f"sz-{name}"[:15].encode())

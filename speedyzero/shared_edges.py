@@ -1,0 +1,152 @@
+"""The edges over shared memory: rings, weight slots, the run board and the shard's arrays as the roles' ends.
+
+Made by each process for itself from the `Wiring` that its supervisor hands it (`wiring.py`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+
+from speedyzero.records import METRIC_NAMES, MetricRecord, PackedMetric, WeightsRecord
+from speedyzero.shm import (
+    Board,
+    BoardRow,
+    Consumer,
+    Producer,
+    Ring,
+    RingSpec,
+    Run,
+    WeightReader,
+    WeightSlots,
+    WeightWriter,
+)
+
+Record = TypeVar("Record")
+
+KEPT_VERSIONS = 3
+
+
+class RingSender(Generic[Record]):
+    """The producing end of a ring. Its doorbell, where the ring is full, is its process's own."""
+
+    def __init__(self, run: Run, spec: RingSpec[Record]):
+        self._ring = Ring.attach(run, spec)
+        self._producer: Producer[Record] = self._ring.producer()
+
+    @property
+    def full(self) -> bool:
+        return not self._producer.has_space
+
+    @property
+    def published(self) -> int:
+        """Records ever published on this ring."""
+        return self._producer.published
+
+    def put(self, record: Record) -> None:
+        sent = self._producer.put(record)
+        assert sent, "the producer must check `full` before it puts"
+
+
+class RingReceiver(Generic[Record]):
+    """The consuming end of a ring."""
+
+    def __init__(self, run: Run, spec: RingSpec[Record]):
+        self._ring = Ring.attach(run, spec)
+        self._consumer: Consumer[Record] = self._ring.consumer()
+
+    @property
+    def empty(self) -> bool:
+        return not self._consumer.has_record
+
+    @property
+    def epoch(self) -> int:
+        """The producer's epoch of the record got last; it rises when a producer was replaced."""
+        return self._consumer.epoch
+
+    @property
+    def consumed(self) -> int:
+        return self._consumer.consumed
+
+    def get(self) -> Record | None:
+        return self._consumer.get()
+
+    def drain(self) -> Iterator[Record]:
+        """Records as they lie in the ring: they are only valid until the next one is asked for."""
+        while (record := self._consumer.begin()) is not None:
+            yield record
+            self._consumer.release()
+
+
+class MetricSender:
+    """Metrics into a ring of numbers. A full ring drops, and counts the drop: figures must never hold up a role."""
+
+    full = False
+
+    def __init__(self, run: Run, spec: RingSpec[PackedMetric]):
+        self._producer = Ring.attach(run, spec).producer()
+
+    def put(self, record: MetricRecord) -> None:
+        packed = PackedMetric(name=METRIC_NAMES.index(record.name), step=record.step, value=record.value)
+        self._producer.put_or_drop(packed)
+
+
+class SlotSink:
+    """Publishes weights. The writer copies them into its slot, so the caller's vector is its own again."""
+
+    def __init__(self, slots: WeightSlots):
+        self._writer: WeightWriter = slots.writer()
+
+    def publish(self, record: WeightsRecord) -> None:
+        self._writer.publish(record.version, record.flat.numpy())
+
+
+class SlotSource:
+    """Reads weights, and keeps the last few versions for those who ask for one by name."""
+
+    def __init__(self, slots: WeightSlots):
+        self._reader: WeightReader = slots.reader()
+        self._kept: deque[WeightsRecord] = deque(maxlen=KEPT_VERSIONS)
+
+    def newer_than(self, version: int) -> WeightsRecord | None:
+        self._poll()
+        if self._kept and self._kept[-1].version > version:
+            return self._kept[-1]
+        return None
+
+    def at(self, version: int) -> WeightsRecord | None:
+        self._poll()
+        return next((record for record in self._kept if record.version == version), None)
+
+    def _poll(self) -> None:
+        publication = self._reader.read() if self._reader.has_newer else None
+        if publication is not None:
+            flat = torch.from_numpy(publication.data.view(np.float32))
+            self._kept.append(WeightsRecord(version=publication.version, flat=flat))
+
+
+class SharedBoard:
+    """The pacing counters on the run board. `row`: this process's own, the only one that it writes."""
+
+    def __init__(self, board: Board, row: BoardRow):
+        self._words, self._row = board.words, row
+        self._env_steps = [board.spec.word_of(name, "env_steps") for name in board.spec.rows]
+        self._train_steps = [board.spec.word_of(name, "train_steps") for name in board.spec.rows]
+
+    @property
+    def env_steps(self) -> int:
+        return sum(self._words[word] for word in self._env_steps)
+
+    @property
+    def train_steps(self) -> int:
+        return sum(self._words[word] for word in self._train_steps)
+
+    def add_env_steps(self, count: int) -> None:
+        self._row.add("env_steps", count)
+
+    def add_train_step(self) -> None:
+        self._row.add("train_steps")

@@ -1,0 +1,107 @@
+"""Keeps a run's directory and its user informed: metrics, progress, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from speedyzero.checkpoint.scores import read_scores
+from speedyzero.config import Config
+from speedyzero.env.registry import check_game
+from speedyzero.evaluate.checkpointed import evaluate_checkpoint
+from speedyzero.evaluate.result import EvaluationResult
+from speedyzero.evaluate.video import Film
+from speedyzero.observe.metrics import MetricsWriter
+from speedyzero.observe.progress import Progress
+from speedyzero.observe.run_dir import summary
+from speedyzero.records import MetricRecord
+from speedyzero.resolve import deviations
+
+
+class RunKeeper:
+    """One run's record, whether its roles take turns or are processes."""
+
+    def __init__(self, config: Config, run_dir: Path):
+        self._config, self._run_dir = config, run_dir
+        schedule = config.schedule
+        self.metrics = MetricsWriter(run_dir)
+        self._progress = Progress(env_steps_total=schedule.env_steps, train_steps_total=schedule.total_train_steps)
+        self._shown: dict[str, float] = {}
+
+    def record(self, records: Iterable[MetricRecord]) -> None:
+        """Write metrics down, and keep what the progress bars show of them."""
+        for record in records:
+            self.metrics.write(record.name, record.value, record.step)
+            if record.name == "actor/game_score":
+                previous = self._shown.get("score", record.value)
+                self._shown["score"] = 0.9 * previous + 0.1 * record.value
+            if record.name == "learner/loss":
+                self._shown["loss"] = record.value
+
+    def progress(self, *, env_steps: int, train_steps: int) -> None:
+        self._progress.update(env_steps, train_steps, **self._shown)
+
+    def note(self, line: str) -> None:
+        self._progress.note(line)
+
+    def evaluate(self, step: int, *, episodes: int, film: Film | None = None) -> EvaluationResult:
+        """Score the checkpoint of a train step here and now."""
+        result = evaluate_checkpoint(self._config, self._run_dir, step=step, episodes=episodes, film=film)
+        self.book_score(step)
+        return result
+
+    def book_score(self, step: int) -> None:
+        """Tell of the score that the last evaluation left, the evaluator's or ours."""
+        last = read_scores(self._run_dir)["last"]
+        assert last["step"] == step, f"scores.json is of train step {last['step']}, not {step}"
+        self.metrics.write("evaluate/mean_score", last["mean"], step)
+        self.note(f"evaluation at train step {step}: {last['summary']}")
+
+    def finish(self, step: int) -> EvaluationResult:
+        """The final evaluation, filmed where configured."""
+        evaluation = self._config.evaluate
+        self.note(f"evaluating {evaluation.episodes} episodes ...")
+        if not evaluation.video:
+            return self.evaluate(step, episodes=evaluation.episodes)
+        videos = self._run_dir / "videos"
+        videos.mkdir(exist_ok=True)
+        with Film(videos / f"step_{step:09d}.mp4") as film:
+            return self.evaluate(step, episodes=evaluation.episodes, film=film)
+
+    def close(self) -> None:
+        self._progress.close()
+        self.metrics.close()
+
+
+def print_plan(config: Config, run_dir: Path, *, processes: str) -> None:
+    """What is about to be done, where results go, and what differs from the paper."""
+    schedule = config.schedule
+    device = f"{config.gpus} GPU" if config.gpus else "CPU"
+    batches = f"{schedule.total_train_steps} train steps of {config.learner.batch_size} samples"
+    print(f"{config.env.game}, preset {config.preset}, seed {config.seed}, {device}, {processes}")
+    print(f"to do    {schedule.env_steps} env steps, {batches}")
+    print(f"results  {run_dir}")
+    if check_game(config.env).kind == "atari":  # the paper is about nothing else
+        differences = deviations(config)
+        print(f"differs from EfficientZero's paper in {len(differences)} settings (here <- paper):")
+        for difference in differences:
+            print(f"  {difference.field:40} {difference.here} <- {difference.paper}")
+
+
+def print_summary(
+    run_dir: Path, result: EvaluationResult, *, env_steps: int, train_steps: int, duration_s: float
+) -> None:
+    """What was done, the score, and how to go on."""
+    best = read_scores(run_dir)["best"]
+    best_line = (
+        f"best         {best['mean']:.6g}, at train step {best['step']} (picked by its score, so no fair measure)"
+    )
+    print(
+        summary(
+            run_dir,
+            env_steps=env_steps,
+            train_steps=train_steps,
+            duration_s=duration_s,
+            score=f"{result}\n{best_line}",
+        )
+    )
