@@ -10,7 +10,18 @@ from speedyzero.env.base import EnvStep
 from speedyzero.env.catch import WIDTH, CatchLanes
 from speedyzero.records import MetricRecord
 from tests.actor.fakes import RANDOM_PHASE, STACK, Game, ScriptedEnv, config_of
-from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, shapes, stack_of, tick
+from tests.replay.episodes import (
+    GAME_OVER,
+    LIFE,
+    LIMIT,
+    NUM_ACTIONS,
+    SPEC,
+    frames,
+    made_up_lane,
+    shapes,
+    stack_of,
+    tick,
+)
 
 
 class OneLane:
@@ -22,14 +33,14 @@ class OneLane:
         self.first_frame, self.ticks, self.actions = first_frame, list(ticks), []
 
     def reset(self):
-        return np.array([[0, self.first_frame]], np.float32)
+        return frames(np.zeros(1), self.first_frame)
 
     def step(self, action):
         self.actions.append(int(action[0]))
         frame, reward, flag = self.ticks.pop(0)
         flags = {name: np.array([name == flag]) for name in ("game_over", "life_lost", "truncated", "started")}
         reward_now = np.array([reward], np.float32)
-        return EnvStep(np.array([[0, frame]], np.float32), reward_now, 10 * reward_now, **flags)
+        return EnvStep(frames(np.zeros(1), frame), reward_now, 10 * reward_now, **flags)
 
 
 def test_rows_by_hand():
@@ -65,7 +76,7 @@ def test_rows_by_hand():
         (30, 6, {"first"}),
     ]
     for record, (frame, reward, flags), played in zip(records, expected, env.actions, strict=True):
-        assert record.frame.tolist() == [[0, frame]]
+        np.testing.assert_array_equal(record.frame, frames(np.zeros(1), frame))
         assert record.reward[0] == reward and record.raw_reward[0] == 10 * reward
         names = ("first", "terminal", "truncated", "last")
         assert {name for name in names if getattr(record, name)[0]} == flags, frame

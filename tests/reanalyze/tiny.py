@@ -73,7 +73,7 @@ class WatchedAgent(Agent):
 
     def root(self, stacked):
         newest = stacked[:, -1]
-        self._asked = [(int(lane), round(float(row) * 16)) for lane, row in newest]
+        self._asked = [(int(lane), round(float(row) * 16)) for lane, row, *_ in newest]
         self.seen += self._asked
         self.largest_batch = max(self.largest_batch, len(stacked))
         return super().root(stacked)

@@ -24,7 +24,7 @@ def fill(shard: Shard, lanes: list[Lane], count: int | None = None) -> None:
 
 
 def rows_in(frame: np.ndarray) -> list[int]:
-    """The rows that frames [N, 2] come from."""
+    """The rows that frames [N, 4] come from."""
     return (frame[:, 1] * 16).astype(int).tolist()
 
 
