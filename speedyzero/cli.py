@@ -128,9 +128,7 @@ def _train_parser(prog: str) -> _Parser:
     parser.add_argument("--seed", type=int, help="default: 0")
     parser.add_argument("--gpus", type=int, help="GPUs to use; 0 is the CPU; default: every visible one")
     parser.add_argument("--run-dir", help="a new or empty directory; default: runs/<game>-<preset>-seed<seed>-<number>")
-    parser.add_argument(
-        "--inline", action="store_true", help="all roles by turns in one process, bit-reproducible on a CPU"
-    )
+    parser.add_argument("--inline", action="store_true", help="one process, bit-reproducible on a CPU")
     parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="not built yet")
     parser.add_argument("--profile", nargs="?", const="", metavar="SECONDS", help="not built yet")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="any setting, as search.num_simulations=16")

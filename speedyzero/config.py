@@ -153,7 +153,7 @@ class TargetConfig:
     """What the learner is taught. The discount is `search.discount`."""
 
     unroll_steps: int = 5
-    """K: model steps unrolled from a sampled position."""
+    """K: model steps unrolled from a sampled position; 0 trains no dynamics (for ablation only)."""
     td_steps: int = 5
     """n: rewards summed before the bootstrap, for fresh data."""
     td_decay_fraction: float = 0.3
@@ -314,7 +314,7 @@ def validate(config: Config) -> None:
     if schedule.head_start_env_steps < lookahead_rows:
         raise ValueError(
             f"schedule.head_start_env_steps={schedule.head_start_env_steps} < {lookahead_rows} = actor.actors * "
-            "actor.envs * (target.unroll_steps + target.td_steps + env.stack + 1): no position could be sampled at the start"
+            "actor.envs * (target.unroll_steps + target.td_steps + env.stack + 1): no position to sample"
         )
     if config.replay.capacity_steps < 2 * lookahead_rows:
         raise ValueError(
@@ -330,13 +330,14 @@ _POSITIVE = (
     "model.value_codec.limit model.value_codec.step model.prefix_codec.limit model.prefix_codec.step "
     "search.num_simulations search.max_considered_actions search.value_delta_max search.root_dirichlet_alpha "
     "search.pb_c_base "
-    "actor.actors actor.envs replay.capacity_steps target.unroll_steps target.td_steps target.interval_train_steps "
+    "actor.actors actor.envs replay.capacity_steps target.td_steps target.interval_train_steps "
     "reanalyze.search_batch learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
     "optimizer.learning_rate optimizer.decay_fraction schedule.env_steps schedule.train_steps "
     "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs"
 ).split()
 _NOT_NEGATIVE = (
-    "seed gpus cpu_threads search.prefix_horizon target.td_decay_fraction learner.shift_px learner.intensity_scale "
+    "seed gpus cpu_threads target.unroll_steps search.prefix_horizon "
+    "target.td_decay_fraction learner.shift_px learner.intensity_scale "
     "optimizer.weight_decay optimizer.decay_factor schedule.frozen_train_steps schedule.pacing_slack_env_steps "
     "evaluate.interval_train_steps evaluate.num_simulations replay.alpha learner.prefix_coefficient "
     "learner.value_coefficient learner.policy_coefficient learner.consistency_coefficient search.gumbel_scale "

@@ -79,8 +79,14 @@ class Wiring:
     @property
     def total_bytes(self) -> int:
         """Shared memory of the whole run."""
-        sized = (*self.rings, self.board, self.weights, self.targets, self.shard)
-        return sum(spec.total_bytes for spec in sized)
+        return self.board.total_bytes + sum(size for _, size in self.sizes)
+
+    @property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """Name and bytes of everything shared but the board."""
+        rings = [(ring.name, ring.total_bytes) for ring in self.rings]
+        slots = [(slots.name, slots.total_bytes) for slots in (self.weights, self.targets)]
+        return (*rings, *slots, (self.shard.name, self.shard.total_bytes))
 
     def metrics_of(self, process: str) -> RingSpec[PackedMetric]:
         return self.metrics[self.processes.index(process)]

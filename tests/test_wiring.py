@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from speedyzero import wiring
+from speedyzero.memory_edges import InlineEdges, MemoryQueue, MemoryWeights
 from speedyzero.records import MetricRecord, WeightsRecord
-from speedyzero.wiring import Edge, InlineEdges, MemoryQueue, MemoryWeights
+from speedyzero.wiring import Edge
 
 
 def metrics(count: int) -> list[MetricRecord]:
@@ -72,20 +73,19 @@ def test_weights_by_version():
 
 
 def test_edges_hold_what_wiring_says():
-    for edge, kind in (
-        ("steps", wiring.STEP_RING),
-        ("batches", wiring.BATCH_RING),
-        ("priorities", wiring.PRIORITY_RING),
-        ("metrics", wiring.METRIC_RING),
+    for edge, capacity in (
+        ("steps", wiring.STEPS.capacity),
+        ("batches", 1),  # by turns nothing is gained by batches made ahead
+        ("priorities", wiring.PRIORITIES.capacity),
+        ("metrics", wiring.METRICS.capacity),
     ):
         ring = getattr(InlineEdges(), edge)
-        for _ in range(kind.capacity):
+        for _ in range(capacity):
             assert not ring.full
             ring.put(metrics(1)[0])
         assert ring.full
-    assert wiring.WEIGHT_SLOTS.capacity == 1
     # The reanalyzer follows one interval behind the newest: two would do, the third is for the moment of change.
-    assert wiring.TARGET_SLOTS.capacity >= 2
+    assert wiring.TARGETS.capacity >= 2
 
 
 def test_runs_share_nothing():

@@ -119,7 +119,7 @@ class Learner:
 
     def _loss(self, batch: BatchRecord, train_step: int) -> Loss:
         config, learner = self._config, self._config.learner
-        consistent = learner.consistency_coefficient > 0
+        consistent = learner.consistency_coefficient > 0 and config.target.unroll_steps > 0
         window = torch.from_numpy(
             self._shard.gather_windows(batch.lane, batch.step, unroll_steps=config.target.unroll_steps)
         ).to(self.device)

@@ -69,7 +69,7 @@ def loss_of(
         consistency = -cosine * mask
         per_sample = per_sample + config.consistency_coefficient * consistency.sum(0)
     return Loss(
-        total=(targets.weight * per_sample).mean() / mask.shape[0],
+        total=(targets.weight * per_sample).mean() / max(1, mask.shape[0]),
         prefix=prefix.detach().sum(0).mean(),
         value=value.detach().sum(0).mean(),
         policy=policy.detach().sum(0).mean(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from speedyzero.model.build import build_network
 from speedyzero.pacing import Pacing
 from speedyzero.replay.shard import Shard
 from speedyzero.role_process import ProcessSpec, RoleProcess, role_process
-from speedyzero.shared_edges import RingReceiver, RingSender, SlotSink
+from speedyzero.shared_edges import RingReceiver, RingSender, SharedBoard, SlotSink
 from speedyzero.shm import SharedArrays, WeightSlots
 
 
@@ -47,14 +48,18 @@ def _train(process: RoleProcess, learner: Learner, game: GameInfo) -> None:
     spec, board = process.spec, process.board
     total = spec.config.schedule.total_train_steps
     while board.train_steps < total and not process.stop_requested():
-        before = board.train_steps
-        process.loop(learner, done=lambda before=before: board.train_steps > before)
+        goal = board.train_steps + 1
+        process.loop(learner, done=partial(_reached, board, goal))
         step = learner.due_checkpoint()
         if step is not None or process.stop_requested():
             step = board.train_steps
             save_checkpoint(spec.run_dir, spec.config, game, learner, env_steps=board.env_steps, step=step)
             process.checkpointed(step)
     process.finished()
+
+
+def _reached(board: SharedBoard, goal: int) -> bool:
+    return board.train_steps >= goal
 
 
 def save_checkpoint(

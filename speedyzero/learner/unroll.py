@@ -50,9 +50,11 @@ def unroll(
         prefix_logits.append(transition.prefix_logits)
     policy_logits, value_logits = _predict(network, latents)
     projection = None
-    if with_projection:
+    if with_projection and prefix_logits:
         projection = _project(network, latents[1:])
-    return Unrolled(policy_logits, value_logits, torch.stack(prefix_logits), projection)
+    # With nothing unrolled (an ablation) there is no prefix: an empty stack of the value's shape.
+    prefixes = torch.stack(prefix_logits) if prefix_logits else value_logits[:0]
+    return Unrolled(policy_logits, value_logits, prefixes, projection)
 
 
 @torch.no_grad()

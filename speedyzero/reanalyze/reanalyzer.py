@@ -82,9 +82,13 @@ class Reanalyzer:
         interval = self._config.target.interval_train_steps
         due = max(0, (self._edges.board.train_steps // interval - 1) * interval)
         if self._agent.version != due:
-            record = self._edges.targets.at(due) or self._edges.targets.newer_than(max(due, self._agent.version))
+            record = self._edges.targets.at(due)
+            if record is None and self._agent.version < 0:
+                record = self._edges.targets.newer_than(due)
             if record is not None:
                 self._agent.load(record.flat, version=record.version)
+            elif self._agent.version >= 0 and self._agent.version < due:
+                raise RuntimeError(f"target weights of train step {due} were never published")
 
     def _offer_batch(self) -> bool:
         edges = self._edges

@@ -32,11 +32,11 @@ class ShardShape:
 
     lanes: int
     rows: int
-    actors: int  # each feeds an equal, contiguous part of the lanes
     spec: ObservationSpec
     num_actions: int
     stack: int
     lookahead: int
+    actors: int = 1  # each feeds an equal, contiguous part of the lanes
 
     def __post_init__(self):
         shortest = 2 * (self.lookahead + self.stack)

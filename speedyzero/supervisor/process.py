@@ -206,7 +206,6 @@ def print_placement(config: Config, wiring: Wiring) -> None:
     for process, names in reads.items():
         is_role = process != SUPERVISOR
         print(f"{process:14} {device if is_role else 'cpu':8} {threads if is_role else 1:>7}  {names}")
-    sized = [*wiring.rings[: -len(wiring.metrics)], wiring.weights, wiring.targets, wiring.shard]
-    parts = ", ".join(f"{spec.name} {spec.total_bytes / 2**20:.1f}" for spec in sized)
+    parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in wiring.sizes)
     print(f"shared memory {wiring.total_bytes / 2**20:.1f} MiB in {wiring.run.directory}: {parts}", flush=True)
     sys.stdout.flush()

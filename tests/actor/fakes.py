@@ -8,10 +8,10 @@ import torch
 from speedyzero.actor.actor import Actor
 from speedyzero.config import ActorConfig, Config, EnvConfig, ScheduleConfig, SearchConfig
 from speedyzero.env.base import EnvStep
+from speedyzero.memory_edges import InlineEdges
 from speedyzero.pacing import Pacing
 from speedyzero.records import StepRecord, WeightsRecord
 from speedyzero.search import SearchResult
-from speedyzero.wiring import InlineEdges
 from tests.replay.episodes import NUM_ACTIONS, SPEC, Lane, frames, visit_policy
 
 STACK = 3
@@ -112,7 +112,7 @@ class Game:
         self.edges = InlineEdges()
         self.publish(0)
         pacing = Pacing(config.schedule, tick_env_steps=env.num_lanes)
-        self.actor = Actor(config, self.edges, pacing, self.agent, env)
+        self.actor = Actor(config, self.edges.for_actor(), pacing, self.agent, env)
 
     def publish(self, version: int) -> None:
         self.edges.weights.publish(WeightsRecord(version, torch.full((1,), version + 0.5)))

@@ -10,11 +10,12 @@ import torch
 from speedyzero.config import Config, LearnerConfig, ReplayConfig, ScheduleConfig, SearchConfig, TargetConfig
 from speedyzero.env.base import ObservationSpec
 from speedyzero.learner.learner import Learner
+from speedyzero.memory_edges import InlineEdges, MemoryWeights
 from speedyzero.model.base import Network
 from speedyzero.pacing import Pacing
 from speedyzero.records import BatchRecord, StepRecord, WeightsRecord
-from speedyzero.replay.shard import Shard
-from speedyzero.wiring import TARGET_SLOTS, WEIGHT_SLOTS, InlineEdges, MemoryWeights
+from speedyzero.replay.shard import Shard, ShardShape
+from speedyzero.wiring import TARGETS, WEIGHTS
 from tests.model.networks import NUM_ACTIONS, tiny_config, tiny_network
 
 LANES, ROWS, UNROLL, BATCH = 2, 40, 3, 4
@@ -59,17 +60,19 @@ def small_config(**stages) -> Config:
 
 def small_learner(spec: ObservationSpec, *, network: Network | None = None, **stages) -> SmallLearner:
     config = small_config(**stages)
-    edges = InlineEdges(weights=KeptWeights(WEIGHT_SLOTS), targets=KeptWeights(TARGET_SLOTS))
+    edges = InlineEdges(weights=KeptWeights(WEIGHTS), targets=KeptWeights(TARGETS))
     shard = filled_shard(spec, stack=config.env.stack)
     network = network or tiny_network(spec, prefix_horizon=config.search.prefix_horizon)
-    learner = Learner(config, edges, Pacing(config.schedule, tick_env_steps=LANES), network, shard)
+    learner = Learner(config, edges.for_learner(), Pacing(config.schedule, tick_env_steps=LANES), network, shard)
     edges.board.env_steps = config.schedule.env_steps
     return SmallLearner(learner, config, edges, shard)
 
 
 def filled_shard(spec: ObservationSpec, *, stack: int) -> Shard:
     """30 rows a lane. Images: every pixel of row t is t in lane 0, 100 + t in lane 1; vectors: random."""
-    shard = Shard(lanes=LANES, rows=ROWS, spec=spec, num_actions=NUM_ACTIONS, stack=stack, lookahead=UNROLL + 2)
+    shard = Shard(
+        ShardShape(lanes=LANES, rows=ROWS, spec=spec, num_actions=NUM_ACTIONS, stack=stack, lookahead=UNROLL + 2)
+    )
     rng = np.random.default_rng(0)
     none = np.zeros(LANES, np.bool_)
     for t in range(30):

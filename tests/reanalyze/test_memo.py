@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from speedyzero import keyed_random
 from speedyzero.reanalyze.memo import TargetMemo
-from speedyzero.replay.shard import Shard
+from speedyzero.replay.shard import Shard, ShardShape
 from tests.reanalyze.tiny import CONFIG, STACK, changed, loaded_agent
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, tick
 
@@ -19,7 +19,9 @@ PLAIN = changed(reanalyze={"root_noise": False})
 
 
 def make_shard(ticks: int) -> Shard:
-    shard = Shard(lanes=2, rows=ROWS, spec=SPEC, num_actions=NUM_ACTIONS, stack=STACK, lookahead=5)
+    shard = Shard(
+        ShardShape(lanes=2, rows=ROWS, spec=SPEC, num_actions=NUM_ACTIONS, stack=STACK, lookahead=5, actors=1)
+    )
     play(shard, ticks)
     return shard
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from speedyzero.reanalyze.memo import TargetMemo
-from speedyzero.reanalyze.reanalyzer import make_shard
 from speedyzero.records import PriorityRecord
 from speedyzero.replay.sampler import Sample
+from speedyzero.replay.shard import Shard, shard_shape
 from tests.reanalyze.tiny import CONFIG, STACK, Machine, WatchedAgent, changed, loaded_agent
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, stack_of, tick, visit_policy
 
@@ -145,6 +145,7 @@ def test_the_target_network_lags_by_one_to_two_intervals():
 
 def test_weights_that_were_never_published():
     run = machine()
+    run.reanalyzer.step()
     run.edges.board.train_steps = 2 * CONFIG.target.interval_train_steps
     with pytest.raises(RuntimeError, match="train step 4 were never published"):
         run.reanalyzer.step()
@@ -194,7 +195,7 @@ def test_a_step_without_cargo_is_no_progress():
 
 
 def test_rows_of_the_shard():
-    shard = make_shard(CONFIG, SPEC, NUM_ACTIONS)
+    shard = Shard(shard_shape(CONFIG, SPEC, NUM_ACTIONS))
     assert shard.rows == 40 and shard.lookahead == 3 + 2  # capacity_steps=80 in two lanes
 
 
@@ -203,7 +204,7 @@ def test_no_more_rows_than_the_run_can_fill(stack):
     """Games of one step are the longest stream: every other row is a final observation. None is retired before the
     end."""
     config = changed(replay={"capacity_steps": 10**9}, schedule={"env_steps": 100}, env={"stack": stack})
-    shard = make_shard(config, SPEC, NUM_ACTIONS)
+    shard = Shard(shard_shape(config, SPEC, NUM_ACTIONS))
     assert shard.rows < 200
     shard.head += 100
     assert shard.oldest_eligible().tolist() == [0, 0]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speedyzero.reanalyze.targets import NO_STEP, TargetPlan, assemble_values, plan_targets, td_steps_by_age
-from speedyzero.replay.shard import Shard
+from speedyzero.replay.shard import Shard, ShardShape
 from tests.replay.episodes import (
     GAME_OVER,
     LIFE,
@@ -43,7 +43,9 @@ def hand_shard(offset: int) -> Shard:
     for rewards, end in (([1, 2, 4], LIFE), ([8, 16], LIMIT), ([32, 64], GAME_OVER), ([128, 256], LIFE_AND_LIMIT)):
         lane.add([1] * (len(rewards) - 1) + [2], [float(r) for r in rewards], end)
     lane.add([1] * 20, [1.0] * 20, GAME_OVER)
-    shard = Shard(lanes=1, rows=ROWS, spec=SPEC, num_actions=NUM_ACTIONS, stack=1, lookahead=K + 2)
+    shard = Shard(
+        ShardShape(lanes=1, rows=ROWS, spec=SPEC, num_actions=NUM_ACTIONS, stack=1, lookahead=K + 2, actors=1)
+    )
     for row in range(offset + 18):
         shard.append(tick([lane], row))
     return shard
@@ -161,7 +163,9 @@ def test_random_lanes_against_the_oracle(lane_shapes, unroll_steps, max_td_steps
     lookahead = unroll_steps + max_td_steps
     rows, discount = 2 * (lookahead + 2), 0.9
     lanes = [made_up_lane(shape, lane=number, min_rows=rows + 60) for number, shape in enumerate(lane_shapes)]
-    shard = Shard(lanes=len(lanes), rows=rows, spec=SPEC, num_actions=NUM_ACTIONS, stack=2, lookahead=lookahead)
+    shard = Shard(
+        ShardShape(lanes=len(lanes), rows=rows, spec=SPEC, num_actions=NUM_ACTIONS, stack=2, lookahead=lookahead)
+    )
     for row in range(rows + extra):
         shard.append(tick(lanes, row))
     oldest, newest = int(shard.oldest_eligible()[0]), int(shard.newest_eligible()[0])

@@ -18,13 +18,14 @@ from speedyzero.config import (
     SearchConfig,
     TargetConfig,
 )
+from speedyzero.memory_edges import InlineEdges
 from speedyzero.model.agent import Agent
 from speedyzero.model.build import build_network
 from speedyzero.pacing import Pacing
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.records import WeightsRecord
+from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.weights.flat import flatten
-from speedyzero.wiring import InlineEdges
 from tests.replay.episodes import NUM_ACTIONS, SPEC, Lane, tick
 
 STACK = 2
@@ -98,7 +99,9 @@ class Machine:
         self.edges = InlineEdges()
         self.agent = WatchedAgent(config)
         pacing = Pacing(config.schedule, tick_env_steps=len(lanes))
-        self.reanalyzer = Reanalyzer(config, self.edges, pacing, self.agent, SPEC, NUM_ACTIONS)
+        self.reanalyzer = Reanalyzer(
+            config, self.edges.for_reanalyzer(), pacing, self.agent, Shard(shard_shape(config, SPEC, NUM_ACTIONS))
+        )
         self.publish(0)
         self.play(ticks)
 

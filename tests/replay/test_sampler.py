@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from speedyzero.config import ReplayConfig
 from speedyzero.records import PriorityRecord
 from speedyzero.replay.sampler import MIN_PRIORITY, Sampler
-from speedyzero.replay.shard import Shard
+from speedyzero.replay.shard import Shard, ShardShape
 from tests.replay.episodes import GAME_OVER, LIMIT, NUM_ACTIONS, SPEC, Lane, made_up_lane, shapes, tick
 
 CHI_SQUARE_16 = 39.25  # 99.9% quantile with 16 degrees of freedom; seeds are fixed, so what passes goes on passing
@@ -20,7 +20,14 @@ class Replay:
     def __init__(self, lanes: list[Lane], *, rows=64, stack=2, lookahead=3, seed=0, **config):
         self.lanes = lanes
         self.shard = Shard(
-            lanes=len(lanes), rows=rows, spec=SPEC, num_actions=NUM_ACTIONS, stack=stack, lookahead=lookahead
+            ShardShape(
+                lanes=len(lanes),
+                rows=rows,
+                spec=SPEC,
+                num_actions=NUM_ACTIONS,
+                stack=stack,
+                lookahead=lookahead,
+            )
         )
         self.sampler = Sampler(self.shard, ReplayConfig(**config), seed=seed)
 
@@ -32,7 +39,7 @@ class Replay:
     def eligible(self) -> list[tuple[int, int]]:
         """(lane, step) by the definition alone."""
         shard, head = self.shard, int(self.shard.head[0])
-        oldest = max(0, head - shard.rows + shard.guard + shard.stack - 1)
+        oldest = max(0, head - shard.rows + shard.shape.guard + shard.stack - 1)
         steps = range(oldest, head - shard.lookahead)
         return [(e, step) for e, lane in enumerate(self.lanes) for step in steps if not lane.rows[step].last]
 
@@ -160,7 +167,7 @@ def test_draws_are_reproducible():
 
 def test_new_positions_get_the_running_maximum():
     replay = small_replay()
-    priority = replay.sampler.priority
+    priority = replay.shard.priority
     assert set(priority[:, :9].ravel()) == {0.0, 1.0}  # 0: the last row
     replay.set({(0, 0): 0.25}, version=0)
     replay.play(1)
@@ -178,24 +185,24 @@ def test_the_newer_version_wins():
     replay = small_replay()
     assert replay.set({(1, 3): 5.0}, version=7) == 1
     assert replay.set({(1, 3): 9.0, (1, 4): 2.0}, version=6) == 1
-    assert replay.sampler.priority[1, 3] == 5 and replay.sampler.stamp[1, 3] == 7
-    assert replay.sampler.priority[1, 4] == 2 and replay.sampler.stamp[1, 4] == 6
+    assert replay.shard.priority[1, 3] == 5 and replay.shard.stamp[1, 3] == 7
+    assert replay.shard.priority[1, 4] == 2 and replay.shard.stamp[1, 4] == 6
     assert replay.set({(1, 3): 0.5}, version=7) == 1
-    assert replay.sampler.priority[1, 3] == 0.5
+    assert replay.shard.priority[1, 3] == 0.5
 
 
 def test_of_two_priorities_for_one_position_the_later_counts():
     replay = small_replay(alpha=1.0, uniform_share=0.0)
     twice = PriorityRecord(np.array([0, 0]), np.array([2, 2]), 1, np.array([50.0, 4.0], np.float32))
     replay.sampler.update(twice)
-    assert replay.sampler.priority[0, 2] == 4
+    assert replay.shard.priority[0, 2] == 4
     assert replay.probabilities()[0, 2] == pytest.approx(4 / 20)
 
 
 def test_small_priorities_are_raised():
     replay = small_replay()
     replay.set({(0, 0): 0.0}, version=0)
-    assert replay.sampler.priority[0, 0] == np.float32(MIN_PRIORITY)
+    assert replay.shard.priority[0, 0] == np.float32(MIN_PRIORITY)
 
 
 def test_positions_that_are_gone_or_not_yet_there_or_never_drawn_keep_out():
@@ -204,12 +211,12 @@ def test_positions_that_are_gone_or_not_yet_there_or_never_drawn_keep_out():
     replay.play(72)
     oldest, newest = replay.eligible()[0][1], replay.eligible()[-1][1]
     assert (oldest, newest) == (72 - 64 + 16 + 1, 68)
-    before, stamps = replay.sampler.priority.copy(), replay.sampler.stamp.copy()
+    before, stamps = replay.shard.priority.copy(), replay.shard.stamp.copy()
     last = next(step for step in range(oldest, newest) if replay.lanes[0].rows[step].last)
     outside = [3, 4, oldest - 1, newest + 1, last]
     assert replay.set({(0, step): 77.0 for step in outside}, version=9) == 0
-    np.testing.assert_array_equal(replay.sampler.priority, before)
-    np.testing.assert_array_equal(replay.sampler.stamp, stamps)
+    np.testing.assert_array_equal(replay.shard.priority, before)
+    np.testing.assert_array_equal(replay.shard.stamp, stamps)
     assert replay.set({(0, oldest): 77.0, (0, newest): 78.0}, version=9) == 2
 
 
@@ -219,9 +226,9 @@ def test_a_reused_row_starts_anew():
     replay.play(20)
     replay.set({(0, 5): 3.0}, version=50)
     replay.play(55)
-    assert replay.sampler.priority[0, 5] == 3 and replay.sampler.stamp[0, 5] == -1
+    assert replay.shard.priority[0, 5] == 3 and replay.shard.stamp[0, 5] == -1
     assert replay.set({(0, 69): 0.5}, version=1) == 1
-    assert replay.sampler.priority[0, 5] == 0.5
+    assert replay.shard.priority[0, 5] == 0.5
     assert (0, 5) not in replay.drawn(500)
 
 
@@ -232,4 +239,4 @@ def test_a_priority_that_is_no_number_is_refused():
         replay.set({(0, 0): 1.0, (0, 1): float("nan")}, version=0)
     with pytest.raises(ValueError, match="inf"):
         replay.set({(0, 1): float("inf")}, version=0)
-    assert set(replay.sampler.priority[:, :9].ravel()) == {0.0, 1.0}
+    assert set(replay.shard.priority[:, :9].ravel()) == {0.0, 1.0}

@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speedyzero.replay.shard import GUARD_ROWS, Shard
+from speedyzero.replay.shard import GUARD_ROWS, Shard, ShardShape
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, Lane, frames, made_up_lane, shapes, tick
 
 
 def make_shard(lanes=1, rows=64, stack=3, lookahead=4) -> Shard:
-    shard = Shard(lanes=lanes, rows=rows, spec=SPEC, num_actions=NUM_ACTIONS, stack=stack, lookahead=lookahead)
+    shard = Shard(
+        ShardShape(lanes=lanes, rows=rows, spec=SPEC, num_actions=NUM_ACTIONS, stack=stack, lookahead=lookahead)
+    )
     for array in vars(shard).values():  # memory that was never written must not look like anything
         if isinstance(array, np.ndarray) and array is not shard.head:
             array.fill(True if array.dtype == np.bool_ else 99)
@@ -122,12 +124,12 @@ def test_eligible_window_by_brute_force(stack, lookahead, spare, ticks):
     lane = made_up_lane([(5, GAME_OVER)], min_rows=ticks)
     fill(shard, [lane], ticks)
     slot_owner = {step % rows: step for step in range(ticks)}
-    for upcoming in range(ticks, ticks + shard.guard):
+    for upcoming in range(ticks, ticks + shard.shape.guard):
         slot_owner[upcoming % rows] = upcoming
 
     def survives(step: int) -> bool:
         # Rows before the lane's first count as ordinary rows: they are never read, but the window is plain arithmetic.
-        return step > ticks - 1 + shard.guard - rows if step < 0 else slot_owner[step % rows] == step
+        return step > ticks - 1 + shard.shape.guard - rows if step < 0 else slot_owner[step % rows] == step
 
     for step in range(ticks):
         expected = step + lookahead < ticks and all(survives(step - age) for age in range(stack))
@@ -135,15 +137,10 @@ def test_eligible_window_by_brute_force(stack, lookahead, spare, ticks):
 
 
 def test_guard():
-    assert make_shard(rows=1000).guard == GUARD_ROWS
-    assert make_shard(rows=20).guard == 5
+    assert make_shard(rows=1000).shape.guard == GUARD_ROWS
+    assert make_shard(rows=20).shape.guard == 5
 
 
 def test_a_lane_too_short_is_refused():
     with pytest.raises(ValueError, match="13 rows .* stack of 3 .* lookahead 4"):
         make_shard(rows=13)
-
-
-def test_bytes_counts_the_frames():
-    small, large = make_shard(rows=32), make_shard(rows=64)
-    assert small.frame.nbytes < small.bytes() < large.bytes()
