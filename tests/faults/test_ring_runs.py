@@ -14,6 +14,7 @@ from tests.faults.ring_child import Child, Setup
 from tests.faults.ring_contract import reached, share
 
 NOBODY = 65_534
+UID_OFFSET = 24  # of the header's uid
 
 
 @pytest.fixture
@@ -138,6 +139,25 @@ def test_what_another_user_laid_out_is_not_taken(live, as_nobody):
         as_nobody(remove_run, run)
     assert names_of(run.run_id) == []
     reached(19, "segments and semaphores that another uid laid out: all refused")
+
+
+def test_a_forged_header_does_not_help_another_user(live, as_nobody):
+    """Everything is right, mode and header, only the file is not ours. Only root could open it at all."""
+    run = Run.new()
+    setup = replace(live, run=run)
+
+    def forge():
+        WeightSlots.create(run, setup.weights)
+        with open(SHM_MOUNT / run.object_name("weights"), "r+b") as file:
+            file.seek(UID_OFFSET)
+            file.write((0).to_bytes(8, "little"))
+
+    try:
+        as_nobody(forge)
+        with pytest.raises(SegmentError, match=f"belongs to uid {NOBODY}"):
+            WeightSlots.attach(run, setup.weights)
+    finally:
+        as_nobody(remove_run, run)
 
 
 def test_no_socket_is_opened(live):

@@ -94,6 +94,19 @@ def test_shift_and_brightness_together():
         assert factors.std() < 1e-5 and 0.9 <= factors.mean() <= 1.1
 
 
+def test_brightness_does_not_depend_on_the_shift():
+    """Pixel (y, x) of a frame is 20 y + x, so the middle pixel tells the shift."""
+    frame = (20 * torch.arange(1, 10)[:, None] + torch.arange(9)).to(torch.uint8)
+    window = frame.view(1, 1, 9, 9, 1).expand(5_000, 1, 9, 9, 1)
+    shifted = augment(shift_px=4)(window, train_step=0, view=0)[:, 0, 4, 4]
+    both = augment(shift_px=4, intensity_scale=0.05)(window, train_step=0, view=0)[:, 0, 4, 4]
+    position = (255 * shifted).round()
+    dy, dx, change = position // 20, position % 20, both / shifted - 1
+    figures = torch.stack([dy, dx, change, change.abs()])
+    correlation = torch.corrcoef(figures).fill_diagonal_(0)
+    assert correlation.abs().max() < 0.06  # 4 standard deviations
+
+
 def test_draws_depend_on_sample_step_view_and_seed_alone():
     window = random_window(64, 1, 9, 9, 1)
 

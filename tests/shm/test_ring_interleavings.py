@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from speedyzero.shm import Field, RecordLayout, Ring, RingSpec, Run, remove_run
 from speedyzero.shm.ring_memory import HEAD, TAIL, slot_start
 from tests.shm.gated import POISON, GatedWords, Side
+from tests.shm.interleavings import INTERLEAVINGS
 
 BODY = 24
 
@@ -119,6 +119,7 @@ class RingModel:
         if number in self.corrupted:  # the second change may be the first one undone
             payload[:] = POISON
         self.corrupted.add(number)
+        self.discarded.discard(number)  # whoever meant to discard it died before that was booked
 
     # what must hold after every access
 
@@ -206,13 +207,7 @@ class RingMachine(RuleBasedStateMachine):
 
 
 TestRingMachine = RingMachine.TestCase
-TestRingMachine.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    phases=set(Phase) - {Phase.explain},  # it takes minutes here, and shrinking says enough
-)
+TestRingMachine.settings = INTERLEAVINGS
 
 
 def run_to_end(model, side, start):

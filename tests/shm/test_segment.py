@@ -121,7 +121,7 @@ def test_too_little_space_names_both_numbers_and_leaves_nothing(run):
     with pytest.raises(SegmentError, match=rf"{needed:,} bytes.* free .*--shm-size.*shm_dir="):
         require_space(run, needed)
     with pytest.raises(SegmentError, match=rf"{needed + HEADER_BYTES:,} bytes.* free .*--shm-size.*shm_dir="):
-        Segment.create(run, "a", SegmentKind("ring", 0, needed))
+        Segment.create(run, "a", SegmentKind("ring", 0, needed), prefault=False)
     assert not path_of(run, "a").exists()
     require_space(run, 1)
 

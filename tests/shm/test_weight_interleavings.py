@@ -1,13 +1,13 @@
 """Weight slots under generated interleavings of single accesses, with deaths of the writer between any two of them."""
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from speedyzero.shm import Run, WeightSlots, WeightSlotsSpec, remove_run
 from speedyzero.shm.weight_slots import PUBLISHED, slot_start
 from tests.shm.gated import POISON, GatedArray, GatedWords, Side
+from tests.shm.interleavings import INTERLEAVINGS
 
 SIZE = 16  # bytes of a version; all equal to the version's number
 
@@ -102,13 +102,7 @@ class WeightsMachine(RuleBasedStateMachine):
 
 
 TestWeightsMachine = WeightsMachine.TestCase
-TestWeightsMachine.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    phases=set(Phase) - {Phase.explain},  # it takes minutes here, and shrinking says enough
-)
+TestWeightsMachine.settings = INTERLEAVINGS
 
 
 def test_a_reader_overtaken_at_every_point_by_every_amount():
