@@ -1,4 +1,4 @@
-"""How many interleavings hypothesis generates: the same ones in every run of the suite, new ones and more with SOAK=1."""
+"""How many interleavings hypothesis generates: the same in every run of the suite, new ones and more with SOAK=1."""
 
 import os
 
