@@ -77,8 +77,7 @@ class Sampler:
         if not np.isfinite(record.priority).all():
             bad = np.flatnonzero(~np.isfinite(record.priority))[0]
             raise ValueError(f"priority {record.priority[bad]} of lane {record.lane[bad]}, step {record.step[bad]}")
-        newest = self._shard.newest_eligible()
-        current = (record.step >= self._retired[record.lane]) & (record.step <= newest[record.lane])
+        current = record.step >= self._retired[record.lane]  # of the step that lies there now
         current &= self._eligible.get(self._leaf(record.lane, record.step)) > 0
         current &= record.version >= self._shard.stamp[record.lane, record.step % self._shard.rows]
         lane, step, priority = record.lane[current], record.step[current], record.priority[current]
