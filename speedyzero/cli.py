@@ -126,7 +126,9 @@ def _train_parser(prog: str) -> _Parser:
     parser.add_argument("--game", help="an Atari game (Pong), a Gymnasium id (CartPole-v1) or Catch")
     parser.add_argument("--preset", help=f"{', '.join(presets())}; default: what suits the game and the machine")
     parser.add_argument("--seed", type=int, help="default: 0")
-    parser.add_argument("--gpus", type=int, help="GPUs to use; 0 is the CPU; default: every visible one")
+    parser.add_argument(
+        "--gpus", type=int, help="0, the CPU, or 1; default: 1 where there is one"
+    )
     parser.add_argument("--run-dir", help="a new or empty directory; default: runs/<game>-<preset>-seed<seed>-<number>")
     parser.add_argument("--inline", action="store_true", help="one process, bit-reproducible on a CPU")
     parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="not built yet")

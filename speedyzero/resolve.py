@@ -53,8 +53,8 @@ def resolve(
     run_dir: str | None = None,
     overrides: Sequence[str] = (),
 ) -> Config:
-    """The whole run's settings. None: the preset's or the default; `gpus` None: every visible GPU; `preset` None: the
-    one that suits the game and the machine.
+    """The whole run's settings. None: the preset's or the default; `gpus` None: one where any is visible; `preset`
+    None: the one that suits the game and the machine.
 
     Raises ValueError, one line, for anything unknown, of a wrong type, or that cannot work.
     """
@@ -68,10 +68,13 @@ def resolve(
     for argument in overrides:
         given.update(_read_argument(argument))
     visible = visible_gpus()
-    given.setdefault("gpus", Given(visible, "this machine"))
+    # One, until the learner group over several is built.
+    given.setdefault("gpus", Given(min(visible, 1), "this machine"))
     gpus_used = convert("gpus", given["gpus"])
     if gpus_used > visible:
         raise ValueError(f"{given['gpus'].where}: gpus={gpus_used}, but {visible} visible here; 0 is the CPU")
+    if gpus_used > 1:
+        raise ValueError(f"{given['gpus'].where}: gpus={gpus_used}: several GPUs are not built yet; use 1 or 0")
     if preset is None:
         game_played = convert("env.game", given["env.game"]) if "env.game" in given else Config().env.game
         preset = _default_preset(game_played, gpus_used)

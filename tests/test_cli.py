@@ -33,7 +33,7 @@ def empty_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configs that a run would have been started with."""
     configs: list[Config] = []
-    monkeypatch.setattr(cli, "_train", configs.append)
+    monkeypatch.setattr(cli, "_train", lambda config, *, inline: configs.append(config))
     return configs
 
 
@@ -182,7 +182,7 @@ def test_evaluate_passes_on_what_was_asked(finished_run: Path, monkeypatch: pyte
 
 
 def test_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def interrupt(config: Config) -> None:
+    def interrupt(config: Config, *, inline: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_train", interrupt)
@@ -191,7 +191,7 @@ def test_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_a_fault_keeps_its_traceback_even_if_it_is_a_value_error(monkeypatch: pytest.MonkeyPatch):
-    def fail(config: Config) -> None:
+    def fail(config: Config, *, inline: bool) -> None:
         raise ValueError("two shapes differ")
 
     monkeypatch.setattr(cli, "_train", fail)
@@ -206,7 +206,7 @@ def test_the_program_itself():
     assert (module.returncode, module.stderr) == (2, bad.stderr.replace("train.py", "python -m speedyzero"))
     shown = python("-m", "speedyzero", "train", "--help")
     assert shown.returncode == 0 and "--preset" in shown.stdout and shown.stderr == ""
-    fault = "from speedyzero import cli; cli._train = lambda config: 1 / 0; cli.run(cli.check_train, [], prog='x')"
+    fault = "from speedyzero import cli; cli._train = lambda config, inline: 1 / 0; cli.run(cli.check_train, [], prog='x')"
     failed = python("-c", fault)
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
 
