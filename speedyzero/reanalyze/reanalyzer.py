@@ -81,8 +81,8 @@ class Reanalyzer:
         """
         interval = self._config.target.interval_train_steps
         due = max(0, (self._edges.board.train_steps // interval - 1) * interval)
+        record = self._edges.targets.at(due)  # at every step: a snapshot is kept if it was seen while it was the newest
         if self._agent.version != due:
-            record = self._edges.targets.at(due)
             if record is None and self._agent.version < 0:
                 record = self._edges.targets.newer_than(due)
             if record is not None:
