@@ -25,7 +25,8 @@ VARIANTS = {
     "default": [],
     "no search": ["search.num_simulations=1"],
     "no reanalysis": ["reanalyze.policy_share=0"],
-    "no unroll": ["target.unroll_steps=1"],
+    "one step": ["target.unroll_steps=1"],
+    "no unroll": ["target.unroll_steps=0"],
 }
 
 

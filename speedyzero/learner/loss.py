@@ -54,7 +54,8 @@ def loss_of(
 ) -> Loss:
     """The batch's loss, in float32 whatever the network computed in."""
     mask = targets.action_mask.T  # [K, B]
-    state_mask = torch.cat([torch.ones_like(mask[:1]), mask])  # [K+1, B]: the first state past the end is trained
+    root_mask = torch.ones_like(targets.weight)[None]
+    state_mask = torch.cat([root_mask, mask])  # [K+1, B]: the first state past the end is trained
     value = _cross_entropy(unrolled.value_logits, value_codec.encode(targets.value.T)) * state_mask
     policy = _cross_entropy(unrolled.policy_logits, targets.policy.transpose(0, 1)) * state_mask
     prefix = _cross_entropy(unrolled.prefix_logits, prefix_codec.encode(targets.prefix.T)) * mask
