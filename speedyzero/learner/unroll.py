@@ -52,8 +52,8 @@ def unroll(
     projection = None
     if with_projection and prefix_logits:
         projection = _project(network, latents[1:])
-    # With nothing unrolled (an ablation) there is no prefix: an empty stack of the value's shape.
-    prefixes = torch.stack(prefix_logits) if prefix_logits else value_logits[:0]
+    # With nothing unrolled (an ablation) there is no prefix: an empty stack, one bin wide, which suits any codec.
+    prefixes = torch.stack(prefix_logits) if prefix_logits else value_logits[:0, :, :1]
     return Unrolled(policy_logits, value_logits, prefixes, projection)
 
 

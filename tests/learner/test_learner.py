@@ -1,13 +1,14 @@
 """One update: what the network is shown, what the loss is, and what moves."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from speedyzero.config import LearnerConfig, OptimizerConfig
+from speedyzero.config import LearnerConfig, OptimizerConfig, SearchConfig, TargetConfig
 from speedyzero.env.base import ObservationSpec
 from speedyzero.model.base import Network, Prediction, Transition
 from speedyzero.model.codec import ScalarCodec
@@ -138,6 +139,31 @@ def test_without_consistency_no_target_is_computed():
     spec = ObservationSpec(shape=(3, 2, 3), dtype=np.dtype(np.uint8))
     loss = small_learner(spec, network=network, learner=learner).learner.train_on(small_batch(), 1)
     assert network.target_stacks == [] and loss.consistency.item() == 0.0
+
+
+def test_nothing_unrolled_trains_the_root_alone():
+    """An ablation, K = 0: value and policy of the root, not divided; the two codecs differ in their bins."""
+    target, search = TargetConfig(unroll_steps=0, td_steps=2), SearchConfig(prefix_horizon=0)
+    small = small_learner(VECTOR_SPEC, target=target, search=search)
+    batch = replace(
+        small_batch(),
+        action=np.zeros((BATCH, 0), np.int64),
+        action_mask=np.zeros((BATCH, 0), np.float32),
+        prefix_target=np.zeros((BATCH, 0), np.float32),
+        value_target=small_batch().value_target[:, :1],
+        policy_target=small_batch().policy_target[:, :1],
+    )
+    stacks = torch.from_numpy(small.shard.gather_stacks(batch.lane, batch.step)).flatten(1)
+    weights = (batch.replay_size * batch.probability) ** -0.4
+    expected = 0.0
+    with torch.no_grad():
+        for b in range(BATCH):
+            prediction = small.network.predict(small.network.represent(stacks[b : b + 1]))
+            value = ScalarCodec(TINY_MODEL.value_codec).encode(torch.tensor(batch.value_target[b, 0]))
+            loss = 0.25 * cross_entropy(prediction.value_logits, value)
+            loss += cross_entropy(prediction.policy_logits, torch.from_numpy(batch.policy_target[b, 0]))
+            expected += weights[b] / weights.max() * loss / BATCH
+    assert small.learner.train_on(batch, 0).total.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_two_updates_by_hand():

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from speedyzero.config import ScheduleConfig
+from speedyzero.config import EvaluateConfig, ScheduleConfig
+from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE
 from speedyzero.model.codec import ScalarCodec
 from speedyzero.weights.flat import flatten
 from tests.learner.small_learner import BATCH, small_batch, small_learner
 from tests.model.networks import TINY_MODEL, VECTOR_SPEC
+
+SHORT = ScheduleConfig(env_steps=100, train_steps=8, frozen_train_steps=2, head_start_env_steps=20)
 
 
 def test_a_step_trains_and_sends_priorities():
@@ -65,6 +68,41 @@ def test_when_the_learner_waits():
     small.edges.board.train_steps = 50
     small.edges.batches.put(small_batch())
     assert not small.learner.step()  # done
+
+
+def test_what_it_waits_for():
+    """Pacing before its input, its input before room for priorities."""
+    small = small_learner(VECTOR_SPEC)
+    small.edges.board.env_steps = 19
+    assert not small.learner.step() and small.learner.waiting_for == WAIT_PACING
+    small.edges.board.env_steps = 100
+    assert not small.learner.step() and small.learner.waiting_for == WAIT_INPUT
+    while not small.edges.priorities.full:
+        small.edges.batches.put(small_batch())
+        assert small.learner.step()
+    small.edges.batches.put(small_batch())
+    assert not small.learner.step() and small.learner.waiting_for == WAIT_SPACE
+
+
+def test_a_damaged_batch_is_passed_over():
+    small = small_learner(VECTOR_SPEC)
+    before = flatten(small.network)
+    small.edges.batches.put(None)
+    assert small.learner.step()
+    assert small.edges.board.train_steps == 0 and small.edges.priorities.empty
+    assert torch.equal(flatten(small.network), before)
+
+
+@pytest.mark.parametrize(("interval", "due"), [(4, [4, 8, 10]), (5, [5, 10]), (0, [10])])
+def test_checkpoints_on_the_interval_and_at_the_end_each_once(interval, due):
+    small = small_learner(VECTOR_SPEC, evaluate=EvaluateConfig(interval_train_steps=interval), schedule=SHORT)
+    named = [small.learner.due_checkpoint()]
+    for step in range(10):
+        small.edges.batches.put(small_batch(seed=step))
+        assert small.learner.step()
+        small.edges.priorities.get()
+        named += [small.learner.due_checkpoint(), small.learner.due_checkpoint()]
+    assert [step for step in named if step is not None] == due
 
 
 def test_weights_are_published_on_their_intervals():
