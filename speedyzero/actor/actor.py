@@ -105,7 +105,7 @@ class Actor:
         noise = keyed_random.root_noise(
             noise_keys, actions, algorithm=search.algorithm, alpha=search.root_dirichlet_alpha
         )
-        tie_seed = keyed_random.seed_for(seed, keyed_random.ACT_NOISE, -1, self._ticks)
+        tie_seed = keyed_random.seed_for(seed, keyed_random.ACT_NOISE, -1 - int(self._lane[0]), self._ticks)
         result = self._agent.search(stacked, noise=noise, tie_seed=tie_seed)
         if search.algorithm == "gumbel":
             action = result.action.cpu().numpy()

@@ -43,14 +43,15 @@ class ScriptedEnv:
     num_actions = NUM_ACTIONS
     spec = SPEC
 
-    def __init__(self, lanes: list[Lane]):
+    def __init__(self, lanes: list[Lane], *, first_lane: int = 0):
         self.num_lanes = len(lanes)
         self.lanes = lanes
+        self.first_lane = first_lane  # what the frames call the first of them
         self.row = 0
         self.actions: list[np.ndarray] = []
 
     def _frame(self) -> np.ndarray:
-        return frames(np.arange(self.num_lanes), np.full(self.num_lanes, self.row))
+        return frames(self.first_lane + np.arange(self.num_lanes), np.full(self.num_lanes, self.row))
 
     def reset(self) -> np.ndarray:
         return self._frame()
@@ -107,12 +108,12 @@ class LookingAgent:
 class Game:
     """An actor between edges of its own. Train steps are what the test makes them."""
 
-    def __init__(self, config: Config, env, agent: LookingAgent | None = None):
+    def __init__(self, config: Config, env, agent: LookingAgent | None = None, **begin):
         self.env, self.agent = env, agent or LookingAgent()
         self.edges = InlineEdges()
         self.publish(0)
         pacing = Pacing(config.schedule, tick_env_steps=env.num_lanes)
-        self.actor = Actor(config, self.edges.for_actor(), pacing, self.agent, env)
+        self.actor = Actor(config, self.edges.for_actor(), pacing, self.agent, env, **begin)
 
     def publish(self, version: int) -> None:
         self.edges.weights.publish(WeightsRecord(version, torch.full((1,), version + 0.5)))

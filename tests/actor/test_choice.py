@@ -13,8 +13,10 @@ from tests.replay.episodes import GAME_OVER, LIMIT, NUM_ACTIONS, made_up_lane
 CHI_SQUARE_2 = 13.82  # 99.9% quantile with 2 degrees of freedom; seeds are fixed
 
 
-def many_lanes(count: int) -> ScriptedEnv:
-    return ScriptedEnv([made_up_lane([(5, LIMIT), (3, GAME_OVER)], lane=lane, min_rows=400) for lane in range(count)])
+def many_lanes(count: int, *, first_lane: int = 0) -> ScriptedEnv:
+    shape = [(5, LIMIT), (3, GAME_OVER)]
+    lanes = [made_up_lane(shape, lane=first_lane + i, min_rows=400) for i in range(count)]
+    return ScriptedEnv(lanes, first_lane=first_lane)
 
 
 def chi_square(actions: np.ndarray, probability: list[float]) -> float:
@@ -103,15 +105,35 @@ def test_noise_is_keyed_by_lane_and_tick(algorithm):
 
 @pytest.mark.parametrize("schedule", [FREE, RANDOM_PHASE], ids=["search", "random"])
 def test_a_lane_plays_the_same_whatever_the_others(schedule):
-    """Its noise, its actions, its rows do not depend on how many lanes there are."""
+    """Its noise, its actions, its rows depend neither on how many lanes there are nor on which actor plays them."""
 
-    def rows_of_two(lanes: int) -> list[StepRecord]:
+    def rows_of(lanes: int, first_lane: int = 0) -> list[StepRecord]:
         agent = LookingAgent(lambda stacked, noise: 1 + (1000 * noise).astype(np.int64))
-        return Game(config_of(schedule=schedule), many_lanes(lanes), agent).play(40)
+        env = many_lanes(lanes, first_lane=first_lane)
+        return Game(config_of(schedule=schedule), env, agent, first_lane=first_lane).play(40)
 
     chosen = set()
-    for few, many in zip(rows_of_two(2), rows_of_two(5), strict=True):
-        for name, value in vars(few).items():
-            np.testing.assert_array_equal(value, getattr(many, name)[:2], err_msg=name)
-        chosen |= set(zip(few.action.tolist(), many.action[3:].tolist(), strict=True))
+    for few, second, many in zip(rows_of(2), rows_of(3, first_lane=2), rows_of(5), strict=True):
+        for name, value in vars(many).items():
+            separate = np.concatenate([getattr(few, name), getattr(second, name)])
+            np.testing.assert_array_equal(value, separate, err_msg=name)
+        chosen |= set(zip(many.action[:2].tolist(), many.action[3:].tolist(), strict=True))
     assert len(chosen) == NUM_ACTIONS**2  # and lanes differ from one another
+
+
+def test_a_successor_draws_no_number_of_its_predecessor_twice():
+    """It goes on at the tick where the other ended."""
+    whole = Game(config_of(), many_lanes(3))
+    whole.play(12)
+    successor = Game(config_of(), many_lanes(3), first_tick=7)
+    successor.play(5)  # the first is the head start again
+    for theirs, ours in zip(whole.agent.noises[7:], successor.agent.noises, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+    assert whole.agent.tie_seeds[7:] == successor.agent.tie_seeds
+
+
+def test_actors_break_ties_apart():
+    games = [Game(config_of(), many_lanes(2, first_lane=first), first_lane=first) for first in (0, 2)]
+    for game in games:
+        game.play(6)
+    assert not set(games[0].agent.tie_seeds) & set(games[1].agent.tie_seeds)

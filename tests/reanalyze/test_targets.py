@@ -153,7 +153,7 @@ def test_bootstraps_by_hand():
 
 @given(
     st.lists(shapes(), min_size=1, max_size=3),
-    st.integers(1, 6),
+    st.integers(0, 6),
     st.integers(1, 5),
     st.integers(0, 6),
     st.integers(0, 50),

@@ -57,7 +57,9 @@ class Replay:
     def probabilities(self) -> dict[tuple[int, int], float]:
         """Of all eligible positions, as the sampler states them: drawn until each was seen."""
         stated: dict[tuple[int, int], float] = {}
-        while len(stated) < self.sampler.size:
+        for _ in range(400):
+            if len(stated) == self.sampler.size:
+                break
             sample = self.sampler.draw(256)
             positions = zip(sample.lane.tolist(), sample.step.tolist(), strict=True)
             stated |= dict(zip(positions, sample.probability.tolist(), strict=True))
