@@ -9,6 +9,7 @@ from speedyzero.checkpoint.scores import read_scores
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
 from speedyzero.evaluate.checkpointed import evaluate_checkpoint
+from speedyzero.evaluate.human_normalised import reference_scores
 from speedyzero.evaluate.result import EvaluationResult
 from speedyzero.evaluate.video import Film
 from speedyzero.observe.metrics import MetricsWriter
@@ -16,6 +17,8 @@ from speedyzero.observe.progress import Progress
 from speedyzero.observe.run_dir import summary
 from speedyzero.records import MetricRecord
 from speedyzero.resolve import deviations
+
+PAPER_ENV_STEPS, SHORT_RUN = 100_000, 0.1
 
 
 class RunKeeper:
@@ -82,6 +85,13 @@ def print_plan(config: Config, run_dir: Path, *, processes: str) -> None:
     print(f"to do    {schedule.env_steps} env steps, {batches}")
     print(f"results  {run_dir}")
     if check_game(config.env).kind == "atari":  # the paper is about nothing else
+        share = schedule.env_steps / PAPER_ENV_STEPS
+        if share < SHORT_RUN:
+            random = reference_scores(config.env.game)
+            known = f" ({random.random:g})" if random else ""
+            print(
+                f"expect   a score near random play's{known}: {share:.0%} of the paper's env steps show that it works"
+            )
         differences = deviations(config)
         print(f"differs from EfficientZero's paper in {len(differences)} settings (here <- paper):")
         for difference in differences:

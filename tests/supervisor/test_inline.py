@@ -93,6 +93,7 @@ def test_a_run_on_a_real_rom_leaves_its_directory(tmp_path, capsys):
     assert json.dumps(saved.meta["step"]) == "6" and saved.meta["game"] == "Pong"
     assert (run_dir / "videos" / "step_000000006.mp4").stat().st_size > 1000
     out = capsys.readouterr().out
+    assert "expect   a score near random play's (-20.7)" in out
     assert "differs from EfficientZero's paper" in out and str(run_dir) in out and "evaluate" in out
 
 
