@@ -57,12 +57,11 @@ class Reanalyzer:
         return moved
 
     def _append(self, record: StepRecord, actor: int, queue: Receiver[StepRecord]) -> None:
-        if queue.epoch != self._epochs[actor]:
-            if self._epochs[actor]:
-                self.shard.cut_off(actor=actor)
-            self._epochs[actor] = queue.epoch
+        epoch_before, self._epochs[actor] = self._epochs[actor], queue.epoch
         if self.shard.ticks[actor] > queue.consumed:
             return  # a predecessor died after it appended this record and before it freed it
+        if epoch_before not in (0, queue.epoch):
+            self.shard.cut_off(actor=actor)
         self.shard.append(record, actor=actor)
         self.sampler.follow(actor=actor)
 
@@ -76,14 +75,14 @@ class Reanalyzer:
     def _follow_target(self) -> None:
         """At each multiple of the interval the weights of one interval ago become the target.
 
-        A reanalyzer that was replaced missed the snapshot of that step: it takes the oldest newer one there is, and is
-        back on the schedule one interval later.
+        A reanalyzer that missed the snapshot of that step (it was replaced, or the interval is shorter than the batches
+        on their way) takes the newest there is, and is back on the schedule one interval later.
         """
         interval = self._config.target.interval_train_steps
         due = max(0, (self._edges.board.train_steps // interval - 1) * interval)
         record = self._edges.targets.at(due)  # at every step: a snapshot is kept if it was seen while it was the newest
         if self._agent.version != due:
-            if record is None and self._agent.version < 0:
+            if record is None and self._agent.version < due:
                 record = self._edges.targets.newer_than(due)
             if record is not None:
                 self._agent.load(record.flat, version=record.version)

@@ -41,8 +41,8 @@ class Sampler:
         size = shard.lanes * shard.rows
         self._weights = SumTree(size)  # p^alpha, 0 where not eligible
         self._eligible = SumTree(size)  # 1 where eligible
-        self._largest = max(1.0, float(shard.priority.max()))  # what a position starts with that was never sampled
         self._draws = first_draw
+        shard.largest_priority[0] = max(1.0, shard.largest_priority[0])
         self._retired = shard.oldest_eligible()  # every older step is no longer eligible
         for lane in range(shard.lanes):
             self._adopt(lane)
@@ -59,8 +59,7 @@ class Sampler:
         step = shard.newest_eligible()[lane]
         admit = step >= 0
         admit[admit] = ~shard.last[lane[admit], step[admit] % shard.rows]
-        self._set(lane[admit], step[admit], np.full(admit.sum(), self._largest, np.float32), version=-1)
-        self._eligible.set(self._leaf(lane[admit], step[admit]), np.ones(admit.sum()))
+        self._admit(lane[admit], step[admit])
         oldest = shard.oldest_eligible()[lane]
         while np.any(retire := self._retired[lane] < oldest):  # once per append in the steady state
             leaf = self._leaf(lane[retire], self._retired[lane[retire]])
@@ -83,7 +82,7 @@ class Sampler:
         lane, step, priority = record.lane[current], record.step[current], record.priority[current]
         if len(lane):
             priority = np.maximum(priority, MIN_PRIORITY)
-            self._largest = max(self._largest, float(priority.max()))
+            self._shard.largest_priority[0] = max(self._shard.largest_priority[0], priority.max())
             self._set(lane, step, priority, version=record.version)
         return len(lane)
 
@@ -112,12 +111,18 @@ class Sampler:
         shard = self._shard
         step = np.arange(self._retired[lane], shard.newest_eligible()[lane] + 1)
         step = step[~shard.last[lane, step % shard.rows]]
-        lanes = np.full(len(step), lane)
-        leaf = self._leaf(lanes, step)
-        # Killed between the append and the admission, it left a row without a priority.
-        priority = np.maximum(shard.priority[lane, step % shard.rows], MIN_PRIORITY)
-        self._weights.set(leaf, priority.astype(np.float64) ** self._alpha)
+        priority = shard.priority[lane, step % shard.rows]
+        lanes, known = np.full(len(step), lane), priority > 0
+        self._admit(lanes[~known], step[~known])  # it died between the append and the admission
+        leaf = self._leaf(lanes[known], step[known])
+        self._weights.set(leaf, priority[known].astype(np.float64) ** self._alpha)
         self._eligible.set(leaf, np.ones(len(leaf)))
+
+    def _admit(self, lane: np.ndarray, step: np.ndarray) -> None:
+        """Make positions eligible, with the priority that those start with that were never sampled."""
+        priority = np.full(len(step), self._shard.largest_priority[0], np.float32)
+        self._set(lane, step, priority, version=-1)
+        self._eligible.set(self._leaf(lane, step), np.ones(len(step)))
 
     def _leaf(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
         return lane * self._shard.rows + step % self._shard.rows

@@ -68,8 +68,9 @@ class ShardShape:
             "root_value": ("f4", rows),
             "visit_policy": ("f4", (*rows, self.num_actions)),
             "actor_version": ("i8", rows),
-            "priority": ("f4", rows),
-            "stamp": ("i8", rows),  # weights version that made each priority
+            "priority": ("f4", rows),  # 0: not yet admitted by the sampler
+            "stamp": ("i8", rows),  # weights version that made each priority; -1: never sampled
+            "largest_priority": ("f4", (1,)),  # that any position ever had
         }
 
 
@@ -89,6 +90,7 @@ class Shard:
         self.terminal, self.truncated = arrays["terminal"], arrays["truncated"]
         self.visit_policy, self.actor_version = arrays["visit_policy"], arrays["actor_version"]
         self.priority, self.stamp = arrays["priority"], arrays["stamp"]
+        self.largest_priority = arrays["largest_priority"]
         # Rows ever written to each lane, [E]; an actor's lanes advance together.
         self.head = np.repeat(self.ticks, shape.lanes // shape.actors)
 
@@ -103,6 +105,7 @@ class Shard:
         slot = self.head[lane] % self.rows
         for name in vars(record):
             getattr(self, name)[lane, slot] = getattr(record, name)
+        self.priority[lane, slot], self.stamp[lane, slot] = 0, -1
         self.head[lane] += 1
         self.ticks[actor] += 1  # last: a writer that dies before leaves rows that its successor writes again
 
@@ -115,11 +118,11 @@ class Shard:
         lane = lane[self.head[lane] > 0]
         final = (self.head[lane] - 1) % self.rows
         lane, final = lane[~self.last[lane, final]], final[~self.last[lane, final]]
-        for name in ("action", "reward", "raw_reward", "terminal", "truncated"):
-            getattr(self, name)[lane, final] = 0
-        self.last[lane, final] = True
         goes_on = ~self.first[lane, final]  # else the row began an episode, and there is nothing to truncate
         self.truncated[lane[goes_on], final[goes_on] - 1] = True
+        for name in ("action", "reward", "raw_reward", "terminal", "truncated"):
+            getattr(self, name)[lane, final] = 0
+        self.last[lane, final] = True  # last: a writer that dies before leaves all of it to be done again
 
     def newest_eligible(self) -> np.ndarray:
         """The step of each lane that the last append made eligible, [E]; negative while there is none."""
