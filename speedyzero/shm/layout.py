@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Field:
-    """One array: its type and shape. Shape () is a plain number."""
+    """One array: its type and shape. Shape () is a plain number; a length may be 0."""
 
     dtype: str
     shape: tuple[int, ...] = ()
@@ -26,8 +26,8 @@ class Field:
         dtype = np.dtype(self.dtype)
         if dtype.kind not in "biufc" or not dtype.isnative:
             raise ValueError(f"dtype {self.dtype!r}: must be a number or bool in the machine's byte order")
-        if any(length < 1 for length in self.shape):
-            raise ValueError(f"shape {self.shape}: every length must be 1 or more")
+        if any(length < 0 for length in self.shape):
+            raise ValueError(f"shape {self.shape}: every length must be 0 or more")
         object.__setattr__(self, "dtype", dtype.str)
         object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
 
