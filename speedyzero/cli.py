@@ -75,6 +75,10 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     network_kind(config, game.spec)
     if config.evaluate.video:
         _check_drawable(config, "evaluate.video=true")
+    if not flags.inline:
+        from speedyzero.supervisor.space import wire_where_it_fits
+
+        wire_where_it_fits(config)
     return lambda: _train(config, inline=flags.inline)
 
 
@@ -126,9 +130,7 @@ def _train_parser(prog: str) -> _Parser:
     parser.add_argument("--game", help="an Atari game (Pong), a Gymnasium id (CartPole-v1) or Catch")
     parser.add_argument("--preset", help=f"{', '.join(presets())}; default: what suits the game and the machine")
     parser.add_argument("--seed", type=int, help="default: 0")
-    parser.add_argument(
-        "--gpus", type=int, help="0, the CPU, or 1; default: 1 where there is one"
-    )
+    parser.add_argument("--gpus", type=int, help="0, the CPU, or 1; default: 1 where there is one")
     parser.add_argument("--run-dir", help="a new or empty directory; default: runs/<game>-<preset>-seed<seed>-<number>")
     parser.add_argument("--inline", action="store_true", help="one process, bit-reproducible on a CPU")
     parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="not built yet")

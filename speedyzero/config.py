@@ -253,6 +253,16 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class SupervisorConfig:
+    """Looking after the processes of a run."""
+
+    hang_s: float = 60.0
+    """A process that shows no sign of life for so long is killed and replaced; one step of a role takes seconds."""
+    record_interval_s: float = 10.0
+    """Time between two records of rings, waits and lags in the metrics."""
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run. `preset` names the YAML file that it began from."""
 
@@ -277,6 +287,7 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
 
 
 def validate(config: Config) -> None:
@@ -333,7 +344,8 @@ _POSITIVE = (
     "actor.actors actor.envs replay.capacity_steps target.td_steps target.interval_train_steps "
     "reanalyze.search_batch learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
     "optimizer.learning_rate optimizer.decay_fraction schedule.env_steps schedule.train_steps "
-    "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs"
+    "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs "
+    "supervisor.hang_s supervisor.record_interval_s"
 ).split()
 _NOT_NEGATIVE = (
     "seed gpus cpu_threads target.unroll_steps search.prefix_horizon "

@@ -4,7 +4,8 @@
 
 A role that cannot move waits on its process's doorbell, at most IDLE_S, and the time is booked under what it waits
 for. An exception leaves its traceback in the run directory, for the supervisor to show, and exits with 1. A process
-dies with its supervisor, and leaves Ctrl-C to it.
+dies with its supervisor, and leaves Ctrl-C and SIGTERM, which may reach the whole group, to it: it is started with both
+blocked.
 """
 
 from __future__ import annotations
@@ -47,7 +48,12 @@ class ProcessSpec:
 
 
 class Role(Protocol):
-    waiting_for: str  # one of wiring.WAITS, after a step that made no progress
+    waiting_for: str  # one of edges.WAITS, after a step that made no progress
+
+    @property
+    def weights_version(self) -> int:
+        """Of the weights that it acts with, or has made; negative before the first."""
+        ...
 
     def step(self) -> bool: ...
 
@@ -66,17 +72,18 @@ class RoleProcess:
         """Step the role until it is done or the supervisor stops the run."""
         row = self._row
         row.set_state(WORKING)
-        last_ns = time.monotonic_ns()
+        last_ns, last_cpu_ns = time.monotonic_ns(), time.process_time_ns()
         while not self.stop_requested() and not done():
             row.beat()
-            if role.step():
-                booked = "busy_ns"
-            else:
+            moved = role.step()
+            if not moved:
                 self._bell.wait(IDLE_S)
-                booked = role.waiting_for
-            now_ns = time.monotonic_ns()
-            row.add(booked, now_ns - last_ns)
-            last_ns = now_ns
+            now_ns, cpu_ns = time.monotonic_ns(), time.process_time_ns()
+            row.add("busy_ns" if moved else role.waiting_for, now_ns - last_ns)
+            if not moved:
+                row.add("wait_cpu_ns", cpu_ns - last_cpu_ns)
+            row.set_counter("weights_version", max(0, role.weights_version))
+            last_ns, last_cpu_ns = now_ns, cpu_ns
 
     def checkpointed(self, step: int) -> None:
         """Say that the checkpoint of a train step is whole."""
@@ -91,7 +98,6 @@ class RoleProcess:
 def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
     """Set this process up as a role; on an exception leave the traceback and exit with 1."""
     die_with(spec.supervisor_pid)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the supervisor decides
     set_title(spec.name)
     torch.set_num_threads(spec.threads)
     try:

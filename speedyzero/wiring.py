@@ -49,7 +49,17 @@ METRICS = Edge("everyone", "supervisor", MetricRecord, capacity=4096)
 
 SUPERVISOR, REANALYZER, LEARNER = "supervisor", "reanalyzer-0", "learner-0"
 
-COUNTERS = ("env_steps", "train_steps", "busy_ns", *WAITS, "checkpoint_step", "restarts")
+# wait_cpu_ns: processor time spent on waiting. weights_version: what the role acts with, or has made.
+COUNTERS = (
+    "env_steps",
+    "train_steps",
+    "busy_ns",
+    *WAITS,
+    "wait_cpu_ns",
+    "weights_version",
+    "checkpoint_step",
+    "restarts",
+)
 
 
 @dataclass(frozen=True)

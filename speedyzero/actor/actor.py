@@ -67,6 +67,10 @@ class Actor:
         self._ticks = first_tick
         self.waiting_for = WAIT_PACING
 
+    @property
+    def weights_version(self) -> int:
+        return self._agent.version
+
     def step(self) -> bool:
         board = self._edges.board
         if self._edges.steps.full:

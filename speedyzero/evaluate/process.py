@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 from speedyzero.config import Config
@@ -15,7 +14,6 @@ NICE = 10  # a score that comes a little later costs nobody anything
 
 def main(config: Config, run_dir: Path, step: int, supervisor_pid: int) -> None:
     die_with(supervisor_pid)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_title("evaluator")
     os.nice(NICE)
     evaluate_checkpoint(config, run_dir, step=step, episodes=config.evaluate.interval_episodes)

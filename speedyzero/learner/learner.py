@@ -55,6 +55,10 @@ class Learner:
         self._record_interval = record_interval(config.schedule)
         self._publish(0)
 
+    @property
+    def weights_version(self) -> int:
+        return self._edges.board.train_steps
+
     def step(self) -> bool:
         board, edges = self._edges.board, self._edges
         if not self._pacing.may_train(env_steps=board.env_steps, train_steps=board.train_steps):

@@ -43,6 +43,10 @@ class Reanalyzer:
         self._next_record = 0
         self._epochs = [queue.epoch for queue in edges.steps]
 
+    @property
+    def weights_version(self) -> int:
+        return self._agent.version
+
     def step(self) -> bool:
         moved = self._take_steps() | self._take_priorities()
         self._follow_target()

@@ -112,8 +112,12 @@ class Board:
 
     def heartbeat_age_s(self, row: str) -> float | None:
         """Seconds since the row's writer last said that it lives; None: it never did."""
-        beat_ns = self.words[self.spec.start_of(row) + HEARTBEAT_NS]
+        beat_ns = self.heartbeat_ns(row)
         return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else None
+
+    def heartbeat_ns(self, row: str) -> int:
+        """When, on the monotonic clock, the row's writer last said that it lives; 0: never."""
+        return self.words[self.spec.start_of(row) + HEARTBEAT_NS]
 
     def state(self, row: str) -> int:
         """What the row's writer last gave `set_state`; 0 before."""

@@ -1,0 +1,59 @@
+"""Scores on the interval, made beside the training by a process that comes and goes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from speedyzero.config import Config
+from speedyzero.evaluate import process as evaluate_process
+from speedyzero.supervisor.crew import start_shielded
+from speedyzero.supervisor.keeper import RunKeeper
+
+_TICK_S = 0.05
+
+
+class Evaluations:
+    """At most one evaluator at a time; the newest checkpoint is scored, ones it missed are not."""
+
+    def __init__(self, config: Config, run_dir: Path, keeper: RunKeeper):
+        self._config, self._run_dir, self._keeper = config, run_dir, keeper
+        self._process: BaseProcess | None = None
+        self._step = 0
+
+    def follow(self, checkpoint_step: int) -> None:
+        """Book a score that has come in; have a new checkpoint scored. The final one is left to the supervisor."""
+        if self._process is not None and not self._process.is_alive():
+            self._book()
+        is_last = checkpoint_step >= self._config.schedule.total_train_steps
+        if self._process is None and checkpoint_step > self._step and not is_last:
+            self._step = checkpoint_step
+            self._process = start_shielded(
+                evaluate_process.main,
+                (self._config, self._run_dir, checkpoint_step, os.getpid()),
+                name="speedyzero-evaluator",
+            )
+
+    def stop(self, *, give_up: Callable[[], bool]) -> None:
+        """Wait for the score that is being made, until it is given up."""
+        if self._process is None:
+            return
+        while self._process.is_alive() and not give_up():
+            time.sleep(_TICK_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        else:
+            self._book()
+
+    def _book(self) -> None:
+        assert self._process is not None
+        self._process.join()
+        if self._process.exitcode == 0:
+            self._keeper.book_score(self._step)
+        else:
+            self._keeper.note(f"the evaluation of train step {self._step} ended with {self._process.exitcode}")
+        self._process = None

@@ -1,0 +1,66 @@
+"""What the supervisor reads off the run's shared memory into the metrics: rings, waits, lags, restarts.
+
+On the interval:  ring/NAME/in_flight, ring/NAME/dropped       lag/PROCESS: train steps that its weights are behind
+                  time/PROCESS/{busy,wait_*}_s                 supervisor/env_steps, supervisor/restarts
+At the end also:  ring/NAME/{produced,consumed,unaccounted}, ring/NAME/dropped_REASON where there was one
+
+    produced = consumed + dropped (by reason) + in flight        unaccounted is the difference: 0
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from speedyzero.observe.metrics import MetricsWriter
+from speedyzero.shm import Board, Ring
+from speedyzero.wiring import LEARNER, SUPERVISOR, Wiring
+
+log = logging.getLogger("speedyzero.supervisor")
+
+
+class Gauges:
+    """Reads, never writes, what others count."""
+
+    def __init__(self, wiring: Wiring, board: Board, metrics: MetricsWriter, *, interval_s: float):
+        self._wiring, self._board, self._metrics, self._interval_s = wiring, board, metrics, interval_s
+        self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings]
+        self._due_s = time.monotonic() + interval_s
+
+    def follow(self) -> None:
+        """Record where the interval has passed."""
+        if time.monotonic() >= self._due_s:
+            self._due_s += self._interval_s
+            self.record()
+
+    def record(self) -> None:
+        board, step = self._board, self._board.total("train_steps")
+        for ring in self._rings:
+            stats = ring.stats()
+            self._metrics.write(f"ring/{ring.spec.name}/in_flight", stats.in_flight, step)
+            self._metrics.write(f"ring/{ring.spec.name}/dropped", sum(stats.dropped.values()), step)
+        for process in self._wiring.processes:
+            for counter in board.spec.counters:
+                if counter.endswith("_ns"):
+                    seconds = board.counter(process, counter) / 1e9
+                    self._metrics.write(f"time/{process}/{counter.removesuffix('_ns')}_s", seconds, step)
+            if process != LEARNER:
+                lag = max(0, step - board.counter(process, "weights_version"))
+                self._metrics.write(f"lag/{process}", lag, step)
+        self._metrics.write("supervisor/env_steps", board.total("env_steps"), step)
+        self._metrics.write("supervisor/restarts", board.counter(SUPERVISOR, "restarts"), step)
+
+    def record_all(self) -> None:
+        """At the end of the run, when nobody moves any more."""
+        self.record()
+        step = self._board.total("train_steps")
+        for ring in self._rings:
+            name, stats = ring.spec.name, ring.stats()
+            self._metrics.write(f"ring/{name}/produced", stats.produced, step)
+            self._metrics.write(f"ring/{name}/consumed", stats.consumed, step)
+            self._metrics.write(f"ring/{name}/unaccounted", stats.unaccounted, step)
+            for reason, count in stats.dropped.items():
+                if count:
+                    self._metrics.write(f"ring/{name}/dropped_{reason}", count, step)
+            if stats.unaccounted:
+                log.error("ring %s: %d records are unaccounted for: %s", name, stats.unaccounted, stats)

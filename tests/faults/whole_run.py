@@ -1,0 +1,128 @@
+"""A short run of Catch as a user starts it, in a process group of its own, to be looked into and struck."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from speedyzero.config import Config
+from speedyzero.env.registry import check_game
+from speedyzero.resolve import resolve
+from speedyzero.shm import Board, Run
+from speedyzero.shm.run import SHM_MOUNT, run_id_of
+from speedyzero.wiring import Wiring, wire
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 150.0  # far beyond any wait that succeeds
+SHORT = (
+    "schedule.env_steps=1000",
+    "schedule.train_steps=120",
+    "schedule.head_start_env_steps=520",
+    "search.num_simulations=4",
+    "learner.batch_size=32",
+    "evaluate.episodes=20",
+    "evaluate.video=false",
+    "supervisor.record_interval_s=0.5",
+)
+
+
+@dataclass
+class WholeRun:
+    config: Config
+    process: subprocess.Popen
+
+    @classmethod
+    def start(cls, run_dir: Path, *settings: str) -> WholeRun:
+        words = ["--game", "Catch", "--gpus", "0", "--run-dir", str(run_dir), *SHORT, *settings]
+        config = resolve("catch", "Catch", 0, 0, str(run_dir), [*SHORT, *settings])
+        process = subprocess.Popen(
+            [sys.executable, "train.py", *words],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        return cls(config, process)
+
+    def __enter__(self) -> WholeRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Whatever became of the test, nobody goes on running."""
+        for pid in self.group():
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        """The run's own: found by the process that made it."""
+
+        def run_ids() -> list[str]:
+            ids = [run_id_of(path.name) for path in SHM_MOUNT.iterdir()]
+            return [one for one in ids if one and Run(one).owner.pid == self.process.pid]
+
+        self.wait_for(lambda: bool(run_ids()), "shared memory")
+        game = check_game(self.config.env)
+        return wire(self.config, Run(run_ids()[0]), game.spec, game.num_actions)
+
+    @cached_property
+    def board(self) -> Board:
+        board = self.wiring.run.object_name("board")
+        self.wait_for((SHM_MOUNT / board).exists, "the board, made last")
+        while True:
+            try:
+                return Board.attach(self.wiring.run, self.wiring.board)
+            except ValueError:  # made, and not finished
+                assert self.process.poll() is None
+
+    def wait_for_step(self, train_step: int) -> None:
+        self.wait_for(lambda: self.board.total("train_steps") >= train_step, f"train step {train_step}")
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> float:
+        """The seconds that it took. Fails where the run ends before."""
+        started_s = time.monotonic()
+        while not condition():
+            assert self.process.poll() is None, f"ended before {what}:\n{self.output()}"
+            assert time.monotonic() - started_s < LIMIT_S, f"{what} has not come in {LIMIT_S:.0f} s"
+            time.sleep(0.01)
+        return time.monotonic() - started_s
+
+    def pid_of(self, process: str) -> int:
+        holder = self.board.process(process)
+        assert holder is not None
+        return holder.pid
+
+    def group(self) -> list[int]:
+        """Living processes of the run, multiprocessing's resource tracker left out: it outlives them by a moment."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            is_ours = int(fields[3]) == self.process.pid and fields[0] not in "ZX"  # its session
+            if is_ours and b"resource_tracker" not in command:
+                found.append(int(entry.name))
+        return found
+
+    def output(self) -> str:
+        """Everything that it printed, once it has ended."""
+        return self.process.communicate(timeout=LIMIT_S)[0]
+
+    def shared_names(self) -> list[str]:
+        """What stands in shared memory under this run's process id."""
+        mine = f"speedyzero.{self.process.pid}-"
+        return [path.name for path in SHM_MOUNT.iterdir() if path.name.removeprefix("sem.").startswith(mine)]

@@ -1,0 +1,117 @@
+"""The crew over real processes whose roles are made up: hangs, exceptions, interruptions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from speedyzero.resolve import resolve
+from speedyzero.shm import remove_run
+from speedyzero.supervisor import crew as crew_module
+from speedyzero.supervisor.crew import Crew, RunFailed
+from speedyzero.supervisor.process import create_shared
+from speedyzero.supervisor.space import wire_where_it_fits
+from tests.supervisor import roles
+
+LIMIT_S = 120.0
+
+
+@pytest.fixture
+def make_crew(tmp_path) -> Iterator[Callable[..., Crew]]:
+    """A crew of a learner, a reanalyzer and an actor that idle, with its notes in `crew.notes`."""
+    made = []
+
+    def make(*settings: str) -> Crew:
+        config = resolve("catch", "Catch", 0, 0, str(tmp_path / "run"), list(settings))
+        wiring = wire_where_it_fits(config)
+        notes: list[str] = []
+        crew = Crew(config, wiring, tmp_path, create_shared(wiring), note=notes.append)
+        crew.notes = notes
+        made.append((crew, wiring.run))
+        for child in crew.children:
+            child.target, child.arguments = roles.idle, ()
+        return crew
+
+    yield make
+    for crew, run in made:
+        crew.stop(interruptions=lambda: crew_module.AT_ONCE)
+        remove_run(run)
+
+
+def look_until(crew: Crew, condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        crew.look_after()
+        time.sleep(0.01)
+
+
+def test_the_hung_are_replaced_and_a_supervisor_that_was_away_blames_nobody(make_crew):
+    crew = make_crew("supervisor.hang_s=4")
+    learner, reanalyzer, actor = crew.children
+    crew.start(interrupted=lambda: False)
+    crew._looked_s -= 1000.0  # as after Ctrl-Z and fg
+    crew.look_after()
+    assert [child.restarts for child in crew.children] == [0, 0, 0]
+    stopped = actor.process.pid
+    os.kill(stopped, signal.SIGSTOP)
+    look_until(crew, lambda: actor.restarts == 1 and crew.works(actor))
+    assert actor.process.pid != stopped and not os.path.exists(f"/proc/{stopped}")
+    assert learner.restarts == reanalyzer.restarts == 0
+    assert any("actor-0 has shown no sign of life for 4 s" in note for note in crew.notes)
+    assert any("actor-0 died and is replaced (1 of 5), by signal SIGKILL" in note for note in crew.notes)
+    os.kill(learner.process.pid, signal.SIGSTOP)
+    with pytest.raises(RunFailed, match="learner-0 died by signal SIGKILL"):
+        look_until(crew, lambda: False)
+
+
+def test_one_that_keeps_crashing_ends_the_run_with_its_first_traceback(make_crew, monkeypatch):
+    monkeypatch.setattr(crew_module, "MAX_RESTARTS", 1)
+    crew = make_crew()
+    actor = crew.children[2]
+    crew.children = [actor]
+    actor.target, actor.arguments = roles.crash, ("the first reason",)
+    actor.start()
+    actor.arguments = ("a later reason",)
+    with pytest.raises(RunFailed) as failure:
+        look_until(crew, lambda: False)
+    message = str(failure.value)
+    assert "actor-0 died 2 times, at first of an exception" in message
+    assert "ArithmeticError: the first reason" in message and "in crash" in message and "later" not in message
+    assert crew.notes[0].startswith("actor-0 died and is replaced (1 of 1)")
+
+
+def test_who_never_begins_to_work_is_given_up(make_crew, monkeypatch):
+    monkeypatch.setattr(crew_module, "START_DEADLINE_S", 0.0)
+    crew = make_crew()
+    with pytest.raises(RunFailed, match="still starting after 0 s: learner-0, reanalyzer-0, actor-0"):
+        crew.start(interrupted=lambda: False)
+
+
+def test_stop_ends_the_willing_and_kills_the_stopped(make_crew, monkeypatch):
+    monkeypatch.setattr(crew_module, "STOP_DEADLINE_S", 5.0)
+    crew = make_crew()
+    learner, reanalyzer, actor = crew.children
+    crew.start(interrupted=lambda: False)
+    os.kill(actor.process.pid, signal.SIGSTOP)
+    for child in crew.children:
+        os.kill(child.process.pid, signal.SIGINT)  # not theirs to hear
+        os.kill(child.process.pid, signal.SIGTERM)
+    crew.look_after()
+    crew.stop(interruptions=lambda: 1)
+    assert [child.process.exitcode for child in (learner, reanalyzer, actor)] == [0, 0, -signal.SIGKILL]
+    assert crew.notes == ["actor-0 did not end and is killed"]
+
+
+def test_the_second_interruption_waits_for_the_learner_alone(make_crew):
+    crew = make_crew()
+    learner, reanalyzer, actor = crew.children
+    crew.start(interrupted=lambda: False)
+    for child in (reanalyzer, actor):
+        os.kill(child.process.pid, signal.SIGSTOP)
+    crew.stop(interruptions=lambda: crew_module.HURRY)
+    assert [child.process.exitcode for child in (learner, reanalyzer, actor)] == [0, -signal.SIGKILL, -signal.SIGKILL]

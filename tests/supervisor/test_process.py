@@ -1,0 +1,145 @@
+"""A run as processes: what it leaves, what it counts, how it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from speedyzero import cli
+from speedyzero.checkpoint.scores import read_scores
+from speedyzero.checkpoint.weights_file import load_weights, newest
+from speedyzero.observe.metrics import read_metrics
+from speedyzero.pacing import Pacing
+from speedyzero.shm import segment
+from speedyzero.supervisor.process import Interrupts
+from tests.faults.ring_contract import reached, share
+from tests.faults.whole_run import WholeRun
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[WholeRun, Path, str]]:
+    """A run that ended by itself: two actors, a score on the way, and what it printed."""
+    run_dir = tmp_path_factory.mktemp("finished") / "run"
+    settings = ["actor.actors=2", "actor.envs=4", "evaluate.interval_train_steps=60", "evaluate.interval_episodes=5"]
+    with WholeRun.start(run_dir, *settings) as run:
+        output = run.output()
+        assert run.process.returncode == 0, output
+        yield run, run_dir, output
+
+
+def test_a_run_leaves_its_directory_and_nothing_else(finished):
+    run, run_dir, output = finished
+    assert run.group() == [] and run.shared_names() == []
+    scores = read_scores(run_dir)
+    assert scores["last"]["step"] == 120 and scores["last"]["episodes"] == 20
+    assert list(read_metrics(run_dir)["evaluate/mean_score"].steps) == [60, 120]
+    assert load_weights(newest(run_dir)).meta["step"] == 120
+    assert not list(run_dir.glob("crash.*"))
+    for part in ("actor-1", "steps.actor-0, steps.actor-1", "shared memory", "score", str(run_dir)):
+        assert part in output
+
+
+def test_every_record_is_accounted_for(finished):
+    metrics = {name: series.values[-1] for name, series in read_metrics(finished[1]).items()}
+    processes = ("actor-0", "actor-1", "reanalyzer-0", "learner-0")
+    rings = ["steps.actor-0", "steps.actor-1", "batches", "priorities", *(f"metrics.{name}" for name in processes)]
+    for ring in rings:
+        produced, consumed, dropped, in_flight, unaccounted = (
+            metrics[f"ring/{ring}/{count}"] for count in ("produced", "consumed", "dropped", "in_flight", "unaccounted")
+        )
+        assert 0 < produced == consumed + dropped + in_flight and dropped == unaccounted == 0, ring
+    assert metrics["ring/batches/consumed"] == 120
+    assert sum(metrics[f"ring/steps.actor-{index}/produced"] for index in (0, 1)) >= 1000 / 4
+    assert metrics["supervisor/restarts"] == 0
+
+
+def test_time_and_lags_are_booked(finished):
+    metrics = read_metrics(finished[1])
+    for process, wait in (("actor-0", "wait_pacing"), ("reanalyzer-0", "wait_space"), ("learner-0", "wait_input")):
+        assert metrics[f"time/{process}/busy_s"].values[-1] > 0
+        assert metrics[f"time/{process}/{wait}_s"].values[-1] > 0
+    assert (metrics["lag/actor-0"].values >= 0).all()
+    assert 50 <= metrics["lag/reanalyzer-0"].values[-1] < 100 + 50, "one to two intervals of 50 train steps"
+
+
+def test_play_and_learning_keep_their_ratio(finished):
+    run, run_dir, _ = finished
+    schedule, tick = run.config.schedule, 8
+    pacing, meta = Pacing(schedule, tick_env_steps=tick), load_weights(newest(run_dir)).meta
+    assert schedule.env_steps <= meta["env_steps"] < schedule.env_steps + tick
+    series = read_metrics(run_dir)["reanalyzer/env_steps"]
+    assert len(series.steps) > 50
+    for step, env_steps in zip(series.steps, series.values, strict=True):
+        # The reanalyzer reads the two counters one after the other, and the batch is ahead of the learner.
+        at_most = pacing.env_steps_due(step + 2) + 2 * tick
+        assert pacing.env_steps_due(step) - tick <= env_steps <= at_most, step
+
+
+@pytest.mark.parametrize(("number", "more"), [(signal.SIGINT, 0), (signal.SIGTERM, 1)])
+def test_an_interrupted_run_saves_its_weights_and_leaves_nothing(number, more, tmp_path):
+    for trial in range(share(20) // 2):
+        run_dir, rng = tmp_path / f"{trial}", random.Random(trial)
+        with WholeRun.start(run_dir, "schedule.train_steps=100000", "schedule.env_steps=400000") as run:
+            run.wait_for_step(rng.randrange(1, 40))
+            started_s = time.monotonic()
+            for _ in range(1 + more):
+                os.killpg(run.process.pid, number)  # the whole group, as a terminal does
+            output = run.output()
+            took_s = time.monotonic() - started_s
+            assert run.process.returncode == 130, output
+            assert "Traceback" not in output and "killed" not in output
+            assert run.group() == [] and run.shared_names() == []
+            saved = load_weights(newest(run_dir))
+            assert 1 <= saved.meta["step"] == read_metrics(run_dir)["ring/batches/consumed"].values[-1]
+            reached(7, f"{number.name} and {more} more: exit 130 with step {saved.meta['step']} after {took_s:.1f} s")
+
+
+def test_an_interruption_in_the_middle_of_the_start_leaves_nothing(tmp_path):
+    with WholeRun.start(tmp_path / "run") as run:
+        run.wait_for(lambda: bool(run.shared_names()), "shared memory")
+        os.killpg(run.process.pid, signal.SIGINT)
+        output = run.output()
+        assert run.process.returncode == 130 and "Traceback" not in output, output
+        assert run.group() == [] and run.shared_names() == []
+
+
+def test_interrupts_are_counted_and_raised_only_when_nobody_else_runs():
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupts.count == 1
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.raise_from_now_on()
+        with pytest.raises(KeyboardInterrupt):  # such as during the final evaluation
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_too_little_shared_memory_is_bad_input(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(segment, "free_bytes", lambda run: 1_000_000)
+    words = ["--game", "Catch", "--gpus", "0", "--run-dir", str(tmp_path / "run")]
+    assert cli.run(cli.check_train, words, prog="train.py") == cli.BAD_INPUT
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    for part in ("1,000,000 free", "bytes (", "--shm-size", "shm_dir="):
+        assert part in captured.err
+    assert not (tmp_path / "run").exists()
+    assert cli.run(cli.check_train, [*words, "shm_dir=nowhere"], prog="train.py") == cli.BAD_INPUT
+    assert "shm_dir=nowhere: no such directory" in capsys.readouterr().err
+
+
+def test_segments_may_lie_in_a_directory(tmp_path):
+    folder, run_dir = tmp_path / "segments", tmp_path / "run"
+    folder.mkdir()
+    with WholeRun.start(run_dir, f"shm_dir={folder}") as run:
+        run.wait_for(lambda: len(list(folder.iterdir())) > 5, "segments")
+        assert all(name.startswith("sem.") for name in run.shared_names())
+        output = run.output()
+        assert run.process.returncode == 0, output
+    assert list(folder.iterdir()) == [] and run.shared_names() == []
+    assert f"in {folder}" in output
