@@ -14,6 +14,7 @@ every wait has a deadline and a stop flag.
 
 from speedyzero.shm.board import Board, BoardRow, BoardSpec
 from speedyzero.shm.consumer import Consumer
+from speedyzero.shm.copying import copy_into
 from speedyzero.shm.doorbell import Doorbell, deadline_after, wait_until
 from speedyzero.shm.layout import Field, RecordLayout
 from speedyzero.shm.liveness import ProcessId, current_process, is_alive, process_of
@@ -52,6 +53,7 @@ __all__ = [
     "WeightSlots",
     "WeightSlotsSpec",
     "WeightWriter",
+    "copy_into",
     "current_process",
     "deadline_after",
     "free_bytes",

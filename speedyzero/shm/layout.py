@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from speedyzero.shm.copying import copy_into
 from speedyzero.shm.segment import CACHE_LINE_BYTES
 
 R = TypeVar("R")
@@ -109,14 +110,11 @@ class RecordLayout(Generic[R]):
         Raises:
             ValueError: a field's shape or type does not fit (nothing is broadcast, nothing is cast to a smaller kind).
         """
-        for name, field in self.fields:
-            value = getattr(record, name)
-            if np.shape(value) != field.shape:
-                raise ValueError(f"{self.record_type.__name__}.{name} has shape {np.shape(value)}, not {field.shape}")
+        for name, _ in self.fields:
             try:
-                np.copyto(getattr(views, name), value, casting="same_kind")
-            except TypeError as error:
-                raise ValueError(f"{self.record_type.__name__}.{name}: {error}") from error
+                copy_into(getattr(views, name), getattr(record, name))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{self.record_type.__name__}.{name} {error}") from error
 
     def numbers(self, views: R) -> R:
         """The same record with its fields of shape () as Python numbers."""

@@ -54,7 +54,8 @@ class Producer(Generic[R]):
     def begin(self, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None) -> R | None:
         """The next free slot as a record of writable arrays; None: no slot came free in time, or `stop()` said so.
 
-        Fill every field (plain numbers by `record.x[...] = value`), then `commit()`, or `abort()`.
+        Fill every field (plain numbers by `record.x[...] = value`, long arrays fastest by `copy_into`), then
+        `commit()`, or `abort()`.
         The slot's old bytes are still in it.
         """
         assert not self._open, "commit or abort the record begun before"

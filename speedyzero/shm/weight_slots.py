@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from speedyzero.shm.checksum import checksum
+from speedyzero.shm.copying import copy_into
 from speedyzero.shm.doorbell import deadline_after
 from speedyzero.shm.layout import digest, round_up
 from speedyzero.shm.liveness import claim
@@ -156,7 +157,7 @@ class WeightWriter:
         number = words[PUBLISHED] + 1
         header, payload = slot_start(spec, number % SLOTS), self._slots.slot_payload(number % SLOTS)
         words[header + NUMBER] = number
-        payload[:] = block
+        copy_into(payload, block)
         words[header + VERSION] = version
         words[header + CHECKSUM] = checksum(payload, number, version)
         words[PUBLISHED] = number

@@ -101,9 +101,17 @@ class GatedArray(np.ndarray):
         gated.gate = gate
         return gated
 
+    def __array_finalize__(self, source):
+        self.gate = getattr(source, "gate", None)
+
+    def __array_function__(self, function, types, arguments, keywords):
+        if function is np.copyto:
+            self[...] = arguments[1]
+            return None
+        return super().__array_function__(function, types, arguments, keywords)
+
     def __setitem__(self, index, value):
-        assert index == slice(None)
-        plain = self.view(np.ndarray)
-        for part in np.array_split(np.arange(self.size), 4):
+        target, value = self.view(np.ndarray)[index], np.asarray(value)
+        for part in np.array_split(np.arange(target.size), 4):
             self.gate()
-            plain[part] = np.asarray(value)[part]
+            target[part] = value[part]
