@@ -9,7 +9,7 @@ from speedyzero.config import ReplayConfig
 from speedyzero.records import PriorityRecord
 from speedyzero.replay.sampler import MIN_PRIORITY, Sampler
 from speedyzero.replay.shard import Shard, ShardShape
-from tests.replay.episodes import GAME_OVER, LIMIT, NUM_ACTIONS, SPEC, Lane, made_up_lane, shapes, tick
+from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, Lane, made_up_lane, shapes, tick
 
 CHI_SQUARE_16 = 39.25  # 99.9% quantile with 16 degrees of freedom; seeds are fixed, so what passes goes on passing
 
@@ -103,6 +103,28 @@ def test_exactly_the_eligible_positions_are_drawn(lane_shapes, stack, lookahead,
     replay.set(dict.fromkeys(eligible, 1e6), version=0)
     replay.play(7)
     assert set(replay.drawn(64)) <= set(replay.eligible())
+
+
+@given(st.lists(st.integers(0, 1), max_size=90))
+def test_actors_feed_their_lanes_at_their_own_pace(turns):
+    """Each lane of two actors holds and offers what it would in a shard of its own."""
+    lanes = [made_up_lane([(4, LIFE), (3, GAME_OVER)], lane=lane, min_rows=100) for lane in range(2)]
+    size = {"rows": 20, "spec": SPEC, "num_actions": NUM_ACTIONS, "stack": 2, "lookahead": 3}
+    shard = Shard(ShardShape(lanes=2, actors=2, **size))
+    sampler = Sampler(shard, ReplayConfig(uniform_share=1.0), seed=0)
+    alone = [Replay([lane], rows=20) for lane in lanes]
+    for actor in turns:
+        shard.append(tick([lanes[actor]], int(shard.head[actor])), actor=actor)
+        sampler.follow(actor=actor)
+        alone[actor].play(1)
+    for lane, replay in enumerate(alone):
+        assert shard.ticks[lane] == shard.head[lane] == replay.shard.head[0]
+        np.testing.assert_array_equal(shard.reward[lane], replay.shard.reward[0])
+    expected = [(lane, step) for lane, replay in enumerate(alone) for _, step in replay.eligible()]
+    assert sampler.size == len(expected)
+    if expected:
+        sample = sampler.draw(len(expected))  # all alike: each once
+        assert sorted(zip(sample.lane.tolist(), sample.step.tolist(), strict=True)) == expected
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
