@@ -1,96 +1,175 @@
-"""Queues are bounded and in order; weight slots keep the newest and no more than they should."""
+"""A run's edges as specifications: who holds which end, what it takes, and that they carry it like plain memory."""
 
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
 import pytest
-import torch
 
-from speedyzero import wiring
-from speedyzero.memory_edges import InlineEdges, MemoryQueue, MemoryWeights
-from speedyzero.records import MetricRecord, WeightsRecord
-from speedyzero.wiring import Edge
+from speedyzero import wiring as wiring_module
+from speedyzero.config import Config
+from speedyzero.edges import WAITS
+from speedyzero.env.registry import check_game
+from speedyzero.memory_edges import InlineEdges
+from speedyzero.model.build import build_network
+from speedyzero.replay.shard import Shard
+from speedyzero.resolve import resolve
+from speedyzero.shared_edges import RingReceiver, RingSender, SharedBoard, SlotSink, SlotSource
+from speedyzero.shm import Board, Doorbell, Ring, Run, SharedArrays, WeightSlots, remove_run
+from speedyzero.supervisor import inline
+from speedyzero.weights.flat import flatten
+from speedyzero.wiring import COUNTERS, LEARNER, REANALYZER, SUPERVISOR, Wiring, bell_of, wire
 
-
-def metrics(count: int) -> list[MetricRecord]:
-    return [MetricRecord("some/figure", step, float(step)) for step in range(count)]
-
-
-def queue(capacity: int) -> MemoryQueue[MetricRecord]:
-    return MemoryQueue(Edge("someone", "someone else", MetricRecord, capacity))
-
-
-def weights(version: int) -> WeightsRecord:
-    return WeightsRecord(version, torch.full((2,), float(version)))
-
-
-def slots(capacity: int, *versions: int) -> MemoryWeights:
-    result = MemoryWeights(Edge("learner", "actor", WeightsRecord, capacity))
-    for version in versions:
-        result.publish(weights(version))
-    return result
-
-
-@pytest.mark.parametrize("capacity", [1, 3])
-def test_a_queue_is_bounded_and_in_order(capacity):
-    edge, records = queue(capacity), metrics(3 * capacity)
-    assert edge.empty and not edge.full
-    for turn in range(3):
-        part = records[turn * capacity : (turn + 1) * capacity]
-        for record in part:
-            assert not edge.full
-            edge.put(record)
-        assert edge.full and not edge.empty
-        assert [edge.get() for _ in part] == part
-        assert edge.empty
+SHORT = ["schedule.env_steps=700", "schedule.train_steps=60", "schedule.head_start_env_steps=500"]
+SMALL_PONG = ["schedule.env_steps=120", "schedule.train_steps=6", "schedule.head_start_env_steps=100", "actor.envs=2"]
+ABLATION = ["target.unroll_steps=0", "search.prefix_horizon=0"]
+CONFIGS = {
+    "catch": lambda: resolve("catch", "Catch", 0, 0, None, SHORT),
+    "three actors": lambda: resolve("catch", "Catch", 0, 0, None, [*SHORT, "actor.actors=3", "actor.envs=4"]),
+    "nothing unrolled": lambda: resolve("catch", "Catch", 0, 0, None, [*SHORT, *ABLATION]),
+    "images": lambda: resolve("laptop", "Pong", 0, 0, None, SMALL_PONG),
+}
 
 
-def test_putting_into_a_full_queue_is_a_mistake_of_the_producer():
-    edge, (first, second) = queue(1), metrics(2)
-    edge.put(first)
-    with pytest.raises(AssertionError, match="someone must check `full`"):
-        edge.put(second)
-    assert edge.get() is first and edge.empty
+@pytest.fixture
+def run():
+    run = Run.new()
+    yield run
+    remove_run(run)
 
 
-def test_taking_from_an_empty_queue():
-    with pytest.raises(IndexError):
-        queue(1).get()
+def wired(config: Config, run: Run) -> Wiring:
+    game = check_game(config.env)
+    return wire(config, run, game.spec, game.num_actions)
 
 
-def test_newer_weights():
-    assert slots(1).newer_than(-1) is None
-    assert slots(1, 0).newer_than(-1).version == 0
-    assert slots(1, 0).newer_than(0) is None
-    assert slots(3, 0, 5, 10).newer_than(0).version == 10  # the newest, not the next
-    assert slots(3, 0, 5, 10).newer_than(10) is None
+def create(wiring: Wiring) -> Board:
+    """Everything that the wiring names."""
+    for process in wiring.board.rows:
+        Doorbell.create(wiring.run, bell_of(process)).close()
+    for ring in wiring.rings:
+        Ring.create(wiring.run, ring).close()
+    for slots in (wiring.weights, wiring.targets):
+        WeightSlots.create(wiring.run, slots).close()
+    SharedArrays.create(wiring.run, wiring.shard).close()
+    return Board.create(wiring.run, wiring.board)
 
 
-def test_weights_by_version():
-    held = slots(3, 0, 200, 400)
-    assert held.at(200).flat.tolist() == [200, 200]
-    assert held.at(100) is None
-    held.publish(weights(600))
-    assert held.at(0) is None  # no longer here
-    assert [held.at(version).version for version in (200, 400, 600)] == [200, 400, 600]
+@pytest.mark.parametrize("name", CONFIGS)
+def test_total_is_what_is_allocated(run, name):
+    """Semaphores apart, which are a few bytes each."""
+    wiring = wired(CONFIGS[name](), run)
+    create(wiring)
+    objects = {path.name: path.stat() for path in run.directory.glob(f"speedyzero.{run.run_id}.*")}
+    assert sum(status.st_size for status in objects.values()) == wiring.total_bytes
+    sizes = dict(wiring.sizes) | {"board": wiring.board.total_bytes}
+    assert {run.object_name(name): size for name, size in sizes.items()} == {
+        name: status.st_size for name, status in objects.items()
+    }
+    assert all(status.st_blocks * 512 >= status.st_size for status in objects.values())  # no hole to fault on later
 
 
-def test_edges_hold_what_wiring_says():
-    for edge, capacity in (
-        ("steps", wiring.STEPS.capacity),
-        ("batches", 1),  # by turns nothing is gained by batches made ahead
-        ("priorities", wiring.PRIORITIES.capacity),
-        ("metrics", wiring.METRICS.capacity),
-    ):
-        ring = getattr(InlineEdges(), edge)
-        for _ in range(capacity):
-            assert not ring.full
-            ring.put(metrics(1)[0])
-        assert ring.full
-    # The reanalyzer follows one interval behind the newest: two would do, the third is for the moment of change.
-    assert wiring.TARGETS.capacity >= 2
+@pytest.mark.parametrize("actors", [1, 3])
+def test_every_ring_has_two_ends_with_bells_of_their_own(run, actors):
+    config = resolve("catch", "Catch", 0, 0, None, [*SHORT, f"actor.actors={actors}", "actor.envs=4"])
+    wiring = wired(config, run)
+    names = tuple(f"actor-{index}" for index in range(actors))
+    assert wiring.board.rows == (SUPERVISOR, *names, REANALYZER, LEARNER)
+    assert wiring.processes == (*names, REANALYZER, LEARNER)
+    ends = {ring.name: (ring.producer_bell, ring.consumer_bell) for ring in wiring.rings}
+    expected = {f"steps.{actor}": (actor, REANALYZER) for actor in names}
+    expected |= {"batches": (REANALYZER, LEARNER), "priorities": (LEARNER, REANALYZER)}
+    expected |= {f"metrics.{process}": (process, SUPERVISOR) for process in wiring.processes}
+    assert ends == {name: (bell_of(producer), bell_of(consumer)) for name, (producer, consumer) in expected.items()}
+    assert all(producer != consumer for producer, consumer in ends.values())
+    for process in wiring.processes:
+        assert wiring.metrics_of(process).name == f"metrics.{process}"
+    assert [ring.name for ring in wiring.steps] == [f"steps.{actor}" for actor in names]
+    shape = wiring.shard_shape
+    assert (shape.lanes, shape.actors) == (4 * actors, actors)
+    assert [name for name, _ in wiring.shard.fields] == list(shape.fields())
 
 
-def test_runs_share_nothing():
-    one, other = InlineEdges(), InlineEdges()
-    one.steps.put(metrics(1)[0])
-    one.weights.publish(weights(3))
-    one.board.env_steps = 5
-    assert other.steps.empty and other.weights.newer_than(-1) is None and other.board.env_steps == 0
+@pytest.mark.parametrize("name", CONFIGS)
+def test_weight_slots_hold_the_flat_weights(run, name):
+    config = CONFIGS[name]()
+    game = check_game(config.env)
+    wiring = wired(config, run)
+    flat = flatten(build_network(config, game.spec, game.num_actions)).numpy()
+    assert wiring.weights.size_bytes == wiring.targets.size_bytes == flat.nbytes
+
+
+def test_it_is_handed_to_a_child(run):
+    wiring = wired(CONFIGS["three actors"](), run)
+    assert pickle.loads(pickle.dumps(wiring)) == wiring
+
+
+def test_the_board_has_a_counter_for_every_wait():
+    assert {*WAITS, "env_steps", "train_steps", "busy_ns"} <= set(COUNTERS)
+
+
+def test_capacities_are_those_of_the_edges(run):
+    wiring = wired(CONFIGS["catch"](), run)
+    for ring in wiring.rings:
+        edge = getattr(wiring_module, ring.name.split(".")[0].upper())
+        assert ring.slots == edge.capacity
+        assert edge is wiring_module.METRICS or ring.layout.record_type is edge.record
+
+
+class Pipe:
+    """Both ends of a ring, as a queue of one process. `one_ahead`: full while it holds a record."""
+
+    def __init__(self, run: Run, spec, *, one_ahead: bool = False):
+        self._sender, self._receiver, self._one_ahead = RingSender(run, spec), RingReceiver(run, spec), one_ahead
+        self.put, self.get, self.drain = self._sender.put, self._receiver.get, self._receiver.drain
+
+    full = property(lambda self: not self.empty if self._one_ahead else self._sender.full)
+    empty = property(lambda self: self._receiver.empty)
+    epoch = property(lambda self: self._receiver.epoch)
+    consumed = property(lambda self: self._receiver.consumed)
+
+
+class Slots:
+    def __init__(self, run: Run, spec):
+        source = SlotSource(WeightSlots.attach(run, spec))
+        self.publish = SlotSink(WeightSlots.attach(run, spec, writable=True)).publish
+        self.newer_than, self.at = source.newer_than, source.at
+
+
+def shared_edges_of(wiring: Wiring) -> InlineEdges:
+    board, run = create(wiring), wiring.run
+    return InlineEdges(
+        steps=Pipe(run, wiring.steps[0]),
+        batches=Pipe(run, wiring.batches, one_ahead=True),
+        priorities=Pipe(run, wiring.priorities),
+        weights=Slots(run, wiring.weights),
+        targets=Slots(run, wiring.targets),
+        board=SharedBoard(board, board.row(LEARNER)),
+    )
+
+
+def losses_of(config: Config) -> tuple[list[float], np.ndarray]:
+    """Every recorded figure of a run by turns, and its last weights."""
+    machine, figures = inline.build_run(config), []
+    while not machine.done:
+        machine.turn()
+        figures += [(record.name, record.step, record.value) for record in machine.edges.metrics.drain()]
+    machine.env.close()
+    return figures, flatten(machine.learner.network).numpy()
+
+
+def test_a_run_over_shared_memory_is_the_run_over_plain_memory(run, monkeypatch):
+    """By turns, to the bit: rings, slots, board and shard change nothing."""
+    config = CONFIGS["catch"]()
+    expected, expected_weights = losses_of(config)
+    wiring = wired(config, run)
+    edges = shared_edges_of(wiring)
+    arrays = SharedArrays.attach(run, wiring.shard, writable=True)
+    monkeypatch.setattr(inline, "InlineEdges", lambda: edges)
+    monkeypatch.setattr(inline, "Shard", lambda shape: Shard(shape, {name: arrays[name] for name in shape.fields()}))
+    figures, last_weights = losses_of(config)
+    assert len(figures) > 300 and {name.split("/")[0] for name, _, _ in figures} == {"actor", "reanalyzer", "learner"}
+    assert figures == expected
+    assert last_weights.tobytes() == expected_weights.tobytes()
+    assert arrays["ticks"][0] > 0
