@@ -6,7 +6,9 @@ index tells when it was made. An edge (node, action) holds the statistics of the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ NO_CHILD = -1
 
 @dataclass(frozen=True)
 class Tree:
-    """Rows of nodes that are not made yet are uninitialised."""
+    """Rows of nodes not made yet are uninitialised."""
 
     # Edges, [B, N, A].
     prior: torch.Tensor  # float32: softmax of the logits (the root's with noise, under pUCT)
@@ -46,6 +48,7 @@ class Tree:
     def num_simulations(self) -> int:
         return self.action.shape[0]
 
+    @cached_property
     def numpy(self) -> dict[str, np.ndarray]:
         """The arrays by name, sharing memory (CPU only)."""
         return {field.name: getattr(self, field.name).numpy() for field in fields(self)}
@@ -56,43 +59,43 @@ def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> 
 
     prior: [B, A] float32; value: [B] float32.
     """
-    batch, actions = prior.shape
+    (batch, actions), device = prior.shape, prior.device
     nodes = num_simulations + 1
-    device = prior.device
-
-    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        return torch.empty(shape, dtype=dtype, device=device)
-
+    edge_count, node_count = batch * nodes * actions, batch * nodes
+    # One allocation: many would go back to the system after each search, which clears them page by page for the next.
+    memory = torch.empty(6 * edge_count + 4 * node_count + 3 * batch, device=device)
+    edge_memory, node_memory, root_memory = memory.split([6 * edge_count, 4 * node_count, 3 * batch])
+    edges = edge_memory.view(6, batch, nodes, actions)
+    edges[:4, :, 0] = 0.0  # the integer 0 and the float 0.0 are the same bits
+    visits, q, value_sum, reward, prior_edges, child = edges.unbind()
+    prefix, node_value, parent, parent_action = node_memory.view(4, batch, nodes).unbind()
+    value_total, q_min, q_max = root_memory.view(3, batch).unbind()
     tree = Tree(
-        prior=empty(batch, nodes, actions),
-        reward=empty(batch, nodes, actions),
-        value_sum=empty(batch, nodes, actions),
-        q=empty(batch, nodes, actions),
-        visits=empty(batch, nodes, actions, dtype=torch.int32),
-        child=empty(batch, nodes, actions, dtype=torch.int32),
-        prefix=empty(batch, nodes),
-        value=empty(batch, nodes),
-        parent=empty(batch, nodes, dtype=torch.int32),
-        parent_action=empty(batch, nodes, dtype=torch.int32),
-        value_total=value.clone(),
-        q_min=torch.full((batch,), float("inf"), device=device),
-        q_max=torch.full((batch,), float("-inf"), device=device),
-        action=empty(num_simulations, batch, dtype=torch.int64),
-        parent_row=empty(batch, dtype=torch.int64),
-        reset=empty(batch, dtype=torch.bool),
+        prior=prior_edges,
+        reward=reward,
+        value_sum=value_sum,
+        q=q,
+        visits=visits.view(torch.int32),
+        child=child.view(torch.int32),
+        prefix=prefix,
+        value=node_value,
+        parent=parent.view(torch.int32),
+        parent_action=parent_action.view(torch.int32),
+        value_total=value_total,
+        q_min=q_min,
+        q_max=q_max,
+        action=torch.empty((num_simulations, batch), dtype=torch.int64, device=device),
+        parent_row=torch.empty(batch, dtype=torch.int64, device=device),
+        reset=torch.empty(batch, dtype=torch.bool, device=device),
     )
-    clear_node(tree, 0)
     tree.prior[:, 0] = prior
+    tree.child[:, 0] = NO_CHILD
     tree.prefix[:, 0] = 0.0
     tree.value[:, 0] = value
+    value_total.copy_(value)
+    q_min.fill_(math.inf)
+    q_max.fill_(-math.inf)
     return tree
-
-
-def clear_node(tree: Tree, node: int) -> None:
-    """Make a node of every root childless."""
-    for edges in (tree.reward, tree.value_sum, tree.q, tree.visits):
-        edges[:, node] = 0
-    tree.child[:, node] = NO_CHILD
 
 
 def ordered_sum(x: torch.Tensor) -> torch.Tensor:

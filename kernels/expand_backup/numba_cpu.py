@@ -8,17 +8,18 @@ import numba
 import numpy as np
 
 from kernels.fast_exp import exp_of_negative
-from kernels.tree import Tree
+from kernels.tree import NO_CHILD, Tree
 
 if TYPE_CHECKING:
     from kernels.expand_backup import ExpandBackup
 
+_index = np.uint64  # numba looks for negative indices of signed types, at a cost that shows
 _ZERO = np.float32(0.0)
 
 
 def bind(tree: Tree, *, discount: float, has_prefix: bool) -> ExpandBackup:
     """The operation on `tree`, whose arrays are viewed once instead of at every simulation."""
-    arrays = tree.numpy()
+    arrays = tree.numpy
     edges = [arrays[name] for name in ("prior", "reward", "value_sum", "q", "visits", "child")]
     nodes = [arrays[name] for name in ("prefix", "value", "parent", "parent_action")]
     roots = [arrays[name] for name in ("value_total", "q_min", "q_max", "reset")]
@@ -36,28 +37,24 @@ def _expand_backup(
     prior, reward, value_sum, q, visits, child, prefix, value, parent, parent_action,
     value_total, q_min, q_max, reset, simulation, leaf_reward, leaf_value, leaf_logits, discount, has_prefix,
 ):  # fmt: skip
-    batch, _, actions = prior.shape
+    batch, actions = _index(leaf_logits.shape[0]), _index(leaf_logits.shape[1])
     discount = np.float32(discount)
-    leaf = simulation + 1
+    leaf = _index(simulation + 1)
+    weight = _shifted_exp(leaf_logits)
     for b in range(batch):
-        highest = leaf_logits[b, 0]
-        for a in range(1, actions):
-            highest = max(highest, leaf_logits[b, a])
         total = _ZERO
         for a in range(actions):
-            weight = exp_of_negative(leaf_logits[b, a] - highest)
-            prior[b, leaf, a] = weight
-            total += weight
+            total += weight[b, a]
         for a in range(actions):
-            prior[b, leaf, a] /= total
+            prior[b, leaf, a] = weight[b, a] / total
             reward[b, leaf, a] = _ZERO
             value_sum[b, leaf, a] = _ZERO
             q[b, leaf, a] = _ZERO
             visits[b, leaf, a] = 0
-            child[b, leaf, a] = -1
+            child[b, leaf, a] = NO_CHILD
 
-        node = parent[b, leaf]
-        action = parent_action[b, leaf]
+        node = _index(parent[b, leaf])
+        action = _index(parent_action[b, leaf])
         backed_up = leaf_value[b]
         value[b, leaf] = backed_up
         prefix[b, leaf] = leaf_reward[b] if has_prefix and not reset[b] else _ZERO
@@ -79,8 +76,25 @@ def _expand_backup(
             backed_up = edge_reward + discount * backed_up
             if node == 0:
                 break
-            action = parent_action[b, node]
-            node = parent[b, node]
+            action = _index(parent_action[b, node])
+            node = _index(parent[b, node])
         q_min[b] = least
         q_max[b] = largest
         value_total[b] += backed_up
+
+
+@numba.njit(error_model="numpy")
+def _shifted_exp(logits):
+    """exp(logits - their row's maximum), [B, A]: one loop over all of them, for the compiler."""
+    batch, actions = logits.shape
+    flat = np.empty(batch * actions, np.float32)
+    weight = flat.reshape((batch, actions))
+    for b in range(batch):
+        highest = logits[b, 0]
+        for a in range(1, actions):
+            highest = max(highest, logits[b, a])
+        for a in range(actions):
+            weight[b, a] = logits[b, a] - highest
+    for i in range(flat.shape[0]):
+        flat[i] = exp_of_negative(flat[i])
+    return weight

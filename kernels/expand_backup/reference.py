@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kernels.tree import Tree, clear_node
+from kernels.tree import NO_CHILD, Tree
 
 
 def expand_backup(
@@ -23,7 +23,9 @@ def expand_backup(
     node = tree.parent[:, leaf].long()
     action = tree.parent_action[:, leaf].long()
 
-    clear_node(tree, leaf)
+    for edges in (tree.reward, tree.value_sum, tree.q, tree.visits):
+        edges[:, leaf] = 0
+    tree.child[:, leaf] = NO_CHILD
     tree.prior[:, leaf] = torch.softmax(policy_logits, dim=-1)
     tree.value[:, leaf] = value
     keeps_prefix = ~tree.reset if has_prefix else torch.zeros_like(tree.reset)

@@ -17,9 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
-import numpy as np
 import torch
 
 from kernels.gumbel_select.numba_cpu import bind as bind_numba
@@ -36,20 +35,21 @@ class GumbelRule:
 
     gumbel: torch.Tensor  # [B, A] float32: the roots' Gumbel noise, scaled
     logit: torch.Tensor  # [B, A] float32: the roots' policy logits, less their maximum
-    considered_visits: np.ndarray  # [S] int64: see `considered_visits`
+    considered_visits: tuple[int, ...]  # [S]: see `considered_visits`
     c_visit: float
     c_scale: float
     prefix_horizon: int  # 0: no resets
 
 
-def considered_visits(num_considered: int, num_simulations: int) -> np.ndarray:
-    """How often the root action of each simulation has been visited before, [S] int64: sequential halving.
+@lru_cache(maxsize=16)
+def considered_visits(num_considered: int, num_simulations: int) -> tuple[int, ...]:
+    """How often the root action of each simulation has been visited before, [S]: sequential halving.
 
     A phase with c candidates visits each max(1, floor(S / (ceil(log2 m) * c))) times, one round after the other; then
     the better half stays (never fewer than two).
     """
     if num_considered <= 1:
-        return np.arange(num_simulations, dtype=np.int64)
+        return tuple(range(num_simulations))
     phases = math.ceil(math.log2(num_considered))
     sequence: list[int] = []
     visits, candidates = 0, num_considered
@@ -58,7 +58,7 @@ def considered_visits(num_considered: int, num_simulations: int) -> np.ndarray:
             sequence += [visits] * candidates
             visits += 1
         candidates = max(2, candidates // 2)
-    return np.array(sequence[:num_simulations], dtype=np.int64)
+    return tuple(sequence[:num_simulations])
 
 
 def bind_gumbel_select(tree: Tree, rule: GumbelRule, *, backend: str) -> Select:

@@ -24,7 +24,7 @@ def gumbel_select(tree: Tree, rule: GumbelRule, simulation: int) -> None:
     for depth in range(1, leaf + 1):
         visits = tree.visits[root, node]
         if depth == 1:
-            considered = visits == int(rule.considered_visits[simulation])
+            considered = visits == rule.considered_visits[simulation]
             score = torch.where(considered, root_score(tree, rule), float("-inf"))
         else:
             sigma = completed_sigma(tree, rule, root, node)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -39,11 +39,12 @@ class PuctRule:
     tie_seed: int | None  # 32 bits for ties at random; None: ties to the lowest index
 
 
-def exploration_table(num_simulations: int, *, base: float, init: float, prior_first: bool) -> np.ndarray:
+@lru_cache(maxsize=16)
+def exploration_table(num_simulations: int, *, base: float, init: float, prior_first: bool) -> torch.Tensor:
     """c(T) for T = 0 .. S - 1, [S] float32: a table, so that every backend uses the same numbers."""
     visits = np.arange(num_simulations, dtype=np.float64)
     root = np.sqrt(visits + 1 if prior_first else visits)
-    return ((np.log((visits + base + 1) / base) + init) * root).astype(np.float32)
+    return torch.from_numpy(((np.log((visits + base + 1) / base) + init) * root).astype(np.float32))
 
 
 def bind_puct_select(tree: Tree, rule: PuctRule, *, backend: str) -> Select:

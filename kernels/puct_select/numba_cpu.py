@@ -13,8 +13,10 @@ from kernels.tree import Tree
 if TYPE_CHECKING:
     from kernels.puct_select import PuctRule, Select
 
+_index = np.uint64  # numba looks for negative indices of signed types, at a cost that shows
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
+_INFINITY = np.float32(np.inf)
 _TIE_WIDTH = np.float32(1e-6)
 
 # numba's disk cache looks at this file alone: remove __pycache__ after a change of tie_break.
@@ -23,7 +25,7 @@ _absorb = numba.njit(inline="always")(tie_break.absorb)
 
 def bind(tree: Tree, rule: PuctRule) -> Select:
     """The operation on `tree`, whose arrays are viewed once instead of at every simulation."""
-    arrays = tree.numpy()
+    arrays = tree.numpy
     edges = [arrays[name] for name in ("prior", "q", "visits", "child")]
     leaf = [arrays[name] for name in ("parent", "parent_action", "action", "parent_row", "reset")]
     views = (*edges, *leaf, arrays["q_min"], arrays["q_max"], rule.exploration.numpy())
@@ -41,52 +43,56 @@ def _puct_select(
     prior, q, visits, child, parent, parent_action, leaf_action, parent_row, reset, q_min, q_max, exploration,
     simulation, value_delta_max, horizon, tie_seed,
 ):  # fmt: skip
-    batch, _, actions = prior.shape
+    batch, actions = _index(prior.shape[0]), _index(prior.shape[2])
     value_delta_max = np.float32(value_delta_max)
     score = np.empty(actions, np.float32)
-    leaf = simulation + 1
+    leaf = _index(simulation + 1)
     for b in range(batch):
         least = q_min[b]
         normalises = q_max[b] > least
         width = max(q_max[b] - least, value_delta_max)
-        node = np.int32(0)
+        node = _index(0)
         depth = 0
         mean_q = _ZERO
         while True:
-            total_visits = 0
-            visited = 0
+            total_visits = np.int32(0)
+            visited = np.int32(0)
             q_total = _ZERO
             for a in range(actions):
-                if visits[b, node, a] > 0:
-                    total_visits += visits[b, node, a]
-                    visited += 1
-                    q_total += q[b, node, a]
+                edge_visits = visits[b, node, a]
+                total_visits += edge_visits
+                visited += edge_visits > 0
+                q_total += q[b, node, a]  # 0 where unvisited
             if depth == 0:
                 mean_q = q_total / np.float32(max(visited, 1))
             else:
                 mean_q = (mean_q + q_total) / np.float32(visited + 1)
 
-            best = 0
+            spread = exploration[_index(total_visits)]
+            best = _index(0)
+            best_score = -_INFINITY
             for a in range(actions):
                 edge_visits = visits[b, node, a]
-                value = q[b, node, a] if edge_visits > 0 else mean_q
+                value = q[b, node, a]
+                value = value if edge_visits > 0 else mean_q
                 if normalises:
                     value = (value - least) / width
                 value = min(max(value, _ZERO), _ONE)
-                score[a] = prior[b, node, a] * exploration[total_visits] / np.float32(edge_visits + 1) + value
-                if score[a] > score[best]:
+                score[a] = prior[b, node, a] * spread / np.float32(edge_visits + 1) + value
+                if score[a] > best_score:
                     best = a
+                    best_score = score[a]
             depth += 1
             if tie_seed >= 0:
-                best = _random_tie(score, score[best] - _TIE_WIDTH, tie_seed, b, simulation, depth)
+                best = _index(_random_tie(score, best_score - _TIE_WIDTH, tie_seed, np.int64(b), simulation, depth))
             if child[b, node, best] < 0:
                 break
-            node = child[b, node, best]
+            node = _index(child[b, node, best])
 
         parent[b, leaf] = node
         parent_action[b, leaf] = best
         leaf_action[simulation, b] = best
-        parent_row[b] = np.int64(node) * batch + b
+        parent_row[b] = node * batch + b
         reset[b] = horizon > 0 and depth % horizon == 0
 
 

@@ -27,7 +27,7 @@ class PuctSearch:
             prior_first=config.first_pick == "prior",
         )
         rule = PuctRule(
-            exploration=torch.from_numpy(exploration).to(prior.device),
+            exploration=exploration.to(prior.device),
             value_delta_max=config.value_delta_max,
             prefix_horizon=config.prefix_horizon,
             tie_seed=chance.tie_seed,

@@ -23,7 +23,7 @@ BACKENDS = ("reference", "numba")
     (16, 5, [0] * 5),  # fewer simulations than candidates
 ])  # fmt: skip
 def test_considered_visits(num_considered, simulations, want):
-    assert considered_visits(num_considered, simulations).tolist() == want
+    assert considered_visits(num_considered, simulations) == tuple(want)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
