@@ -35,18 +35,23 @@ OFFSETS = (0, 13, 16, 18, 19, 20, 21, 22, 29)
 ROWS = 24
 
 
-def hand_shard(offset: int) -> Shard:
+def hand_lane(offset: int) -> Lane:
     """The hand-worked lane after `offset` rows of another game."""
     lane = Lane()
     if offset:
         lane.add([0] * (offset - 1), [-1000.0] * (offset - 1), GAME_OVER)
     for rewards, end in (([1, 2, 4], LIFE), ([8, 16], LIMIT), ([32, 64], GAME_OVER), ([128, 256], LIFE_AND_LIMIT)):
         lane.add([1] * (len(rewards) - 1) + [2], [float(r) for r in rewards], end)
-    lane.add([1] * 20, [1.0] * 20, GAME_OVER)
+    return lane.add([1] * 20, [1.0] * 20, GAME_OVER)
+
+
+def hand_shard(offset: int, *, rows: int = 18) -> Shard:
+    """The first rows of the hand-worked lane after `offset` rows of another game."""
+    lane = hand_lane(offset)
     shard = Shard(
         ShardShape(lanes=1, rows=ROWS, spec=SPEC, num_actions=NUM_ACTIONS, stack=1, lookahead=K + 2, actors=1)
     )
-    for row in range(offset + 18):
+    for row in range(offset + rows):
         shard.append(tick([lane], row))
     return shard
 
@@ -149,6 +154,26 @@ def test_bootstraps_by_hand():
     assert plan.bootstrap_discount[0].tolist() == [0.25, 0.5, 1, 1]
     assert plan_at(hand_shard(0), 0).bootstrap_step[0].tolist() == [2, NONE, NONE, NONE]
     assert plan_at(hand_shard(0), 9).bootstrap_step[0].tolist() == [NONE] * 4
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_a_cut_off_game_bootstraps_from_its_final_row(offset):
+    """The hand-worked lane, whose actor died after row 13: that row is final, row 12 the last that acted."""
+    lane, shard = hand_lane(offset), hand_shard(offset, rows=14)
+    shard.cut_off(actor=0)
+    for row in [12, *[13] * 9]:  # the successor's first game
+        shard.append(tick([lane], offset + row))
+    for root, td_steps, expected in (
+        (12, 2, [1 + 650, 1300, 1300, 1300]),  # one reward, then v(row 13), discounted once; past it v(row 13)
+        (12, 1, [1 + 650, 1300, 1300, 1300]),
+        (10, 2, [256, 0, 0, 0]),  # the end before it stands
+        (14, 2, [1.5 + 400, 1.5 + 425, 1.5 + 450, 1.5 + 475]),  # the next game bootstraps within itself
+    ):
+        plan = plan_at(shard, offset + root, td_steps=td_steps)
+        assert values_by(plan, lambda row: 100.0 * (row - offset)) == expected, (root, td_steps)
+    plan = plan_at(shard, offset + 12)
+    assert plan.action_mask[0].tolist() == [1, 0, 0] and plan.prefix[0].tolist() == [1, 0, 0]
+    assert plan.policy_step[0].tolist() == [offset + 12, NONE, NONE, NONE]
 
 
 @given(
