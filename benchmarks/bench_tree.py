@@ -1,4 +1,4 @@
-"""Tree operations alone: our numba search beside mctx on the same model. `python benchmarks/bench_tree.py`
+"""Tree operations alone: our numba search beside mctx on the same model. `make bench NAME=tree`
 
 The model costs next to nothing: a state is a number, outputs are looked up in random tables, and both sides look them
 up in the same tables. With the same Gumbel noise both must find the same visits, which is checked before timing.
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import torch
-from common import Spread, time_by_turns, version, write_result
 
+from benchmarks.common import Spread, time_by_turns, version, write_result
 from speedyzero.search import RootOutput, SearchConfig, SearchResult, StepOutput, search
 
 STATES = 1009
