@@ -24,7 +24,7 @@ BUDGET_S = 180.0
 ROOT = Path(__file__).parents[1]
 
 
-def train(seed: int, settings: list[str]) -> dict[str, float]:
+def train(seed: int, words: list[str]) -> dict[str, float]:
     """One run in a process of its own; its score and its costs."""
     with tempfile.TemporaryDirectory() as scratch:
         run_dir = Path(scratch) / "run"
@@ -32,7 +32,7 @@ def train(seed: int, settings: list[str]) -> dict[str, float]:
         command = [sys.executable, "train.py", "--game", "CartPole-v1", "--gpus", "0", "--seed", str(seed)]
         start_s = time.monotonic()
         subprocess.run(
-            [*command, "--run-dir", str(run_dir), *settings],
+            [*command, "--run-dir", str(run_dir), *words],
             cwd=ROOT,
             env=environment,
             check=True,
@@ -54,12 +54,14 @@ def train(seed: int, settings: list[str]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5, help="runs, seeds 0 upwards (default 5)")
+    parser.add_argument("--inline", action="store_true", help="one process instead of several")
     parser.add_argument("settings", nargs="*", help="key=value, as for train.py")
     arguments = parser.parse_args()
+    words = [*(["--inline"] if arguments.inline else []), *arguments.settings]
     print(f"{'seed':>4} {'score':>8} {'env steps':>10} {'updates':>8} {'training s':>11} {'evaluation s':>13}")
     runs = []
     for seed in range(arguments.seeds):
-        run = train(seed, arguments.settings)
+        run = train(seed, words)
         runs.append(run)
         print(
             f"{seed:>4} {run['mean_score']:>8.1f} {run['env_steps']:>10} {run['train_steps']:>8} "
@@ -68,7 +70,7 @@ def main() -> None:
         )
     solved = sum(run["mean_score"] >= SOLVED and run["training_s"] <= BUDGET_S for run in runs)
     print(f"{solved} of {len(runs)} seeds reach {SOLVED:.0f} within {BUDGET_S:.0f} s of training")
-    results = {"settings": arguments.settings, "solved": solved, "runs": runs}
+    results = {"words": words, "solved": solved, "runs": runs}
     path = write_result("bench_cartpole", results, packages=("torch", "numba", "numpy", "gymnasium"))
     print(f"written to {path}")
 
