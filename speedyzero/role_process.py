@@ -80,8 +80,7 @@ class RoleProcess:
                 self._bell.wait(IDLE_S)
             now_ns, cpu_ns = time.monotonic_ns(), time.process_time_ns()
             row.add("busy_ns" if moved else role.waiting_for, now_ns - last_ns)
-            if not moved:
-                row.add("wait_cpu_ns", cpu_ns - last_cpu_ns)
+            row.add("busy_cpu_ns" if moved else "wait_cpu_ns", cpu_ns - last_cpu_ns)
             row.set_counter("weights_version", max(0, role.weights_version))
             last_ns, last_cpu_ns = now_ns, cpu_ns
 

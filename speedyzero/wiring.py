@@ -49,12 +49,13 @@ METRICS = Edge("everyone", "supervisor", MetricRecord, capacity=4096)
 
 SUPERVISOR, REANALYZER, LEARNER = "supervisor", "reanalyzer-0", "learner-0"
 
-# wait_cpu_ns: processor time spent on waiting. weights_version: what the role acts with, or has made.
+# *_cpu_ns: processor time spent on being busy, on waiting. weights_version: what the role acts with, or has made.
 COUNTERS = (
     "env_steps",
     "train_steps",
     "busy_ns",
     *WAITS,
+    "busy_cpu_ns",
     "wait_cpu_ns",
     "weights_version",
     "checkpoint_step",

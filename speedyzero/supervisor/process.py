@@ -19,6 +19,7 @@ from speedyzero.config import Config
 from speedyzero.observe.run_dir import create_run_dir, run_log
 from speedyzero.records import METRIC_NAMES, MetricRecord
 from speedyzero.resolve import save_config
+from speedyzero.role_process import set_title
 from speedyzero.shm import (
     Board,
     Consumer,
@@ -45,6 +46,7 @@ def train(config: Config) -> Path:
     Raises SegmentError (a ValueError) where shared memory does not suffice, before anything starts; RunFailed where
     a role cannot be kept alive; KeyboardInterrupt after an orderly stop.
     """
+    set_title("supervisor")
     wiring = wire_where_it_fits(config)
     run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
     save_config(config, run_dir / "config.yaml")

@@ -81,6 +81,7 @@ def test_nobody_outlives_the_supervisor_and_the_next_start_sweeps(moment, tmp_pa
                 run.wait_for_step(rng.randrange(1, 60))
             else:
                 children = 1 + rng.randrange(3)
+                run.wait_for(lambda run=run: bool(run.shared_names()), "shared memory")
                 run.wait_for(lambda run=run, children=children: len(run.group()) > children, "children")
             os.kill(run.process.pid, signal.SIGKILL)
             run.process.wait()

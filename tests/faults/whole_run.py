@@ -114,7 +114,7 @@ class WholeRun:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             is_ours = int(fields[3]) == self.process.pid and fields[0] not in "ZX"  # its session
-            if is_ours and b"resource_tracker" not in command:
+            if is_ours and command and b"resource_tracker" not in command:  # without a command it is on its way out
                 found.append(int(entry.name))
         return found
 
