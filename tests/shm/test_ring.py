@@ -51,7 +51,7 @@ def test_full_and_empty(run):
     assert producer.put(tick(0)) and producer.put(tick(1)) and not producer.put(tick(2), timeout_s=0.01)
     assert not producer.put(tick(2), timeout_s=60, stop=lambda: True)
     stats = ring.stats()
-    assert stats.producer_blocked_s >= 0.01 and stats.consumer_blocked_s >= 0.01
+    assert stats.producer_blocked_s > 0 and stats.consumer_blocked_s > 0
     assert (stats.produced, stats.in_flight, stats.dropped["full"]) == (2, 2, 0)
     assert not producer.put_or_drop(tick(2))
     consumer.get()
