@@ -118,11 +118,15 @@ def test_capacities_are_those_of_the_edges(run):
 
 
 class Pipe:
-    """Both ends of a ring, as a queue of one process. `one_ahead`: full while it holds a record."""
+    """Both ends of a ring, as a queue of one process, into which nothing is cast. `one_ahead`: full with a record."""
 
     def __init__(self, run: Run, spec, *, one_ahead: bool = False):
         self._sender, self._receiver, self._one_ahead = RingSender(run, spec), RingReceiver(run, spec), one_ahead
-        self.put, self.get, self.drain = self._sender.put, self._receiver.get, self._receiver.drain
+        self.get, self.drain, self._layout = self._receiver.get, self._receiver.drain, spec.layout
+
+    def put(self, record) -> None:
+        assert type(self._layout).like(record) == self._layout
+        self._sender.put(record)
 
     full = property(lambda self: not self.empty if self._one_ahead else self._sender.full)
     empty = property(lambda self: self._receiver.empty)

@@ -37,7 +37,7 @@ class CatchLanes:
         if started.any():
             self._begin(started)
         self._game_over = self._ball_row == HEIGHT - 1
-        reward = np.where(self._paddle == self._ball_column, 1, -1) * self._game_over.astype(np.float32)
+        reward = (np.where(self._paddle == self._ball_column, 1, -1) * self._game_over).astype(np.float32)
         never = np.zeros(self.num_lanes, np.bool_)
         return EnvStep(self._draw(), reward, reward, self._game_over, never, never, started)
 

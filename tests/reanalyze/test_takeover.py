@@ -157,6 +157,8 @@ class Replay:
         step = np.maximum(0, head - 1 - rng.integers(0, 30, BATCH))
         priority = (10 ** rng.uniform(-7, 2, BATCH)).astype(np.float32)
         self._priorities_sent += 1
+        if self._priorities_sent == 1:
+            priority *= 1000  # the largest ever, long gone when somebody dies
         self.learner.put(PriorityRecord(lane, step, self._priorities_sent, priority))
 
     def state(self) -> dict[str, np.ndarray]:
@@ -188,6 +190,29 @@ def played(wiring: Wiring) -> Replay:
             replay.prioritise(turn)
             replay.settle([])
     return replay
+
+
+def test_a_replaced_actors_games_are_cut_off(wiring):
+    """Its last rows become final; one that died before its first row leaves nothing to cut."""
+    replay = Replay(wiring)
+    try:
+        shard = replay.reanalyzer.shard
+        RingSender(replay.wiring.run, replay.wiring.steps[1])  # took the ring, and died
+        replay.replace(1)
+        replay.settle([])
+        assert not shard.last.any() and shard.head.tolist() == [0, 0, 1, 1]
+        for _ in range(2):
+            replay.tick(1)
+        RingSender(replay.wiring.run, replay.wiring.steps[1])  # and so did its successor, at once
+        replay.replace(1)  # both actors' records lie in the ring
+        replay.settle([])
+        assert shard.head.tolist() == [0, 0, 4, 4]
+        # Lane 2 was within a life of four rows; in lane 3, row 2 is the second game's first.
+        assert shard.last[2:, :4].tolist() == [[False, False, True, False], [False, True, True, False]]
+        assert shard.truncated[2:, :3].tolist() == [[False, True, False], [True, False, False]]
+        assert shard.first[2:, 3].all()
+    finally:
+        replay.close()
 
 
 EVENTS = {
