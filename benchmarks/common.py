@@ -18,30 +18,50 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Spread:
-    """Times of one subject over its repeats, in milliseconds."""
+    """Times of one call over the turns of a benchmark, in milliseconds."""
 
     median_ms: float
     min_ms: float
     max_ms: float
+    cpu_median_ms: float  # processor time of all threads: what a busy machine changes least
     repeats: int
 
     @staticmethod
-    def of(seconds: Sequence[float]) -> Spread:
-        ms = [1e3 * s for s in seconds]
-        return Spread(statistics.median(ms), min(ms), max(ms), len(ms))
+    def of(wall_s: Sequence[float], cpu_s: Sequence[float]) -> Spread:
+        wall_ms = [1e3 * s for s in wall_s]
+        return Spread(
+            median_ms=statistics.median(wall_ms),
+            min_ms=min(wall_ms),
+            max_ms=max(wall_ms),
+            cpu_median_ms=1e3 * statistics.median(cpu_s),
+            repeats=len(wall_ms),
+        )
 
 
-def time_by_turns(subjects: dict[str, Callable[[], object]], *, repeats: int, warm_up: int = 2) -> dict[str, Spread]:
-    """Time each subject `repeats` times, one after the other in every round, so that a busy moment hits them all."""
-    seconds: dict[str, list[float]] = {name: [] for name in subjects}
-    for round_number in range(warm_up + repeats):
-        for name, subject in subjects.items():
-            start = time.perf_counter()
+def time_by_turns(
+    subjects: dict[str, Callable[[], object]], *, repeats: int, warm_up: int = 2, turn_s: float = 0.0
+) -> dict[str, Spread]:
+    """Time the subjects one after the other, again and again, so that a busy moment hits them all.
+
+    A turn calls its subject once, or as often as fits in `turn_s` seconds, and counts as one measurement: the mean of
+    its calls. With turns of equal length the caches left by the others' turns cost each subject alike.
+    """
+    calls = {name: 1 for name in subjects}
+    for name, subject in subjects.items():
+        for _ in range(warm_up):
+            start = time.process_time()
             subject()
-            elapsed = time.perf_counter() - start
-            if round_number >= warm_up:
-                seconds[name].append(elapsed)
-    return {name: Spread.of(values) for name, values in seconds.items()}
+            calls[name] = max(1, int(turn_s / max(time.process_time() - start, 1e-6)))
+    wall_s: dict[str, list[float]] = {name: [] for name in subjects}
+    cpu_s: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(repeats):
+        for name, subject in subjects.items():
+            wall_start, cpu_start = time.perf_counter(), time.process_time()
+            for _ in range(calls[name]):
+                subject()
+            cpu_s[name].append((time.process_time() - cpu_start) / calls[name])
+            wall_s[name].append((time.perf_counter() - wall_start) / calls[name])
+    return {name: Spread.of(wall_s[name], cpu_s[name]) for name in subjects}
 
 
 def write_result(benchmark: str, results: dict[str, object], *, packages: Sequence[str]) -> Path:

@@ -7,7 +7,7 @@ index tells when it was made. An edge (node, action) holds the statistics of the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -15,10 +15,29 @@ import torch
 
 NO_CHILD = -1
 
+# Where each field lies along the first axis of the memory that its kind shares.
+VISITS, Q, VALUE_SUM, REWARD, PRIOR, CHILD = range(6)
+PREFIX, VALUE, PARENT, PARENT_ACTION = range(4)
+VALUE_TOTAL, Q_MIN, Q_MAX = range(3)
+
+
+@dataclass(frozen=True)
+class TreeArrays:
+    """A tree's memory as the CPU kernels take it: few arrays, since each costs at every call."""
+
+    edge_floats: np.ndarray  # [6, B, N, A] float32
+    edge_ints: np.ndarray  # [6, B, N, A] int32: the same memory
+    node_floats: np.ndarray  # [4, B, N] float32
+    node_ints: np.ndarray  # [4, B, N] int32: the same memory
+    roots: np.ndarray  # [3, B] float32
+    action: np.ndarray  # [S, B] int64
+    parent_row: np.ndarray  # [B] int64
+    reset: np.ndarray  # [B] bool
+
 
 @dataclass(frozen=True)
 class Tree:
-    """Rows of nodes not made yet are uninitialised."""
+    """Rows of nodes not made yet are uninitialised, and so are reward and value_sum of edges without a child."""
 
     # Edges, [B, N, A].
     prior: torch.Tensor  # float32: softmax of the logits (the root's with noise, under pUCT)
@@ -44,14 +63,28 @@ class Tree:
     parent_row: torch.Tensor  # [B] int64: parent * B + root, where node-major storage keeps the parent's latent
     reset: torch.Tensor  # [B] bool: the leaf's depth is a multiple of the prefix horizon
 
+    edges: torch.Tensor  # [6, B, N, A] float32: the memory of all edge fields
+    nodes: torch.Tensor  # [4, B, N] float32: of all node fields
+    roots: torch.Tensor  # [3, B] float32: of all root fields
+
     @property
     def num_simulations(self) -> int:
         return self.action.shape[0]
 
     @cached_property
-    def numpy(self) -> dict[str, np.ndarray]:
-        """The arrays by name, sharing memory (CPU only)."""
-        return {field.name: getattr(self, field.name).numpy() for field in fields(self)}
+    def arrays(self) -> TreeArrays:
+        """The tree as numpy arrays that share its memory (CPU only)."""
+        edges, nodes = self.edges.numpy(), self.nodes.numpy()
+        return TreeArrays(
+            edge_floats=edges,
+            edge_ints=edges.view(np.int32),
+            node_floats=nodes,
+            node_ints=nodes.view(np.int32),
+            roots=self.roots.numpy(),
+            action=self.action.numpy(),
+            parent_row=self.parent_row.numpy(),
+            reset=self.reset.numpy(),
+        )
 
 
 def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> Tree:
@@ -61,40 +94,43 @@ def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> 
     """
     (batch, actions), device = prior.shape, prior.device
     nodes = num_simulations + 1
-    edge_count, node_count = batch * nodes * actions, batch * nodes
+    edge_count, node_count = 6 * batch * nodes * actions, 4 * batch * nodes
     # One allocation: many would go back to the system after each search, which clears them page by page for the next.
-    memory = torch.empty(6 * edge_count + 4 * node_count + 3 * batch, device=device)
-    edge_memory, node_memory, root_memory = memory.split([6 * edge_count, 4 * node_count, 3 * batch])
-    edges = edge_memory.view(6, batch, nodes, actions)
-    edges[:4, :, 0] = 0.0  # the integer 0 and the float 0.0 are the same bits
-    visits, q, value_sum, reward, prior_edges, child = edges.unbind()
-    prefix, node_value, parent, parent_action = node_memory.view(4, batch, nodes).unbind()
-    value_total, q_min, q_max = root_memory.view(3, batch).unbind()
+    memory = torch.empty(edge_count + node_count + 3 * batch, device=device)
+    edge_memory, node_memory, root_memory = memory.split([edge_count, node_count, 3 * batch])
+    edge = edge_memory.view(6, batch, nodes, actions)
+    node = node_memory.view(4, batch, nodes)
+    root = root_memory.view(3, batch)
+    edge_int, node_int = edge.view(torch.int32), node.view(torch.int32)
     tree = Tree(
-        prior=prior_edges,
-        reward=reward,
-        value_sum=value_sum,
-        q=q,
-        visits=visits.view(torch.int32),
-        child=child.view(torch.int32),
-        prefix=prefix,
-        value=node_value,
-        parent=parent.view(torch.int32),
-        parent_action=parent_action.view(torch.int32),
-        value_total=value_total,
-        q_min=q_min,
-        q_max=q_max,
+        prior=edge[PRIOR],
+        reward=edge[REWARD],
+        value_sum=edge[VALUE_SUM],
+        q=edge[Q],
+        visits=edge_int[VISITS],
+        child=edge_int[CHILD],
+        prefix=node[PREFIX],
+        value=node[VALUE],
+        parent=node_int[PARENT],
+        parent_action=node_int[PARENT_ACTION],
+        value_total=root[VALUE_TOTAL],
+        q_min=root[Q_MIN],
+        q_max=root[Q_MAX],
         action=torch.empty((num_simulations, batch), dtype=torch.int64, device=device),
         parent_row=torch.empty(batch, dtype=torch.int64, device=device),
         reset=torch.empty(batch, dtype=torch.bool, device=device),
+        edges=edge,
+        nodes=node,
+        roots=root,
     )
-    tree.prior[:, 0] = prior
+    edge[VISITS : Q + 1, :, 0] = 0.0  # visits and q: the integer 0 and the float 0.0 are the same bits
     tree.child[:, 0] = NO_CHILD
+    tree.prior[:, 0] = prior
     tree.prefix[:, 0] = 0.0
     tree.value[:, 0] = value
-    value_total.copy_(value)
-    q_min.fill_(math.inf)
-    q_max.fill_(-math.inf)
+    tree.value_total.copy_(value)
+    tree.q_min.fill_(math.inf)
+    tree.q_max.fill_(-math.inf)
     return tree
 
 

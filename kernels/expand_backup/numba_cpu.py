@@ -8,7 +8,23 @@ import numba
 import numpy as np
 
 from kernels.fast_exp import exp_of_negative
-from kernels.tree import NO_CHILD, Tree
+from kernels.tree import (
+    CHILD,
+    NO_CHILD,
+    PARENT,
+    PARENT_ACTION,
+    PREFIX,
+    PRIOR,
+    Q_MAX,
+    Q_MIN,
+    REWARD,
+    VALUE,
+    VALUE_SUM,
+    VALUE_TOTAL,
+    VISITS,
+    Q,
+    Tree,
+)
 
 if TYPE_CHECKING:
     from kernels.expand_backup import ExpandBackup
@@ -19,11 +35,8 @@ _ZERO = np.float32(0.0)
 
 def bind(tree: Tree, *, discount: float, has_prefix: bool) -> ExpandBackup:
     """The operation on `tree`, whose arrays are viewed once instead of at every simulation."""
-    arrays = tree.numpy
-    edges = [arrays[name] for name in ("prior", "reward", "value_sum", "q", "visits", "child")]
-    nodes = [arrays[name] for name in ("prefix", "value", "parent", "parent_action")]
-    roots = [arrays[name] for name in ("value_total", "q_min", "q_max", "reset")]
-    views = (*edges, *nodes, *roots)
+    arrays = tree.arrays
+    views = arrays.edge_floats, arrays.edge_ints, arrays.node_floats, arrays.node_ints, arrays.roots, arrays.reset
     discount = float(discount)
 
     def expand_backup(simulation, reward, value, policy_logits):
@@ -34,9 +47,15 @@ def bind(tree: Tree, *, discount: float, has_prefix: bool) -> ExpandBackup:
 
 @numba.njit(cache=True, error_model="numpy")
 def _expand_backup(
-    prior, reward, value_sum, q, visits, child, prefix, value, parent, parent_action,
-    value_total, q_min, q_max, reset, simulation, leaf_reward, leaf_value, leaf_logits, discount, has_prefix,
+    edge_floats, edge_ints, node_floats, node_ints, roots, reset,
+    simulation, leaf_reward, leaf_value, leaf_logits, discount, has_prefix,
 ):  # fmt: skip
+    prior, q, value_sum, reward = edge_floats[PRIOR], edge_floats[Q], edge_floats[VALUE_SUM], edge_floats[REWARD]
+    visits, child = edge_ints[VISITS], edge_ints[CHILD]
+    prefix, value, parent, parent_action = (
+        node_floats[PREFIX], node_floats[VALUE], node_ints[PARENT], node_ints[PARENT_ACTION]
+    )  # fmt: skip
+    value_total, q_min, q_max = roots[VALUE_TOTAL], roots[Q_MIN], roots[Q_MAX]
     batch, actions = _index(leaf_logits.shape[0]), _index(leaf_logits.shape[1])
     discount = np.float32(discount)
     leaf = _index(simulation + 1)
@@ -47,8 +66,6 @@ def _expand_backup(
             total += weight[b, a]
         for a in range(actions):
             prior[b, leaf, a] = weight[b, a] / total
-            reward[b, leaf, a] = _ZERO
-            value_sum[b, leaf, a] = _ZERO
             q[b, leaf, a] = _ZERO
             visits[b, leaf, a] = 0
             child[b, leaf, a] = NO_CHILD
@@ -59,6 +76,7 @@ def _expand_backup(
         value[b, leaf] = backed_up
         prefix[b, leaf] = leaf_reward[b] if has_prefix and not reset[b] else _ZERO
         reward[b, node, action] = leaf_reward[b] - prefix[b, node]
+        value_sum[b, node, action] = _ZERO
         child[b, node, action] = leaf
 
         least = q_min[b]

@@ -23,14 +23,15 @@ def expand_backup(
     node = tree.parent[:, leaf].long()
     action = tree.parent_action[:, leaf].long()
 
-    for edges in (tree.reward, tree.value_sum, tree.q, tree.visits):
-        edges[:, leaf] = 0
+    tree.q[:, leaf] = 0.0
+    tree.visits[:, leaf] = 0
     tree.child[:, leaf] = NO_CHILD
     tree.prior[:, leaf] = torch.softmax(policy_logits, dim=-1)
     tree.value[:, leaf] = value
     keeps_prefix = ~tree.reset if has_prefix else torch.zeros_like(tree.reset)
     tree.prefix[:, leaf] = torch.where(keeps_prefix, reward, 0.0)
     tree.reward[root, node, action] = reward - tree.prefix[root, node]
+    tree.value_sum[root, node, action] = 0.0
     tree.child[root, node, action] = leaf
 
     backed_up = value

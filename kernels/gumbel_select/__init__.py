@@ -22,11 +22,16 @@ from functools import lru_cache, partial
 import torch
 
 from kernels.gumbel_select.numba_cpu import bind as bind_numba
-from kernels.gumbel_select.reference import gumbel_select as reference
+from kernels.gumbel_select.reference import gumbel_select, root_sigma
 from kernels.tree import Tree
 
-# (simulation): writes the leaf's parent, parent_action, action, parent_row and reset.
-Select = Callable[[int], None]
+
+@dataclass(frozen=True)
+class GumbelOperations:
+    """What a Gumbel search does to its trees besides expanding them."""
+
+    select: Callable[[int], None]  # (simulation): writes the leaf's parent, parent_action, action, parent_row, reset
+    root_sigma: Callable[[], torch.Tensor]  # sigma of the roots' actions as the trees stand, [B, A] float32
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ def considered_visits(num_considered: int, num_simulations: int) -> tuple[int, .
     return tuple(sequence[:num_simulations])
 
 
-def bind_gumbel_select(tree: Tree, rule: GumbelRule, *, backend: str) -> Select:
-    """The operation on `tree`."""
+def bind_gumbel(tree: Tree, rule: GumbelRule, *, backend: str) -> GumbelOperations:
+    """The operations on `tree`."""
     if backend == "numba":
-        return bind_numba(tree, rule)
-    return partial(reference, tree, rule)
+        return GumbelOperations(*bind_numba(tree, rule))
+    return GumbelOperations(partial(gumbel_select, tree, rule), partial(root_sigma, tree, rule))

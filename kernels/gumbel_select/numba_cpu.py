@@ -10,16 +10,18 @@ Axes: B roots, N nodes, A actions, m lanes. A node's row is root * N + node, an 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
+import torch
 
 from kernels.fast_exp import exp_of_negative
-from kernels.tree import NO_CHILD, Tree
+from kernels.tree import CHILD, NO_CHILD, PARENT, PARENT_ACTION, PRIOR, VALUE, VISITS, Q, Tree
 
 if TYPE_CHECKING:
-    from kernels.gumbel_select import GumbelRule, Select
+    from kernels.gumbel_select import GumbelRule
 
 LANES = 240  # not a power of two: the lanes of different actions would share the same cache sets
 _PRIOR, _Q, _VISITS = range(3)  # edge lanes [3, A, LANES] float32
@@ -35,20 +37,18 @@ _TINY = np.finfo(np.float32).tiny
 _RESCALE_EPSILON = np.float32(1e-8)
 
 
-def bind(tree: Tree, rule: GumbelRule) -> Select:
-    """The operation on `tree`, whose arrays are viewed once instead of at every simulation."""
-    arrays = tree.numpy
+def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[int], None], Callable[[], torch.Tensor]]:
+    """select and root_sigma on `tree`, whose arrays are viewed once instead of at every simulation."""
+    arrays = tree.arrays
     batch, nodes, actions = tree.prior.shape
-    edges = [arrays[name].reshape(-1) for name in ("prior", "q", "visits", "child", "value")]
-    leaf = [arrays[name] for name in ("parent", "parent_action", "action", "parent_row", "reset")]
+    trees = arrays.edge_floats, arrays.edge_ints, arrays.node_floats
+    leaf = arrays.node_ints, arrays.action, arrays.parent_row, arrays.reset
     choice = np.empty((2, batch * nodes), np.int32)
     path = np.empty(batch * nodes, np.int32)
     path_nodes = 0
     gumbel_logit = (rule.gumbel + rule.logit).T.contiguous().numpy()
-    edge_lanes = np.empty((3, actions, LANES), np.float32)
-    node_lanes = np.empty((9, LANES), np.float32)
-    row_lanes = np.empty((2, LANES), np.int32)
-    views = (*edges, *leaf, choice, path, gumbel_logit, edge_lanes, node_lanes, row_lanes)
+    lanes = np.empty((3, actions, LANES), np.float32), np.empty((9, LANES), np.float32), np.empty((2, LANES), np.int32)
+    views = (*trees, *leaf, choice, path, gumbel_logit, *lanes)
     c_visit, c_scale, horizon = float(rule.c_visit), float(rule.c_scale), int(rule.prefix_horizon)
 
     def gumbel_select(simulation):
@@ -57,21 +57,27 @@ def bind(tree: Tree, rule: GumbelRule) -> Select:
             *views, path_nodes, simulation, rule.considered_visits[simulation], c_visit, c_scale, horizon
         )
 
-    return gumbel_select
+    def root_sigma():
+        sigma = torch.empty(batch, actions)
+        _root_sigma(*trees, *lanes, c_visit, c_scale, sigma.numpy())
+        return sigma
+
+    return gumbel_select, root_sigma
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _gumbel_select(
-    prior, q, visits, child, value, parent, parent_action, leaf_action, parent_row, reset, choice, path, gumbel_logit,
+    edge_floats, edge_ints, node_floats, node_ints, leaf_action, parent_row, reset, choice, path, gumbel_logit,
     edge_lanes, node_lanes, row_lanes, path_nodes, simulation, considered, c_visit, c_scale, horizon,
 ):  # fmt: skip
     """Returns the length of `path`: the rows of the nodes passed between all roots and their leaves."""
-    edges = prior, q, visits, child, value
+    parent, parent_action = node_ints[PARENT], node_ints[PARENT_ACTION]
+    edges = _flat_edges(edge_floats, edge_ints, node_floats)
     lanes = edge_lanes, node_lanes, row_lanes
     scale = np.float32(c_visit), np.float32(c_scale)
     batch, nodes = _index(parent.shape[0]), _index(parent.shape[1])
     if simulation > 0:
-        _decide_leaves(prior, choice, batch, _index(simulation), edge_lanes.shape[1])
+        _decide_leaves(edges[0], choice, batch, _index(simulation), edge_lanes.shape[1])
         _decide_below(edges, lanes, choice, path[:path_nodes], scale)
     _decide_roots(edges, lanes, choice, gumbel_logit, nodes, np.float32(considered), scale)
 
@@ -92,6 +98,18 @@ def _gumbel_select(
         parent_row[b] = (row - root_row) * batch + b
         reset[b] = horizon > 0 and depth % horizon == 0
     return np.int64(passed)
+
+
+@numba.njit(error_model="numpy")
+def _flat_edges(edge_floats, edge_ints, node_floats):
+    """prior, q, visits, child by edge row (node row * A + action), and the network's value by node row."""
+    return (
+        edge_floats[PRIOR].reshape(-1),
+        edge_floats[Q].reshape(-1),
+        edge_ints[VISITS].reshape(-1),
+        edge_ints[CHILD].reshape(-1),
+        node_floats[VALUE].reshape(-1),
+    )
 
 
 @numba.njit(error_model="numpy")
@@ -171,6 +189,25 @@ def _decide_roots(edges, lanes, choice, gumbel_logit, nodes, considered, scale):
                 best_score[m] = score if better else score_so_far
                 best[m] = np.int32(a) if better else best_so_far
         _store(edges, lanes, choice, used)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _root_sigma(
+    edge_floats, edge_ints, node_floats, edge_lanes, node_lanes, row_lanes, c_visit, c_scale, sigma
+):  # fmt: skip
+    edges = _flat_edges(edge_floats, edge_ints, node_floats)
+    lanes = edge_lanes, node_lanes, row_lanes
+    batch, actions = _index(sigma.shape[0]), _index(sigma.shape[1])
+    nodes = _index(node_floats.shape[2])
+    for first in range(_index(0), batch, _index(LANES)):
+        used = min(_index(LANES), batch - first)
+        for m in range(used):
+            row_lanes[_ROW, m] = (first + m) * nodes
+        _complete(edges, lanes, used, (np.float32(c_visit), np.float32(c_scale)))
+        for a in range(actions):
+            for m in range(used):
+                above_least = edge_lanes[_Q, a, m] - node_lanes[_LEAST, m]
+                sigma[first + m, a] = above_least * node_lanes[_FACTOR, m]
 
 
 @numba.njit(error_model="numpy")

@@ -25,7 +25,7 @@ def gumbel_select(tree: Tree, rule: GumbelRule, simulation: int) -> None:
         visits = tree.visits[root, node]
         if depth == 1:
             considered = visits == rule.considered_visits[simulation]
-            score = torch.where(considered, root_score(tree, rule), float("-inf"))
+            score = torch.where(considered, rule.gumbel + rule.logit + root_sigma(tree, rule), float("-inf"))
         else:
             sigma = completed_sigma(tree, rule, root, node)
             weight = tree.prior[root, node] * torch.exp(sigma - sigma.amax(-1, keepdim=True))
@@ -60,7 +60,7 @@ def completed_sigma(tree: Tree, rule: GumbelRule, root: torch.Tensor, node: torc
     return (completed - least) * (scale / (largest - least).clamp_min(RESCALE_EPSILON))
 
 
-def root_score(tree: Tree, rule: GumbelRule) -> torch.Tensor:
-    """gumbel + logits + sigma of the roots' actions, [B, A]."""
+def root_sigma(tree: Tree, rule: GumbelRule) -> torch.Tensor:
+    """sigma(completed q) of the roots, [B, A]."""
     root = torch.arange(rule.logit.shape[0], device=rule.logit.device)
-    return rule.gumbel + rule.logit + completed_sigma(tree, rule, root, torch.zeros_like(root))
+    return completed_sigma(tree, rule, root, torch.zeros_like(root))

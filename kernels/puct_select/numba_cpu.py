@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from kernels import tie_break
-from kernels.tree import Tree
+from kernels.tree import CHILD, PARENT, PARENT_ACTION, PRIOR, Q_MAX, Q_MIN, VISITS, Q, Tree
 
 if TYPE_CHECKING:
     from kernels.puct_select import PuctRule, Select
@@ -25,10 +25,11 @@ _absorb = numba.njit(inline="always")(tie_break.absorb)
 
 def bind(tree: Tree, rule: PuctRule) -> Select:
     """The operation on `tree`, whose arrays are viewed once instead of at every simulation."""
-    arrays = tree.numpy
-    edges = [arrays[name] for name in ("prior", "q", "visits", "child")]
-    leaf = [arrays[name] for name in ("parent", "parent_action", "action", "parent_row", "reset")]
-    views = (*edges, *leaf, arrays["q_min"], arrays["q_max"], rule.exploration.numpy())
+    arrays = tree.arrays
+    views = (
+        arrays.edge_floats, arrays.edge_ints, arrays.node_ints, arrays.roots,
+        arrays.action, arrays.parent_row, arrays.reset, rule.exploration.numpy(),
+    )  # fmt: skip
     delta_max, horizon = float(rule.value_delta_max), int(rule.prefix_horizon)
     tie_seed = -1 if rule.tie_seed is None else int(rule.tie_seed)
 
@@ -40,9 +41,12 @@ def bind(tree: Tree, rule: PuctRule) -> Select:
 
 @numba.njit(cache=True, error_model="numpy")
 def _puct_select(
-    prior, q, visits, child, parent, parent_action, leaf_action, parent_row, reset, q_min, q_max, exploration,
+    edge_floats, edge_ints, node_ints, roots, leaf_action, parent_row, reset, exploration,
     simulation, value_delta_max, horizon, tie_seed,
 ):  # fmt: skip
+    prior, q, visits, child = edge_floats[PRIOR], edge_floats[Q], edge_ints[VISITS], edge_ints[CHILD]
+    parent, parent_action = node_ints[PARENT], node_ints[PARENT_ACTION]
+    q_min, q_max = roots[Q_MIN], roots[Q_MAX]
     batch, actions = _index(prior.shape[0]), _index(prior.shape[2])
     value_delta_max = np.float32(value_delta_max)
     score = np.empty(actions, np.float32)

@@ -45,9 +45,10 @@ def test_expand_backup_by_hand(backend):
         [[NO_CHILD, 1], [2, NO_CHILD], [NO_CHILD, NO_CHILD]],
     ]
     assert tree.visits.tolist() == [[[2, 0], [0, 1], [0, 0]], [[0, 2], [1, 0], [0, 0]]]
-    np.testing.assert_allclose(tree.reward[:, :2], [[[1, 0], [0, 2]], [[0, 1], [3, 0]]])
     np.testing.assert_allclose(tree.q, [[[2.5, 0], [0, 4], [0, 0]], [[0, 2.75], [5, 0], [0, 0]]])
-    np.testing.assert_allclose(tree.value_sum, [[[6, 0], [0, 4], [0, 0]], [[0, 7], [4, 0], [0, 0]]])
+    has_child = tree.child != NO_CHILD
+    np.testing.assert_allclose(tree.reward[has_child], [1, 2, 1, 3])
+    np.testing.assert_allclose(tree.value_sum[has_child], [6, 4, 7, 4])
     np.testing.assert_allclose(tree.prefix, [[0, 1, 3], [0, 0, 3]])
     np.testing.assert_allclose(tree.value, [[0, 2, 4]] * 2)
     np.testing.assert_allclose(tree.prior[:, 1], [[0.8, 0.2], [0.3, 0.7]], atol=1e-6)
