@@ -54,8 +54,12 @@ def test_the_hung_are_replaced_and_a_supervisor_that_was_away_blames_nobody(make
     crew = make_crew("supervisor.hang_s=4")
     learner, reanalyzer, actor = crew.children
     crew.start(interrupted=lambda: False)
-    crew._looked_s -= 1000.0  # as after Ctrl-Z and fg
+    os.kill(actor.process.pid, signal.SIGSTOP)  # Ctrl-Z: everybody stops, the supervisor too, for a long time
+    for _ in range(2):
+        crew.look_after()
+    crew._looked_s -= 1000.0
     crew.look_after()
+    os.kill(actor.process.pid, signal.SIGCONT)
     assert [child.restarts for child in crew.children] == [0, 0, 0]
     stopped = actor.process.pid
     os.kill(stopped, signal.SIGSTOP)
