@@ -249,6 +249,7 @@ def main() -> None:
         doorbell = doorbell_us(run, cores[-1], 10 * arguments.latency_records)
         idle = idle_percent(run, arguments.idle_s)
     finally:
+        os.sched_setaffinity(0, cores)
         remove_run(run)
     report(rows, doorbell, idle)
     results: dict[str, object] = {"rows": rows, "doorbell_round_trip_us_p50_p99": doorbell, "idle_percent": idle}
