@@ -264,3 +264,23 @@ def test_a_priority_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="inf"):
         replay.set({(0, 1): float("inf")}, version=0)
     assert set(replay.shard.priority[:, :9].ravel()) == {0.0, 1.0}
+
+
+def test_a_successor_starts_positions_with_the_largest_priority_there_ever_was():
+    """Also where no position has it any more."""
+    replay = small_replay()
+    replay.set({(0, 1): 8.0}, version=0)
+    replay.set(dict.fromkeys(replay.eligible(), 0.5), version=1)
+    replay.sampler = Sampler(replay.shard, ReplayConfig(), seed=0)
+    replay.play(1)
+    assert replay.shard.priority[1, 9] == 8 and replay.shard.priority.max() == 8
+
+
+def test_a_successor_draws_what_its_predecessor_would_have_drawn_next():
+    replay = small_replay(seed=4)
+    replay.set(some_priorities(replay), version=0)
+    replay.drawn(16, batches=3)
+    successor = Sampler(replay.shard, ReplayConfig(), seed=4, first_draw=3)
+    theirs, ours = successor.draw(16), replay.sampler.draw(16)
+    for name, value in vars(ours).items():
+        np.testing.assert_array_equal(getattr(theirs, name), value)
