@@ -2,11 +2,13 @@
 
 import math
 
+import numba
 import numpy as np
 import pytest
 import torch
 
 from kernels.expand_backup import bind_expand_backup
+from kernels.fast_exp import exp_of_negative
 from kernels.puct_select import PuctRule, bind_puct_select, exploration_table
 from kernels.tie_break import absorb, pick
 from kernels.tree import NO_CHILD, ordered_sum, plant
@@ -111,3 +113,17 @@ def test_ordered_sum_adds_from_the_left():
     """2^24 + 1 is 2^24 in float32: only from the left does the 1 get lost twice."""
     row = torch.tensor([[2.0**24, 1.0, 1.0, -(2.0**24)]])
     assert ordered_sum(row).tolist() == [0.0]
+
+
+def test_exp_of_negative():
+    @numba.njit
+    def exp(x):
+        out = np.empty_like(x)
+        for i in range(x.size):
+            out[i] = exp_of_negative(x[i])
+        return out
+
+    x = np.concatenate([-np.linspace(0, 87, 20_001), -np.linspace(0, 1, 20_001)]).astype(np.float32)
+    np.testing.assert_allclose(exp(x), np.exp(x.astype(np.float64)), rtol=1.5e-7)
+    below = exp(np.array([-90.0, -1e30, -np.inf], np.float32))
+    assert ((below >= 0) & (below < 2e-38)).all()

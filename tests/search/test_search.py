@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from kernels.gumbel_select.numba_cpu import LANES
 from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
 from tests.search.models import TableModel, dirichlet, gumbel, root_states
 
@@ -37,6 +38,27 @@ def test_rows_are_independent(algorithm, backend):
     shuffled = search(model.root(states[order]), model.recurrent, config, torch.from_numpy(noise[order]))
     for field in dataclasses.fields(whole):
         assert torch.equal(getattr(whole, field.name)[order], getattr(shuffled, field.name)), field.name
+
+
+@pytest.mark.parametrize("settings", [dict(), dict(first_pick="uniform"), dict(algorithm="gumbel")])
+def test_backends_agree_on_a_large_batch(settings):
+    """More roots, and more nodes on their paths, than the Gumbel kernel takes at a time."""
+    batch = LANES + 61
+    model = TableModel.random(5, 3, has_prefix=True)
+    root = model.root(root_states(6, batch))
+    numba, reference = (
+        search(
+            root,
+            model.recurrent,
+            SearchConfig(num_simulations=14, prefix_horizon=3, backend=backend, **settings),
+            generator=torch.Generator().manual_seed(7),
+        )
+        for backend in ("numba", "reference")
+    )
+    assert torch.equal(numba.visits, reference.visits)
+    assert torch.equal(numba.action, reference.action)
+    torch.testing.assert_close(numba.policy, reference.policy, atol=1e-5, rtol=0)
+    torch.testing.assert_close(numba.value, reference.value, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
