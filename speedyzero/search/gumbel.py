@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kernels.gumbel_select import GumbelRule, bind_gumbel_select, considered_visits
-from kernels.gumbel_select.reference import root_score
+from kernels.gumbel_select import GumbelRule, bind_gumbel, considered_visits
 from kernels.tree import plant
 from speedyzero.config import SearchConfig
 from speedyzero.search.interface import RootOutput, SearchResult
@@ -27,17 +26,18 @@ class GumbelSearch:
             c_scale=config.c_scale,
             prefix_horizon=config.prefix_horizon,
         )
-        self.select = bind_gumbel_select(self.tree, self._rule, backend=backend)
+        operations = bind_gumbel(self.tree, self._rule, backend=backend)
+        self.select, self._root_sigma = operations.select, operations.root_sigma
 
     def result(self) -> SearchResult:
         tree, rule = self.tree, self._rule
         visits = tree.visits[:, 0].clone()
-        score = root_score(tree, rule)
+        improved = rule.logit + self._root_sigma()
         most_visited = visits == visits.amax(-1, keepdim=True)
         return SearchResult(
             visits=visits,
-            policy=torch.softmax(score - rule.gumbel, dim=-1),
+            policy=torch.softmax(improved, dim=-1),
             value=tree.value_total / (tree.num_simulations + 1),
             q_values=tree.q[:, 0].clone(),
-            action=torch.where(most_visited, score, float("-inf")).argmax(-1),
+            action=torch.where(most_visited, rule.gumbel + improved, float("-inf")).argmax(-1),
         )
