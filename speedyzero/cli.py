@@ -75,6 +75,8 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     network_kind(config, game.spec)
     if config.evaluate.video:
         _check_drawable(config, "evaluate.video=true")
+    if flags.inline and config.actor.actors != 1:
+        raise ValueError(f"actor.actors={config.actor.actors}: --inline runs one actor; raise actor.envs instead")
     if not flags.inline:
         from speedyzero.supervisor.space import wire_where_it_fits
 

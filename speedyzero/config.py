@@ -271,7 +271,7 @@ class Config:
     gpus: int = 0
     """GPUs to use; 0 is the CPU."""
     cpu_threads: int = 0
-    """Threads of tensor operations; 0: 1 for an mlp, every core for a convolutional network."""
+    """Threads of tensor operations of each process; 0: as many as there are cores, shared out; inline 1 for an mlp."""
     shm_dir: str = ""
     """A directory for shared segments as files, where /dev/shm is too small; empty: /dev/shm."""
     run_dir: str = ""

@@ -14,6 +14,7 @@ Axes: E lanes, T rows, B positions, S stacked frames, K unroll steps, A actions,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -156,11 +157,20 @@ class Shard:
 
 
 def shard_shape(config: Config, spec: ObservationSpec, num_actions: int) -> ShardShape:
-    """A shard for the run: the configured capacity, but no more rows than the run can fill."""
+    """A shard for the run: the configured capacity, but no more rows than the run can fill.
+
+    Raises ValueError where play may overwrite rows that a batch in flight still reads.
+    """
     lanes, target = config.actor.envs * config.actor.actors, config.target
     wanted_rows = -(-config.replay.capacity_steps // lanes)
     # Final observations take rows of their own: allow as many again as there are env steps in the shortest games.
     fillable_rows = 2 * (-(-config.schedule.env_steps // lanes) + 1) + GUARD_ROWS + config.env.stack
+    guard = min(GUARD_ROWS, wanted_rows // 4)
+    if wanted_rows < fillable_rows and (in_flight := _rows_in_flight(config, lanes)) > guard:
+        raise ValueError(
+            f"replay.capacity_steps={config.replay.capacity_steps} wraps; {in_flight} rows of a lane may be written "
+            f"while a batch is in flight, more than the guard of {guard}; lower schedule.pacing_slack_env_steps"
+        )
     return ShardShape(
         lanes=lanes,
         rows=min(wanted_rows, fillable_rows),
@@ -170,3 +180,15 @@ def shard_shape(config: Config, spec: ObservationSpec, num_actions: int) -> Shar
         stack=config.env.stack,
         lookahead=target.unroll_steps + target.td_steps,
     )
+
+
+def _rows_in_flight(config: Config, lanes: int) -> int:
+    """Rows of a lane that may be written between the making of a batch and its end.
+
+    Two batches wait in the ring and one is trained on, each for a train step's share of play; and play may be ahead
+    by the slack.
+    """
+    schedule = config.schedule
+    env_steps_per_train_step = (schedule.env_steps - schedule.head_start_env_steps) / schedule.train_steps
+    slack = max(schedule.pacing_slack_env_steps, lanes)
+    return math.ceil((slack + 3 * env_steps_per_train_step) / lanes)

@@ -84,7 +84,7 @@ class Crew:
         self._hang_s = config.supervisor.hang_s
         self._row = board.row(SUPERVISOR)
         self._looked_s = time.monotonic()
-        threads = threads_per_process(len(wiring.processes))
+        threads = threads_per_process(config, len(wiring.processes))
 
         def child(name: str, target: Callable[..., None], *arguments: object) -> Child:
             device = "cuda" if config.gpus else "cpu"
@@ -191,6 +191,8 @@ class Crew:
         return f"by signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
 
 
-def threads_per_process(processes: int) -> int:
-    """Tensor threads of each role, so that together they do not oversubscribe the cores."""
+def threads_per_process(config: Config, processes: int) -> int:
+    """Tensor threads of each role: `cpu_threads`, or so many that together they do not oversubscribe the cores."""
+    if config.cpu_threads:
+        return config.cpu_threads
     return max(1, len(os.sched_getaffinity(0)) // processes)

@@ -149,7 +149,7 @@ def _steps(board: Board) -> dict[str, int]:
 
 def print_placement(config: Config, wiring: Wiring) -> None:
     """Who runs where, and what lies in shared memory."""
-    device, threads = "cuda:0" if config.gpus else "cpu", threads_per_process(len(wiring.processes))
+    device, threads = "cuda:0" if config.gpus else "cpu", threads_per_process(config, len(wiring.processes))
     print(f"{'process':14} {'device':8} {'threads':>7}  reads")
     reads = {SUPERVISOR: ", ".join(ring.name for ring in wiring.metrics)}
     for process in wiring.processes:
