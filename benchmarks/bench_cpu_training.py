@@ -17,8 +17,8 @@ SETTINGS = [
     "actor.envs=8",
     "search.num_simulations=25",
     "learner.batch_size=256",
-    "schedule.env_steps=1000000",
-    "schedule.train_steps=250000",
+    "schedule.env_steps=100000",
+    "schedule.train_steps=25000",
 ]
 TICKS, UPDATES, LOOP_UPDATES = 100, 25, 25
 LIGHTZERO_PER_S = {"collect": 117.0, "learner": 2.2}
@@ -28,7 +28,7 @@ TARGET_PER_S = {"collect": 1170.0, "learner": 22.0}
 def collector() -> InlineRun:
     """A run whose actor is never held back; its first search compiles here."""
     run = build_run(
-        resolve("cartpole", "CartPole-v1", 0, 0, None, [*SETTINGS, "schedule.pacing_slack_env_steps=900000"])
+        resolve("cartpole", "CartPole-v1", 0, 0, None, [*SETTINGS, "schedule.pacing_slack_env_steps=90000"])
     )
     while run.edges.board.env_steps < run.config.schedule.head_start_env_steps + run.config.actor.envs:
         run.actor.step()
