@@ -104,6 +104,19 @@ def test_no_gumbel_noise_takes_the_best_logits(backend):
     assert result.action.tolist() == [1]  # equal scores: the lowest index
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ties_below_the_root_go_to_the_lowest_index(backend):
+    """One root action considered and equal priors below it: a new node's first choice is action 0."""
+    calls: list = []
+    config = SearchConfig(
+        algorithm="gumbel", num_simulations=2, max_considered_actions=1, gumbel_scale=0.0, prefix_horizon=0,
+        backend=backend,
+    )  # fmt: skip
+    steps = [(0.0, 0.0, [0.25] * 4), (0.0, 0.0, [0.25] * 4)]
+    search(scripted_root([0.1, 0.2, 0.6, 0.1], 0.0), scripted_model(steps, calls), config)
+    assert [(parent, action) for parent, _, action in calls] == [(0, 2), (1, 0)]
+
+
 def test_drawn_gumbel_noise_samples_from_the_policy():
     """The argmax of gumbel + logits is a sample of softmax(logits)."""
     batch = 8000
