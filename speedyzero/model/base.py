@@ -71,3 +71,16 @@ class PrefixLSTM(nn.Module):
         """x: [B, D]. The output is the new state's h."""
         h, c = self.cell(x, (state["prefix_state_h"], state["prefix_state_c"]))
         return {"prefix_state_h": h, "prefix_state_c": c}
+
+
+class ZeroLinear(nn.Linear):
+    """A head's output layer, whose weights and biases start at zero.
+
+    A type of its own, because optimisers that scale a step by the norm of the weights must know these layers, also
+    in a resumed run, where they are no longer zero.
+    """
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__(in_features, out_features)  # draws random weights: what is built next depends on it
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from speedyzero.config import ModelConfig
-from speedyzero.model.base import Network, Prediction, PrefixLSTM, PrefixState, Transition
+from speedyzero.model.base import Network, Prediction, PrefixLSTM, PrefixState, Transition, ZeroLinear
 from speedyzero.model.blocks import ActionConv, DownBlock, ResidualBlock, conv_norm, linear_norm
 
 LATENT_GRID = 6
@@ -62,7 +62,7 @@ class Head(nn.Module):
         super().__init__()
         self.reduce = conv_norm(config.latent_channels, config.reduced_channels, kernel=1, bias=True, folded=folded)
         self.hidden = linear_norm(config.reduced_channels * grid * grid, config.head_hidden, folded=folded)
-        self.output = zero_linear(config.head_hidden, outputs)
+        self.output = ZeroLinear(config.head_hidden, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = F.relu(self.reduce(x)).flatten(1)
@@ -78,19 +78,12 @@ class PrefixHead(nn.Module):
         self.lstm = PrefixLSTM(config.reduced_channels * grid * grid, config.lstm_hidden)
         self.norm = nn.BatchNorm1d(config.lstm_hidden)
         self.hidden = linear_norm(config.lstm_hidden, config.head_hidden, folded=folded)
-        self.output = zero_linear(config.head_hidden, config.prefix_codec.bins)
+        self.output = ZeroLinear(config.head_hidden, config.prefix_codec.bins)
 
     def forward(self, latent: torch.Tensor, state: PrefixState) -> tuple[torch.Tensor, PrefixState]:
         state = self.lstm(F.relu(self.reduce(latent)).flatten(1), state)
         x = F.relu(self.norm(state["prefix_state_h"]))
         return self.output(F.relu(self.hidden(x))), state
-
-
-def zero_linear(in_features: int, out_features: int) -> nn.Linear:
-    layer = nn.Linear(in_features, out_features)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 class EfficientZeroNetwork(Network):

@@ -12,8 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from speedyzero.config import ModelConfig
-from speedyzero.model.base import Network, Prediction, PrefixLSTM, PrefixState, Transition
-from speedyzero.model.efficientzero import zero_linear
+from speedyzero.model.base import Network, Prediction, PrefixLSTM, PrefixState, Transition, ZeroLinear
 
 
 def linear_layer_norm(in_features: int, out_features: int) -> nn.Sequential:
@@ -40,10 +39,10 @@ class MLPNetwork(Network):
         self.lstm = PrefixLSTM(latent, config.lstm_hidden) if prefix_horizon > 0 else None
         prefix_features = config.lstm_hidden if prefix_horizon > 0 else latent
         self.prefix_hidden = linear_layer_norm(prefix_features, config.head_hidden)
-        self.prefix_output = zero_linear(config.head_hidden, config.prefix_codec.bins)
+        self.prefix_output = ZeroLinear(config.head_hidden, config.prefix_codec.bins)
         self.prediction_hidden = linear_layer_norm(latent, hidden)  # shared by policy and value
-        self.policy_output = zero_linear(hidden, num_actions)
-        self.value_output = zero_linear(hidden, config.value_codec.bins)
+        self.policy_output = ZeroLinear(hidden, num_actions)
+        self.value_output = ZeroLinear(hidden, config.value_codec.bins)
         self.projector = nn.Sequential(
             linear_layer_norm(latent, config.projector_hidden),
             nn.ReLU(),
