@@ -1,0 +1,86 @@
+"""Compile Triton kernels for sm_90, which needs no GPU, and read off what the machine code uses.
+
+A kernel's author lists `Case`s as CASES in `cases_*.py` beside this file; these name the kernel by its dotted path, for
+a process under the interpreter can't compile. `compile_all.py` compiles them all, `test_triton_compiles.py` checks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to compile one kernel, and what it may cost."""
+
+    name: str
+    kernel: str  # "package.module:function"
+    signature: Mapping[str, str]  # argument -> Triton type, as "*fp32" or "i32"; constexprs left out
+    constexprs: Mapping[str, Any] = field(default_factory=dict)
+    aligned: tuple[str, ...] = ()  # arguments that are multiples of 16 (pointers: of 16 bytes)
+    options: Mapping[str, Any] = field(default_factory=dict)  # num_warps, num_stages, enable_fp_fusion, ...
+    max_shared_bytes: int = 0
+    max_stack_bytes: int = 0  # spilled registers lie there
+    max_registers: int = 255
+    needs_wgmma: bool = False
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a compiled kernel takes of the machine."""
+
+    shared_bytes: int  # of a program
+    stack_bytes: int  # of a thread
+    registers: int  # of a thread
+    has_wgmma: bool
+
+
+def compile_case(case: Case) -> tuple[Usage, str]:
+    """The kernel's usage and its PTX. Not under the interpreter."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    module, _, function = case.kernel.partition(":")
+    kernel = getattr(importlib.import_module(module), function)
+    types = {**case.signature, **dict.fromkeys(case.constexprs, "constexpr")}
+    unknown = set(types) ^ set(kernel.arg_names)
+    if unknown:
+        raise ValueError(f"{case.name}: {case.kernel} takes {kernel.arg_names}; missing or too many: {sorted(unknown)}")
+    source = ASTSource(
+        fn=kernel,
+        signature={name: types[name] for name in kernel.arg_names},
+        constexprs=dict(case.constexprs),
+        attrs={(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in case.aligned},
+    )
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(case.options))
+    return usage(compiled.asm["cubin"], shared_bytes=compiled.metadata.shared), compiled.asm["ptx"]
+
+
+def usage(cubin: bytes, *, shared_bytes: int) -> Usage:
+    """Read a cubin with the tools that come with Triton. shared_bytes: dynamic shared memory, which it doesn't tell."""
+    resources = _cuobjdump("--dump-resource-usage", cubin)
+    found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", resources)
+    if found is None:
+        raise ValueError(f"no resource usage in cuobjdump's answer: {resources}")
+    registers, stack, static_shared = map(int, found.groups())
+    has_wgmma = "GMMA" in _cuobjdump("--dump-sass", cubin)
+    return Usage(max(shared_bytes, static_shared), stack, registers, has_wgmma)
+
+
+def _cuobjdump(flag: str, cubin: bytes) -> str:
+    import triton.backends.nvidia
+
+    tools = Path(triton.backends.nvidia.__file__).parent / "bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        answer = subprocess.run([tools / "cuobjdump", flag, file.name], capture_output=True, text=True, check=True)
+    return answer.stdout
