@@ -1,0 +1,43 @@
+"""From the last hidden layer of a categorical head to the scalar that it stands for, in float32 throughout.
+
+    logits = hidden weight^T + bias          x = h^-1(sum over bins of softmax(logits) * (bin - N // 2) * step)
+
+h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x with eps = 0.001 (MuZero, App. F, after Pohlen et al. 2018). Logits rounded to
+bf16 would put noise on every value, so they are never stored. Called by inference on the GPU; without the last layer
+also by the learner, which needs the logits for its loss.
+
+Axes: B rows, K hidden units, N bins (an odd number, the middle one stands for 0).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from kernels.backend import uses_triton
+from kernels.decode_head import reference
+
+
+def decode_head(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, step: float, backend: str = "auto"
+) -> torch.Tensor:
+    """hidden: [B, K]; weight: [N, K]; bias: [N]; float32 or bfloat16, contiguous -> [B] float32.
+
+    step: the distance between two bins. Raises ValueError where shapes do not fit.
+    """
+    batch, inputs = hidden.shape
+    if weight.shape != (bins := bias.shape[0], inputs):
+        raise ValueError(f"weight is {list(weight.shape)}, hidden {list(hidden.shape)} and bias [{bins}] need [N, K]")
+    if uses_triton(hidden, backend):
+        from kernels.decode_head import triton_gpu
+
+        return triton_gpu.decode_head(hidden.contiguous(), weight.contiguous(), bias, step=step)
+    return reference.decode_head(hidden, weight, bias, step=step)
+
+
+def decode_logits(logits: torch.Tensor, *, step: float, backend: str = "auto") -> torch.Tensor:
+    """The same from logits [B, N], float32 or bfloat16 -> [B] float32."""
+    if uses_triton(logits, backend):
+        from kernels.decode_head import triton_gpu
+
+        return triton_gpu.decode_logits(logits.contiguous(), step=step)
+    return reference.decode_logits(logits, step=step)

@@ -1,0 +1,37 @@
+"""See which backend an operation runs on."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+
+class _WatchedKernel:
+    """A jit function that notes its launches."""
+
+    def __init__(self, kernel, seen: list[str]):
+        self._kernel, self._seen = kernel, seen
+
+    def __getitem__(self, grid):
+        self._seen.append("triton")
+        return self._kernel[grid]
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, package: str, *, reference: str, kernel: str) -> list[str]:
+    """What has run so far, "reference" or "triton", in order; grows as it runs.
+
+    reference: the function of `package`.reference; kernel: the jit function of `package`.triton_gpu.
+    """
+    seen: list[str] = []
+    torch_form = importlib.import_module(f"{package}.reference")
+    triton_form = importlib.import_module(f"{package}.triton_gpu")
+    defined, launched = getattr(torch_form, reference), getattr(triton_form, kernel)
+
+    def watched(*args, **kwargs):
+        seen.append("reference")
+        return defined(*args, **kwargs)
+
+    monkeypatch.setattr(torch_form, reference, watched)
+    monkeypatch.setattr(triton_form, kernel, _WatchedKernel(launched, seen))
+    return seen
