@@ -35,4 +35,25 @@ CASES: list[Case] = [
         max_shared_bytes=1024,
         max_registers=128,
     ),
+    *(
+        Case(
+            name=f"lstm_pointwise-{dtype}-reset-{has_reset}",
+            kernel="kernels.lstm_cell.triton_gpu:lstm_pointwise_kernel",
+            signature={
+                "gates": f"*{dtype}",
+                "bias": "*fp32",
+                "c": "*fp32",
+                "reset": "*i1" if has_reset else "*fp32",
+                "output": f"*{dtype}",
+                "h_out": f"*{dtype}",
+                "c_out": "*fp32",
+                "units": "i32",
+            },  # fmt: skip
+            constexprs={"HIDDEN": 512, "HAS_RESET": has_reset, "BLOCK": 512},
+            aligned=("gates", "bias", "c", "reset", "output", "h_out", "c_out"),
+            options={"num_warps": 4},
+            max_registers=64,
+        )
+        for dtype, has_reset in (("bf16", True), ("fp32", False))
+    ),
 ]

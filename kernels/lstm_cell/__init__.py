@@ -1,0 +1,102 @@
+"""One step of an LSTM whose state travels with a search's latents: one matrix product and a pointwise kernel.
+
+    i, f, g, o = [x, h] weight + bias          c' = sigmoid(f) c + sigmoid(i) tanh(g)          h' = sigmoid(o) tanh(c')
+
+(Hochreiter and Schmidhuber 1997; gates in torch's order.) The head reads h' as `output`; the state that the leaf keeps
+is zero where its depth is a multiple of the prefix horizon (`reset`), so that its children's value prefix starts anew.
+Called by inference on the GPU.
+
+Axes: B rows, D inputs, H hidden units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from kernels.backend import uses_triton
+from kernels.lstm_cell import reference
+
+
+@dataclass(frozen=True)
+class LSTMStep:
+    """What a step gives. Without resets `output` and `h` may be the same tensor."""
+
+    output: torch.Tensor  # [B, H] float32 or bfloat16: h', whether or not the row is reset
+    h: torch.Tensor  # [B, H], as output: the state to keep
+    c: torch.Tensor  # [B, H] float32: the state to keep
+
+
+def lstm_cell(
+    x: torch.Tensor,
+    h: torch.Tensor,
+    c: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    *,
+    reset: torch.Tensor | None = None,
+    out: LSTMStep | None = None,
+    backend: str = "auto",
+) -> LSTMStep:
+    """A whole step.
+
+    x: [B, D], h: [B, H], weight: [D+H, 4H], all of one type, float32 or bfloat16; c: [B, H] and bias: [4H], float32;
+    reset: [B] bool. `pack_weights` makes weight and bias. Raises ValueError where shapes do not fit.
+    """
+    joined = torch.cat([x, h], dim=1)
+    if joined.shape[1] != weight.shape[0]:
+        raise ValueError(f"x and h have {joined.shape[1]} columns, weight has {weight.shape[0]} rows")
+    return lstm_pointwise(joined @ weight, bias, c, reset=reset, out=out, backend=backend)
+
+
+def lstm_pointwise(
+    gates: torch.Tensor,
+    bias: torch.Tensor,
+    c: torch.Tensor,
+    *,
+    reset: torch.Tensor | None = None,
+    out: LSTMStep | None = None,
+    backend: str = "auto",
+) -> LSTMStep:
+    """The step after the matrix product. gates: [B, 4H], float32 or bfloat16, without the bias.
+
+    Raises ValueError where shapes or types do not fit.
+    """
+    batch, hidden = c.shape
+    if gates.shape != (batch, 4 * hidden) or bias.shape != (4 * hidden,):
+        raise ValueError(
+            f"c is {[batch, hidden]}: gates {list(gates.shape)} must be [B, 4H], bias {list(bias.shape)} [4H]"
+        )
+    if c.dtype != torch.float32 or bias.dtype != torch.float32:
+        raise ValueError(f"c and bias must be float32, are {c.dtype} and {bias.dtype}")
+    if gates.numel() >= 2**31:
+        raise ValueError(f"{gates.numel()} gates are 2^31 or more")
+    if out is None:
+        output = gates.new_empty(batch, hidden)
+        out = LSTMStep(output, output if reset is None else torch.empty_like(output), torch.empty_like(c))
+    if reset is None and out.h.data_ptr() != out.output.data_ptr():
+        raise ValueError("without resets out.h is out.output")
+    for tensor in (out.output, out.h, out.c):
+        if tensor.shape != c.shape or not tensor.is_contiguous():
+            raise ValueError(f"out must be contiguous {list(c.shape)}, has {list(tensor.shape)}")
+    if uses_triton(gates, backend):
+        from kernels.lstm_cell import triton_gpu
+
+        triton_gpu.lstm_pointwise(gates.contiguous(), bias, c.contiguous(), reset, out)
+    else:
+        reference.lstm_pointwise(gates, bias, c, reset, out)
+    return out
+
+
+def pack_weights(
+    weight_ih: torch.Tensor,
+    weight_hh: torch.Tensor,
+    bias_ih: torch.Tensor,
+    bias_hh: torch.Tensor,
+    *,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """torch.nn.LSTMCell's weights [4H, D], [4H, H] and biases [4H] -> [D+H, 4H] of `dtype` and [4H] float32."""
+    weight = torch.cat([weight_ih, weight_hh], dim=1).t()
+    return weight.to(dtype).contiguous(), (bias_ih + bias_hh).float()

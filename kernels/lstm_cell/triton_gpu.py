@@ -1,0 +1,70 @@
+"""lstm_pointwise on the GPU: every thread computes whole units, reading each gate and c once.
+
+Axes: B rows, H hidden units.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import triton
+import triton.language as tl
+
+if TYPE_CHECKING:
+    from kernels.lstm_cell import LSTMStep
+
+BLOCK = 512
+NUM_WARPS = 4
+
+
+def lstm_pointwise(
+    gates: torch.Tensor, bias: torch.Tensor, c: torch.Tensor, reset: torch.Tensor | None, out: LSTMStep
+) -> None:
+    """See the package's docstring."""
+    units = c.numel()
+    lstm_pointwise_kernel[(triton.cdiv(units, BLOCK),)](
+        gates, bias, c, c if reset is None else reset, out.output, out.h, out.c, units,
+        HIDDEN=c.shape[1], HAS_RESET=reset is not None, BLOCK=BLOCK, num_warps=NUM_WARPS,
+    )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=["units"])
+def lstm_pointwise_kernel(
+    gates, bias, c, reset, output, h_out, c_out, units,
+    HIDDEN: tl.constexpr, HAS_RESET: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    unit = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # row * H + hidden unit
+    is_unit = unit < units
+    row, hidden = unit // HIDDEN, unit % HIDDEN
+    gate = gates + row * (4 * HIDDEN) + hidden
+    into = tl.load(gate, is_unit, 0.0).to(tl.float32) + tl.load(bias + hidden)
+    keep = tl.load(gate + HIDDEN, is_unit, 0.0).to(tl.float32) + tl.load(bias + hidden + HIDDEN)
+    candidate = tl.load(gate + 2 * HIDDEN, is_unit, 0.0).to(tl.float32) + tl.load(bias + hidden + 2 * HIDDEN)
+    expose = tl.load(gate + 3 * HIDDEN, is_unit, 0.0).to(tl.float32) + tl.load(bias + hidden + 3 * HIDDEN)
+    before = tl.load(c + unit, is_unit, 0.0)
+
+    following = _sigmoid(keep) * before + _sigmoid(into) * _tanh(candidate)
+    exposed = _sigmoid(expose) * _tanh(following)
+    tl.store(output + unit, exposed.to(output.dtype.element_ty), is_unit)
+    if HAS_RESET:
+        is_reset = tl.load(reset + row, is_unit, 0) != 0
+        following = tl.where(is_reset, 0.0, following)
+        exposed = tl.where(is_reset, 0.0, exposed)
+        tl.store(h_out + unit, exposed.to(h_out.dtype.element_ty), is_unit)
+    tl.store(c_out + unit, following, is_unit)
+
+
+@triton.jit
+def _sigmoid(x):
+    """Without overflow: exp of what is never positive."""
+    e = tl.exp(-tl.abs(x))
+    return tl.where(x >= 0.0, 1.0, e) / (1.0 + e)
+
+
+@triton.jit
+def _tanh(x):
+    """Within 1e-7, absolute."""
+    e = tl.exp(-2.0 * tl.abs(x))
+    y = (1.0 - e) / (1.0 + e)
+    return tl.where(x >= 0.0, y, -y)
