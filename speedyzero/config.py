@@ -202,11 +202,18 @@ class LearnerConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    name: str = choice("sgd", "sgd", "adamw")
+    name: str = choice("sgd", "sgd", "clipped_lars", "lars", "adamw")
+    """`lars`: clipped_lars without the clip."""
     learning_rate: float = 0.2
     momentum: float = 0.9
-    """Momentum of sgd, beta 1 of adamw."""
+    """Momentum of sgd, clipped_lars and lars, beta 1 of adamw."""
     weight_decay: float = 1e-4
+    trust: float = 0.02
+    """A layer's step as a share of the norm of its weights, before the rate and the clip (clipped_lars, lars)."""
+    clip: float = 10.0
+    """Largest trust ratio, the factor on a layer's gradient (clipped_lars)."""
+    eps: float = 1e-8
+    """Added to the norm that a trust ratio divides by (clipped_lars, lars)."""
     warmup_fraction: float = 0.01
     """Fraction of the main train steps over which the rate grows linearly from 0."""
     decay_factor: float = 0.1
@@ -343,7 +350,8 @@ _POSITIVE = (
     "search.pb_c_base "
     "actor.actors actor.envs replay.capacity_steps target.td_steps target.interval_train_steps "
     "reanalyze.search_batch learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
-    "optimizer.learning_rate optimizer.decay_fraction schedule.env_steps schedule.train_steps "
+    "optimizer.learning_rate optimizer.trust optimizer.clip optimizer.eps optimizer.decay_fraction "
+    "schedule.env_steps schedule.train_steps "
     "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs "
     "supervisor.hang_s supervisor.record_interval_s"
 ).split()

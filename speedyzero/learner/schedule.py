@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
 from speedyzero.config import OptimizerConfig, ReplayConfig, ScheduleConfig
+from speedyzero.learner.clipped_lars import ClippedLARS, parameter_groups
 
 
 def learning_rate(config: OptimizerConfig, schedule: ScheduleConfig, train_step: int) -> float:
@@ -32,6 +35,15 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             foreach=True,
+        )
+    if config.name in ("clipped_lars", "lars"):
+        return ClippedLARS(
+            parameter_groups(network, weight_decay=config.weight_decay),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            trust=config.trust,
+            clip=config.clip if config.name == "clipped_lars" else math.inf,
+            eps=config.eps,
         )
     assert config.name == "adamw", config.name
     return torch.optim.AdamW(

@@ -1,0 +1,263 @@
+"""Clipped LARS: SGD with momentum whose step in each layer is scaled by a bounded trust ratio.
+
+Built by `schedule.build_optimizer` for the learner. For a tensor w of two or more dimensions with gradient g, Euclidean
+norms |w| and |g|, and a buffer that starts at zero:
+
+    ratio = min(trust |w| / (|g| + weight_decay |w| + eps), clip)    or min(1, clip) where |w| or |g| is 0
+    buf   = momentum buf + ratio (g + weight_decay w)
+    w     = w - lr buf
+
+clip = inf is LARS (You, Gitman and Ginsburg 2017, "Large Batch Training of Convolutional Networks"); trust = inf with
+clip = 1 is SGD with momentum; with clip <= 1 no update is longer than SGD's. LARC (in NVIDIA's apex) bounds a layer's
+rate by lr itself; here the ratio is bounded and lr multiplies it always, so that warm-up and decay act in every layer.
+The name is from the abstract of SpeedyZero (Mei et al. 2023). Its definition is not public: the one above is ours.
+
+Axes: T scaled tensors of a parameter group.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.optimizer import ParamsT
+
+from speedyzero.model.base import ZeroLinear
+
+_BUFFER = "momentum_buffer"
+
+
+@dataclass(frozen=True)
+class LayerTrustRatio:
+    unclipped: float
+    clipped: float
+    """What the last step used."""
+
+
+@dataclass(frozen=True)
+class TrustRatioSummary:
+    """The trust ratios of one step, over the scaled tensors that had a gradient."""
+
+    minimum: float
+    median: float
+    largest_unclipped: float
+    """The largest ratio before the clip: how far the steps would have gone without it."""
+    share_clipped: float
+    layers: dict[str, LayerTrustRatio]
+    """By the parameter's name."""
+
+
+@dataclass(frozen=True)
+class _Ratios:
+    """Where a group's ratios are kept, always at the same place; NaN where the last step had no gradient."""
+
+    unclipped: torch.Tensor  # [T]
+    clipped: torch.Tensor  # [T]
+
+
+class ClippedLARS(torch.optim.Optimizer):
+    """The optimiser of the module's docstring.
+
+    Each parameter group has its own settings. A group with `adaptive=False` takes plain SGD with momentum and its own
+    weight decay; tensors of fewer than two dimensions in any other group take it without decay. Tensors without a
+    gradient are left alone, as in torch's optimisers.
+
+    A step launches work on the device and waits for none of it, and the momentum and the ratios keep their addresses,
+    also over `load_state_dict`: it can be captured in a CUDA graph, if `lr` is a tensor on the parameters' device,
+    which is then to be filled, not replaced. Norms are taken in the parameters' own precision; one that underflows
+    counts as zero.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | torch.Tensor = 0.4,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        trust: float = 0.02,
+        clip: float = 10.0,
+        eps: float = 1e-8,
+        adaptive: bool = True,
+    ):
+        """Raises ValueError for settings out of range, in any group."""
+        self._ratios: list[_Ratios | None] = []  # by group; None where nothing is scaled
+        settings = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust": trust,
+            "clip": clip,
+            "eps": eps,
+            "adaptive": adaptive,
+        }
+        super().__init__(params, settings)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Allocate all that a group's steps need. Raises ValueError for settings out of range."""
+        _check_settings({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for parameter in group["params"]:
+            self.state[parameter][_BUFFER] = torch.zeros_like(parameter)
+        scaled = [p for p in group["params"] if _is_scaled(p, group)]
+        ratios = [scaled[0].new_full((len(scaled),), math.nan) for _ in range(2)] if scaled else None
+        self._ratios.append(_Ratios(*ratios) if ratios else None)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update. `closure` recomputes the loss, which is returned, as in torch's optimisers."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group, ratios in zip(self.param_groups, self._ratios, strict=True):
+            if ratios is not None:
+                scaled = [p for p in group["params"] if _is_scaled(p, group)]
+                _find_ratios(scaled, group, into=ratios)
+                self._update(scaled, group, decay=group["weight_decay"], ratios=ratios.clipped)
+            plain = [p for p in group["params"] if not _is_scaled(p, group)]
+            self._update(plain, group, decay=0.0 if group["adaptive"] else group["weight_decay"], ratios=None)
+        return loss
+
+    def _update(
+        self, parameters: list[torch.Tensor], group: dict[str, Any], *, decay: float, ratios: torch.Tensor | None
+    ) -> None:
+        """Momentum and weights of those parameters that have a gradient. ratios: [T], None to scale nothing."""
+        moving = [p for p in parameters if p.grad is not None]
+        if not moving:
+            return
+        buffers = [self.state[p][_BUFFER] for p in moving]
+        updates = torch._foreach_add(_gradients(moving), moving, alpha=decay)
+        if ratios is not None:
+            # One call, yet a kernel for each tensor: no multi-tensor kernel takes factors that only the device knows.
+            factors = [ratio for ratio, p in zip(ratios.unbind(), parameters, strict=True) if p.grad is not None]
+            torch._foreach_mul_(updates, factors)
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, updates)
+        torch._foreach_sub_(moving, torch._foreach_mul(buffers, group["lr"]))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Copy a saved state into the tensors that are there, rates that are tensors included.
+
+        Raises ValueError, before anything is changed, where it does not fit or is another optimiser's.
+        """
+        self._check_fits(state_dict)
+        buffers = {p: state[_BUFFER] for p, state in self.state.items()}
+        rates = [group["lr"] for group in self.param_groups]
+        super().load_state_dict(state_dict)
+        for parameter, buffer in buffers.items():
+            self.state[parameter][_BUFFER] = buffer.copy_(self.state[parameter][_BUFFER])
+        for group, rate in zip(self.param_groups, rates, strict=True):
+            if isinstance(rate, torch.Tensor):
+                group["lr"] = rate.fill_(group["lr"])
+
+    def _check_fits(self, state_dict: dict[str, Any]) -> None:
+        groups = state_dict["param_groups"]
+        for group in groups:
+            missing = [name for name in self.defaults if name not in group]
+            if missing:
+                raise ValueError(f"no state of ClippedLARS: a parameter group lacks {', '.join(missing)}")
+            _check_settings(group)
+        momenta = [state_dict["state"].get(index, {}).get(_BUFFER) for group in groups for index in group["params"]]
+        saved = [None if momentum is None else tuple(momentum.shape) for momentum in momenta]
+        here = [tuple(p.shape) for group in self.param_groups for p in group["params"]]
+        for index, (shape, expected) in enumerate(zip_longest(saved, here)):
+            if shape != expected:
+                raise ValueError(f"parameter {index}: the saved momentum has shape {shape}, the one here {expected}")
+        kinds = [[group["adaptive"] for group in some] for some in (groups, self.param_groups)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"saved groups have adaptive={kinds[0]}, the groups here have {kinds[1]}")
+
+    @property
+    def trust_ratios(self) -> torch.Tensor:
+        """The ratios of the last step, [T] of all groups, on the device; NaN for tensors without a gradient."""
+        ratios = [ratios.clipped for ratios in self._ratios if ratios is not None]
+        return torch.cat(ratios) if ratios else torch.empty(0)
+
+    def trust_ratio_summary(self) -> TrustRatioSummary | None:
+        """The ratios of the last step; None before the first. Waits for the device."""
+        layers: dict[str, LayerTrustRatio] = {}
+        clipped_layers = 0
+        for number, (group, ratios) in enumerate(zip(self.param_groups, self._ratios, strict=True)):
+            if ratios is None:
+                continue
+            names = group.get("param_names", [f"group{number}.{i}" for i in range(len(group["params"]))])
+            scaled = [name for name, p in zip(names, group["params"], strict=True) if _is_scaled(p, group)]
+            unclipped, clipped = torch.stack([ratios.unclipped, ratios.clipped]).tolist()
+            for name, before, after in zip(scaled, unclipped, clipped, strict=True):
+                if not math.isnan(before):
+                    layers[name] = LayerTrustRatio(before, after)
+                    clipped_layers += before > group["clip"]
+        if not layers:
+            return None
+        return TrustRatioSummary(
+            minimum=min(layer.clipped for layer in layers.values()),
+            median=statistics.median(layer.clipped for layer in layers.values()),
+            largest_unclipped=max(layer.unclipped for layer in layers.values()),
+            share_clipped=clipped_layers / len(layers),
+            layers=layers,
+        )
+
+
+def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
+    """A network's parameters by name: those to scale, and those that take plain SGD without decay.
+
+    Plain are biases and norms, and the output layers that start at zero: with a norm of almost nothing they would
+    hardly move. Empty groups are left out.
+    """
+    outputs = {id(p) for module in network.modules() if isinstance(module, ZeroLinear) for p in module.parameters()}
+    scaled: list[tuple[str, nn.Parameter]] = []
+    plain: list[tuple[str, nn.Parameter]] = []
+    for name, parameter in network.named_parameters():
+        is_plain = parameter.ndim < 2 or id(parameter) in outputs
+        (plain if is_plain else scaled).append((name, parameter))
+    groups = [
+        {"params": scaled, "adaptive": True, "weight_decay": weight_decay},
+        {"params": plain, "adaptive": False, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _find_ratios(parameters: list[torch.Tensor], group: dict[str, Any], *, into: _Ratios) -> None:
+    """The trust ratios of T parameters, before and after the clip."""
+    gradients = _gradients(parameters)
+    if not gradients:
+        into.unclipped.fill_(math.nan)
+        into.clipped.fill_(math.nan)
+        return
+    found = iter(torch._foreach_norm(gradients))
+    none = into.clipped.new_full((), math.nan)
+    gradient_norm = torch.stack([none if p.grad is None else next(found) for p in parameters])
+    weight_norm = torch.stack(torch._foreach_norm(parameters))
+    total_norm = gradient_norm + group["weight_decay"] * weight_norm + group["eps"]
+    is_zero = torch.minimum(weight_norm, gradient_norm) == 0  # false for NaN
+    torch.div(group["trust"] * weight_norm, total_norm, out=into.unclipped).masked_fill_(is_zero, 1.0)
+    torch.clamp(into.unclipped, max=group["clip"], out=into.clipped)
+
+
+def _gradients(parameters: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def _is_scaled(parameter: torch.Tensor, group: dict[str, Any]) -> bool:
+    return group["adaptive"] and parameter.ndim >= 2
+
+
+def _check_settings(group: dict[str, Any]) -> None:
+    for name in ("lr", "momentum", "weight_decay"):
+        if not isinstance(group[name], torch.Tensor) and not 0 <= group[name] < math.inf:
+            raise ValueError(f"{name}={group[name]}: must be 0 or more and finite")
+    for name in ("trust", "clip"):
+        if not group[name] > 0:
+            raise ValueError(f"{name}={group[name]}: must be above 0")
+    if not 0 < group["eps"] < math.inf:
+        raise ValueError(f"eps={group['eps']}: must be above 0 and finite")
+    if math.isinf(group["trust"]) and math.isinf(group["clip"]):
+        raise ValueError(f"trust={group['trust']} and clip={group['clip']}: one of them must be finite")
