@@ -4,7 +4,66 @@ from __future__ import annotations
 
 from tests.kernels.sm90 import Case
 
+
+def conv_case(
+    dtype: str,
+    *,
+    channels: int,
+    block_rows: int,
+    stages: int,
+    shared_bytes: int,
+    registers: int,
+    has_action: bool = True,
+    has_residual: bool = True,
+    compact: bool = False,
+) -> Case:
+    """bf16 must use Hopper's tensor cores, and two programs fit a multiprocessor."""
+    parts = ["action"] * has_action + ["residual"] * has_residual + ["compact"] * compact
+    return Case(
+        name="-".join([f"conv3x3_latent-{dtype}-{channels}", *parts]),
+        kernel="kernels.conv3x3_latent.triton_gpu:conv3x3_latent_kernel",
+        signature={
+            "rows": f"*{dtype}",
+            "weight": f"*{dtype}",
+            "bias": "*fp32",
+            "action": "*i64" if has_action else f"*{dtype}",
+            "action_map": "*fp32",
+            "residual": f"*{dtype}",
+            "out": f"*{dtype}",
+            "image_row_count": "i32",
+        },  # fmt: skip
+        constexprs={
+            "GRID": 6,
+            "CHANNELS": channels,
+            "HAS_ACTION": has_action,
+            "HAS_RESIDUAL": has_residual,
+            "RELU": True,
+            "COMPACT": compact,
+            "BLOCK_ROWS": block_rows,
+        },  # fmt: skip
+        aligned=("rows", "weight", "bias", "action", "action_map", "residual", "out"),
+        options={"num_warps": 4, "num_stages": stages},
+        max_shared_bytes=shared_bytes,
+        max_registers=registers,
+        needs_wgmma=dtype == "bf16",
+    )
+
+
 CASES: list[Case] = [
+    conv_case("bf16", channels=64, block_rows=128, stages=3, shared_bytes=73728, registers=224),
+    conv_case(
+        "bf16",
+        channels=64,
+        block_rows=128,
+        stages=3,
+        shared_bytes=73728,
+        registers=224,
+        has_action=False,
+        has_residual=False,
+        compact=True,
+    ),  # fmt: skip
+    conv_case("bf16", channels=32, block_rows=128, stages=3, shared_bytes=30720, registers=128),
+    conv_case("fp32", channels=64, block_rows=32, stages=2, shared_bytes=24576, registers=128),
     *(
         Case(
             name=f"decode_head-{dtype}",
@@ -21,7 +80,7 @@ CASES: list[Case] = [
             aligned=("hidden", "weight", "bias", "out"),
             options={"num_warps": 4},
             max_shared_bytes=shared,
-            max_registers=128,  # four programs on a multiprocessor
+            max_registers=128,
         )
         for dtype, shared in (("bf16", 17920), ("fp32", 35328))
     ),
@@ -33,7 +92,6 @@ CASES: list[Case] = [
         aligned=("logits", "out"),
         options={"num_warps": 4},
         max_shared_bytes=1024,
-        max_registers=128,
     ),
     *(
         Case(

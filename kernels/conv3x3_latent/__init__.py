@@ -1,0 +1,81 @@
+"""A 3x3 convolution over latents with everything that follows it, in one pass.
+
+    out = relu(conv(latents) + bias + action * action_map + residual)          each of the last three terms optional
+
+The action's plane of a/A (MuZero, App. E; EfficientZero, App. A) is a map added to every pixel, border included, so
+that the convolution keeps a number of channels that tensor cores like. Latents are rows with a border of zeros between
+the images: `layout.py`. Sums are float32 whatever the type. Called by inference on the GPU.
+
+Axes: R rows, B images, C channels, G grid.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from kernels.backend import uses_triton
+from kernels.conv3x3_latent import reference
+from kernels.conv3x3_latent.layout import num_rows, zero_rows
+
+
+def conv3x3_latent(
+    rows: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    *,
+    batch: int,
+    grid: int = 6,
+    action: torch.Tensor | None = None,
+    action_map: torch.Tensor | None = None,
+    residual: torch.Tensor | None = None,
+    relu: bool = True,
+    compact: bool = False,
+    out: torch.Tensor | None = None,
+    backend: str = "auto",
+) -> torch.Tensor:
+    """Convolve `batch` images.
+
+    rows, residual: [R, C] and weight: [9, C, C], all float32 or all bfloat16; bias: [C] float32; action: [B] int64 and
+    action_map: [G, G, C] float32, both or none. `layout.py` makes rows, weight and action_map.
+
+    Returns out: [R, C] with its zero rows, or compact, [B, G, G, C]; of the rows' type. A given `out` must have been
+    made by `zero_rows`, or be compact; it may be `residual`, not `rows`.
+    Raises ValueError where shapes or types do not fit.
+    """
+    channels = rows.shape[1]
+    wanted = {
+        "rows": (rows, (num_rows(batch, grid), channels), rows.dtype),
+        "weight": (weight, (9, channels, channels), rows.dtype),
+        "bias": (bias, (channels,), torch.float32),
+        "residual": (residual, rows.shape, rows.dtype),
+        "action": (action, (batch,), torch.int64),
+        "action_map": (action_map, (grid, grid, channels), torch.float32),
+        "out": (out, (batch, grid, grid, channels) if compact else rows.shape, rows.dtype),
+    }
+    for name, (tensor, shape, dtype) in wanted.items():
+        if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or not tensor.is_contiguous()):
+            raise ValueError(
+                f"{name} is {list(tensor.shape)} {tensor.dtype}, must be {list(shape)} {dtype}, contiguous"
+            )
+    if (action is None) != (action_map is None):
+        raise ValueError("action and action_map: both or none")
+    if rows.numel() >= 2**31:
+        raise ValueError(f"{rows.numel()} numbers in rows are 2^31 or more")
+    if out is None:
+        if compact:
+            out = rows.new_empty(batch, grid, grid, channels)
+        else:
+            out = zero_rows(batch, channels, grid, dtype=rows.dtype, device=rows.device)
+    if out.data_ptr() == rows.data_ptr():
+        raise ValueError("out is rows, which are still read while it is written")
+    if uses_triton(rows, backend):
+        if channels < 16 or channels & (channels - 1):
+            raise ValueError(f"backend=triton needs channels that are a power of 2 from 16 on, got {channels}")
+        from kernels.conv3x3_latent.triton_gpu import conv3x3_latent as run
+    else:
+        run = reference.conv3x3_latent
+    run(
+        rows, weight, bias, out,
+        batch=batch, grid=grid, action=action, action_map=action_map, residual=residual, relu=relu,
+    )  # fmt: skip
+    return out

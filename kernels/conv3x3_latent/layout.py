@@ -1,0 +1,70 @@
+"""How latents and weights lie in memory for conv3x3_latent.
+
+An image of G x G pixels takes (G + 1)^2 rows of C channels: pixel (y, x) of image b is row b (G + 1)^2 + y (G + 1) + x,
+and the last row and column of every image are zero. They serve as the border on all four sides: left of a row's first
+pixel lies the row before's last column, above an image the last row of the image before. So a tap (dy, dx) of the
+convolution is the constant row offset dy (G + 1) + dx, without a mask.
+
+Zero rows before the first image, and after the last one up to a whole tile and one image row more, keep every offset
+inside the memory. All zero rows stay zero: the convolution writes zeros to those between the pixels, nothing to others.
+
+Axes: R rows, B images, C channels, G grid.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+TILE_ROWS = 128  # a multiple of every kernel's tile
+
+
+def margin_rows(grid: int) -> int:
+    """Rows before the first image: the largest offset of a tap."""
+    return grid + 2
+
+
+def image_rows(grid: int) -> int:
+    """Rows of an image, its border included."""
+    return (grid + 1) ** 2
+
+
+def num_rows(batch: int, grid: int) -> int:
+    """R for `batch` images."""
+    tiles = -(-batch * image_rows(grid) // TILE_ROWS)
+    return tiles * TILE_ROWS + 2 * margin_rows(grid)
+
+
+def zero_rows(batch: int, channels: int, grid: int, *, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
+    """Memory for `batch` images, [R, C]."""
+    return torch.zeros(num_rows(batch, grid), channels, dtype=dtype, device=device)
+
+
+def as_images(rows: torch.Tensor, *, batch: int, grid: int) -> torch.Tensor:
+    """The pixels in `rows` [R, C], a view [B, C, G, G] that shares their memory."""
+    start = margin_rows(grid)
+    images = rows[start : start + batch * image_rows(grid)].view(batch, grid + 1, grid + 1, rows.shape[1])
+    return images[:, :grid, :grid].permute(0, 3, 1, 2)
+
+
+def pack_images(images: torch.Tensor) -> torch.Tensor:
+    """[B, C, G, G] -> [R, C], of the same type."""
+    batch, channels, grid, _ = images.shape
+    rows = zero_rows(batch, channels, grid, dtype=images.dtype, device=images.device)
+    as_images(rows, batch=batch, grid=grid).copy_(images)
+    return rows
+
+
+def pack_weight(weight: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
+    """A convolution's weight [C_out, C_in, 3, 3] -> [9, C_in, C_out], taps row by row."""
+    return weight.permute(2, 3, 1, 0).flatten(0, 1).to(dtype).contiguous()
+
+
+def pack_action_map(weight: torch.Tensor, *, num_actions: int, grid: int) -> torch.Tensor:
+    """What one unit of action adds to every pixel, [G, G, C] float32.
+
+    weight: [C, 1, 3, 3], the taps on the plane of a/A that a state's channels are followed by.
+    """
+    ones = torch.ones(1, 1, grid, grid, device=weight.device)
+    per_action = F.conv2d(ones, weight.float() / num_actions, padding=1)
+    return per_action[0].permute(1, 2, 0).contiguous()

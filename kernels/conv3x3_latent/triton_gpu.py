@@ -1,0 +1,82 @@
+"""conv3x3_latent on the GPU: nine products of shifted rows, summed in float32, and what follows, all in registers.
+
+Axes: R rows (see layout.py), C channels, G grid.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from kernels.conv3x3_latent.layout import image_rows
+
+# Rows of a tile, and taps in flight. float32 products do without tensor cores and take more registers.
+BLOCK_ROWS = {torch.bfloat16: 128, torch.float32: 32}
+NUM_WARPS = 4
+NUM_STAGES = {torch.bfloat16: 3, torch.float32: 2}
+
+
+def conv3x3_latent(
+    rows: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    out: torch.Tensor,
+    *,
+    batch: int,
+    grid: int,
+    action: torch.Tensor | None,
+    action_map: torch.Tensor | None,
+    residual: torch.Tensor | None,
+    relu: bool,
+) -> None:
+    """See the package's docstring."""
+    image_row_count = batch * image_rows(grid)
+    block = BLOCK_ROWS[rows.dtype]
+    conv3x3_latent_kernel[(triton.cdiv(image_row_count, block),)](
+        rows, weight, bias,
+        rows if action is None else action, bias if action_map is None else action_map,
+        rows if residual is None else residual, out, image_row_count,
+        GRID=grid, CHANNELS=rows.shape[1], HAS_ACTION=action is not None, HAS_RESIDUAL=residual is not None,
+        RELU=relu, COMPACT=out.dim() == 4, BLOCK_ROWS=block, num_warps=NUM_WARPS, num_stages=NUM_STAGES[rows.dtype],
+    )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=["image_row_count"])
+def conv3x3_latent_kernel(
+    rows, weight, bias, action, action_map, residual, out, image_row_count,
+    GRID: tl.constexpr, CHANNELS: tl.constexpr, HAS_ACTION: tl.constexpr, HAS_RESIDUAL: tl.constexpr,
+    RELU: tl.constexpr, COMPACT: tl.constexpr, BLOCK_ROWS: tl.constexpr,
+):  # fmt: skip
+    width: tl.constexpr = GRID + 1
+    margin: tl.constexpr = GRID + 2
+    row = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)  # counted from the first image
+    channel = tl.arange(0, CHANNELS)
+    tile = (margin + row)[:, None] * CHANNELS + channel[None, :]
+    taps = channel[:, None] * CHANNELS + channel[None, :]
+
+    total = tl.zeros([BLOCK_ROWS, CHANNELS], tl.float32)
+    for tap in tl.range(0, 9):
+        offset = (tap // 3 - 1) * width + tap % 3 - 1
+        pixels = tl.load(rows + tile + offset * CHANNELS)
+        total = tl.dot(pixels, tl.load(weight + tap * CHANNELS * CHANNELS + taps), total, input_precision="ieee")
+
+    image, cell = row // (width * width), row % (width * width)
+    y, x = cell // width, cell % width
+    is_image = row < image_row_count
+    is_pixel = is_image & (y < GRID) & (x < GRID)
+    pixel = y * GRID + x
+    total += tl.load(bias + channel)[None, :]
+    if HAS_ACTION:
+        per_action = tl.load(action_map + pixel[:, None] * CHANNELS + channel[None, :], is_pixel[:, None], 0.0)
+        total += tl.load(action + image, is_pixel, 0).to(tl.float32)[:, None] * per_action
+    if HAS_RESIDUAL:
+        total += tl.load(residual + tile).to(tl.float32)
+    if RELU:
+        total = tl.maximum(total, 0.0, propagate_nan=tl.PropagateNan.ALL)  # as torch: a NaN must not turn into 0
+    if COMPACT:
+        place = (image * (GRID * GRID) + pixel)[:, None] * CHANNELS + channel[None, :]
+        tl.store(out + place, total.to(out.dtype.element_ty), is_pixel[:, None])
+    else:
+        total = tl.where(is_pixel[:, None], total, 0.0)
+        tl.store(out + tile, total.to(out.dtype.element_ty), is_image[:, None])

@@ -1,0 +1,149 @@
+"""conv3x3_latent: both backends against float64, and a whole dynamics step against the model's blocks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from kernels.conv3x3_latent import conv3x3_latent
+from kernels.conv3x3_latent.layout import (
+    as_images,
+    image_rows,
+    margin_rows,
+    num_rows,
+    pack_action_map,
+    pack_images,
+    pack_weight,
+    zero_rows,
+)
+from speedyzero.model.blocks import ActionConv, ResidualBlock
+from tests.kernels.watching import watch
+
+BACKENDS = ("reference", "triton")
+ACTIONS = 18
+
+
+def normal(*shape: int, seed: int, device: torch.device) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+def poisoned_rows(batch: int, channels: int, grid: int, device: torch.device) -> torch.Tensor:
+    """Not a number in every row of an image, its border included."""
+    rows = zero_rows(batch, channels, grid, dtype=torch.float32, device=device)
+    rows[margin_rows(grid) :][: batch * image_rows(grid)] = torch.nan
+    return rows
+
+
+def assert_only_pixels(rows: torch.Tensor, batch: int, grid: int) -> None:
+    """Everything but the pixels is zero."""
+    rest = rows.clone()
+    as_images(rest, batch=batch, grid=grid).zero_()
+    assert torch.equal(rest, torch.zeros_like(rest))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("batch", "channels", "grid"), [(1, 64, 6), (7, 64, 6), (63, 64, 6), (7, 32, 6), (63, 16, 3), (7, 16, 1)]
+)
+def test_agrees_with_float64(monkeypatch, device, backend, batch, channels, grid):
+    images, residual = (normal(batch, channels, grid, grid, seed=i, device=device) for i in (0, 1))
+    weight = 0.1 * normal(channels, channels + 1, 3, 3, seed=2, device=device)
+    bias = normal(channels, seed=3, device=device)
+    action = torch.arange(batch, device=device) % ACTIONS
+    out = poisoned_rows(batch, channels, grid, device)
+    seen = watch(monkeypatch, "kernels.conv3x3_latent", reference="conv3x3_latent", kernel="conv3x3_latent_kernel")
+    found = conv3x3_latent(
+        pack_images(images), pack_weight(weight[:, :-1], dtype=torch.float32), bias, batch=batch, grid=grid,
+        action=action, action_map=pack_action_map(weight[:, -1:], num_actions=ACTIONS, grid=grid),
+        residual=pack_images(residual), out=out, backend=backend,
+    )  # fmt: skip
+    assert seen == [backend]
+    assert found is out
+    plane = (action.double() / ACTIONS).view(-1, 1, 1, 1).expand(batch, 1, grid, grid)
+    y = F.conv2d(torch.cat([images.double(), plane], 1), weight.double(), bias.double(), padding=1)
+    expected = F.relu(y + residual.double())
+    torch.testing.assert_close(as_images(found, batch=batch, grid=grid).double(), expected, rtol=1e-5, atol=1e-5)
+    assert_only_pixels(found, batch, grid)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("has_residual", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("compact", [False, True])
+def test_every_epilogue(device, backend, has_residual, relu, compact):
+    batch, channels, grid = 5, 16, 6
+    images, residual = (normal(batch, channels, grid, grid, seed=i, device=device) for i in (0, 1))
+    weight, bias = normal(channels, channels, 3, 3, seed=2, device=device), normal(channels, seed=3, device=device)
+    out = None
+    if compact:
+        out = torch.full((batch, grid, grid, channels), torch.nan, device=device)
+    found = conv3x3_latent(
+        pack_images(images), pack_weight(weight, dtype=torch.float32), bias, batch=batch, grid=grid,
+        residual=pack_images(residual) if has_residual else None, relu=relu, compact=compact, out=out, backend=backend,
+    )  # fmt: skip
+    expected = F.conv2d(images.double(), weight.double(), bias.double(), padding=1)
+    expected = expected + residual.double() if has_residual else expected
+    expected = F.relu(expected) if relu else expected
+    pixels = found.permute(0, 3, 1, 2) if compact else as_images(found, batch=batch, grid=grid)
+    torch.testing.assert_close(pixels.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_dynamics_step_is_the_models(device, backend):
+    """Action convolution and residual block; its second convolution writes over the residual."""
+    torch.manual_seed(0)
+    batch, channels, grid = 7, 32, 6
+    action_conv, block = ActionConv(channels, ACTIONS, folded=True), ResidualBlock(channels, folded=True)
+    latent, action = torch.randn(batch, channels, grid, grid), torch.randint(ACTIONS, (batch,))
+    expected = block(F.relu(action_conv.convolve(latent, action) + latent))
+
+    taps = action_conv.layer.weight.detach().to(device)
+    layers = [block.first.layer, block.second.layer]
+    first, second = (pack_weight(layer.weight.detach().to(device), dtype=torch.float32) for layer in layers)
+    biases = [layer.bias.detach().to(device) for layer in [action_conv.layer, *layers]]
+    rows = pack_images(latent.to(device))
+    x = conv3x3_latent(
+        rows, pack_weight(taps[:, :-1], dtype=torch.float32), biases[0], batch=batch, residual=rows,
+        action=action.to(device), action_map=pack_action_map(taps[:, -1:], num_actions=ACTIONS, grid=grid),
+        backend=backend,
+    )  # fmt: skip
+    y = conv3x3_latent(x, first, biases[1], batch=batch, backend=backend)
+    found = conv3x3_latent(y, second, biases[2], batch=batch, residual=x, out=x, backend=backend)
+    torch.testing.assert_close(as_images(found, batch=batch, grid=grid).cpu(), expected, rtol=1e-5, atol=1e-5)
+    assert_only_pixels(found, batch, grid)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_not_a_number_reaches_its_neighbours_and_no_other_image(device, backend):
+    """Through relu too, and not across the border between images."""
+    images = torch.zeros(3, 16, 6, 6, device=device)
+    images[1, 5, 0, 5] = torch.nan
+    weight, bias = torch.ones(16, 16, 3, 3, device=device), torch.zeros(16, device=device)
+    rows = conv3x3_latent(pack_images(images), pack_weight(weight, dtype=torch.float32), bias, batch=3, backend=backend)
+    found = as_images(rows, batch=3, grid=6)[:, 0].isnan().nonzero().tolist()
+    assert found == [[1, 0, 4], [1, 0, 5], [1, 1, 4], [1, 1, 5]]
+
+
+def test_rows_hold_every_tap_of_every_tile():
+    """The first row of the first tile reaches back to row 0, the last row of the last tile on to the last one."""
+    for batch in (1, 2, 63, 128):
+        rows, margin = num_rows(batch, 6), margin_rows(6)
+        assert margin == 6 + 1 + 1
+        assert (rows - 2 * margin) % 128 == 0
+        assert batch * 49 <= rows - 2 * margin < batch * 49 + 128
+
+
+def test_misfits_are_refused(device):
+    rows, weight, bias = torch.zeros(num_rows(2, 6), 16), torch.zeros(9, 16, 16), torch.zeros(16)
+    with pytest.raises(ValueError, match=r"rows is \[144, 16\].*\[272, 16\]"):
+        conv3x3_latent(rows, weight, bias, batch=3)
+    with pytest.raises(ValueError, match="weight.*float32.*bfloat16"):
+        conv3x3_latent(rows.bfloat16(), weight, bias, batch=2)
+    with pytest.raises(ValueError, match="both or none"):
+        conv3x3_latent(rows, weight, bias, batch=2, action=torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(ValueError, match="out is rows"):
+        conv3x3_latent(rows, weight, bias, batch=2, out=rows)
+    few = [tensor.to(device) for tensor in (rows[:, :8].contiguous(), torch.zeros(9, 8, 8), bias[:8])]
+    with pytest.raises(ValueError, match="power of 2"):
+        conv3x3_latent(*few, batch=2, backend="triton")
