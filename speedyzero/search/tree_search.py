@@ -8,6 +8,8 @@ Axes: B roots, A actions, S simulations.
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from kernels.expand_backup import bind_expand_backup
@@ -38,7 +40,7 @@ def search(
 
     Raises ValueError for an unknown algorithm or backend, for shapes that don't fit, and for types other than float32.
     """
-    backend = _backend(config, root)
+    backend = _backend(config.backend, root.policy_logits.device)
     _check_root(root, config, noise)
     with torch.inference_mode():
         chance = draw_noise(root.policy_logits, config, noise, generator)
@@ -73,17 +75,16 @@ def _simulate(
                 latents.reset_prefix(leaf, tree.reset)
 
 
-def _backend(config: SearchConfig, root: RootOutput) -> str:
-    on_cpu = root.policy_logits.device.type == "cpu"
-    backend = config.backend
+def _backend(backend: str, device: torch.device) -> str:
+    """The form of the tree's kernels for tensors on `device`. TRITON_INTERPRET=1 has Triton's run on the CPU."""
     if backend == "auto":
-        return "numba" if on_cpu else "reference"
-    if backend == "numba" and not on_cpu:
-        raise ValueError(f"search.backend=numba needs CPU tensors, got {root.policy_logits.device}: use auto")
-    if backend == "triton":
-        raise ValueError("search.backend=triton is not built yet: use auto, reference or numba")
-    if backend not in ("reference", "numba"):
+        return {"cpu": "numba", "cuda": "triton"}.get(device.type, "reference")
+    if backend not in ("reference", "numba", "triton"):
         raise ValueError(f"search.backend={backend}: must be auto, reference, numba or triton")
+    if backend == "numba" and device.type != "cpu":
+        raise ValueError(f"search.backend=numba needs CPU tensors, got {device}: use auto")
+    if backend == "triton" and device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(f"search.backend=triton needs CUDA tensors, got {device} without TRITON_INTERPRET=1: use auto")
     return backend
 
 

@@ -8,6 +8,7 @@ import torch
 
 from kernels.gumbel_select.numba_cpu import LANES
 from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
+from speedyzero.search.tree_search import _backend
 from tests.search.models import TableModel, dirichlet, gumbel, root_states
 
 BACKENDS = ("reference", "numba")
@@ -196,14 +197,25 @@ def test_results_may_enter_a_loss(algorithm):
 
 
 @pytest.mark.parametrize("settings, message", [
-    (dict(backend="triton"), "search.backend=triton is not built yet"),
+    (dict(backend="triton"), "search.backend=triton needs CUDA tensors, got cpu"),
     (dict(backend="cuda"), "search.backend=cuda: must be"),
     (dict(algorithm="alphabeta"), "search.algorithm=alphabeta: must be one of puct, gumbel"),
     (dict(num_simulations=0), "search.num_simulations=0"),
 ])  # fmt: skip
-def test_refuses_configurations(settings, message):
+def test_refuses_configurations(settings, message, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match=message):
         constant_search(2, 3, {}, SearchConfig(**settings))
+
+
+@pytest.mark.parametrize("device, backend", [("cpu", "numba"), ("cuda", "triton"), ("mps", "reference")])
+def test_auto_is_the_fastest_form_for_the_device(device, backend):
+    assert _backend("auto", torch.device(device)) == backend
+
+
+def test_numba_is_refused_on_a_gpu():
+    with pytest.raises(ValueError, match="search.backend=numba needs CPU tensors, got cuda"):
+        _backend("numba", torch.device("cuda"))
 
 
 def test_refuses_what_does_not_fit():
