@@ -25,4 +25,8 @@ def bind_expand_backup(tree: Tree, *, discount: float, has_prefix: bool, backend
     """The operation on `tree`. has_prefix: the model predicts value prefixes, not rewards."""
     if backend == "numba":
         return bind_numba(tree, discount=discount, has_prefix=has_prefix)
+    if backend == "triton":
+        from kernels.expand_backup.triton_gpu import bind as bind_triton  # importing triton takes a while
+
+        return bind_triton(tree, discount=discount, has_prefix=has_prefix)
     return partial(reference, tree, discount=discount, has_prefix=has_prefix)

@@ -70,4 +70,8 @@ def bind_gumbel(tree: Tree, rule: GumbelRule, *, backend: str) -> GumbelOperatio
     """The operations on `tree`."""
     if backend == "numba":
         return GumbelOperations(*bind_numba(tree, rule))
+    if backend == "triton":
+        from kernels.gumbel_select.triton_gpu import bind as bind_triton  # importing triton takes a while
+
+        return GumbelOperations(*bind_triton(tree, rule))
     return GumbelOperations(partial(gumbel_select, tree, rule), partial(root_sigma, tree, rule))

@@ -51,4 +51,8 @@ def bind_puct_select(tree: Tree, rule: PuctRule, *, backend: str) -> Select:
     """The operation on `tree`."""
     if backend == "numba":
         return bind_numba(tree, rule)
+    if backend == "triton":
+        from kernels.puct_select.triton_gpu import bind as bind_triton  # importing triton takes a while
+
+        return bind_triton(tree, rule)
     return partial(reference, tree, rule)

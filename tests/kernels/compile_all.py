@@ -16,7 +16,7 @@ from tests.kernels.sm90 import Case, compile_case
 
 
 def all_cases() -> list[Case]:
-    """The cases of all kernels. Imports no kernel."""
+    """The cases of all kernels."""
     files = sorted(Path(__file__).parent.glob("cases_*.py"))
     cases = [case for file in files for case in importlib.import_module(f"tests.kernels.{file.stem}").CASES]
     names = [case.name for case in cases]

@@ -1,0 +1,166 @@
+"""gumbel_select on the GPU: one program a root, from its root node to its leaf.
+
+Axes: B roots, N nodes, A actions, S simulations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+import triton
+import triton.language as tl
+
+from kernels.tree import Tree
+from kernels.triton_tree import (
+    CHILD,
+    LAUNCH,
+    PRIOR,
+    VALUE,
+    VISITS,
+    Q,
+    best_action,
+    by_number,
+    lanes,
+    of_root,
+    ordered_sum,
+    tree_arguments,
+    write_leaf,
+)
+
+if TYPE_CHECKING:
+    from kernels.gumbel_select import GumbelRule
+
+_TINY = tl.constexpr(torch.finfo(torch.float32).tiny)
+_RESCALE_EPSILON = tl.constexpr(1e-8)
+
+
+def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[int], None], Callable[[], torch.Tensor]]:
+    """select, by the simulation's number, and root_sigma on `tree`."""
+    return by_number(launcher(tree, rule), tree), root_sigma_launcher(tree, rule)
+
+
+def launcher(tree: Tree, rule: GumbelRule) -> Callable[[torch.Tensor], None]:
+    """select on `tree`, by a tensor on its device whose first int32 is the simulation."""
+    _, batch, _, actions = tree.edges.shape
+    arguments = *tree_arguments(tree), *rule_arguments(tree, rule)
+    constants = {**lanes(actions), "PREFIX_HORIZON": rule.prefix_horizon}
+
+    def gumbel_select(simulation: torch.Tensor) -> None:
+        _gumbel_select[(batch,)](simulation, *arguments, **constants, **LAUNCH)
+
+    return gumbel_select
+
+
+def root_sigma_launcher(tree: Tree, rule: GumbelRule) -> Callable[[], torch.Tensor]:
+    """root_sigma on `tree`; each call gives a new tensor."""
+    _, batch, _, actions = tree.edges.shape
+    arguments = *tree_arguments(tree), float(rule.c_visit), float(rule.c_scale)
+
+    def root_sigma() -> torch.Tensor:
+        sigma = torch.empty((batch, actions), device=tree.edges.device)
+        _root_sigma[(batch,)](sigma, *arguments, **lanes(actions), **LAUNCH)
+        return sigma
+
+    return root_sigma
+
+
+def rule_arguments(tree: Tree, rule: GumbelRule) -> tuple[Any, ...]:
+    """The rule as the kernels take it: gumbel_logit, considered_visits, c_visit and c_scale."""
+    considered = torch.tensor(rule.considered_visits, dtype=torch.int32, device=tree.edges.device)
+    return (rule.gumbel + rule.logit).contiguous(), considered, float(rule.c_visit), float(rule.c_scale)
+
+
+@triton.jit(do_not_specialize=["batch", "nodes"])
+def _gumbel_select(
+    simulation, edge_floats, edge_ints, node_floats, node_ints, roots, leaf_action, parent_row, reset, batch, nodes,
+    gumbel_logit, considered_visits, c_visit, c_scale,
+    A: tl.constexpr, A_PAD: tl.constexpr, PREFIX_HORIZON: tl.constexpr,
+):  # fmt: skip
+    select_root(
+        tl.load(simulation), edge_floats, edge_ints, node_floats, node_ints, roots, leaf_action, parent_row, reset,
+        batch, nodes, gumbel_logit, considered_visits, c_visit, c_scale, A, A_PAD, PREFIX_HORIZON,
+    )  # fmt: skip
+
+
+@triton.jit
+def select_root(
+    simulation, edge_floats, edge_ints, node_floats, node_ints, roots, leaf_action, parent_row, reset, batch, nodes,
+    gumbel_logit, considered_visits, c_visit, c_scale,
+    A: tl.constexpr, A_PAD: tl.constexpr, PREFIX_HORIZON: tl.constexpr,
+):  # fmt: skip
+    """The walk of this program's root. simulation: its number."""
+    root = tl.program_id(0).to(tl.int64)
+    prior = of_root(edge_floats, PRIOR, root, batch, nodes * A)
+    q = of_root(edge_floats, Q, root, batch, nodes * A)
+    visits = of_root(edge_ints, VISITS, root, batch, nodes * A)
+    children = of_root(edge_ints, CHILD, root, batch, nodes * A)
+    values = of_root(node_floats, VALUE, root, batch, nodes)
+    lane = tl.arange(0, A_PAD)
+
+    # The root: among the actions that sequential halving considers.
+    sigma, _, edge_visits = _completed_sigma(prior, q, visits, values, 0, c_visit, c_scale, A, A_PAD)
+    noisy_logit = tl.load(gumbel_logit + root * A + lane, lane < A, 0.0)
+    is_considered = edge_visits == tl.load(considered_visits + simulation)
+    action = best_action(tl.where(is_considered, noisy_logit + sigma, float("-inf")), A)
+    node = 0
+    depth = 1
+    child = tl.load(children + action)
+
+    # Below: visits in proportion to the improved policy.
+    while child >= 0:
+        node = child
+        sigma, edge_prior, edge_visits = _completed_sigma(prior, q, visits, values, node, c_visit, c_scale, A, A_PAD)
+        weight = edge_prior * tl.exp(sigma - tl.max(sigma))
+        share = tl.div_rn(ordered_sum(weight, A), 1.0 + tl.sum(edge_visits).to(tl.float32))
+        score = weight - edge_visits.to(tl.float32) * share
+        action = best_action(tl.where(lane < A, score, float("-inf")), A)
+        depth += 1
+        child = tl.load(children + node * A + action)
+    write_leaf(
+        root, simulation, node, action, depth, node_ints, leaf_action, parent_row, reset, batch, nodes, PREFIX_HORIZON
+    )
+
+
+@triton.jit
+def _completed_sigma(prior, q, visits, values, node, c_visit, c_scale, A: tl.constexpr, A_PAD: tl.constexpr):
+    """sigma of a node's completed q with its priors and visits; -inf, 0 and 0 in the lanes beyond A.
+
+    prior, q, visits, values: where those of this program's root begin.
+    """
+    lane = tl.arange(0, A_PAD)
+    is_action = lane < A
+    edge = node * A + lane
+    edge_prior = tl.load(prior + edge, is_action, 0.0)
+    edge_q = tl.load(q + edge, is_action, 0.0)
+    edge_visits = tl.load(visits + edge, is_action, 0)
+    is_visited = edge_visits > 0
+    total_visits = tl.sum(edge_visits).to(tl.float32)
+
+    known = tl.where(is_visited, tl.maximum(edge_prior, _TINY), 0.0)
+    mass = ordered_sum(known, A)
+    weighted_q = tl.div_rn(ordered_sum(known * edge_q, A), tl.where(mass > 0.0, mass, 1.0))
+    mixed = tl.div_rn(tl.load(values + node) + total_visits * weighted_q, 1.0 + total_visits)
+
+    completed = tl.where(is_visited, edge_q, mixed)
+    least = tl.min(tl.where(is_action, completed, float("inf")))
+    largest = tl.max(tl.where(is_action, completed, float("-inf")))
+    scale = (c_visit + tl.max(edge_visits).to(tl.float32)) * c_scale
+    sigma = (completed - least) * tl.div_rn(scale, tl.maximum(largest - least, _RESCALE_EPSILON))
+    return tl.where(is_action, sigma, float("-inf")), edge_prior, edge_visits
+
+
+@triton.jit(do_not_specialize=["batch", "nodes"])
+def _root_sigma(
+    sigma, edge_floats, edge_ints, node_floats, node_ints, roots, leaf_action, parent_row, reset, batch, nodes,
+    c_visit, c_scale, A: tl.constexpr, A_PAD: tl.constexpr,
+):  # fmt: skip
+    root = tl.program_id(0).to(tl.int64)
+    prior = of_root(edge_floats, PRIOR, root, batch, nodes * A)
+    q = of_root(edge_floats, Q, root, batch, nodes * A)
+    visits = of_root(edge_ints, VISITS, root, batch, nodes * A)
+    values = of_root(node_floats, VALUE, root, batch, nodes)
+    of_actions, _, _ = _completed_sigma(prior, q, visits, values, 0, c_visit, c_scale, A, A_PAD)
+    lane = tl.arange(0, A_PAD)
+    tl.store(sigma + root * A + lane, of_actions, lane < A)
