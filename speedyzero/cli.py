@@ -75,13 +75,25 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     network_kind(config, game.spec)
     if config.evaluate.video:
         _check_drawable(config, "evaluate.video=true")
-    if flags.inline and config.actor.actors != 1:
-        raise ValueError(f"actor.actors={config.actor.actors}: --inline runs one actor; raise actor.envs instead")
+    if flags.inline:
+        _check_one_of_each(config)
     if not flags.inline:
         from speedyzero.supervisor.space import wire_where_it_fits
 
         wire_where_it_fits(config)
     return lambda: _train(config, inline=flags.inline)
+
+
+def _check_one_of_each(config: Config) -> None:
+    from speedyzero.placement import place
+
+    placement = place(config)
+    counts = (len(placement.actors), len(placement.shards), len(placement.learners))
+    if counts != (1, 1, 1):
+        raise ValueError(
+            f"--inline runs one actor, one shard and one learner, not {counts[0]}, {counts[1]} and {counts[2]}: "
+            "set actor.actors=1 replay.shards=1 learner.ranks=1 (and raise actor.envs), or leave --inline out"
+        )
 
 
 def check_evaluate(words: Sequence[str], prog: str) -> _Action:
@@ -132,7 +144,7 @@ def _train_parser(prog: str) -> _Parser:
     parser.add_argument("--game", help="an Atari game (Pong), a Gymnasium id (CartPole-v1) or Catch")
     parser.add_argument("--preset", help=f"{', '.join(presets())}; default: what suits the game and the machine")
     parser.add_argument("--seed", type=int, help="default: 0")
-    parser.add_argument("--gpus", type=int, help="0, the CPU, or 1; default: 1 where there is one")
+    parser.add_argument("--gpus", type=int, help="how many to use; 0 is the CPU; default: every visible one")
     parser.add_argument("--run-dir", help="a new or empty directory; default: runs/<game>-<preset>-seed<seed>-<number>")
     parser.add_argument("--inline", action="store_true", help="one process, bit-reproducible on a CPU")
     parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="not built yet")

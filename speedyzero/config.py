@@ -123,8 +123,8 @@ class SearchConfig:
 class ActorConfig:
     """Self-play."""
 
-    actors: int = 1
-    """Actor processes."""
+    actors: int = 0
+    """Actor processes; 0: one per shard."""
     envs: int = 16
     """Environments per actor, stepped in lock-step; each is one lane of replay."""
     temperatures: tuple[float, ...] = (1.0,)
@@ -135,8 +135,10 @@ class ActorConfig:
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """The shard and how it is sampled."""
+    """The shards and how they are sampled."""
 
+    shards: int = 0
+    """Parts of the replay, each with a reanalyzer of its own; 0: one per GPU that is to have one, 1 on the CPU."""
     capacity_steps: int = 1_000_000
     """Rows over all lanes; never more than the run can fill are allocated."""
     alpha: float = 0.6
@@ -182,6 +184,8 @@ class ReanalyzeConfig:
 class LearnerConfig:
     """The loss and its data."""
 
+    ranks: int = 0
+    """Learner processes that train one network together; 0: one per GPU that is to have one, 1 on the CPU."""
     batch_size: int = 256
     """Samples per train step over all ranks."""
     prefix_coefficient: float = 1.0
@@ -242,6 +246,20 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
+class PlacementConfig:
+    """Which GPU each process works on. Counts: `actor.actors`, `replay.shards`, `learner.ranks`."""
+
+    kind: str = choice("auto", "auto", "colocated", "split")
+    """`colocated`: every GPU hosts all roles. `split`: one GPU in eight hosts no learner. `auto`: colocated."""
+    actors: tuple[int, ...] = ()
+    """The GPU of each actor; empty: by kind."""
+    shards: tuple[int, ...] = ()
+    """The GPU of each shard's reanalyzer; empty: by kind."""
+    learners: tuple[int, ...] = ()
+    """The GPU of each learner rank; empty: by kind."""
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """Scores: full games, no root noise, most visited action, raw rewards."""
 
@@ -263,8 +281,10 @@ class EvaluateConfig:
 class SupervisorConfig:
     """Looking after the processes of a run."""
 
-    hang_s: float = 60.0
-    """A process that shows no sign of life for so long is killed and replaced; one step of a role takes seconds."""
+    silent_s: float = 15.0
+    """A process that shows no sign of life for so long (it says twice a second that it lives) is killed."""
+    hang_s: float = 120.0
+    """A role that has not finished a step, nor a wait, in so long is killed; a step takes seconds."""
     record_interval_s: float = 10.0
     """Time between two records of rings, waits and lags in the metrics."""
 
@@ -295,6 +315,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
 
 
 def validate(config: Config) -> None:
@@ -328,17 +349,6 @@ def validate(config: Config) -> None:
             f"schedule.head_start_env_steps={schedule.head_start_env_steps} >= "
             f"schedule.env_steps={schedule.env_steps}: nothing would be left to play"
         )
-    lookahead_rows = actor.actors * actor.envs * (target.unroll_steps + target.td_steps + config.env.stack + 1)
-    if schedule.head_start_env_steps < lookahead_rows:
-        raise ValueError(
-            f"schedule.head_start_env_steps={schedule.head_start_env_steps} < {lookahead_rows} = actor.actors * "
-            "actor.envs * (target.unroll_steps + target.td_steps + env.stack + 1): no position to sample"
-        )
-    if config.replay.capacity_steps < 2 * lookahead_rows:
-        raise ValueError(
-            f"replay.capacity_steps={config.replay.capacity_steps} < {2 * lookahead_rows}, "
-            "twice the rows that one sampled position in each lane reaches"
-        )
 
 
 _POSITIVE = (
@@ -348,15 +358,15 @@ _POSITIVE = (
     "model.value_codec.limit model.value_codec.step model.prefix_codec.limit model.prefix_codec.step "
     "search.num_simulations search.max_considered_actions search.value_delta_max search.root_dirichlet_alpha "
     "search.pb_c_base "
-    "actor.actors actor.envs replay.capacity_steps target.td_steps target.interval_train_steps "
+    "actor.envs replay.capacity_steps target.td_steps target.interval_train_steps "
     "reanalyze.search_batch learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
     "optimizer.learning_rate optimizer.trust optimizer.clip optimizer.eps optimizer.decay_fraction "
     "schedule.env_steps schedule.train_steps "
     "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs "
-    "supervisor.hang_s supervisor.record_interval_s"
+    "supervisor.silent_s supervisor.hang_s supervisor.record_interval_s"
 ).split()
 _NOT_NEGATIVE = (
-    "seed gpus cpu_threads target.unroll_steps search.prefix_horizon "
+    "seed gpus cpu_threads actor.actors replay.shards learner.ranks target.unroll_steps search.prefix_horizon "
     "target.td_decay_fraction learner.shift_px learner.intensity_scale "
     "optimizer.weight_decay optimizer.decay_factor schedule.frozen_train_steps schedule.pacing_slack_env_steps "
     "evaluate.interval_train_steps evaluate.num_simulations replay.alpha learner.prefix_coefficient "

@@ -12,8 +12,14 @@ from typing import Protocol, TypeVar
 
 from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord, StepRecord, WeightsRecord
 
-# What a role that could not move waits for: play or learning to catch up, its consumer, its producer.
-WAIT_PACING, WAIT_SPACE, WAIT_INPUT = WAITS = ("wait_pacing_ns", "wait_space_ns", "wait_input_ns")
+# What a role that could not move waits for: play or learning to catch up, its consumer, its producer; and, inside a
+# step, the other learners of its group.
+WAIT_PACING, WAIT_SPACE, WAIT_INPUT, WAIT_GROUP = WAITS = (
+    "wait_pacing_ns",
+    "wait_space_ns",
+    "wait_input_ns",
+    "wait_group_ns",
+)
 
 Sent = TypeVar("Sent", contravariant=True)
 Received = TypeVar("Received", covariant=True)
@@ -72,6 +78,11 @@ class Board(Protocol):
         ...
 
     @property
+    def own_env_steps(self) -> int:
+        """Steps acted by this actor, its predecessors' included."""
+        ...
+
+    @property
     def train_steps(self) -> int: ...
 
     def add_env_steps(self, count: int) -> None:
@@ -79,7 +90,7 @@ class Board(Protocol):
         ...
 
     def add_train_step(self) -> None:
-        """For the learner."""
+        """For the learner that counts for its group."""
         ...
 
 
@@ -93,9 +104,9 @@ class ActorEdges:
 
 @dataclass(frozen=True)
 class ReanalyzerEdges:
-    steps: Sequence[Receiver[StepRecord]]  # one per actor
-    priorities: Receiver[PriorityRecord]
-    batches: Sender[BatchRecord]
+    steps: Sequence[Receiver[StepRecord]]  # one per actor that feeds the shard
+    priorities: Sequence[Receiver[PriorityRecord]]  # one per learner that draws from it
+    batches: Sequence[Sender[BatchRecord]]
     targets: WeightSource
     metrics: Sender[MetricRecord]
     board: Board
@@ -103,9 +114,9 @@ class ReanalyzerEdges:
 
 @dataclass(frozen=True)
 class LearnerEdges:
-    batches: Receiver[BatchRecord]
-    priorities: Sender[PriorityRecord]
-    weights: WeightSink
-    targets: WeightSink
+    batches: Sequence[Receiver[BatchRecord]]  # one per shard that it draws from
+    priorities: Sequence[Sender[PriorityRecord]]
+    weights: WeightSink | None  # None: another rank on this host publishes
+    targets: WeightSink | None
     metrics: Sender[MetricRecord]
     board: Board

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 # One stream per use, so that two uses of the same keys never share numbers.
-ENV_SEED, ACT_NOISE, ACT_CHOICE, REANALYZE_NOISE, SAMPLE, AUGMENT, INIT, EVALUATE = range(8)
+ENV_SEED, ACT_NOISE, ACT_CHOICE, REANALYZE_NOISE, SAMPLE, AUGMENT, INIT, EVALUATE, SHARD = range(9)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

@@ -68,6 +68,10 @@ class MemoryBoard:
     env_steps: int = 0
     train_steps: int = 0
 
+    @property
+    def own_env_steps(self) -> int:
+        return self.env_steps
+
     def add_env_steps(self, count: int) -> None:
         self.env_steps += count
 
@@ -96,7 +100,9 @@ class InlineEdges:
         return ActorEdges(self.steps, self.weights, self.metrics, self.board)
 
     def for_reanalyzer(self) -> ReanalyzerEdges:
-        return ReanalyzerEdges((self.steps,), self.priorities, self.batches, self.targets, self.metrics, self.board)
+        return ReanalyzerEdges(
+            (self.steps,), (self.priorities,), (self.batches,), self.targets, self.metrics, self.board
+        )
 
     def for_learner(self) -> LearnerEdges:
-        return LearnerEdges(self.batches, self.priorities, self.weights, self.targets, self.metrics, self.board)
+        return LearnerEdges((self.batches,), (self.priorities,), self.weights, self.targets, self.metrics, self.board)

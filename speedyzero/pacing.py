@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from speedyzero.config import ScheduleConfig
+from speedyzero.config import Config, ScheduleConfig
+from speedyzero.placement import place
 
 RECORDS_PER_RUN = 500
 
@@ -25,8 +26,15 @@ def record_interval(schedule: ScheduleConfig) -> int:
 @dataclass(frozen=True)
 class Pacing:
     schedule: ScheduleConfig
-    tick_env_steps: int  # environments of all actors
-    """Env steps that one tick may add."""
+    tick_env_steps: int
+    """Env steps that one tick of all actors may add: their environments."""
+    actors: int = 1
+
+    @classmethod
+    def of(cls, config: Config) -> Pacing:
+        """The pacing of a run, the same for each of its roles."""
+        actors = len(place(config).actors)
+        return cls(config.schedule, tick_env_steps=actors * config.actor.envs, actors=actors)
 
     def env_steps_due(self, train_steps: int) -> float:
         """Env steps that must have been played before the train step after `train_steps`."""
@@ -35,10 +43,14 @@ class Pacing:
         return schedule.head_start_env_steps + played * (schedule.env_steps - schedule.head_start_env_steps)
 
     def may_play(self, *, env_steps: int, train_steps: int) -> bool:
-        """Whether the actors may take another tick."""
+        """Whether an actor that has taken `env_steps` may take another tick.
+
+        Each follows the line for its own share, so that lanes stay equally long whatever the actors' speeds.
+        """
         slack = max(self.schedule.pacing_slack_env_steps, self.tick_env_steps)
-        ahead = env_steps + self.tick_env_steps > self.env_steps_due(train_steps) + slack
-        return not ahead and env_steps < self.schedule.env_steps
+        share = env_steps * self.actors
+        ahead = share + self.tick_env_steps > self.env_steps_due(train_steps) + slack
+        return not ahead and share < self.schedule.env_steps
 
     def may_train(self, *, env_steps: int, train_steps: int) -> bool:
         """Whether the learner may take another step."""

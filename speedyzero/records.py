@@ -39,18 +39,21 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """One training batch of a shard, without its frames: those are gathered where they lie."""
+    """A shard's part of a learner's training batch, without its frames: those are gathered where they lie.
+
+    B is that part's size: `learner.batch_size` over the pairs of a shard and a learner.
+    """
 
     lane: np.ndarray  # [B] int64
     step: np.ndarray  # [B] int64: the sampled (root) positions
     probability: np.ndarray  # [B] float64: of drawing this sample from the whole replay
-    replay_size: int  # eligible positions in the whole replay (N of the importance weights)
     action: np.ndarray  # [B, K] int64; arbitrary where the mask is 0
     action_mask: np.ndarray  # [B, K] float32: 1 where that action was taken in the root's episode
     value_target: np.ndarray  # [B, K+1] float32, in reward units
     prefix_target: np.ndarray  # [B, K] float32: value prefix (or reward) after each action
     policy_target: np.ndarray  # [B, K+1, A] float32; all 0 past the episode's end
     target_version: int  # weights that made the targets
+    made_at: int  # the train step under way when it was made
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ METRIC_NAMES = (
     "learner/predicted_root_value",
     "learner/learning_rate",
     "learner/bad_batches",
+    "learner/batch_age",
+    "learner/target_lag",
     "reanalyzer/searches",
     "reanalyzer/requested_searches",
     "reanalyzer/eligible_positions",

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from speedyzero.config import Config, EnvConfig, get, validate
+from speedyzero.placement import place
 from speedyzero.settings import SETTINGS, Given, build, convert, flatten, near
 
 _HERE = Path(__file__).resolve().parent
@@ -27,7 +28,7 @@ PARITY_PRESET = "efficientzero"
 # Settings that say where, when and how a run happens, not what it computes.
 _NOT_THE_PAPERS = re.compile(
     r"preset|seed|gpus|cpu_threads|shm_dir|run_dir|env\.game|search\.backend|reanalyze\.(memo|search_batch)"
-    r"|evaluate\.(parallel_envs|video)|supervisor\..*"
+    r"|evaluate\.(parallel_envs|video)|supervisor\..*|replay\.shards|learner\.ranks|placement\..*"
 )
 
 
@@ -53,8 +54,8 @@ def resolve(
     run_dir: str | None = None,
     overrides: Sequence[str] = (),
 ) -> Config:
-    """The whole run's settings. None: the preset's or the default; `gpus` None: one where any is visible; `preset`
-    None: the one that suits the game and the machine.
+    """The whole run's settings. None: the preset's or the default; `gpus` None: the preset's, or every visible one;
+    `preset` None: the one that suits the game and the machine.
 
     Raises ValueError, one line, for anything unknown, of a wrong type, or that cannot work.
     """
@@ -68,17 +69,14 @@ def resolve(
     for argument in overrides:
         given.update(_read_argument(argument))
     visible = visible_gpus()
-    # One, until the learner group over several is built.
-    given.setdefault("gpus", Given(min(visible, 1), "this machine"))
-    gpus_used = convert("gpus", given["gpus"])
-    if gpus_used > visible:
-        raise ValueError(f"{given['gpus'].where}: gpus={gpus_used}, but {visible} visible here; 0 is the CPU")
-    if gpus_used > 1:
-        raise ValueError(f"{given['gpus'].where}: gpus={gpus_used}: several GPUs are not built yet; use 1 or 0")
     if preset is None:
         game_played = convert("env.game", given["env.game"]) if "env.game" in given else Config().env.game
-        preset = _default_preset(game_played, gpus_used)
-    return _assemble({**read_preset(preset), **given, "preset": Given(preset, "--preset")})
+        preset = _default_preset(game_played, convert("gpus", given["gpus"]) if "gpus" in given else visible)
+    written = {"gpus": Given(visible, "this machine"), **read_preset(preset), **given}
+    gpus_used = convert("gpus", written["gpus"])
+    if gpus_used > visible:
+        raise ValueError(f"{written['gpus'].where}: gpus={gpus_used}, but {visible} visible here; 0 is the CPU")
+    return _assemble({**written, "preset": Given(preset, "--preset")})
 
 
 def read_preset(name: str) -> dict[str, Given]:
@@ -169,6 +167,7 @@ def _assemble(given: Mapping[str, Given]) -> Config:
     config = build(values)
     try:
         validate(config)
+        place(config)
     except ValueError as error:
         named = [path for path in given if re.search(rf"(?<![\w.]){re.escape(path)}(?![\w.])", str(error))]
         origin = "; ".join(f"{path} from {given[path].where}" for path in named)

@@ -3,9 +3,10 @@
     attach board -> STARTING -> build the role -> WORKING -> step, step, wait, step ... -> role done or stop -> exit 0
 
 A role that cannot move waits on its process's doorbell, at most IDLE_S, and the time is booked under what it waits
-for. An exception leaves its traceback in the run directory, for the supervisor to show, and exits with 1. A process
-dies with its supervisor, and leaves Ctrl-C and SIGTERM, which may reach the whole group, to it: it is started with both
-blocked.
+for. A thread says that the process lives, the loop counts its rounds: so a process that was stopped, a role that is
+stuck and one that waits can be told apart. An exception leaves its traceback in the run directory, for the supervisor
+to show, and exits with 1. A process dies with its supervisor, and leaves Ctrl-C and SIGTERM, which may reach the whole
+group, to it: it is started with both blocked.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,11 +27,13 @@ from typing import Protocol
 import torch
 
 from speedyzero.config import Config
+from speedyzero.edges import WAIT_GROUP
 from speedyzero.shared_edges import MetricSender, SharedBoard
 from speedyzero.shm import Board, BoardRow, Doorbell
 from speedyzero.wiring import Wiring, bell_of
 
 STARTING, WORKING, DONE = 1, 2, 3
+PULSE_S = 0.5
 IDLE_S = 0.005  # pacing stands on the board, which rings no bell: a waiting role looks again after this long
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
@@ -55,6 +59,11 @@ class Role(Protocol):
         """Of the weights that it acts with, or has made; negative before the first."""
         ...
 
+    @property
+    def waited_inside_ns(self) -> int:
+        """Of its steps so far, the time in which it only waited for the others of its group."""
+        ...
+
     def step(self) -> bool: ...
 
 
@@ -73,13 +82,16 @@ class RoleProcess:
         row = self._row
         row.set_state(WORKING)
         last_ns, last_cpu_ns = time.monotonic_ns(), time.process_time_ns()
+        waited_ns = role.waited_inside_ns
         while not self.stop_requested() and not done():
-            row.beat()
+            row.add("rounds")
             moved = role.step()
             if not moved:
                 self._bell.wait(IDLE_S)
             now_ns, cpu_ns = time.monotonic_ns(), time.process_time_ns()
-            row.add("busy_ns" if moved else role.waiting_for, now_ns - last_ns)
+            inside_ns, waited_ns = role.waited_inside_ns - waited_ns, role.waited_inside_ns
+            row.add(WAIT_GROUP, inside_ns)
+            row.add("busy_ns" if moved else role.waiting_for, now_ns - last_ns - inside_ns)
             row.add("busy_cpu_ns" if moved else "wait_cpu_ns", cpu_ns - last_cpu_ns)
             row.set_counter("weights_version", max(0, role.weights_version))
             last_ns, last_cpu_ns = now_ns, cpu_ns
@@ -103,11 +115,18 @@ def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
         board = Board.attach(spec.wiring.run, spec.wiring.board)
         row = board.row(spec.name)
         row.set_state(STARTING)
-        row.beat()
+        threading.Thread(target=_pulse, args=(row,), daemon=True, name="pulse").start()
         yield RoleProcess(spec, board, row)
     except Exception:
         crash_file(spec.run_dir, spec.name).write_text(traceback.format_exc())
         sys.exit(1)
+
+
+def _pulse(row: BoardRow) -> None:
+    """Say again and again that this process lives, whatever its role is at; a stopped process says nothing."""
+    while True:
+        row.beat()
+        time.sleep(PULSE_S)
 
 
 def crash_file(run_dir: Path, process: str) -> Path:

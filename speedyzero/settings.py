@@ -15,12 +15,14 @@ from typing import Any, get_type_hints
 from speedyzero.config import Config
 
 _NUMBERS = tuple[float, ...]
+_INTEGERS = tuple[int, ...]
 _KIND_NAMES = {
     int: "an integer (64 bits)",
     float: "a number",
     bool: "true or false",
     str: "text",
     _NUMBERS: "a list of numbers, as [1.0, 0.5]",
+    _INTEGERS: "a list of integers, as [0, 1]",
 }
 
 
@@ -92,7 +94,7 @@ def convert(path: str, given: Given) -> Any:
     Raises ValueError for another type or none of the choices.
     """
     setting, value = SETTINGS[path], given.value
-    if setting.kind is int and _is_number(value) and value == value // 1:
+    if setting.kind is int and _is_integer(value):
         return int(value)
     if setting.kind is float and _is_number(value):
         return float(value)
@@ -105,6 +107,8 @@ def convert(path: str, given: Given) -> Any:
         return value
     if setting.kind == _NUMBERS and isinstance(value, Sequence) and all(_is_number(entry) for entry in value):
         return tuple(float(entry) for entry in value)
+    if setting.kind == _INTEGERS and isinstance(value, Sequence) and all(map(_is_integer, value)):
+        return tuple(int(entry) for entry in value)
     raise ValueError(f"{given.where}: {path}={value}: must be {_KIND_NAMES[setting.kind]}")
 
 
@@ -117,6 +121,10 @@ def near(word: str, known: Iterable[str]) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63)
+
+
+def _is_integer(value: Any) -> bool:
+    return _is_number(value) and value == value // 1
 
 
 def _inside(group: str) -> list[str]:

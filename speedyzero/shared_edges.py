@@ -136,10 +136,15 @@ class SharedBoard:
         self._words, self._row = board.words, row
         self._env_steps = [board.spec.word_of(name, "env_steps") for name in board.spec.rows]
         self._train_steps = [board.spec.word_of(name, "train_steps") for name in board.spec.rows]
+        self._own_env_steps = board.spec.word_of(row.name, "env_steps")
 
     @property
     def env_steps(self) -> int:
         return sum(self._words[word] for word in self._env_steps)
+
+    @property
+    def own_env_steps(self) -> int:
+        return self._words[self._own_env_steps]
 
     @property
     def train_steps(self) -> int:

@@ -7,6 +7,9 @@
              +-----------------------WEIGHTS-------------+
     everyone --METRICS--> supervisor; counters and heartbeats stand on the board; frames stay in the shard's arrays
 
+Names of rings say whose they are: `steps.actor-0`, `batches.0-1` and `priorities.0-1` (shard 0, learner 1),
+`metrics.PROCESS`. Which shard meets which learner: `placement.py`.
+
 An edge is a bounded queue of records (a full one holds its producer back, nothing is dropped; metrics alone may drop,
 counted) or a set of weight slots. `Wiring` is one run's edges as specifications, picklable: the supervisor makes them,
 every process attaches its own ends (`shared_edges.py`). In one process plain memory carries them (`memory_edges.py`).
@@ -24,6 +27,7 @@ from speedyzero.config import Config
 from speedyzero.edges import WAITS
 from speedyzero.env.base import ObservationSpec
 from speedyzero.model.build import build_network
+from speedyzero.placement import Placement, place
 from speedyzero.records import BatchRecord, MetricRecord, PackedMetric, PriorityRecord, StepRecord, WeightsRecord
 from speedyzero.replay.shard import ShardShape, shard_shape
 from speedyzero.shm import BoardSpec, Field, RecordLayout, RingSpec, Run, SharedArraysSpec, WeightSlotsSpec
@@ -47,12 +51,29 @@ WEIGHTS = Edge("learner", "actor", WeightsRecord, capacity=3)
 TARGETS = Edge("learner", "reanalyzer", WeightsRecord, capacity=3)
 METRICS = Edge("everyone", "supervisor", MetricRecord, capacity=4096)
 
-SUPERVISOR, REANALYZER, LEARNER = "supervisor", "reanalyzer-0", "learner-0"
+SUPERVISOR = "supervisor"
+
+
+def actor_name(index: int) -> str:
+    return f"actor-{index}"
+
+
+def reanalyzer_name(shard: int) -> str:
+    return f"reanalyzer-{shard}"
+
+
+def learner_name(rank: int) -> str:
+    return f"learner-{rank}"
+
+
+REANALYZER, LEARNER = reanalyzer_name(0), learner_name(0)  # the first of each; LEARNER counts the train steps
 
 # *_cpu_ns: processor time spent on being busy, on waiting. weights_version: what the role acts with, or has made.
+# rounds: turns of the role's loop, waits included, by which a process that lives but is stuck is told.
 COUNTERS = (
     "env_steps",
     "train_steps",
+    "rounds",
     "busy_ns",
     *WAITS,
     "busy_cpu_ns",
@@ -65,18 +86,19 @@ COUNTERS = (
 
 @dataclass(frozen=True)
 class Wiring:
-    """One run's edges. Processes: the supervisor, actors, one reanalyzer (one shard), one learner."""
+    """One run's edges. Processes: the supervisor, actors, reanalyzers (one per shard), learners (one per rank)."""
 
     run: Run
+    placement: Placement
     board: BoardSpec
     steps: tuple[RingSpec[StepRecord], ...]  # one per actor
-    batches: RingSpec[BatchRecord]
-    priorities: RingSpec[PriorityRecord]
+    batches: tuple[RingSpec[BatchRecord], ...]  # one per feed of the placement
+    priorities: tuple[RingSpec[PriorityRecord], ...]  # one per feed
     metrics: tuple[RingSpec[PackedMetric], ...]  # one per process, in the board's order, the supervisor left out
     weights: WeightSlotsSpec
     targets: WeightSlotsSpec
-    shard: SharedArraysSpec
-    shard_shape: ShardShape
+    shards: tuple[SharedArraysSpec, ...]
+    shard_shape: ShardShape  # of every shard
 
     @property
     def processes(self) -> tuple[str, ...]:
@@ -84,8 +106,14 @@ class Wiring:
         return self.board.rows[1:]
 
     @property
+    def devices(self) -> dict[str, str]:
+        """Where each of the processes works."""
+        place = self.placement
+        return dict(zip(self.processes, (*place.actors, *place.shards, *place.learners), strict=True))
+
+    @property
     def rings(self) -> tuple[RingSpec, ...]:
-        return (*self.steps, self.batches, self.priorities, *self.metrics)
+        return (*self.steps, *self.batches, *self.priorities, *self.metrics)
 
     @property
     def total_bytes(self) -> int:
@@ -97,10 +125,19 @@ class Wiring:
         """Name and bytes of everything shared but the board."""
         rings = [(ring.name, ring.total_bytes) for ring in self.rings]
         slots = [(slots.name, slots.total_bytes) for slots in (self.weights, self.targets)]
-        return (*rings, *slots, (self.shard.name, self.shard.total_bytes))
+        return (*rings, *slots, *((shard.name, shard.total_bytes) for shard in self.shards))
 
     def metrics_of(self, process: str) -> RingSpec[PackedMetric]:
         return self.metrics[self.processes.index(process)]
+
+    def steps_into(self, shard: int) -> tuple[RingSpec[StepRecord], ...]:
+        """From the actors that feed a shard."""
+        return tuple(self.steps[actor] for actor in self.placement.actors_of(shard))
+
+    def feeds_of(self, *, shard: int | None = None, learner: int | None = None) -> tuple[int, ...]:
+        """Places in `batches` and `priorities` of the rings of one shard, or of one learner."""
+        feeds = enumerate(self.placement.feeds)
+        return tuple(i for i, feed in feeds if feed.shard == shard or feed.learner == learner)
 
 
 def bell_of(process: str) -> str:
@@ -109,36 +146,49 @@ def bell_of(process: str) -> str:
 
 
 def wire(config: Config, run: Run, spec: ObservationSpec, num_actions: int) -> Wiring:
-    """The edges of a run on one machine: `actor.actors` actors feed one shard and one learner."""
-    actors = tuple(f"actor-{index}" for index in range(config.actor.actors))
-    rows = (SUPERVISOR, *actors, REANALYZER, LEARNER)
+    """The edges of a run on one machine, for the placement that the settings ask for."""
+    placement = place(config)
+    actors = tuple(actor_name(index) for index in range(len(placement.actors)))
+    reanalyzers = tuple(reanalyzer_name(shard) for shard in range(len(placement.shards)))
+    rows = (SUPERVISOR, *actors, *reanalyzers, *(learner_name(rank) for rank in range(len(placement.learners))))
     shape = shard_shape(config, spec, num_actions)
+    arrays = tuple((name, Field(*field)) for name, field in shape.fields().items())
     with torch.device("meta"):
         network = build_network(config, spec, num_actions)
     weight_bytes = 4 * sum(tensor.numel() for tensor in acting_tensors(network).values())
+    part = placement.part_of(config.learner.batch_size)
 
     def ring(edge: Edge, name: str, layout: RecordLayout, producer: str, consumer: str) -> RingSpec:
         return RingSpec(name, layout, edge.capacity, producer_bell=bell_of(producer), consumer_bell=bell_of(consumer))
 
+    def feed_rings(edge: Edge, name: str, layout: RecordLayout) -> tuple[RingSpec, ...]:
+        rings = []
+        for feed in placement.feeds:
+            ends = {"reanalyzer": reanalyzer_name(feed.shard), "learner": learner_name(feed.learner)}
+            full_name = f"{name}.{feed.shard}-{feed.learner}"
+            rings.append(ring(edge, full_name, layout, ends[edge.producer], ends[edge.consumer]))
+        return tuple(rings)
+
     return Wiring(
         run=run,
+        placement=placement,
         board=BoardSpec("board", rows, counters=COUNTERS),
         steps=tuple(
-            ring(STEPS, f"steps.{actor}", step_layout(config.actor.envs, spec, num_actions), actor, REANALYZER)
-            for actor in actors
+            ring(
+                STEPS,
+                f"steps.{actor}",
+                step_layout(config.actor.envs, spec, num_actions),
+                actor,
+                reanalyzers[index % len(reanalyzers)],
+            )
+            for index, actor in enumerate(actors)
         ),
-        batches=ring(
-            BATCHES,
-            "batches",
-            batch_layout(config.learner.batch_size, config.target.unroll_steps, num_actions),
-            REANALYZER,
-            LEARNER,
-        ),
-        priorities=ring(PRIORITIES, "priorities", priority_layout(config.learner.batch_size), LEARNER, REANALYZER),
+        batches=feed_rings(BATCHES, "batches", batch_layout(part, config.target.unroll_steps, num_actions)),
+        priorities=feed_rings(PRIORITIES, "priorities", priority_layout(part)),
         metrics=tuple(ring(METRICS, f"metrics.{process}", METRIC_LAYOUT, process, SUPERVISOR) for process in rows[1:]),
         weights=WeightSlotsSpec("weights", weight_bytes),
         targets=WeightSlotsSpec("targets", weight_bytes),
-        shard=SharedArraysSpec("shard", tuple((name, Field(*field)) for name, field in shape.fields().items())),
+        shards=tuple(SharedArraysSpec(f"shard.{index}", arrays) for index in range(len(placement.shards))),
         shard_shape=shape,
     )
 
@@ -170,13 +220,13 @@ def batch_layout(batch_size: int, unroll_steps: int, num_actions: int) -> Record
         lane=Field("i8", (batch_size,)),
         step=Field("i8", (batch_size,)),
         probability=Field("f8", (batch_size,)),
-        replay_size=Field("i8"),
         action=Field("i8", (batch_size, unroll_steps)),
         action_mask=Field("f4", (batch_size, unroll_steps)),
         value_target=Field("f4", (batch_size, states)),
         prefix_target=Field("f4", (batch_size, unroll_steps)),
         policy_target=Field("f4", (batch_size, states, num_actions)),
         target_version=Field("i8"),
+        made_at=Field("i8"),
     )
 
 

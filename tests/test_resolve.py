@@ -99,12 +99,14 @@ def test_the_default_preset_suits_the_game(game: str | None, overrides: list[str
 
 def test_the_default_preset_and_gpus_suit_the_machine(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resolve_module, "visible_gpus", lambda: 2)
-    assert (resolve().preset, resolve().gpus) == ("efficientzero", 1)  # several are not built yet
-    with pytest.raises(ValueError, match="gpus=2: several GPUs are not built yet"):
-        resolve(gpus=2)
+    assert (resolve().preset, resolve().gpus) == ("efficientzero", 2)
+    assert resolve(gpus=1).gpus == 1
+    with pytest.raises(ValueError, match="gpus=3, but 2 visible"):
+        resolve(gpus=3)
     assert (resolve(gpus=0).preset, resolve(gpus=0).gpus) == ("laptop", 0)
     assert (resolve(overrides=["gpus=0"]).preset, resolve(gpus=1).gpus) == ("laptop", 1)
-    assert resolve(game="Catch").preset == "catch"
+    assert (resolve(game="Catch").preset, resolve(game="Catch").gpus) == ("catch", 0)  # the preset's
+    assert resolve(game="Catch", gpus=1).gpus == 1
 
 
 @pytest.mark.parametrize(

@@ -274,11 +274,11 @@ class SharedMachine:
         edges = dataclasses.replace(
             self.inline.for_reanalyzer(),
             steps=[RingReceiver(run, steps)],
-            priorities=RingReceiver(run, priorities),
-            batches=RingSender(run, batches),
+            priorities=[RingReceiver(run, priorities)],
+            batches=[RingSender(run, batches)],
             targets=SlotSource(WeightSlots.attach(run, slots)),
         )
-        self.receivers = [*edges.steps, edges.priorities]
+        self.receivers = [*edges.steps, *edges.priorities]
         shard = Shard(shard_shape(config, SPEC, NUM_ACTIONS))
         pacing = Pacing(config.schedule, tick_env_steps=envs)
         self.config, self.agent = config, WatchedAgent(config)

@@ -52,7 +52,8 @@ def create(wiring: Wiring) -> Board:
         Ring.create(wiring.run, ring).close()
     for slots in (wiring.weights, wiring.targets):
         WeightSlots.create(wiring.run, slots).close()
-    SharedArrays.create(wiring.run, wiring.shard).close()
+    for shard in wiring.shards:
+        SharedArrays.create(wiring.run, shard).close()
     return Board.create(wiring.run, wiring.board)
 
 
@@ -79,7 +80,7 @@ def test_every_ring_has_two_ends_with_bells_of_their_own(run, actors):
     assert wiring.processes == (*names, REANALYZER, LEARNER)
     ends = {ring.name: (ring.producer_bell, ring.consumer_bell) for ring in wiring.rings}
     expected = {f"steps.{actor}": (actor, REANALYZER) for actor in names}
-    expected |= {"batches": (REANALYZER, LEARNER), "priorities": (LEARNER, REANALYZER)}
+    expected |= {"batches.0-0": (REANALYZER, LEARNER), "priorities.0-0": (LEARNER, REANALYZER)}
     expected |= {f"metrics.{process}": (process, SUPERVISOR) for process in wiring.processes}
     assert ends == {name: (bell_of(producer), bell_of(consumer)) for name, (producer, consumer) in expected.items()}
     assert all(producer != consumer for producer, consumer in ends.values())
@@ -88,7 +89,7 @@ def test_every_ring_has_two_ends_with_bells_of_their_own(run, actors):
     assert [ring.name for ring in wiring.steps] == [f"steps.{actor}" for actor in names]
     shape = wiring.shard_shape
     assert (shape.lanes, shape.actors) == (4 * actors, actors)
-    assert [name for name, _ in wiring.shard.fields] == list(shape.fields())
+    assert [name for name, _ in wiring.shards[0].fields] == list(shape.fields())
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -145,8 +146,8 @@ def shared_edges_of(wiring: Wiring) -> InlineEdges:
     board, run = create(wiring), wiring.run
     return InlineEdges(
         steps=Pipe(run, wiring.steps[0]),
-        batches=Pipe(run, wiring.batches, one_ahead=True),
-        priorities=Pipe(run, wiring.priorities),
+        batches=Pipe(run, wiring.batches[0], one_ahead=True),
+        priorities=Pipe(run, wiring.priorities[0]),
         weights=Slots(run, wiring.weights),
         targets=Slots(run, wiring.targets),
         board=SharedBoard(board, board.row(LEARNER)),
@@ -169,7 +170,7 @@ def test_a_run_over_shared_memory_is_the_run_over_plain_memory(run, monkeypatch)
     expected, expected_weights = losses_of(config)
     wiring = wired(config, run)
     edges = shared_edges_of(wiring)
-    arrays = SharedArrays.attach(run, wiring.shard, writable=True)
+    arrays = SharedArrays.attach(run, wiring.shards[0], writable=True)
     monkeypatch.setattr(inline, "InlineEdges", lambda: edges)
     monkeypatch.setattr(inline, "Shard", lambda shape: Shard(shape, {name: arrays[name] for name in shape.fields()}))
     figures, last_weights = losses_of(config)

@@ -66,6 +66,7 @@ class Actor:
         self._score = np.zeros(lanes, np.float64)  # raw reward of the games in play
         self._ticks = first_tick
         self.waiting_for = WAIT_PACING
+        self.waited_inside_ns = 0
 
     @property
     def weights_version(self) -> int:
@@ -76,7 +77,7 @@ class Actor:
         if self._edges.steps.full:
             self.waiting_for = WAIT_SPACE
             return False
-        if not self._pacing.may_play(env_steps=board.env_steps, train_steps=board.train_steps):
+        if not self._pacing.may_play(env_steps=board.own_env_steps, train_steps=board.train_steps):
             self.waiting_for = WAIT_PACING
             return False
         record = self._edges.weights.newer_than(self._agent.version)

@@ -26,7 +26,7 @@ def main(spec: ProcessSpec, index: int) -> None:
             metrics=process.metrics,
             board=process.board,
         )
-        pacing = Pacing(config.schedule, tick_env_steps=config.actor.envs * config.actor.actors)
+        pacing = Pacing.of(config)
         agent = Agent(config, env.spec, env.num_actions, device=spec.device)
         actor = Actor(config, edges, pacing, agent, env, first_lane=first_lane, first_tick=steps.published)
         try:

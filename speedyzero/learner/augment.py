@@ -18,8 +18,10 @@ from speedyzero.config import LearnerConfig
 class Augment:
     """Turns windows of frames into network inputs, augmented where they are images."""
 
-    def __init__(self, config: LearnerConfig, *, seed: int):
-        self._shift_px, self._intensity_scale, self._seed = config.shift_px, config.intensity_scale, seed
+    def __init__(self, config: LearnerConfig, *, seed: int, rank: int = 0):
+        """rank: of the learner; samples are numbered over the global batch, so that no two ranks draw alike."""
+        self._shift_px, self._intensity_scale = config.shift_px, config.intensity_scale
+        self._seed, self._rank = seed, rank
 
     def __call__(self, window: torch.Tensor, *, train_step: int, view: int) -> torch.Tensor:
         """[B, F, H, W, C] uint8 -> [B, F*C, H, W] float32, channels last; [B, F, D] float32 -> [B, F*D].
@@ -38,7 +40,8 @@ class Augment:
         return pixels.mul_(scale).permute(0, 3, 1, 2)
 
     def _draws(self, batch: int, train_step: int, view: int) -> torch.Tensor:
-        keys = keyed_random.keys(self._seed, keyed_random.AUGMENT, train_step, view, np.arange(batch))
+        sample = self._rank * batch + np.arange(batch)
+        keys = keyed_random.keys(self._seed, keyed_random.AUGMENT, train_step, view, sample)
         return torch.from_numpy(keyed_random.uniform(keys, 4)).float()  # [B, 4]: dy, dx, two for the brightness
 
     def _shift(self, window: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,9 @@
 """The learner's step: one batch, one update, new priorities, and weights for those who act.
 
-    batch ring -> gather frames where they lie -> loss -> update -> priority ring, weight slots, target slots
+    batch rings -> gather frames where they lie -> loss -> update -> priority rings, weight slots, target slots
+
+A learner is one rank of a group (`group.py`), often the only one; its batch is made of equal parts, one from each shard
+that it draws from. Rank 0 counts the train steps and reports; the first rank of a host publishes.
 
 Axes: B batch, K unroll steps, S stacked frames, ... an observation's own axes.
 """
@@ -8,6 +11,7 @@ Axes: B batch, K unroll steps, S stacked frames, ... an observation's own axes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,6 +19,7 @@ import torch
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, LearnerEdges
 from speedyzero.learner.augment import Augment
+from speedyzero.learner.group import LEAVING, Group, LoneLearner
 from speedyzero.learner.loss import Loss, Targets, importance_weights, loss_of
 from speedyzero.learner.schedule import build_optimizer, importance_exponent, learning_rate
 from speedyzero.learner.unroll import target_projection, unroll
@@ -38,18 +43,25 @@ class Learner:
         edges: LearnerEdges,
         pacing: Pacing,
         network: Network,
-        shard: Shard,
+        shards: Sequence[Shard],
         *,
         device: str = "cpu",
+        group: Group | None = None,
     ):
-        self._config, self._edges, self._pacing, self._shard = config, edges, pacing, shard
+        """shards: of `edges.batches`, in their order. group: this learner's, which it joins; None: it is alone."""
+        self._config, self._edges, self._pacing, self._shards = config, edges, pacing, shards
         self.device = torch.device(device)
         self.network = network.to(self.device).train()
+        self.group = group or LoneLearner()
+        self.group.adopt(self.network)
         self.optimizer = build_optimizer(config.optimizer, self.network)
         self._value_codec = ScalarCodec(config.model.value_codec).to(self.device)
         self._prefix_codec = ScalarCodec(config.model.prefix_codec).to(self.device)
-        self._augment = Augment(config.learner, seed=config.seed)
+        self._augment = Augment(config.learner, seed=config.seed, rank=self.group.rank)
+        self.train_step = edges.board.train_steps
         self.waiting_for = WAIT_INPUT
+        self.has_left = False  # the group trains no more
+        self._parts: list[BatchRecord | None] = [None] * len(shards)  # of the next batch, as they come
         self._bad_batches = 0
         self._checkpointed_step = 0
         self._record_interval = record_interval(config.schedule)
@@ -57,34 +69,65 @@ class Learner:
 
     @property
     def weights_version(self) -> int:
-        return self._edges.board.train_steps
+        return self.train_step
+
+    @property
+    def waited_inside_ns(self) -> int:
+        return self.group.waited_ns
+
+    @property
+    def reports(self) -> bool:
+        """Whether this rank counts and reports for its group."""
+        return self.group.rank == 0
 
     def step(self) -> bool:
-        board, edges = self._edges.board, self._edges
-        if not self._pacing.may_train(env_steps=board.env_steps, train_steps=board.train_steps):
+        edges = self._edges
+        if not self._pacing.may_train(env_steps=edges.board.env_steps, train_steps=self.train_step):
             self.waiting_for = WAIT_PACING
             return False
-        if edges.batches.empty or edges.priorities.full:
-            self.waiting_for = WAIT_INPUT if edges.batches.empty else WAIT_SPACE
+        if any(queue.full for queue in edges.priorities):
+            self.waiting_for = WAIT_SPACE
             return False
-        batch = edges.batches.get()
-        if batch is None:  # damaged, dropped and counted: the next one will do
-            return True
-        loss = self.train_on(batch, board.train_steps)
+        parts = self._whole_batch()
+        if parts is None:
+            self.waiting_for = WAIT_INPUT
+            return False
+        agreement = self.group.agree(self._weights(parts, self.train_step).max(), leaving=False)
+        if agreement.leaving:
+            self.has_left = True
+            return False
+        self._parts = [None] * len(parts)
+        loss = self._train(parts, self.train_step, largest_weight=agreement.largest)
         if self._bad_batches == 0:
-            edges.priorities.put(self._priorities(batch, loss, version=board.train_steps))
-        if board.train_steps % self._record_interval == 0:
-            self._record(loss, board.train_steps)
-        board.add_train_step()
-        self._publish(board.train_steps)
+            self._send_priorities(parts, loss)
+        if self.reports:
+            if self.train_step % self._record_interval == 0:
+                self._record(parts, loss)
+            edges.board.add_train_step()
+        self.train_step += 1
+        self._publish(self.train_step)
         return True
+
+    def leave(self) -> None:
+        """Tell the group, at the next step's beginning, that this rank is to end; the others end with it."""
+        if not self.has_left:
+            self.group.agree(LEAVING, leaving=True)
+            self.has_left = True
+
+    def _whole_batch(self) -> list[BatchRecord] | None:
+        """A part from every shard, or None while one is missing. A damaged one was dropped: another will come."""
+        for i, queue in enumerate(self._edges.batches):
+            if self._parts[i] is None and not queue.empty:
+                self._parts[i] = queue.get()
+        parts = [part for part in self._parts if part is not None]
+        return parts if len(parts) == len(self._parts) else None
 
     def due_checkpoint(self) -> int | None:
         """The train step just done, where weights are to be saved after it: on the evaluation interval, at the end.
 
         Each step is named once.
         """
-        step, interval = self._edges.board.train_steps, self._config.evaluate.interval_train_steps
+        step, interval = self.train_step, self._config.evaluate.interval_train_steps
         is_due = step == self._config.schedule.total_train_steps or (interval > 0 and step % interval == 0)
         if not is_due or step <= self._checkpointed_step:
             return None
@@ -92,21 +135,27 @@ class Learner:
         return step
 
     def train_on(self, batch: BatchRecord, train_step: int) -> Loss:
+        """One update of a lone learner, see `_train`. batch: of the first shard, and all there is."""
+        return self._train([batch], train_step, largest_weight=self._weights([batch], train_step).max())
+
+    def _train(self, parts: Sequence[BatchRecord], train_step: int, *, largest_weight: float) -> Loss:
         """One update. A batch whose loss or gradient is not finite changes nothing and is counted.
 
-        Raises FloatingPointError after MAX_BAD_BATCHES of them in a row.
+        Figures of the returned loss are the group's, `root_value` is this rank's. Raises FloatingPointError after
+        MAX_BAD_BATCHES in a row.
         """
         rate = learning_rate(self._config.optimizer, self._config.schedule, train_step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        for param_group in self.optimizer.param_groups:
+            param_group["lr"] = rate
+        self.group.zero_gradients()
         statistics = [buffer.clone() for buffer in self.network.buffers()]  # batch norm's: the forward pass moves them
-        loss = self._loss(batch, train_step)
+        loss = self._loss(parts, train_step, largest_weight=largest_weight)
         loss.total.backward()
+        loss = loss.with_figures(self.group.average_gradients(loss.figures))
         norm = torch.nn.utils.clip_grad_norm_(
             self.network.parameters(), self._config.learner.gradient_clip, foreach=True
         )
-        if math.isfinite((loss.total.detach() + norm).item()):
+        if math.isfinite((loss.total + norm).item()):  # the same on every rank
             self._bad_batches = 0
             self.optimizer.step()
         else:
@@ -117,34 +166,33 @@ class Learner:
 
     def _count_bad_batch(self, train_step: int) -> None:
         self._bad_batches += 1
-        self._edges.metrics.put(MetricRecord("learner/bad_batches", train_step, float(self._bad_batches)))
+        if self.reports:
+            self._edges.metrics.put(MetricRecord("learner/bad_batches", train_step, float(self._bad_batches)))
         if self._bad_batches >= MAX_BAD_BATCHES:
             raise FloatingPointError(f"{self._bad_batches} batches in a row without a finite loss and gradient")
 
-    def _loss(self, batch: BatchRecord, train_step: int) -> Loss:
+    def _loss(self, parts: Sequence[BatchRecord], train_step: int, *, largest_weight: float) -> Loss:
         config, learner = self._config, self._config.learner
         consistent = learner.consistency_coefficient > 0 and config.target.unroll_steps > 0
-        window = torch.from_numpy(
-            self._shard.gather_windows(batch.lane, batch.step, unroll_steps=config.target.unroll_steps)
-        ).to(self.device)
+        window = self._windows(parts)
+        weight = (self._weights(parts, train_step) / largest_weight).astype(np.float32)
         root = self._augment(window[:, : config.env.stack], train_step=train_step, view=0)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             projection = self._target_projection(window, train_step) if consistent else None
             unrolled = unroll(
                 self.network,
                 root,
-                self._tensor(batch.action),
+                self._joined(parts, "action"),
                 prefix_horizon=config.search.prefix_horizon,
                 gradient_scale=learner.dynamics_gradient_scale,
                 with_projection=consistent,
             )
-        beta = importance_exponent(config.replay, config.schedule, train_step)
         targets = Targets(
-            action_mask=self._tensor(batch.action_mask),
-            value=self._tensor(batch.value_target),
-            prefix=self._tensor(batch.prefix_target),
-            policy=self._tensor(batch.policy_target),
-            weight=importance_weights(self._tensor(batch.probability), replay_size=batch.replay_size, beta=beta),
+            action_mask=self._joined(parts, "action_mask"),
+            value=self._joined(parts, "value_target"),
+            prefix=self._joined(parts, "prefix_target"),
+            policy=self._joined(parts, "policy_target"),
+            weight=torch.from_numpy(weight).to(self.device),
             projection=projection,
         )
         return loss_of(
@@ -159,33 +207,61 @@ class Learner:
         stacks = [frames[:, j * width : (j + stack) * width] for j in range(unroll_steps)]
         return target_projection(self.network, stacks)
 
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.device)
+    def _windows(self, parts: Sequence[BatchRecord]) -> torch.Tensor:
+        """Frames of the roots' stacks and of the K steps after them, [B, S+K, ...]."""
+        unroll_steps = self._config.target.unroll_steps
+        windows = [
+            shard.gather_windows(part.lane, part.step, unroll_steps=unroll_steps)
+            for shard, part in zip(self._shards, parts, strict=True)
+        ]
+        return torch.from_numpy(_join(windows)).to(self.device)
 
-    def _priorities(self, batch: BatchRecord, loss: Loss, *, version: int) -> PriorityRecord:
-        error = np.abs(loss.root_value.cpu().numpy() - batch.value_target[:, 0])
-        return PriorityRecord(lane=batch.lane, step=batch.step, version=version, priority=error + MIN_PRIORITY)
+    def _weights(self, parts: Sequence[BatchRecord], train_step: int) -> np.ndarray:
+        """Importance weights before they are divided by the global batch's largest, [B] float64."""
+        beta = importance_exponent(self._config.replay, self._config.schedule, train_step)
+        return importance_weights(_join([part.probability for part in parts]), beta=beta)
+
+    def _joined(self, parts: Sequence[BatchRecord], field: str) -> torch.Tensor:
+        return torch.from_numpy(_join([getattr(part, field) for part in parts])).to(self.device)
+
+    def _send_priorities(self, parts: Sequence[BatchRecord], loss: Loss) -> None:
+        """Each part's new priorities to its shard."""
+        root_values = np.split(loss.root_value.cpu().numpy(), len(parts))
+        for queue, part, root_value in zip(self._edges.priorities, parts, root_values, strict=True):
+            priority = np.abs(root_value - part.value_target[:, 0]) + MIN_PRIORITY
+            queue.put(PriorityRecord(lane=part.lane, step=part.step, version=self.train_step, priority=priority))
 
     def _publish(self, train_steps: int) -> None:
         """Weights for the actors and snapshots for the target network, each on its interval."""
         for_actors = train_steps % self._config.learner.publish_interval_train_steps == 0
         for_targets = train_steps % self._config.target.interval_train_steps == 0
         if for_actors or for_targets:
+            self.group.average_buffers()
+            if self._edges.weights is None or self._edges.targets is None:
+                return
             record = WeightsRecord(version=train_steps, flat=flatten(self.network))
             if for_actors:
                 self._edges.weights.publish(record)
             if for_targets:
                 self._edges.targets.publish(record)
 
-    def _record(self, loss: Loss, train_step: int) -> None:
+    def _record(self, parts: Sequence[BatchRecord], loss: Loss) -> None:
+        step = self.train_step
         figures = {
-            "learner/loss": loss.total.item(),
+            "learner/loss": loss.total,
             "learner/prefix_loss": loss.prefix,
             "learner/value_loss": loss.value,
             "learner/policy_loss": loss.policy,
             "learner/consistency_loss": loss.consistency,
-            "learner/predicted_root_value": loss.root_value.mean(),
+            "learner/predicted_root_value": loss.mean_root_value,
             "learner/learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learner/batch_age": step - min(part.made_at for part in parts),
+            "learner/target_lag": step - min(part.target_version for part in parts),
         }
         for name, value in figures.items():
-            self._edges.metrics.put(MetricRecord(name, train_step, float(value)))
+            self._edges.metrics.put(MetricRecord(name, step, float(value)))
+
+
+def _join(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """One after the other along the batch axis; a single one as it is."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -40,13 +41,24 @@ class Loss:
     value: torch.Tensor
     policy: torch.Tensor
     consistency: torch.Tensor
+    mean_root_value: torch.Tensor
     root_value: torch.Tensor  # [B]: predicted value of the root, in reward units
 
+    @property
+    def figures(self) -> torch.Tensor:
+        """Every figure that is a mean over the samples, [6]."""
+        means = (self.total, self.prefix, self.value, self.policy, self.consistency, self.mean_root_value)
+        return torch.stack([mean.detach() for mean in means])
 
-def importance_weights(probability: torch.Tensor, *, replay_size: int, beta: float) -> torch.Tensor:
-    """(N P)^-beta over its largest, [B] float32. probability: [B] float64."""
-    weight = (replay_size * probability) ** -beta
-    return (weight / weight.max()).float()
+    def with_figures(self, figures: torch.Tensor) -> Loss:
+        """The same with these figures, which are no longer differentiable."""
+        total, prefix, value, policy, consistency, mean_root_value = figures.unbind()
+        return Loss(total, prefix, value, policy, consistency, mean_root_value, self.root_value)
+
+
+def importance_weights(probability: np.ndarray, *, beta: float) -> np.ndarray:
+    """P^-beta, [B] float64; the replay's size N drops out when they are divided by the largest. probability: [B]."""
+    return probability**-beta
 
 
 def loss_of(
@@ -69,13 +81,15 @@ def loss_of(
         cosine = F.cosine_similarity(unrolled.projection.float(), targets.projection.float(), dim=-1, eps=1e-5)
         consistency = -cosine * mask
         per_sample = per_sample + config.consistency_coefficient * consistency.sum(0)
+    root_value = value_codec.decode(unrolled.value_logits[0].detach())
     return Loss(
         total=(targets.weight * per_sample).mean() / max(1, mask.shape[0]),
         prefix=prefix.detach().sum(0).mean(),
         value=value.detach().sum(0).mean(),
         policy=policy.detach().sum(0).mean(),
         consistency=consistency.detach().sum(0).mean(),
-        root_value=value_codec.decode(unrolled.value_logits[0].detach()),
+        mean_root_value=root_value.mean(),
+        root_value=root_value,
     )
 
 

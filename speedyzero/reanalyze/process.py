@@ -13,23 +13,26 @@ from speedyzero.shared_edges import RingReceiver, RingSender, SlotSource
 from speedyzero.shm import SharedArrays, WeightSlots
 
 
-def main(spec: ProcessSpec) -> None:
-    """Keep the shard and make batches until the run is stopped. A successor takes the shard over as it stands."""
+def main(spec: ProcessSpec, index: int) -> None:
+    """Keep shard `index` and make batches until the run is stopped. A successor takes the shard over as it stands."""
     config, wiring = spec.config, spec.wiring
     with role_process(spec) as process:
         game = check_game(config.env)
-        arrays = SharedArrays.attach(wiring.run, wiring.shard, writable=True)
-        batches = RingSender(wiring.run, wiring.batches)
+        arrays = SharedArrays.attach(wiring.run, wiring.shards[index], writable=True)
+        feeds = wiring.feeds_of(shard=index)
+        batches = [RingSender(wiring.run, wiring.batches[feed]) for feed in feeds]
         edges = ReanalyzerEdges(
-            steps=[RingReceiver(wiring.run, ring) for ring in wiring.steps],
-            priorities=RingReceiver(wiring.run, wiring.priorities),
+            steps=[RingReceiver(wiring.run, ring) for ring in wiring.steps_into(index)],
+            priorities=[RingReceiver(wiring.run, wiring.priorities[feed]) for feed in feeds],
             batches=batches,
             targets=SlotSource(WeightSlots.attach(wiring.run, wiring.targets)),
             metrics=process.metrics,
             board=process.board,
         )
-        pacing = Pacing(config.schedule, tick_env_steps=config.actor.envs * config.actor.actors)
         agent = Agent(config, game.spec, game.num_actions, device=spec.device)
         shard = Shard(wiring.shard_shape, {name: arrays[name] for name in wiring.shard_shape.fields()})
-        reanalyzer = Reanalyzer(config, edges, pacing, agent, shard, first_draw=batches.published)
+        first_draw = sum(sender.published for sender in batches)
+        reanalyzer = Reanalyzer(
+            config, edges, Pacing.of(config), agent, shard, shard_index=index, first_draw=first_draw
+        )
         process.loop(reanalyzer)

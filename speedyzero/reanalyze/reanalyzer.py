@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from speedyzero import keyed_random
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_INPUT, WAIT_SPACE, ReanalyzerEdges, Receiver
 from speedyzero.model.agent import Agent
 from speedyzero.pacing import Pacing, record_interval
+from speedyzero.placement import place
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.targets import NO_STEP, TargetPlan, assemble_values, plan_targets, td_steps_by_age
 from speedyzero.records import BatchRecord, MetricRecord, StepRecord
@@ -32,15 +34,22 @@ class Reanalyzer:
         agent: Agent,
         shard: Shard,
         *,
+        shard_index: int = 0,
         first_draw: int = 0,
     ):
         """shard: with what it holds already. first_draw: batches that a predecessor made."""
+        placement = place(config)
+        self._shards, self._batch_size = len(placement.shards), placement.part_of(config.learner.batch_size)
+        # The first shard draws as the only one would.
+        seed = keyed_random.seed_for(config.seed, keyed_random.SHARD, shard_index) if shard_index else config.seed
         self._config, self._edges, self._pacing, self._agent = config, edges, pacing, agent
         self.shard = shard
-        self.sampler = Sampler(shard, config.replay, seed=config.seed, first_draw=first_draw)
-        self.memo = TargetMemo(shard, config.reanalyze, config.search, num_actions=agent.num_actions, seed=config.seed)
+        self.sampler = Sampler(shard, config.replay, seed=seed, first_draw=first_draw)
+        self.memo = TargetMemo(shard, config.reanalyze, config.search, num_actions=agent.num_actions, seed=seed)
         self.waiting_for = WAIT_INPUT
+        self.waited_inside_ns = 0
         self._next_record = 0
+        self._turns = list(edges.batches)
         self._epochs = [queue.epoch for queue in edges.steps]
 
     @property
@@ -71,9 +80,10 @@ class Reanalyzer:
 
     def _take_priorities(self) -> bool:
         moved = False
-        for record in self._edges.priorities.drain():
-            self.sampler.update(record)
-            moved = True
+        for queue in self._edges.priorities:
+            for record in queue.drain():
+                self.sampler.update(record)
+                moved = True
         return moved
 
     def _follow_target(self) -> None:
@@ -94,12 +104,16 @@ class Reanalyzer:
                 raise RuntimeError(f"target weights of train step {due} were never published")
 
     def _offer_batch(self) -> bool:
+        """A batch to the first learner that has room, beginning with the one that has waited longest."""
         edges = self._edges
         started = self._pacing.learning_started(edges.board.env_steps) and self.sampler.size > 0
-        self.waiting_for = WAIT_SPACE if edges.batches.full else WAIT_INPUT
-        if edges.batches.full or not started or self._agent.version < 0:
+        open_queues = [queue for queue in self._turns if not queue.full]
+        self.waiting_for = WAIT_INPUT if open_queues else WAIT_SPACE
+        if not open_queues or not started or self._agent.version < 0:
             return False
-        edges.batches.put(self.make_batch(self.sampler.draw(self._config.learner.batch_size)))
+        self._turns.remove(open_queues[0])
+        self._turns.append(open_queues[0])
+        open_queues[0].put(self.make_batch(self.sampler.draw(self._batch_size)))
         if edges.board.train_steps >= self._next_record:
             self._record(edges.board.train_steps)
         return True
@@ -131,20 +145,20 @@ class Reanalyzer:
         return BatchRecord(
             lane=sample.lane,
             step=sample.step,
-            probability=sample.probability,
-            replay_size=self.sampler.size,
+            probability=sample.probability / self._shards,
             action=plan.action,
             action_mask=plan.action_mask,
             value_target=assemble_values(plan, self._bootstrap_values(sample.lane, plan)),
             prefix_target=plan.prefix,
             policy_target=policy,
             target_version=self._agent.version,
+            made_at=self._edges.board.train_steps,
         )
 
     def _td_steps(self, sample: Sample) -> np.ndarray:
         target, schedule = self._config.target, self._config.schedule
         # Rows for transitions: final observations count too, one per game.
-        age = (self.shard.head[sample.lane] - sample.step) * self.shard.lanes
+        age = (self.shard.head[sample.lane] - sample.step) * self.shard.lanes * self._shards
         return td_steps_by_age(
             age, td_steps=target.td_steps, decay_env_steps=target.td_decay_fraction * schedule.env_steps
         )

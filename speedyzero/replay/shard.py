@@ -22,6 +22,7 @@ import numpy as np
 
 from speedyzero.config import Config
 from speedyzero.env.base import ObservationSpec
+from speedyzero.placement import place
 from speedyzero.records import StepRecord
 
 GUARD_ROWS = 32
@@ -157,24 +158,25 @@ class Shard:
 
 
 def shard_shape(config: Config, spec: ObservationSpec, num_actions: int) -> ShardShape:
-    """A shard for the run: the configured capacity, but no more rows than the run can fill.
+    """One of the run's shards, which are all alike: the configured capacity, but no more rows than the run can fill.
 
     Raises ValueError where play may overwrite rows that a batch in flight still reads.
     """
-    lanes, target = config.actor.envs * config.actor.actors, config.target
-    wanted_rows = -(-config.replay.capacity_steps // lanes)
+    placement, target = place(config), config.target
+    all_lanes = config.actor.envs * len(placement.actors)
+    wanted_rows = -(-config.replay.capacity_steps // all_lanes)
     # Final observations take rows of their own: allow as many again as there are env steps in the shortest games.
-    fillable_rows = 2 * (-(-config.schedule.env_steps // lanes) + 1) + GUARD_ROWS + config.env.stack
+    fillable_rows = 2 * (-(-config.schedule.env_steps // all_lanes) + 1) + GUARD_ROWS + config.env.stack
     guard = min(GUARD_ROWS, wanted_rows // 4)
-    if wanted_rows < fillable_rows and (in_flight := _rows_in_flight(config, lanes)) > guard:
+    if wanted_rows < fillable_rows and (in_flight := _rows_in_flight(config, all_lanes)) > guard:
         raise ValueError(
             f"replay.capacity_steps={config.replay.capacity_steps} wraps; {in_flight} rows of a lane may be written "
             f"while a batch is in flight, more than the guard of {guard}; lower schedule.pacing_slack_env_steps"
         )
     return ShardShape(
-        lanes=lanes,
+        lanes=all_lanes // len(placement.shards),
         rows=min(wanted_rows, fillable_rows),
-        actors=config.actor.actors,
+        actors=len(placement.actors) // len(placement.shards),
         spec=spec,
         num_actions=num_actions,
         stack=config.env.stack,
@@ -182,7 +184,7 @@ def shard_shape(config: Config, spec: ObservationSpec, num_actions: int) -> Shar
     )
 
 
-def _rows_in_flight(config: Config, lanes: int) -> int:
+def _rows_in_flight(config: Config, all_lanes: int) -> int:
     """Rows of a lane that may be written between the making of a batch and its end.
 
     Two batches wait in the ring and one is trained on, each for a train step's share of play; and play may be ahead
@@ -190,5 +192,5 @@ def _rows_in_flight(config: Config, lanes: int) -> int:
     """
     schedule = config.schedule
     env_steps_per_train_step = (schedule.env_steps - schedule.head_start_env_steps) / schedule.train_steps
-    slack = max(schedule.pacing_slack_env_steps, lanes)
-    return math.ceil((slack + 3 * env_steps_per_train_step) / lanes)
+    slack = max(schedule.pacing_slack_env_steps, all_lanes)
+    return math.ceil((slack + 3 * env_steps_per_train_step) / all_lanes)

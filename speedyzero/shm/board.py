@@ -155,10 +155,10 @@ class Board:
 
 
 class BoardRow:
-    """One process's row, to write. One thread at a time."""
+    """One process's row, to write. One thread at a time; `beat` may be another one's."""
 
     def __init__(self, board: Board, name: str):
-        spec = board.spec
+        self.name, spec = name, board.spec
         self._words, self._floats, self._start = board.words, board.floats, spec.start_of(name)
         self._counters = {entry: spec.word_of(name, entry) for entry in spec.counters}
         self._gauges = {entry: spec.word_of(name, entry) for entry in spec.gauges}

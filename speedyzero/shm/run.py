@@ -72,6 +72,11 @@ class Run:
         """Where the run's segments lie."""
         return Path(self.shm_dir) if self.shm_dir else SHM_MOUNT
 
+    @property
+    def meeting_file(self) -> Path:
+        """A plain file of the run, through which processes that cannot attach to anything yet find one another."""
+        return self.directory / self.object_name("meeting")
+
     def object_name(self, name: str) -> str:
         if _NAME.fullmatch(name) is None:
             raise ValueError(f"shared object name {name!r}: use a-z, 0-9, '.', '_' and '-', beginning with a-z or 0-9")

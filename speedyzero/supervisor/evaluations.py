@@ -10,7 +10,7 @@ from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.evaluate import process as evaluate_process
-from speedyzero.supervisor.crew import start_shielded
+from speedyzero.supervisor.child import start_shielded
 from speedyzero.supervisor.keeper import RunKeeper
 
 _TICK_S = 0.05

@@ -14,7 +14,7 @@ import time
 
 from speedyzero.observe.metrics import MetricsWriter
 from speedyzero.shm import Board, Ring
-from speedyzero.wiring import LEARNER, SUPERVISOR, Wiring
+from speedyzero.wiring import SUPERVISOR, Wiring
 
 log = logging.getLogger("speedyzero.supervisor")
 
@@ -44,7 +44,7 @@ class Gauges:
                 if counter.endswith("_ns"):
                     seconds = board.counter(process, counter) / 1e9
                     self._metrics.write(f"time/{process}/{counter.removesuffix('_ns')}_s", seconds, step)
-            if process != LEARNER:
+            if not process.startswith("learner"):
                 lag = max(0, step - board.counter(process, "weights_version"))
                 self._metrics.write(f"lag/{process}", lag, step)
         self._metrics.write("supervisor/env_steps", board.total("env_steps"), step)

@@ -68,7 +68,7 @@ def build_run(config: Config, *, device: str = "cpu") -> InlineRun:
     torch.manual_seed(keyed_random.seed_for(config.seed, keyed_random.INIT))
     network = build_network(config, game.spec, game.num_actions)
     edges = InlineEdges()
-    pacing = Pacing(config.schedule, tick_env_steps=config.actor.envs)
+    pacing = Pacing.of(config)
     env = make_env(config.env, lanes=config.actor.envs, seed=config.seed)
 
     def agent() -> Agent:
@@ -76,7 +76,7 @@ def build_run(config: Config, *, device: str = "cpu") -> InlineRun:
 
     shard = Shard(shard_shape(config, game.spec, game.num_actions))
     reanalyzer = Reanalyzer(config, edges.for_reanalyzer(), pacing, agent(), shard)
-    learner = Learner(config, edges.for_learner(), pacing, network, shard, device=device)
+    learner = Learner(config, edges.for_learner(), pacing, network, [shard], device=device)
     actor = Actor(config, edges.for_actor(), pacing, agent(), env)
     return InlineRun(config, game, edges, pacing, env, actor, reanalyzer, learner)
 

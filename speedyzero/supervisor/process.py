@@ -29,12 +29,13 @@ from speedyzero.shm import (
     WeightSlots,
     remove_run,
 )
-from speedyzero.supervisor.crew import Crew, threads_per_process
+from speedyzero.supervisor.crew import Crew
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
+from speedyzero.supervisor.placement_table import print_placement
 from speedyzero.supervisor.space import wire_where_it_fits
-from speedyzero.wiring import LEARNER, SUPERVISOR, Wiring, bell_of
+from speedyzero.wiring import LEARNER, REANALYZER, Wiring, bell_of
 
 TICK_S = 0.05
 log = logging.getLogger("speedyzero.supervisor")
@@ -105,7 +106,7 @@ def _run(config: Config, wiring: Wiring, run_dir: Path, keeper: RunKeeper, inter
         try:
             crew.start(interrupted=lambda: interrupts.count > 0)
             while not crew.learner_done and not interrupts.count:
-                keeper.record(_drain(metrics))
+                keeper.record(_drain(wiring, metrics))
                 keeper.progress(**_steps(board))
                 gauges.follow()
                 crew.look_after()
@@ -116,7 +117,7 @@ def _run(config: Config, wiring: Wiring, run_dir: Path, keeper: RunKeeper, inter
                 keeper.note("interrupted: saving the weights and ending (once more to hurry)")
             crew.stop(interruptions=lambda: interrupts.count)
             evaluations.stop(give_up=lambda: interrupts.count > 0 or not crew.learner_done)
-            keeper.record(_drain(metrics))
+            keeper.record(_drain(wiring, metrics))
             gauges.record_all()
         keeper.progress(**_steps(board))
         return _steps(board)
@@ -133,31 +134,22 @@ def create_shared(wiring: Wiring) -> Board:
         Ring.create(run, ring).close()
     for slots in (wiring.weights, wiring.targets):
         WeightSlots.create(run, slots).close()
-    SharedArrays.create(run, wiring.shard).close()
+    for shard in wiring.shards:
+        SharedArrays.create(run, shard).close()
+    run.meeting_file.touch(mode=0o600, exist_ok=False)
     return Board.create(run, wiring.board)
 
 
-def _drain(consumers: list[Consumer]) -> Iterator[MetricRecord]:
-    for consumer in consumers:
+def _drain(wiring: Wiring, consumers: list[Consumer]) -> Iterator[MetricRecord]:
+    """Every metric there is. What reanalyzers count is told apart by their shards."""
+    for process, consumer in zip(wiring.processes, consumers, strict=True):
+        is_further_shard = process.startswith("reanalyzer-") and process != REANALYZER
         while (packed := consumer.get()) is not None:
-            yield MetricRecord(METRIC_NAMES[packed.name], packed.step, packed.value)
+            name = METRIC_NAMES[packed.name]
+            if is_further_shard:
+                name = name.replace("reanalyzer/", f"{process}/")
+            yield MetricRecord(name, packed.step, packed.value)
 
 
 def _steps(board: Board) -> dict[str, int]:
     return {"env_steps": board.total("env_steps"), "train_steps": board.total("train_steps")}
-
-
-def print_placement(config: Config, wiring: Wiring) -> None:
-    """Who runs where, and what lies in shared memory."""
-    device, threads = "cuda:0" if config.gpus else "cpu", threads_per_process(config, len(wiring.processes))
-    print(f"{'process':14} {'device':8} {'threads':>7}  reads")
-    reads = {SUPERVISOR: ", ".join(ring.name for ring in wiring.metrics)}
-    for process in wiring.processes:
-        rings = [ring.name for ring in wiring.rings if ring.consumer_bell == bell_of(process)]
-        slots = {"actor": ["weights"], "reanalyzer": ["targets"], "learner": ["shard"]}[process.split("-")[0]]
-        reads[process] = ", ".join(rings + slots)
-    for process, names in reads.items():
-        is_role = process != SUPERVISOR
-        print(f"{process:14} {device if is_role else 'cpu':8} {threads if is_role else 1:>7}  {names}")
-    parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in wiring.sizes)
-    print(f"shared memory {wiring.total_bytes / 2**20:.1f} MiB in {wiring.run.directory}: {parts}", flush=True)

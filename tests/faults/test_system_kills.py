@@ -49,7 +49,7 @@ def test_a_killed_actor_and_a_killed_reanalyzer_are_replaced_and_the_run_ends_we
         assert len(re.findall("died and is replaced .* by signal SIGKILL", output)) == 2 * kills
         metrics = {name: series.values[-1] for name, series in read_metrics(run_dir).items()}
         assert metrics["supervisor/restarts"] == 2 * kills
-        for ring in ("steps.actor-0", "batches", "priorities"):
+        for ring in ("steps.actor-0", "batches.0-0", "priorities.0-0"):
             assert metrics[f"ring/{ring}/unaccounted"] == metrics[f"ring/{ring}/dropped"] == 0
         # A reanalyzer that dies between the append and the release finds the record again and appends it once.
         assert metrics["ring/steps.actor-0/consumed"] * 16 >= 1000

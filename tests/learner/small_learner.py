@@ -63,7 +63,7 @@ def small_learner(spec: ObservationSpec, *, network: Network | None = None, **st
     edges = InlineEdges(weights=KeptWeights(WEIGHTS), targets=KeptWeights(TARGETS))
     shard = filled_shard(spec, stack=config.env.stack)
     network = network or tiny_network(spec, prefix_horizon=config.search.prefix_horizon)
-    learner = Learner(config, edges.for_learner(), Pacing(config.schedule, tick_env_steps=LANES), network, shard)
+    learner = Learner(config, edges.for_learner(), Pacing(config.schedule, tick_env_steps=LANES), network, [shard])
     edges.board.env_steps = config.schedule.env_steps
     return SmallLearner(learner, config, edges, shard)
 
@@ -109,13 +109,13 @@ def small_batch(*, seed: int = 0) -> BatchRecord:
         lane=np.array([0, 1, 0, 1]),
         step=np.array([5, 9, 10, 20]),
         probability=np.array([0.1, 0.05, 0.02, 0.2]),
-        replay_size=40,
         action=rng.integers(NUM_ACTIONS, size=(BATCH, UNROLL)),
         action_mask=mask,
         value_target=rng.normal(size=(BATCH, UNROLL + 1)).astype(np.float32),
         prefix_target=rng.normal(size=(BATCH, UNROLL)).astype(np.float32),
         policy_target=policy,
         target_version=0,
+        made_at=0,
     )
 
 

@@ -24,7 +24,7 @@ def test_a_bad_target_changes_nothing(spec, number):
     small.learner.train_on(small_batch(), 1)
     before = snapshot(small.network)
     momentum = [state["momentum_buffer"].clone() for state in small.learner.optimizer.state.values()]
-    small.edges.board.train_steps = 2
+    small.edges.board.train_steps = small.learner.train_step = 2
     small.edges.batches.put(spoiled(small_batch(), number))
     assert small.learner.step()
     assert unchanged(small, before, momentum)

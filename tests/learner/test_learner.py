@@ -90,7 +90,7 @@ def slow_loss(small: SmallLearner, network: Network, beta: float) -> float:
     """B.7 from the lanes up, sample by sample: vectors, two frames a stack, prefix state zeroed every second step."""
     batch, shard, learner = small_batch(), small.shard, small.config.learner
     value_codec, prefix_codec = ScalarCodec(TINY_MODEL.value_codec), ScalarCodec(TINY_MODEL.prefix_codec)
-    weights = (batch.replay_size * batch.probability) ** -beta
+    weights = batch.probability**-beta
     weights /= weights.max()
     total = 0.0
     for b, (lane, step) in enumerate(zip(batch.lane, batch.step, strict=True)):
@@ -154,7 +154,7 @@ def test_nothing_unrolled_trains_the_root_alone():
         policy_target=small_batch().policy_target[:, :1],
     )
     stacks = torch.from_numpy(small.shard.gather_stacks(batch.lane, batch.step)).flatten(1)
-    weights = (batch.replay_size * batch.probability) ** -0.4
+    weights = batch.probability**-0.4
     expected = 0.0
     with torch.no_grad():
         for b in range(BATCH):

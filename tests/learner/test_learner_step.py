@@ -18,7 +18,7 @@ SHORT = ScheduleConfig(env_steps=100, train_steps=8, frozen_train_steps=2, head_
 
 def test_a_step_trains_and_sends_priorities():
     small = small_learner(VECTOR_SPEC)
-    small.edges.board.train_steps = 5
+    small.edges.board.train_steps = small.learner.train_step = 5
     batch = small_batch()
     stacks = torch.from_numpy(small.shard.gather_stacks(batch.lane, batch.step))
     with torch.no_grad():
@@ -65,7 +65,7 @@ def test_when_the_learner_waits():
     small.edges.priorities.get()
     assert small.learner.step()
     small.edges.priorities.get()
-    small.edges.board.train_steps = 50
+    small.edges.board.train_steps = small.learner.train_step = 50
     small.edges.batches.put(small_batch())
     assert not small.learner.step()  # done
 
@@ -88,7 +88,7 @@ def test_a_damaged_batch_is_passed_over():
     small = small_learner(VECTOR_SPEC)
     before = flatten(small.network)
     small.edges.batches.put(None)
-    assert small.learner.step()
+    assert not small.learner.step() and small.edges.batches.empty
     assert small.edges.board.train_steps == 0 and small.edges.priorities.empty
     assert torch.equal(flatten(small.network), before)
 
@@ -135,6 +135,8 @@ def test_figures_are_recorded_on_their_interval():
     assert {record.step for record in records} == {0, 3}
     assert {record.name for record in records} == {
         "learner/loss",
+        "learner/batch_age",
+        "learner/target_lag",
         "learner/prefix_loss",
         "learner/value_loss",
         "learner/policy_loss",

@@ -83,7 +83,6 @@ def test_types_and_what_goes_with_the_samples():
     }
     for name, (dtype, shape) in expected.items():
         assert getattr(batch, name).dtype == dtype and getattr(batch, name).shape == shape, name
-    assert batch.replay_size == run.sampler.size
     again = machine().sampler.draw(12)  # the first draw of the same seed
     np.testing.assert_array_equal(batch.lane, again.lane)
     np.testing.assert_array_equal(batch.step, again.step)
@@ -185,7 +184,7 @@ def test_steps_and_priorities_are_taken_before_a_batch_is_made():
     run.edges.priorities.put(PriorityRecord(lane, step, 0, np.array([1e9], np.float32)))
     batch = run.batch()
     assert run.shard.head.tolist() == [head + 4] * 2 and run.edges.steps.empty and run.edges.priorities.empty
-    assert abs(batch.replay_size - size) <= 3  # the lanes wrap around
+    assert abs(run.sampler.size - size) <= 3  # the lanes wrap around
     assert (batch.step == step[0]).sum() >= 10  # nine tenths of the probability
 
 

@@ -25,6 +25,7 @@ CONFIG_3 = changed(
     actor={"actors": ACTORS, "envs": ENVS},
     replay={"capacity_steps": 20 * ACTORS * ENVS},
     target={"td_steps": 3, "td_decay_fraction": 0.05},  # one less per 20 transitions of age
+    schedule={"head_start_env_steps": 60},
 )
 SHAPES = [(4, LIFE), (3, LIMIT), (6, GAME_OVER)]
 

@@ -97,11 +97,11 @@ class Replay:
         run = self.wiring.run
         for process in wiring.board.rows:
             Doorbell.create(run, bell_of(process)).close()
-        for ring in (*wiring.steps, wiring.priorities):
+        for ring in (*wiring.steps, *wiring.priorities):
             Ring.create(run, ring).close()
-        SharedArrays.create(run, wiring.shard).close()
+        SharedArrays.create(run, wiring.shards[0]).close()
         self.actors = [RingSender(run, ring) for ring in wiring.steps]
-        self.learner = RingSender(run, wiring.priorities)
+        self.learner = RingSender(run, wiring.priorities[0])
         self.streams = [self.new_games(SHAPES, actor) for actor in range(ACTORS)]
         self.rows = [0] * ACTORS
         self.take_over()
@@ -112,15 +112,15 @@ class Replay:
 
     def take_over(self) -> None:
         wiring, run = self.wiring, self.wiring.run
-        shared = SharedArrays.attach(run, wiring.shard, writable=True)
+        shared = SharedArrays.attach(run, wiring.shards[0], writable=True)
         arrays = {name: shared[name].view(Mortal) for name in wiring.shard_shape.fields()}
         for array in arrays.values():
             array.fate = self.fate
         steps = [MortalReceiver(run, ring) for ring in wiring.steps]
-        priorities = MortalReceiver(run, wiring.priorities)
+        priorities = MortalReceiver(run, wiring.priorities[0])
         for receiver in (*steps, priorities):
             receiver.fate = self.fate
-        edges = dataclasses.replace(InlineEdges().for_reanalyzer(), steps=steps, priorities=priorities)
+        edges = dataclasses.replace(InlineEdges().for_reanalyzer(), steps=steps, priorities=[priorities])
         agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS)
         pacing = Pacing(TWO_ACTORS.schedule, tick_env_steps=ACTORS * ENVS)
         self.reanalyzer = Reanalyzer(TWO_ACTORS, edges, pacing, agent, Shard(wiring.shard_shape, arrays))

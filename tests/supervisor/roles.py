@@ -9,12 +9,13 @@ from speedyzero.role_process import ProcessSpec, role_process
 class Idle:
     waiting_for = WAIT_INPUT
     weights_version = 0
+    waited_inside_ns = 0
 
     def step(self) -> bool:
         return False
 
 
-def idle(spec: ProcessSpec) -> None:
+def idle(spec: ProcessSpec, _index: int) -> None:
     with role_process(spec) as process:
         process.loop(Idle())
 

@@ -33,7 +33,7 @@ def make_crew(tmp_path) -> Iterator[Callable[..., Crew]]:
         crew.notes = notes
         made.append((crew, wiring.run))
         for child in crew.children:
-            child.target, child.arguments = roles.idle, ()
+            child.target = roles.idle
         return crew
 
     yield make
@@ -51,7 +51,7 @@ def look_until(crew: Crew, condition: Callable[[], bool]) -> None:
 
 
 def test_the_hung_are_replaced_and_a_supervisor_that_was_away_blames_nobody(make_crew):
-    crew = make_crew("supervisor.hang_s=4")
+    crew = make_crew("supervisor.silent_s=4")
     learner, reanalyzer, actor = crew.children
     crew.start(interrupted=lambda: False)
     os.kill(actor.process.pid, signal.SIGSTOP)  # Ctrl-Z: everybody stops, the supervisor too, for a long time

@@ -41,20 +41,26 @@ def test_a_run_leaves_its_directory_and_nothing_else(finished):
     assert list(read_metrics(run_dir)["evaluate/mean_score"].steps) == [60, 120]
     assert load_weights(newest(run_dir)).meta["step"] == 120
     assert not list(run_dir.glob("crash.*"))
-    for part in ("actor-1", "steps.actor-0, steps.actor-1", "shared memory", "score", str(run_dir)):
+    for part in ("actor-1", "steps.actor-0 (", "steps.actor-1 (", "shared memory", "score", str(run_dir)):
         assert part in output
 
 
 def test_every_record_is_accounted_for(finished):
     metrics = {name: series.values[-1] for name, series in read_metrics(finished[1]).items()}
     processes = ("actor-0", "actor-1", "reanalyzer-0", "learner-0")
-    rings = ["steps.actor-0", "steps.actor-1", "batches", "priorities", *(f"metrics.{name}" for name in processes)]
+    rings = [
+        "steps.actor-0",
+        "steps.actor-1",
+        "batches.0-0",
+        "priorities.0-0",
+        *(f"metrics.{name}" for name in processes),
+    ]
     for ring in rings:
         produced, consumed, dropped, in_flight, unaccounted = (
             metrics[f"ring/{ring}/{count}"] for count in ("produced", "consumed", "dropped", "in_flight", "unaccounted")
         )
         assert 0 < produced == consumed + dropped + in_flight and dropped == unaccounted == 0, ring
-    assert metrics["ring/batches/consumed"] == 120
+    assert metrics["ring/batches.0-0/consumed"] == 120
     assert sum(metrics[f"ring/steps.actor-{index}/produced"] for index in (0, 1)) >= 1000 / 4
     assert metrics["supervisor/restarts"] == 0
 
@@ -96,7 +102,7 @@ def test_an_interrupted_run_saves_its_weights_and_leaves_nothing(number, more, t
             assert "Traceback" not in output and "killed" not in output
             assert run.group() == [] and run.shared_names() == []
             saved = load_weights(newest(run_dir))
-            assert 1 <= saved.meta["step"] == read_metrics(run_dir)["ring/batches/consumed"].values[-1]
+            assert 1 <= saved.meta["step"] == read_metrics(run_dir)["ring/batches.0-0/consumed"].values[-1]
             reached(7, f"{number.name} and {more} more: exit 130 with step {saved.meta['step']} after {took_s:.1f} s")
 
 
@@ -142,4 +148,4 @@ def test_segments_may_lie_in_a_directory(tmp_path):
         output = run.output()
         assert run.process.returncode == 0, output
     assert list(folder.iterdir()) == [] and run.shared_names() == []
-    assert f"in {folder}" in output
+    assert f"in {folder}:" in output

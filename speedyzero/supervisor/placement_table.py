@@ -1,0 +1,42 @@
+"""The table that a run prints before it starts: who runs where, who reads what, and what lies in shared memory."""
+
+from __future__ import annotations
+
+from speedyzero.config import Config
+from speedyzero.supervisor.crew import threads_per_process
+from speedyzero.wiring import SUPERVISOR, Wiring, bell_of
+
+
+def print_placement(config: Config, wiring: Wiring) -> None:
+    """Every process with its device, its threads of tensor operations and its inputs; every shared object's size."""
+    if config.gpus > 1:
+        print("note: several GPUs (NCCL) have never been run; groups of learners have been run on CPUs (gloo) alone")
+    threads = threads_per_process(config, len(wiring.processes))
+    print(f"{'process':14} {'device':8} {'threads':>7}  reads")
+    for process in wiring.board.rows:
+        is_role = process != SUPERVISOR
+        device = wiring.devices[process] if is_role else "cpu"
+        read = ", ".join(f"{name} ({_size(size)})" for name, size in _inputs(wiring, process))
+        print(f"{process:14} {device:8} {threads if is_role else 1:>7}  {read}")
+    print(f"shared memory in {wiring.run.directory}: {_size(wiring.total_bytes)}", flush=True)
+
+
+def _inputs(wiring: Wiring, process: str) -> list[tuple[str, int]]:
+    """What a process reads, with bytes; all rings of metrics as one."""
+    rings = [ring.name for ring in wiring.rings if ring.consumer_bell == bell_of(process)]
+    sizes = dict(wiring.sizes)
+    if process == SUPERVISOR:
+        return [("metrics.*", sum(sizes[ring] for ring in rings))]
+    role, _, index = process.partition("-")
+    if role == "actor":
+        others = [wiring.weights.name]
+    elif role == "reanalyzer":
+        others = [wiring.targets.name, wiring.shards[int(index)].name]
+    else:
+        feeds = [wiring.placement.feeds[feed] for feed in wiring.feeds_of(learner=int(index))]
+        others = [wiring.shards[feed.shard].name for feed in feeds]
+    return [(name, sizes[name]) for name in (*rings, *others)]
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
