@@ -114,4 +114,58 @@ CASES: list[Case] = [
         )
         for dtype, has_reset in (("bf16", True), ("fp32", False))
     ),
+    *(
+        Case(
+            name=f"stack_gather-{dtype}-{frames}",
+            kernel="kernels.stack_gather.triton_gpu:stack_gather_kernel",
+            signature={
+                "frames": "*u8",
+                "first": "*i1",
+                "lane": "*i64",
+                "step": "*i64",
+                "shift": "*i32",
+                "scale": "*fp32",
+                "out": f"*{dtype}",
+                "num_rows": "i32",
+            },  # fmt: skip
+            constexprs={
+                "HEIGHT": 96,
+                "WIDTH": 96,
+                "CHANNELS": 3,
+                "STACK": 4,
+                "SKIP": frames - 4,
+                "FRAMES": 4,
+                "OUT_CHANNELS": channels,
+                "BLOCK_CHANNELS": 16,
+                "HAS_SHIFT": True,
+                "HAS_SCALE": True,
+                "BLOCKS": 36,
+                "BLOCK_PIXELS": 256,
+            },  # fmt: skip
+            aligned=("frames", "first", "lane", "step", "shift", "scale", "out"),
+            options={"num_warps": 4},
+            max_registers=128,
+        )
+        for dtype, frames, channels in (("bf16", 4, 16), ("fp32", 9, 12))
+    ),
+    Case(
+        name="augment_draws",
+        kernel="kernels.stack_gather.triton_gpu:augment_draws_kernel",
+        signature={
+            "train_step": "*i64",
+            "shift": "*i32",
+            "scale": "*fp32",
+            "samples": "i32",
+            "seed": "i64",
+            "stream": "i32",
+            "view": "i32",
+            "first_sample": "i32",
+            "intensity_scale": "fp32",
+        },  # fmt: skip
+        constexprs={"SHIFT_PX": 4, "BLOCK_SAMPLES": 128},
+        aligned=("train_step", "shift", "scale"),
+        options={"num_warps": 4},
+        max_stack_bytes=32,  # of the cosine, for angles far beyond a turn
+        max_registers=64,
+    ),
 ]

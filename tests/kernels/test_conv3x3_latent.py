@@ -18,9 +18,8 @@ from kernels.conv3x3_latent.layout import (
     zero_rows,
 )
 from speedyzero.model.blocks import ActionConv, ResidualBlock
-from tests.kernels.watching import watch
+from tests.kernels.backends import BACKENDS, BF16_BACKENDS, watch
 
-BACKENDS = ("reference", "triton")
 ACTIONS = 18
 
 
@@ -65,6 +64,22 @@ def test_agrees_with_float64(monkeypatch, device, backend, batch, channels, grid
     expected = F.relu(y + residual.double())
     torch.testing.assert_close(as_images(found, batch=batch, grid=grid).double(), expected, rtol=1e-5, atol=1e-5)
     assert_only_pixels(found, batch, grid)
+
+
+@pytest.mark.parametrize("backend", BF16_BACKENDS)
+@pytest.mark.parametrize("channels", [32, 64])
+def test_bfloat16_is_rounded_once(device, backend, channels):
+    images, residual = (normal(63, channels, 6, 6, seed=i, device=device).bfloat16() for i in (0, 1))
+    weight = normal(channels, channels, 3, 3, seed=2, device=device).bfloat16()
+    bias = normal(channels, seed=3, device=device)
+    found = conv3x3_latent(
+        pack_images(images), pack_weight(weight, dtype=torch.bfloat16), bias, batch=63,
+        residual=pack_images(residual), backend=backend,
+    )  # fmt: skip
+    expected = F.relu(F.conv2d(images.double(), weight.double(), bias.double(), padding=1) + residual.double())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(as_images(found, batch=63, grid=6).double(), expected, rtol=2**-8, atol=1e-4)
+    assert_only_pixels(found, 63, 6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -10,9 +10,8 @@ from kernels.decode_head.reference import unsquash
 from speedyzero.config import CodecConfig
 from speedyzero.model.codec import ScalarCodec
 from speedyzero.model.codec import unsquash as codec_unsquash
-from tests.kernels.watching import watch
+from tests.kernels.backends import BACKENDS, BF16_BACKENDS, watch
 
-BACKENDS = ("reference", "triton")
 EPSILON = 0.001
 
 
@@ -57,6 +56,13 @@ def test_agrees_with_float64(monkeypatch, device, backend, batch, inputs, bins, 
     found = decode_head(hidden, weight, bias, step=step, backend=backend)
     assert seen == [backend]
     assert_decodes(found, hidden.double() @ weight.double().T + bias.double(), step)
+
+
+@pytest.mark.parametrize("backend", BF16_BACKENDS)
+def test_bfloat16_weights_lose_nothing_more(device, backend):
+    hidden, weight, bias = (tensor.bfloat16() for tensor in a_head(63, 32, 601, device))
+    found = decode_head(hidden, weight, bias, step=1.0, backend=backend)
+    assert_decodes(found, hidden.double() @ weight.double().T + bias.double(), 1.0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

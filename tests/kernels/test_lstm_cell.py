@@ -8,9 +8,8 @@ from torch import nn
 
 from kernels.lstm_cell import LSTMStep, lstm_cell, lstm_pointwise, pack_weights
 from speedyzero.model.base import PrefixLSTM
-from tests.kernels.watching import watch
+from tests.kernels.backends import BACKENDS, BF16_BACKENDS, watch
 
-BACKENDS = ("reference", "triton")
 INPUTS = 9
 
 
@@ -48,6 +47,18 @@ def test_agrees_with_torchs_cell_in_float64(monkeypatch, device, backend, batch,
     torch.testing.assert_close(found.output.cpu().double(), expected_h, rtol=1e-6, atol=2e-6)
     torch.testing.assert_close(found.h.cpu().double(), expected_h * kept, rtol=1e-6, atol=2e-6)
     torch.testing.assert_close(found.c.cpu().double(), expected_c * kept, rtol=1e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("backend", BF16_BACKENDS)
+def test_bfloat16_gates_are_computed_with_in_float32(device, backend):
+    torch.manual_seed(0)
+    gates, c = (4.0 * torch.randn(63, 4 * 512)).bfloat16().to(device), torch.randn(63, 512, device=device)
+    found = lstm_pointwise(gates, torch.full((4 * 512,), 0.1, device=device), c, backend=backend)
+    into, keep, candidate, expose = (gates.double() + 0.1).chunk(4, dim=1)
+    expected_c = keep.sigmoid() * c.double() + into.sigmoid() * candidate.tanh()
+    assert found.output.dtype == torch.bfloat16
+    torch.testing.assert_close(found.c.double(), expected_c, rtol=1e-6, atol=2e-6)
+    torch.testing.assert_close(found.output.double(), expose.sigmoid() * expected_c.tanh(), rtol=2**-8, atol=1e-6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

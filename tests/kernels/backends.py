@@ -1,10 +1,19 @@
-"""See which backend an operation runs on."""
+"""The backends of an operation, and which of them ran."""
 
 from __future__ import annotations
 
 import importlib
 
 import pytest
+import torch
+
+BACKENDS = ("reference", "triton")
+BF16_BACKENDS = (
+    "reference",
+    pytest.param(
+        "triton", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="Triton's interpreter has no bf16")
+    ),
+)
 
 
 class _WatchedKernel:
