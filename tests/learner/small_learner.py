@@ -9,6 +9,7 @@ import torch
 
 from speedyzero.config import Config, LearnerConfig, ReplayConfig, ScheduleConfig, SearchConfig, TargetConfig
 from speedyzero.env.base import ObservationSpec
+from speedyzero.learner.group import Group
 from speedyzero.learner.learner import Learner
 from speedyzero.memory_edges import InlineEdges, MemoryWeights
 from speedyzero.model.base import Network
@@ -58,12 +59,16 @@ def small_config(**stages) -> Config:
     return replace(base, **stages)
 
 
-def small_learner(spec: ObservationSpec, *, network: Network | None = None, **stages) -> SmallLearner:
+def small_learner(
+    spec: ObservationSpec, *, network: Network | None = None, group: Group | None = None, **stages
+) -> SmallLearner:
     config = small_config(**stages)
     edges = InlineEdges(weights=KeptWeights(WEIGHTS), targets=KeptWeights(TARGETS))
     shard = filled_shard(spec, stack=config.env.stack)
     network = network or tiny_network(spec, prefix_horizon=config.search.prefix_horizon)
-    learner = Learner(config, edges.for_learner(), Pacing(config.schedule, tick_env_steps=LANES), network, [shard])
+    learner = Learner(
+        config, edges.for_learner(), Pacing(config.schedule, tick_env_steps=LANES), network, [shard], group=group
+    )
     edges.board.env_steps = config.schedule.env_steps
     return SmallLearner(learner, config, edges, shard)
 

@@ -1,0 +1,109 @@
+"""One rank of a group of two, as a process: `python -m tests.learner.one_rank RANK MEETING_FILE RESULTS.npz`.
+
+Goes through the cases of `test_group.py`, in the same order on both ranks, and saves what each left behind.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speedyzero.learner.group import Group, join_group
+from speedyzero.records import BatchRecord
+from speedyzero.weights.flat import flatten
+from tests.learner.small_learner import BATCH, SmallLearner, small_batch, small_learner
+from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
+
+RANKS, STEPS = 2, 6
+# Every other sample is rare, so that the largest importance weight of a batch lies in rank 1's half alone.
+PROBABILITY = np.array([0.3, 0.2, 0.4, 0.01])
+
+
+def whole_batch(step: int) -> BatchRecord:
+    return replace(small_batch(seed=step), probability=PROBABILITY)
+
+
+def part(batch: BatchRecord, rank: int) -> BatchRecord:
+    """A rank's rows of a batch."""
+    rows = slice(rank * BATCH // RANKS, (rank + 1) * BATCH // RANKS)
+    return replace(batch, **{name: value[rows] for name, value in vars(batch).items() if isinstance(value, np.ndarray)})
+
+
+def train(small: SmallLearner, batches: list[BatchRecord]) -> dict[str, np.ndarray]:
+    """Weights after every step, the sent priorities, and the recorded losses."""
+    weights, priorities = [], []
+    for batch in batches:
+        small.edges.batches.put(batch)
+        assert small.learner.step()
+        weights.append(flatten(small.network).numpy())
+        if not small.edges.priorities.empty:
+            priorities.append(small.edges.priorities.get().priority)
+    records = [small.edges.metrics.get() for _ in range(len(small.edges.metrics._records))]
+    losses = [record.value for record in records if record.name == "learner/loss"]
+    return {"weights": np.stack(weights), "priorities": np.array(priorities), "losses": np.array(losses)}
+
+
+def vectors(group: Group | None, rank: int | None) -> dict[str, np.ndarray]:
+    """No statistics over the batch: two ranks must do what one does. The ranks' networks begin differently."""
+    torch.manual_seed(rank or 0)
+    small = small_learner(VECTOR_SPEC, network=tiny_network(VECTOR_SPEC, seed=rank or 0), group=group)
+    batches = [whole_batch(step) for step in range(STEPS)]
+    return train(small, batches if rank is None else [part(batch, rank) for batch in batches])
+
+
+def images(group: Group, rank: int) -> dict[str, np.ndarray]:
+    """Batch norm: each rank has its own statistics until weights are published."""
+    small = small_learner(IMAGE_SPEC, group=group)
+    found = train(small, [part(whole_batch(0), rank)])  # nothing is published after one step
+    found["own_statistics"] = statistics(small)
+    small.learner.group.average_buffers()
+    return found | {"statistics": statistics(small)}
+
+
+def statistics(small: SmallLearner) -> np.ndarray:
+    return np.concatenate([b.flatten().numpy() for b in small.network.buffers() if b.is_floating_point()])
+
+
+def one_bad_part(group: Group, rank: int) -> dict[str, np.ndarray]:
+    """Rank 1's targets are spoiled in the second step."""
+    small = small_learner(VECTOR_SPEC, group=group)
+    batches = [part(whole_batch(step), rank) for step in range(3)]
+    if rank == 1:
+        target = batches[1].value_target.copy()
+        target[1, 0] = math.nan
+        batches[1] = replace(batches[1], value_target=target)
+    return train(small, batches)
+
+
+def one_leaves(group: Group, rank: int) -> dict[str, np.ndarray]:
+    """Rank 0 is asked to stop while rank 1 has a batch."""
+    small = small_learner(VECTOR_SPEC, group=group)
+    before = flatten(small.network).numpy()
+    if rank == 0:
+        small.learner.leave()
+    else:
+        small.edges.batches.put(part(whole_batch(0), rank))
+        assert not small.learner.step()
+    small.learner.leave()  # again: no more to be said
+    assert small.learner.has_left and small.learner.train_step == 0
+    return {"before": before, "after": flatten(small.network).numpy()}
+
+
+CASES = {case.__name__: case for case in (vectors, images, one_bad_part, one_leaves)}
+
+
+def main() -> None:
+    rank, meeting_file, results = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    torch.set_num_threads(1)
+    group = join_group(rank, RANKS, meeting_file=meeting_file, device="cpu")
+    found = {f"{name}/{key}": value for name, case in CASES.items() for key, value in case(group, rank).items()}
+    np.savez(results, **found, waited_ns=group.waited_ns)
+
+
+if __name__ == "__main__":
+    main()
