@@ -73,7 +73,7 @@ def conv3x3_latent_kernel(
     if HAS_RESIDUAL:
         total += tl.load(residual + tile).to(tl.float32)
     if RELU:
-        total = tl.maximum(total, 0.0, propagate_nan=tl.PropagateNan.ALL)  # as torch: a NaN must not turn into 0
+        total = tl.where(total < 0.0, 0.0, total)  # as torch: a NaN stays one
     if COMPACT:
         place = (image * (GRID * GRID) + pixel)[:, None] * CHANNELS + channel[None, :]
         tl.store(out + place, total.to(out.dtype.element_ty), is_pixel[:, None])

@@ -144,6 +144,7 @@ CASES: list[Case] = [
             },  # fmt: skip
             aligned=("frames", "first", "lane", "step", "shift", "scale", "out"),
             options={"num_warps": 4},
+            max_shared_bytes=4096,  # to turn what was loaded into what is stored; Triton 3.7 does without
             max_registers=128,
         )
         for dtype, frames, channels in (("bf16", 4, 16), ("fp32", 9, 12))
