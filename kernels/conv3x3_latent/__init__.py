@@ -66,7 +66,7 @@ def conv3x3_latent(
             out = rows.new_empty(batch, grid, grid, channels)
         else:
             out = zero_rows(batch, channels, grid, dtype=rows.dtype, device=rows.device)
-    if out.data_ptr() == rows.data_ptr():
+    if out is rows:
         raise ValueError("out is rows, which are still read while it is written")
     if uses_triton(rows, backend):
         if channels < 16 or channels & (channels - 1):

@@ -42,9 +42,13 @@ def zero_rows(batch: int, channels: int, grid: int, *, dtype: torch.dtype, devic
 
 def as_images(rows: torch.Tensor, *, batch: int, grid: int) -> torch.Tensor:
     """The pixels in `rows` [R, C], a view [B, C, G, G] that shares their memory."""
-    start = margin_rows(grid)
-    images = rows[start : start + batch * image_rows(grid)].view(batch, grid + 1, grid + 1, rows.shape[1])
-    return images[:, :grid, :grid].permute(0, 3, 1, 2)
+    images = all_image_rows(rows, batch=batch, grid=grid).view(batch, grid + 1, grid + 1, rows.shape[1])
+    return images.narrow(1, 0, grid).narrow(2, 0, grid).permute(0, 3, 1, 2)
+
+
+def all_image_rows(rows: torch.Tensor, *, batch: int, grid: int) -> torch.Tensor:
+    """`rows` without the margins, a view: the images, their borders included."""
+    return rows.narrow(0, margin_rows(grid), batch * image_rows(grid))
 
 
 def pack_images(images: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from kernels.conv3x3_latent.layout import as_images, image_rows, margin_rows
+from kernels.conv3x3_latent.layout import all_image_rows, as_images
 
 
 def conv3x3_latent(
@@ -22,8 +22,10 @@ def conv3x3_latent(
     relu: bool,
 ) -> None:
     """See the package's docstring."""
-    kernel = weight.float().unflatten(0, (3, 3)).permute(3, 2, 0, 1)
-    y = F.conv2d(as_images(rows, batch=batch, grid=grid).float(), kernel, bias, padding=1)
+    # A matrix product, since a convolution on a GPU rounds float32 to TF32 unless told otherwise.
+    columns = F.unfold(as_images(rows, batch=batch, grid=grid).float(), 3, padding=1)  # [B, C * 9, G * G]
+    y = weight.float().permute(2, 1, 0).flatten(1) @ columns + bias.unsqueeze(1)
+    y = y.unflatten(2, (grid, grid))
     if action is not None and action_map is not None:
         y = y + action.float().view(-1, 1, 1, 1) * action_map.permute(2, 0, 1)
     if residual is not None:
@@ -33,5 +35,5 @@ def conv3x3_latent(
     if out.dim() == 4:
         out.permute(0, 3, 1, 2).copy_(y)
     else:
-        out[margin_rows(grid) :][: batch * image_rows(grid)] = 0.0
+        all_image_rows(out, batch=batch, grid=grid).zero_()
         as_images(out, batch=batch, grid=grid).copy_(y)

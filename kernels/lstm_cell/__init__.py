@@ -21,7 +21,7 @@ from kernels.lstm_cell import reference
 
 @dataclass(frozen=True)
 class LSTMStep:
-    """What a step gives. Without resets `output` and `h` may be the same tensor."""
+    """What a step gives. Without resets `output` and `h` are the same tensor."""
 
     output: torch.Tensor  # [B, H] float32 or bfloat16: h', whether or not the row is reset
     h: torch.Tensor  # [B, H], as output: the state to keep
@@ -75,7 +75,7 @@ def lstm_pointwise(
     if out is None:
         output = gates.new_empty(batch, hidden)
         out = LSTMStep(output, output if reset is None else torch.empty_like(output), torch.empty_like(c))
-    if reset is None and out.h.data_ptr() != out.output.data_ptr():
+    if reset is None and out.h is not out.output:
         raise ValueError("without resets out.h is out.output")
     for tensor in (out.output, out.h, out.c):
         if tensor.shape != c.shape or not tensor.is_contiguous():

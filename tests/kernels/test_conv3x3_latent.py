@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from kernels.conv3x3_latent import conv3x3_latent
 from kernels.conv3x3_latent.layout import (
+    all_image_rows,
     as_images,
-    image_rows,
     margin_rows,
     num_rows,
     pack_action_map,
@@ -30,7 +30,7 @@ def normal(*shape: int, seed: int, device: torch.device) -> torch.Tensor:
 def poisoned_rows(batch: int, channels: int, grid: int, device: torch.device) -> torch.Tensor:
     """Not a number in every row of an image, its border included."""
     rows = zero_rows(batch, channels, grid, dtype=torch.float32, device=device)
-    rows[margin_rows(grid) :][: batch * image_rows(grid)] = torch.nan
+    all_image_rows(rows, batch=batch, grid=grid).fill_(torch.nan)
     return rows
 
 

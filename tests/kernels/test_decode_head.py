@@ -37,7 +37,7 @@ def assert_decodes(found: torch.Tensor, logits: torch.Tensor, step: float) -> No
     squashed = torch.sign(x) * (torch.sqrt(x.abs() + 1.0) - 1.0) + EPSILON * x
     distance = torch.softmax(logits.double(), 1) @ support(logits, step).abs()
     error = (squashed - expected_bin(logits, step)).abs() / distance
-    assert error.max() < 2e-6, error.max()
+    assert error.max() < 4e-6, error.max()
 
 
 def a_head(batch: int, inputs: int, bins: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
