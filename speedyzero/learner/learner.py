@@ -10,21 +10,20 @@ Axes: B batch, K unroll steps, S stacked frames, ... an observation's own axes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import SupportsFloat
 
 import numpy as np
 import torch
 
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, LearnerEdges
-from speedyzero.learner.augment import Augment
+from speedyzero.learner.batch import BatchReader, join
 from speedyzero.learner.group import LEAVING, Group, LoneLearner
-from speedyzero.learner.loss import Loss, Targets, importance_weights, loss_of
-from speedyzero.learner.schedule import build_optimizer, importance_exponent, learning_rate
-from speedyzero.learner.unroll import target_projection, unroll
+from speedyzero.learner.loss import Loss, importance_weights
+from speedyzero.learner.schedule import importance_exponent
+from speedyzero.learner.trainer import Trainer
 from speedyzero.model.base import Network
-from speedyzero.model.codec import ScalarCodec
 from speedyzero.pacing import Pacing, record_interval
 from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord, WeightsRecord
 from speedyzero.replay.sampler import MIN_PRIORITY
@@ -49,15 +48,11 @@ class Learner:
         group: Group | None = None,
     ):
         """shards: of `edges.batches`, in their order. group: this learner's, which it joins; None: it is alone."""
-        self._config, self._edges, self._pacing, self._shards = config, edges, pacing, shards
-        self.device = torch.device(device)
-        self.network = network.to(self.device).train()
+        self._config, self._edges, self._pacing = config, edges, pacing
         self.group = group or LoneLearner()
-        self.group.adopt(self.network)
-        self.optimizer = build_optimizer(config.optimizer, self.network)
-        self._value_codec = ScalarCodec(config.model.value_codec).to(self.device)
-        self._prefix_codec = ScalarCodec(config.model.prefix_codec).to(self.device)
-        self._augment = Augment(config.learner, seed=config.seed, rank=self.group.rank)
+        where = torch.device(device)
+        self._reader = BatchReader(config, shards, device=where, rank=self.group.rank)
+        self._trainer = Trainer(config, network, self.group, device=where)
         self.train_step = edges.board.train_steps
         self.waiting_for = WAIT_INPUT
         self.has_left = False  # the group trains no more
@@ -66,6 +61,14 @@ class Learner:
         self._checkpointed_step = 0
         self._record_interval = record_interval(config.schedule)
         self._publish(0)
+
+    @property
+    def network(self) -> Network:
+        return self._trainer.network
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self._trainer.optimizer
 
     @property
     def weights_version(self) -> int:
@@ -135,34 +138,22 @@ class Learner:
         return step
 
     def train_on(self, batch: BatchRecord, train_step: int) -> Loss:
-        """One update of a lone learner, see `_train`. batch: of the first shard, and all there is."""
+        """One update of a lone learner, see `_train`. batch: of the only shard."""
         return self._train([batch], train_step, largest_weight=self._weights([batch], train_step).max())
 
     def _train(self, parts: Sequence[BatchRecord], train_step: int, *, largest_weight: float) -> Loss:
         """One update. A batch whose loss or gradient is not finite changes nothing and is counted.
 
-        Figures of the returned loss are the group's, `root_value` is this rank's. Raises FloatingPointError after
-        MAX_BAD_BATCHES in a row.
+        Raises FloatingPointError after MAX_BAD_BATCHES in a row.
         """
-        rate = learning_rate(self._config.optimizer, self._config.schedule, train_step)
-        for param_group in self.optimizer.param_groups:
-            param_group["lr"] = rate
-        self.group.zero_gradients()
-        statistics = [buffer.clone() for buffer in self.network.buffers()]  # batch norm's: the forward pass moves them
-        loss = self._loss(parts, train_step, largest_weight=largest_weight)
-        loss.total.backward()
-        loss = loss.with_figures(self.group.average_gradients(loss.figures))
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.network.parameters(), self._config.learner.gradient_clip, foreach=True
-        )
-        if math.isfinite((loss.total + norm).item()):  # the same on every rank
+        weight = (self._weights(parts, train_step) / largest_weight).astype(np.float32)
+        batch = self._reader.read(parts, weight=weight, train_step=train_step)
+        update = self._trainer.update(batch, train_step)
+        if update.is_finite:
             self._bad_batches = 0
-            self.optimizer.step()
         else:
-            for buffer, before in zip(self.network.buffers(), statistics, strict=True):
-                buffer.copy_(before)
             self._count_bad_batch(train_step)
-        return loss
+        return update.loss
 
     def _count_bad_batch(self, train_step: int) -> None:
         self._bad_batches += 1
@@ -171,58 +162,10 @@ class Learner:
         if self._bad_batches >= MAX_BAD_BATCHES:
             raise FloatingPointError(f"{self._bad_batches} batches in a row without a finite loss and gradient")
 
-    def _loss(self, parts: Sequence[BatchRecord], train_step: int, *, largest_weight: float) -> Loss:
-        config, learner = self._config, self._config.learner
-        consistent = learner.consistency_coefficient > 0 and config.target.unroll_steps > 0
-        window = self._windows(parts)
-        weight = (self._weights(parts, train_step) / largest_weight).astype(np.float32)
-        root = self._augment(window[:, : config.env.stack], train_step=train_step, view=0)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            projection = self._target_projection(window, train_step) if consistent else None
-            unrolled = unroll(
-                self.network,
-                root,
-                self._joined(parts, "action"),
-                prefix_horizon=config.search.prefix_horizon,
-                gradient_scale=learner.dynamics_gradient_scale,
-                with_projection=consistent,
-            )
-        targets = Targets(
-            action_mask=self._joined(parts, "action_mask"),
-            value=self._joined(parts, "value_target"),
-            prefix=self._joined(parts, "prefix_target"),
-            policy=self._joined(parts, "policy_target"),
-            weight=torch.from_numpy(weight).to(self.device),
-            projection=projection,
-        )
-        return loss_of(
-            unrolled, targets, config=learner, value_codec=self._value_codec, prefix_codec=self._prefix_codec
-        )
-
-    def _target_projection(self, window: torch.Tensor, train_step: int) -> torch.Tensor:
-        """Projections of the stacks seen after each action, [K, B, P]; one augmentation serves all of a sample's."""
-        stack, unroll_steps = self._config.env.stack, self._config.target.unroll_steps
-        frames = self._augment(window[:, 1:], train_step=train_step, view=1)  # [B, (S+K-1)*C, H, W]
-        width = frames.shape[1] // (stack + unroll_steps - 1)  # channels (or features) of one frame
-        stacks = [frames[:, j * width : (j + stack) * width] for j in range(unroll_steps)]
-        return target_projection(self.network, stacks)
-
-    def _windows(self, parts: Sequence[BatchRecord]) -> torch.Tensor:
-        """Frames of the roots' stacks and of the K steps after them, [B, S+K, ...]."""
-        unroll_steps = self._config.target.unroll_steps
-        windows = [
-            shard.gather_windows(part.lane, part.step, unroll_steps=unroll_steps)
-            for shard, part in zip(self._shards, parts, strict=True)
-        ]
-        return torch.from_numpy(_join(windows)).to(self.device)
-
     def _weights(self, parts: Sequence[BatchRecord], train_step: int) -> np.ndarray:
         """Importance weights before they are divided by the global batch's largest, [B] float64."""
         beta = importance_exponent(self._config.replay, self._config.schedule, train_step)
-        return importance_weights(_join([part.probability for part in parts]), beta=beta)
-
-    def _joined(self, parts: Sequence[BatchRecord], field: str) -> torch.Tensor:
-        return torch.from_numpy(_join([getattr(part, field) for part in parts])).to(self.device)
+        return importance_weights(join([part.probability for part in parts]), beta=beta)
 
     def _send_priorities(self, parts: Sequence[BatchRecord], loss: Loss) -> None:
         """Each part's new priorities to its shard."""
@@ -247,21 +190,16 @@ class Learner:
 
     def _record(self, parts: Sequence[BatchRecord], loss: Loss) -> None:
         step = self.train_step
-        figures = {
+        figures: dict[str, SupportsFloat] = {
             "learner/loss": loss.total,
             "learner/prefix_loss": loss.prefix,
             "learner/value_loss": loss.value,
             "learner/policy_loss": loss.policy,
             "learner/consistency_loss": loss.consistency,
             "learner/predicted_root_value": loss.mean_root_value,
-            "learner/learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learner/learning_rate": self._trainer.learning_rate,
             "learner/batch_age": step - min(part.made_at for part in parts),
             "learner/target_lag": step - min(part.target_version for part in parts),
         }
         for name, value in figures.items():
             self._edges.metrics.put(MetricRecord(name, step, float(value)))
-
-
-def _join(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """One after the other along the batch axis; a single one as it is."""
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
