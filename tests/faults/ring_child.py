@@ -89,10 +89,10 @@ def version_words(words, version):
 class Child:
     """One such process, seen by the test."""
 
-    def __init__(self, role, setup, **config):
+    def __init__(self, role, setup, *, module="ring_child", **config):
         config |= {"run_id": setup.run.run_id, "shm_dir": setup.run.shm_dir}
         config |= {name: getattr(setup, name) for name in ("body_words", "slots", "messages", "weight_words")}
-        command = [sys.executable, "-m", "tests.faults.ring_child", role, json.dumps(config)]
+        command = [sys.executable, "-m", f"tests.faults.{module}", role, json.dumps(config)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def go(self):
@@ -233,21 +233,23 @@ def own_run(setup, *, tag, count):
         remove_run(own.run)
 
 
-ROLES = {role.__name__: role for role in (produce, consume, publish, litter, own_run)}
-
-
-def main():
-    role, config = sys.argv[1], json.loads(sys.argv[2])
-    parent = os.getppid()
+def die_with(parent):
+    """Ask the kernel for SIGKILL at the parent's death."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        return  # it died before it could be followed
+        os.kill(os.getpid(), signal.SIGKILL)  # it died before it could be followed
+
+
+def main(*roles):
+    """Play the one that the command line names."""
+    name, config = sys.argv[1], json.loads(sys.argv[2])
+    die_with(os.getppid())
     run = Run(config.pop("run_id"), config.pop("shm_dir"))
     sizes = {name: config.pop(name) for name in ("body_words", "slots", "messages", "weight_words")}
     assert "torch" not in sys.modules
     sys.stdin.readline()
-    ROLES[role](Setup(run, **sizes), **config)
+    {role.__name__: role for role in roles}[name](Setup(run, **sizes), **config)
 
 
 if __name__ == "__main__":
-    main()
+    main(produce, consume, publish, litter, own_run)

@@ -20,6 +20,7 @@ ENDLESS = (*TWO_RANKS, "schedule.train_steps=100000", "schedule.env_steps=400000
 LISTENING = "0A"  # the state in /proc/net/tcp
 
 
+@pytest.mark.contract(5)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_dead_rank_ends_the_group_and_the_run(number, tmp_path):
     """A stopped one is told by its missing pulse. Both ranks in turn, at a random step."""
@@ -37,9 +38,11 @@ def test_a_dead_rank_ends_the_group_and_the_run(number, tmp_path):
             worst_s = max(worst_s, time.monotonic() - started_s)
             assert run.process.returncode == 1 and f"RunFailed: {victim} died by signal SIGKILL" in output, output
             assert run.group() == [] and run.shared_names() == []
-    reached(5, f"{trials} {number.name}s of one of 2 ranks: the run ended within {worst_s:.1f} s")
+    figure = f"{trials} {number.name}s of one of 2 ranks: the run ended within {worst_s:.1f} s"
+    reached(5, figure, counts={f"{number.name}s of a rank of two": trials}, worst_s=worst_s)
 
 
+@pytest.mark.contract(19)
 def test_two_ranks_on_two_shards_end_by_themselves_and_listen_on_loopback_alone(tmp_path):
     settings = (*TWO_RANKS, "replay.shards=2", "actor.envs=8")
     with WholeRun.start(tmp_path / "run", *settings) as run:
@@ -59,6 +62,7 @@ def test_two_ranks_on_two_shards_end_by_themselves_and_listen_on_loopback_alone(
     reached(19, f"2 gloo ranks: {len(addresses)} listening sockets, all on 127.0.0.1")
 
 
+@pytest.mark.contract(7)
 def test_an_interrupted_group_saves_its_weights(tmp_path):
     with WholeRun.start(tmp_path / "run", *ENDLESS) as run:
         run.wait_for_step(30)

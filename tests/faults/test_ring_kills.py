@@ -66,6 +66,7 @@ class Reader:
         return record
 
 
+@pytest.mark.contract(1, 2, 4)
 def test_producers_killed_while_they_write(run, children):
     kills, rng = share(200), random.Random(1)
     setup = Setup(run, body_words=LONG_BODY)
@@ -107,12 +108,17 @@ def test_producers_killed_while_they_write(run, children):
     assert not any(stats.dropped.values()), "not even a bad record may have been published"
     assert committed <= reader.read <= begun <= reader.read + kills, "a death costs at most the record being written"
     assert inside_a_write >= kills // 4, "the deaths must fall inside writes"
-    reached(1, f"{kills} SIGKILLs of producers, {inside_a_write} inside a write: 0 bad of {reader.read} records")
-    lost = begun - reader.read
-    reached(2, f"no gap in {reader.read} sequence numbers; {lost} unpublished records lost in {kills} kills")
-    reached(4, f"ring: a producer that stood by delivered within {longest_handover_s:.2f} s, worst of {kills}")
+    figure = f"{kills} SIGKILLs of producers, {inside_a_write} inside a write: 0 bad of {reader.read} records"
+    reached(1, figure, counts={"kills of producers": kills})
+    figure = (
+        f"no gap in {reader.read} sequence numbers; {begun - reader.read} unpublished records lost in {kills} kills"
+    )
+    reached(2, figure, counts={"kills of producers": kills})
+    figure = f"ring: a producer that stood by delivered within {longest_handover_s:.2f} s, worst of {kills}"
+    reached(4, figure, worst_s=longest_handover_s)
 
 
+@pytest.mark.contract(2)
 def test_consumers_killed_while_they_read(run, children):
     kills, rng = share(50), random.Random(2)
     setup = Setup(run, body_words=LONG_BODY, messages=300 * kills)
@@ -164,9 +170,11 @@ def test_consumers_killed_while_they_read(run, children):
     twice = int((delivered - 1).sum())
     assert delivered.min() == 1 and twice <= kills, "only the record in hand at a death may be handed out again"
     assert inside_a_read >= kills // 4, "the deaths must fall inside reads"
-    reached(2, f"{kills} SIGKILLs of consumers, {inside_a_read} inside a read: 0 lost, {twice} read again")
+    figure = f"{kills} SIGKILLs of consumers, {inside_a_read} inside a read: 0 lost, {twice} read again"
+    reached(2, figure, counts={"kills of consumers": kills})
 
 
+@pytest.mark.contract(20)
 def test_every_record_is_accounted_for(run, children):
     """Short records at full speed; some discarded, some corrupted by the test, some dropped as the ring is full."""
     records, rng = share(1_000_000), random.Random(3)
@@ -203,4 +211,5 @@ def test_every_record_is_accounted_for(run, children):
     expected = {"discarded": discarded, "checksum": len(corrupted), "full": dropped, "sequence": 0, "epoch": 0}
     assert stats.dropped == expected
     assert stats.unaccounted == 0 and written == consumed + discarded + len(corrupted)
-    reached(20, f"{records} records: {consumed} consumed, dropped {expected}, 0 unaccounted for")
+    figure = f"{records} records: {consumed} consumed, dropped {expected}, 0 unaccounted for"
+    reached(20, figure, counts={"records": records})

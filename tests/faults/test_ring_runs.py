@@ -10,10 +10,11 @@ import pytest
 
 from speedyzero.shm import Board, Doorbell, Ring, Run, SegmentError, WeightSlots, remove_run, sweep_dead_runs
 from speedyzero.shm.run import SHM_MOUNT
+from tests.faults.intruder import NOBODY
+from tests.faults.rights import need_root
 from tests.faults.ring_child import Child, Setup
 from tests.faults.ring_contract import reached, share
 
-NOBODY = 65_534
 UID_OFFSET = 24  # of the header's uid
 
 
@@ -31,6 +32,7 @@ def names_of(run_id, *more):
     return [path for folder in (SHM_MOUNT, *more) for path in folder.iterdir() if run_id in path.name]
 
 
+@pytest.mark.contract(8)
 def test_dead_runs_are_swept_beside_a_live_one(live, tmp_path):
     runs, rng = share(20), random.Random(5)
     swept = 0
@@ -54,9 +56,11 @@ def test_dead_runs_are_swept_beside_a_live_one(live, tmp_path):
             record.number[...] = i
         assert Ring.attach(live.run, live.ring).stats().in_flight == 1 and consumer.get().number == i
     assert len(names_of(live.run.run_id)) == 4
-    reached(8, f"{runs} dead runs: {swept} of {swept} objects swept beside a live run that went on")
+    figure = f"{runs} dead runs: {swept} of {swept} objects swept beside a live run that went on"
+    reached(8, figure, counts={"dead runs": runs})
 
 
+@pytest.mark.contract(9)
 def test_two_runs_started_at_once_never_meet(live):
     starts, count = share(20), 500
     for start in range(starts):
@@ -69,14 +73,14 @@ def test_two_runs_started_at_once_never_meet(live):
             for child in pair:
                 child.close()
     assert len(names_of(live.run.run_id)) == 4, "their sweeps leave the third run alone"
-    reached(9, f"{starts} starts of 2 runs with the same names: 0 cross-reads in {2 * starts * count} records")
+    figure = f"{starts} starts of 2 runs with the same names: 0 cross-reads in {2 * starts * count} records"
+    reached(9, figure, counts={"starts of two runs": starts})
 
 
 @pytest.fixture
 def as_nobody():
     """Calls functions with another user's rights."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
+    need_root("become another user")
 
     def call(function, *arguments):
         os.seteuid(NOBODY)
@@ -88,6 +92,7 @@ def as_nobody():
     return call
 
 
+@pytest.mark.contract(19)
 def test_shared_objects_are_for_their_owner_only(live):
     paths = names_of(live.run.run_id)
     assert len(paths) == 4
@@ -96,6 +101,7 @@ def test_shared_objects_are_for_their_owner_only(live):
     reached(19, f"{len(paths)} kinds of shared objects: mode 0600, own uid")
 
 
+@pytest.mark.contract(19)
 def test_another_user_gets_in_nowhere(live, as_nobody):
     for attach in (
         lambda: Ring.attach(live.run, live.ring),
@@ -109,6 +115,7 @@ def test_another_user_gets_in_nowhere(live, as_nobody):
     reached(19, "a second uid: every attach refused, sweep and removal touch nothing")
 
 
+@pytest.mark.contract(19)
 def test_what_another_user_laid_out_is_not_taken(live, as_nobody):
     """Somebody squats on the names that a run will use: an open segment, an open semaphore."""
     run = Run.new()
@@ -141,6 +148,7 @@ def test_what_another_user_laid_out_is_not_taken(live, as_nobody):
     reached(19, "segments and semaphores that another uid laid out: all refused")
 
 
+@pytest.mark.contract(19)
 def test_a_forged_header_does_not_help_another_user(live, as_nobody):
     """Everything is right, mode and header, only the file is not ours. Only root could open it at all."""
     run = Run.new()
@@ -160,6 +168,7 @@ def test_a_forged_header_does_not_help_another_user(live, as_nobody):
         as_nobody(remove_run, run)
 
 
+@pytest.mark.contract(19)
 def test_no_socket_is_opened(live):
     """Everything here goes through shared memory."""
     before = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_socket(fd)}

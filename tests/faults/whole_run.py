@@ -118,6 +118,18 @@ class WholeRun:
                 found.append(int(entry.name))
         return found
 
+    def mapped(self) -> dict[int, set[str]]:
+        """The run ids of the shared objects that each process of the run has mapped."""
+        found: dict[int, set[str]] = {}
+        for pid in self.group():
+            try:
+                lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended meanwhile
+            ids = {run_id_of(Path(line.split(maxsplit=5)[5]).name) for line in lines if str(SHM_MOUNT) in line}
+            found[pid] = {one for one in ids if one}
+        return found
+
     def output(self) -> str:
         """Everything that it printed, once it has ended."""
         return self.process.communicate(timeout=LIMIT_S)[0]

@@ -1,0 +1,140 @@
+"""The reliability contract, tried in full: `make soak`, or `make soak ROWS="1 2 20"`.
+
+Runs the fault suite with the contract's counts and prints its table: each promise, what is asked, what was reached by
+which test, pass or fail. A row fails where a test of it failed, a count was not reached, a time was longer than
+promised, or nothing was told. Rows of later steps are listed as such. A line for each row goes to
+benchmarks/results/soak.jsonl. Exit code: 0 where no row failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from benchmarks.common import write_result
+from tests.faults.ring_contract import CONTRACT, Promise, is_soak
+
+SUITE = Path(__file__).parent
+LONGEST_TEST_S = 1800  # then it hangs
+PACKAGES = ("torch", "numpy", "posix-ipc", "pytest")
+
+
+@dataclass
+class Tests:
+    """What became of the tests of the chosen rows. A plugin of pytest."""
+
+    chosen: frozenset[int]
+    rows: dict[str, set[int]] = field(default_factory=dict)  # by test
+    seconds: Counter[str] = field(default_factory=Counter)
+    troubles: dict[str, str] = field(default_factory=dict)
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        rows = {item.nodeid: {row for mark in item.iter_markers("contract") for row in mark.args} for item in items}
+        config.hook.pytest_deselected(items=[item for item in items if not rows[item.nodeid] & self.chosen])
+        items[:] = [item for item in items if rows[item.nodeid] & self.chosen]
+        self.rows = {item.nodeid: rows[item.nodeid] & self.chosen for item in items}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+        if report.outcome != "passed":
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "see above"
+            self.troubles[report.nodeid] = f"{report.outcome}: {reason}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", type=int, help="of the contract; default: all of them")
+    parser.add_argument(
+        "--tenth", action="store_true", help="as `make test` tries them: counts are not asked, nothing is written"
+    )
+    arguments = parser.parse_args()
+    unknown = set(arguments.rows) - set(CONTRACT)
+    if unknown:
+        parser.error(f"there are rows {min(CONTRACT)} to {max(CONTRACT)}, not {sorted(unknown)}")
+    chosen = frozenset(arguments.rows or CONTRACT)
+    os.environ["SOAK"] = "0" if arguments.tenth else "1"
+    tests, told, started_s = Tests(chosen), [], time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SOAK_TABLE"] = str(Path(folder) / "told.jsonl")
+        options = ["-s", "-p", "no:cacheprovider", "-o", f"faulthandler_timeout={LONGEST_TEST_S}"]
+        code = pytest.main([str(SUITE), *options], plugins=[tests])
+        if Path(os.environ["SOAK_TABLE"]).exists():
+            told = [json.loads(line) for line in Path(os.environ["SOAK_TABLE"]).read_text().splitlines()]
+    rows = [judged(row, tests, told) for row in sorted(chosen)]
+    print_table(rows)
+    print(f"{time.monotonic() - started_s:.0f} s")
+    if not arguments.tenth:
+        for line in rows:
+            path = write_result("soak", line, packages=PACKAGES)
+        print("written to", path)
+    return int(code != 0 or any(line["verdict"] == "FAIL" for line in rows))
+
+
+def judged(row: int, tests: Tests, told: Sequence[dict]) -> dict:
+    """One row of the table."""
+    promise, figures = CONTRACT[row], [line for line in told if line["row"] == row]
+    own = [test for test, rows in tests.rows.items() if row in rows]
+    counts: Counter[str] = Counter()
+    for line in figures:
+        counts.update(line["counts"])
+    worst_s = max((line["worst_s"] for line in figures if line["worst_s"] is not None), default=None)
+    faults = [f"{test} {tests.troubles[test]}" for test in own if test in tests.troubles]
+    if promise.asked:
+        faults += [] if figures else ["nothing was told"]
+        faults += shortfalls(promise, counts) if figures else []
+        if promise.limit_s is not None and worst_s is not None and worst_s > promise.limit_s:
+            faults.append(f"{worst_s:.1f} s > {promise.limit_s:g} s")
+    verdict = "FAIL" if faults else "pass" if promise.asked else "later"
+    return {
+        "row": row,
+        "promise": promise.text,
+        "asked": dict(promise.asked),
+        "limit_s": promise.limit_s,
+        "reached": dict(counts),
+        "worst_s": worst_s,
+        "figures": [line["figure"] for line in figures],
+        "tests": {test: round(tests.seconds[test], 1) for test in own},
+        "verdict": verdict,
+        "why": "; ".join(faults) or promise.later,
+    }
+
+
+def shortfalls(promise: Promise, counts: Counter[str]) -> list[str]:
+    if not is_soak():
+        return []
+    return [f"{counts[name]} < {asked} {name}" for name, asked in promise.asked.items() if counts[name] < asked]
+
+
+def print_table(rows: Sequence[dict]) -> None:
+    print("\n\nThe reliability contract\n")
+    for line in rows:
+        print(f"{line['row']:>3}  {line['verdict']:5} {line['promise']}")
+        asked = [f"{count:,} {name}" for name, count in line["asked"].items()]
+        if line["limit_s"] is not None:
+            worst = "nothing" if line["worst_s"] is None else f"{line['worst_s']:.2f} s"
+            asked.append(f"at most {line['limit_s']:g} s, {worst} seen")
+        for name, parts in (
+            ("asked", ["; ".join(asked)]),
+            ("figure", line["figures"]),
+            ("test", [f"{test.rpartition('/')[2]}, {seconds} s" for test, seconds in line["tests"].items()]),
+            ("why", [line["why"]]),
+        ):
+            for part in filter(None, parts):
+                print(textwrap.fill(part, 130, initial_indent=f"{name:>17}  ", subsequent_indent=" " * 19))
+    verdicts = Counter(line["verdict"] for line in rows)
+    print("\n" + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

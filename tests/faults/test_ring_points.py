@@ -1,0 +1,106 @@
+"""Whoever dies at whatever point of a ring or of weight slots, the other side goes on. Contract row 4."""
+
+import time
+
+import numpy as np
+import pytest
+
+from speedyzero.shm import Ring, Run, WeightSlots, remove_run
+from tests.faults.ring_child import WAIT_S, Child, Setup, pattern, version_words
+from tests.faults.ring_contract import reached, share
+from tests.faults.ring_points import CONSUMER_POINTS, PRODUCER_POINTS, WEIGHTS_POINTS
+
+
+@pytest.fixture
+def setup():
+    setup = Setup(Run.new(), body_words=64, slots=4, weight_words=64)
+    yield setup
+    remove_run(setup.run)
+
+
+def longest_wait_s(setup, take, *, of, kills, seed):
+    """Victims die at every point while `take(timeout_s)` is called again and again; the longest that it had to wait.
+
+    Every fourth time nobody asks for a while, so that the victims have to wait themselves.
+    """
+    child, longest_s, taken = Child("victims", setup, module="ring_points", of=of, kills=kills, seed=seed), 0.0, 0
+    try:
+        child.go()
+        asked = time.monotonic()
+        while child.running:
+            came = take(0.02)
+            waited_s = time.monotonic() - asked
+            assert waited_s < WAIT_S, "blocked"
+            if came:
+                taken += 1
+                if taken > setup.slots + 1:  # the first ones need nobody, the next waits for the first victim's start
+                    longest_s = max(longest_s, waited_s)
+                if taken % 4 == 0:
+                    time.sleep(0.002)
+                asked = time.monotonic()
+        assert child.wait() == 0, "every victim must die where it was to die"
+    finally:
+        child.close()
+    assert taken > kills
+    return longest_s
+
+
+@pytest.mark.contract(4)
+def test_a_consumer_is_not_blocked_by_a_producer_that_dies_at_any_point(setup):
+    kills, ring = share(50), Ring.create(setup.run, setup.ring)
+    reader, read = ring.consumer(), 0
+
+    def take(timeout_s):
+        nonlocal read
+        record = reader.get(timeout_s=timeout_s)
+        if record is None:
+            return False
+        assert record.number == read and np.array_equal(record.body, pattern(64, read, record.epoch))
+        read += 1
+        return True
+
+    worst_s = longest_wait_s(setup, take, of="producer", kills=kills, seed=1)
+    stats = ring.stats()
+    assert stats.consumed == read and stats.unaccounted == 0 and not any(stats.dropped.values())
+    figure = f"{kills} kills at each of {len(PRODUCER_POINTS)} points of a producer: the next record within"
+    reached(4, f"{figure} {worst_s:.2f} s", counts={"kills at each point of a producer": kills}, worst_s=worst_s)
+
+
+@pytest.mark.contract(4)
+def test_a_producer_is_not_blocked_by_a_consumer_that_dies_at_any_point(setup):
+    kills, ring = share(50), Ring.create(setup.run, setup.ring)
+    writer = ring.producer()
+
+    def take(timeout_s):
+        with writer.writing(timeout_s=timeout_s) as record:
+            if record is None:
+                return False
+            record.body[:] = pattern(64, writer.published, writer.epoch)
+            record.number[...], record.epoch[...] = writer.published, writer.epoch
+        return True
+
+    worst_s = longest_wait_s(setup, take, of="consumer", kills=kills, seed=2)
+    stats = ring.stats()
+    assert stats.produced == writer.published and stats.unaccounted == 0 and not any(stats.dropped.values())
+    figure = f"{kills} kills at each of {len(CONSUMER_POINTS)} points of a consumer: the next free slot within"
+    reached(4, f"{figure} {worst_s:.2f} s", counts={"of a consumer": kills}, worst_s=worst_s)
+
+
+@pytest.mark.contract(4)
+def test_a_reader_of_weights_is_not_blocked_by_a_writer_that_dies_at_any_point(setup):
+    kills, slots = share(50), WeightSlots.create(setup.run, setup.weights)
+    reader, newest = slots.reader(), 0
+
+    def take(timeout_s):
+        nonlocal newest
+        publication = reader.read(timeout_s=timeout_s)
+        if publication is None:
+            return False
+        assert publication.version > newest and reader.corrupt == 0
+        assert np.array_equal(publication.data.view(np.uint64), version_words(64, publication.version))
+        newest = publication.version
+        return True
+
+    worst_s = longest_wait_s(setup, take, of="weights_writer", kills=kills, seed=3)
+    figure = f"{kills} kills at each of {len(WEIGHTS_POINTS)} points of a writer of weights: the next version within"
+    reached(4, f"{figure} {worst_s:.2f} s", counts={"of a writer of weights": kills}, worst_s=worst_s)
