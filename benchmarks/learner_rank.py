@@ -1,0 +1,120 @@
+"""One of two learner ranks that `bench_learner_group.py` times: `python -m benchmarks.learner_rank RANK FILE PRESET ...`.
+
+Ways of averaging gradients, in turns: one flat all-reduce after the backward pass (what the learner does), and
+DistributedDataParallel, which reduces buckets while the backward pass goes on. Beside them rank 0 alone trains on the
+whole batch while rank 1 waits. Every rank has one thread. Rank 0 prints the seconds per update as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from speedyzero.config import Config
+from speedyzero.env.registry import GameInfo, check_game
+from speedyzero.learner.batch import Batch
+from speedyzero.learner.group import LoneLearner, join_group
+from speedyzero.learner.trainer import Trainer
+from speedyzero.model.build import build_network
+from speedyzero.resolve import resolve
+
+RANKS = 2
+CPU = torch.device("cpu")
+
+
+class LossModule(nn.Module):
+    """A trainer's loss as a forward pass, as DistributedDataParallel wants it."""
+
+    def __init__(self, trainer: Trainer):
+        super().__init__()
+        self.network, self._loss = trainer.network, trainer._loss
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        return self._loss(batch).total
+
+
+def random_batch(config: Config, game: GameInfo, size: int) -> Batch:
+    """Inputs and targets of the right shapes."""
+    generator = torch.Generator().manual_seed(0)
+    unroll, actions, stack = config.target.unroll_steps, game.num_actions, config.env.stack
+    if game.spec.is_image:
+        height, width, channels = game.spec.shape
+        root = torch.rand(size, stack * channels, height, width, generator=generator)
+        following = torch.rand(size, (stack + unroll - 1) * channels, height, width, generator=generator)
+        root = root.contiguous(memory_format=torch.channels_last)
+        following = following.contiguous(memory_format=torch.channels_last)
+    else:
+        features = game.spec.shape[0]
+        root = torch.rand(size, stack * features, generator=generator)
+        following = torch.rand(size, (stack + unroll - 1) * features, generator=generator)
+    return Batch(
+        root=root,
+        following=following,
+        action=torch.randint(actions, (size, unroll), generator=generator),
+        action_mask=torch.ones(size, unroll),
+        value=torch.randn(size, unroll + 1, generator=generator),
+        prefix=torch.randn(size, unroll, generator=generator),
+        policy=torch.softmax(torch.randn(size, unroll + 1, actions, generator=generator), -1),
+        weight=torch.ones(size),
+    )
+
+
+def ddp_update(config: Config, trainer: Trainer, ddp: nn.Module, batch: Batch) -> None:
+    trainer.optimizer.zero_grad(set_to_none=True)
+    ddp(batch).backward()
+    torch.nn.utils.clip_grad_norm_(trainer.network.parameters(), config.learner.gradient_clip, foreach=True)
+    trainer.optimizer.step()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rank", type=int)
+    parser.add_argument("meeting_file", type=Path)
+    parser.add_argument("preset")
+    parser.add_argument("game")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--updates", type=int, default=4)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    config = resolve(arguments.preset, arguments.game, 0, 0)
+    game = check_game(config.env)
+    group = join_group(arguments.rank, RANKS, meeting_file=arguments.meeting_file, device="cpu")
+
+    def trainer(of_group) -> Trainer:
+        torch.manual_seed(0)
+        return Trainer(config, build_network(config, game.spec, game.num_actions), of_group, device=CPU)
+
+    whole = random_batch(config, game, config.learner.batch_size)
+    half = replace(whole, **{name: value[: len(value) // RANKS] for name, value in vars(whole).items()})
+    alone, flat, wrapped = trainer(LoneLearner()), trainer(group), trainer(LoneLearner())
+    ddp = DistributedDataParallel(LossModule(wrapped), broadcast_buffers=False, gradient_as_bucket_view=True)
+    ways: dict[str, Callable[[], object]] = {
+        "flat": lambda: flat.update(half, 1),
+        "ddp": lambda: ddp_update(config, wrapped, ddp, half),
+        "alone": lambda: alone.update(whole, 1) if arguments.rank == 0 else None,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(arguments.rounds + 1):
+        for name, update in ways.items():
+            dist.barrier()
+            started_s = time.perf_counter()
+            for _ in range(arguments.updates):
+                update()
+            if turn:  # the first is the warm-up
+                seconds[name].append((time.perf_counter() - started_s) / arguments.updates)
+    dist.barrier()
+    if arguments.rank == 0:
+        print(json.dumps(seconds))
+
+
+if __name__ == "__main__":
+    main()
