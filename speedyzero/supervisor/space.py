@@ -1,11 +1,42 @@
-"""Whether a run fits, asked before anything of it starts."""
+"""Whether a run fits into shared memory, memory and GPU memory, asked before anything of it starts.
+
+Shared memory is known to the page. Of memory the least is estimated: what the run is certain to take. So a run that is
+refused could not have run; one that is not may still need more, for batches, activations and compiled kernels.
+"""
 
 from __future__ import annotations
 
+import mmap
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
 from speedyzero.config import Config
-from speedyzero.env.registry import check_game
-from speedyzero.shm import Run, require_space, sweep_dead_runs
+from speedyzero.env.registry import GameInfo, check_game
+from speedyzero.model.build import build_network
+from speedyzero.shm import Run, SegmentError, require_space, sweep_dead_runs
+from speedyzero.supervisor.memory_limits import MemoryLimit, is_in_memory, tightest_memory_limit
 from speedyzero.wiring import Wiring, wire
+
+# Of each role's process before it holds anything of the run: Python and torch with their imports. Measured as memory
+# of its own (smaps_rollup: Anonymous, shared libraries not counted): 172 MiB after the imports, 199 to 274 MiB at work
+# on Catch (Python 3.11, torch 2.13 CPU).
+PROCESS_BYTES = 160 * 2**20
+# Of each process on a GPU, for the driver and the libraries. Assumed, not measured: it has run on no GPU.
+GPU_PROCESS_BYTES = 256 * 2**20
+# Where ranks of a group leave their addresses for one another: 416 bytes for 2 gloo ranks, 896 for 4.
+_MEETING_BYTES = 64 * 1024
+_MOMENTS = {"adamw": 2}  # numbers that an optimiser keeps for each parameter; others: 1
+
+
+@dataclass(frozen=True)
+class SharedNeed:
+    """Bytes in whole pages. segments: in the run's directory. bells: semaphores, always in /dev/shm."""
+
+    segments: int
+    bells: int
 
 
 def wire_where_it_fits(config: Config) -> Wiring:
@@ -19,5 +50,94 @@ def wire_where_it_fits(config: Config) -> Wiring:
     run = Run.new(shm_dir)
     sweep_dead_runs(shm_dir)
     wiring = wire(config, run, game.spec, game.num_actions)
-    require_space(run, wiring.total_bytes)
+    require_shared(run, shared_need(wiring))
+    in_memory = is_in_memory(run.directory)
+    require_memory(least_memory(config, wiring, game, shared_in_memory=in_memory), tightest_memory_limit())
+    require_gpu_memory(least_gpu_memory(config, wiring, game))
     return wiring
+
+
+def shared_need(wiring: Wiring) -> SharedNeed:
+    """What the file systems will be asked for: every object begins a page of its own."""
+    segments = sum(_pages(size) for _, size in wiring.sizes) + _pages(wiring.board.total_bytes)
+    meeting = _MEETING_BYTES if len(wiring.placement.learners) > 1 else 0
+    return SharedNeed(segments=segments + meeting, bells=len(wiring.board.rows) * mmap.PAGESIZE)
+
+
+def require_shared(run: Run, need: SharedNeed) -> None:
+    """Raises SegmentError where the run's shared objects do not fit."""
+    if run.shm_dir is None:
+        require_space(run, need.segments + need.bells)
+        return
+    require_space(run, need.segments)
+    try:
+        require_space(Run(run.run_id), need.bells)
+    except SegmentError as error:
+        raise SegmentError(f"semaphores stay in /dev/shm, whatever shm_dir is: {error}") from error
+
+
+def least_memory(config: Config, wiring: Wiring, game: GameInfo, *, shared_in_memory: bool) -> dict[str, int]:
+    """Bytes that the run is certain to take, by what takes them; the supervisor, which is there already, left out."""
+    parts = {}
+    if shared_in_memory:
+        need = shared_need(wiring)
+        parts["shared memory"] = need.segments + need.bells
+    parts[f"{len(wiring.processes)} processes"] = len(wiring.processes) * PROCESS_BYTES
+    on_cpu = [process for process in wiring.processes if wiring.devices[process] == "cpu"]
+    if on_cpu:
+        parts["networks"] = sum(_network_bytes(config, wiring, game, process) for process in on_cpu)
+    return parts
+
+
+def require_memory(parts: Mapping[str, int], limit: MemoryLimit | None) -> None:
+    """Raises ValueError where the least that a run takes is more than there is."""
+    needed = sum(parts.values())
+    if limit is None or needed <= limit.free_bytes:
+        return
+    what = ", ".join(f"{name} {_mib(size)}" for name, size in parts.items())
+    raise ValueError(
+        f"this run needs at least {needed:,} bytes ({_mib(needed)}) of memory ({what}), {limit.where} has "
+        f"{limit.free_bytes:,} free ({_mib(limit.free_bytes)} of {_mib(limit.limit_bytes)}): give it more "
+        "(docker run --memory=..., a larger machine), end what else runs, or take less by a smaller "
+        "replay.capacity_steps, fewer actor.actors, or shm_dir= on disk"
+    )
+
+
+def least_gpu_memory(config: Config, wiring: Wiring, game: GameInfo) -> dict[int, int]:
+    """Bytes that the run is certain to take, by GPU."""
+    needed: Counter[int] = Counter()
+    for process in wiring.processes:
+        device = torch.device(wiring.devices[process])
+        if device.type == "cuda":
+            needed[device.index or 0] += GPU_PROCESS_BYTES + _network_bytes(config, wiring, game, process)
+    return dict(needed)
+
+
+def require_gpu_memory(needed: Mapping[int, int]) -> None:
+    """Raises ValueError where a GPU has too little left, such as while another program uses it."""
+    for gpu, size in sorted(needed.items()):
+        free, total = torch.cuda.mem_get_info(gpu)
+        if size > free:
+            raise ValueError(
+                f"this run needs at least {size:,} bytes ({_mib(size)}) on GPU {gpu}, which has {free:,} free "
+                f"({_mib(free)} of {_mib(total)}): end what else uses it (nvidia-smi names it), place fewer processes "
+                "there (actor.actors, placement.*), or use other GPUs (CUDA_VISIBLE_DEVICES, gpus=)"
+            )
+
+
+def _network_bytes(config: Config, wiring: Wiring, game: GameInfo, process: str) -> int:
+    """A learner holds parameters, gradients and the optimiser's moments; others the weights and what they read last."""
+    if not process.startswith("learner"):
+        return 2 * wiring.weights.size_bytes
+    with torch.device("meta"):
+        network = build_network(config, game.spec, game.num_actions)
+    copies = 2 + _MOMENTS.get(config.optimizer.name, 1)
+    return copies * sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
+
+
+def _pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"

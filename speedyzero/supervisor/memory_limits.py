@@ -1,0 +1,115 @@
+"""How much memory this process and its children may still take: control groups (v1 and v2) and the machine itself.
+
+Linux says so in files; every function takes their folders as parameters. A limit of any group from the process's own up
+to the root binds. What a limit has left: the limit, less what is in use, file cache that can be dropped at once not
+counted. Swap is left out: a run that has to swap does not train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+PROC = Path("/proc")
+_UNLIMITED_BYTES = 2**62  # v1 writes no limit as the largest multiple of a page below 2^63
+
+
+@dataclass(frozen=True)
+class MemoryLimit:
+    where: str
+    limit_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What a version of control groups calls its files."""
+
+    limit: str
+    usage: str
+    droppable: str  # an entry of memory.stat
+
+
+_V1 = _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_V2 = _Files("memory.max", "memory.current", "inactive_file")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of mountinfo. root: the part of the file system that is mounted; options: the file system's own."""
+
+    root: PurePosixPath
+    point: Path
+    kind: str
+    options: frozenset[str]
+
+
+def tightest_memory_limit(*, proc: Path = PROC) -> MemoryLimit | None:
+    """The one that has the least left; None where the kernel tells of none."""
+    return min((*group_limits(proc=proc), *_machine(proc)), key=lambda limit: limit.free_bytes, default=None)
+
+
+def group_limits(*, proc: Path = PROC) -> Iterator[MemoryLimit]:
+    """Of every limited control group that this process is in."""
+    mounts = read_mounts(proc=proc)
+    for line in _lines(proc / "self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            kind, files, needed = "cgroup2", _V2, set[str]()
+        elif "memory" in controllers.split(","):
+            kind, files, needed = "cgroup", _V1, {"memory"}
+        else:
+            continue
+        for mount in mounts:
+            if mount.kind == kind and needed <= mount.options:
+                yield from _limits_upwards(mount, PurePosixPath(path), files)
+
+
+def _limits_upwards(mount: Mount, path: PurePosixPath, files: _Files) -> Iterator[MemoryLimit]:
+    """From the process's group up to the mount, which may show a part of the groups only, as in a container."""
+    inside = path.relative_to(mount.root) if path.is_relative_to(mount.root) else PurePosixPath()
+    for group in (inside, *inside.parents):
+        folder = mount.point / group
+        try:
+            text = (folder / files.limit).read_text().strip()
+            used_bytes = int((folder / files.usage).read_text())
+            stat = (folder / "memory.stat").read_text()
+        except OSError:
+            continue  # the root has no limit, a hidden group no files
+        limit_bytes = _UNLIMITED_BYTES if text == "max" else int(text)
+        if limit_bytes >= _UNLIMITED_BYTES:
+            continue
+        droppable = dict(line.split() for line in stat.splitlines()).get(files.droppable, "0")
+        free_bytes = max(0, limit_bytes - max(0, used_bytes - int(droppable)))
+        yield MemoryLimit(f"control group {mount.root / group} ({files.limit})", limit_bytes, free_bytes)
+
+
+def _machine(proc: Path) -> Iterator[MemoryLimit]:
+    lines = (line.split() for line in _lines(proc / "meminfo"))
+    size_bytes = {name.rstrip(":"): 1024 * int(kib) for name, kib, *_ in lines}
+    if "MemAvailable" in size_bytes:
+        yield MemoryLimit("this machine (MemAvailable)", size_bytes["MemTotal"], size_bytes["MemAvailable"])
+
+
+def is_in_memory(directory: Path, *, proc: Path = PROC) -> bool:
+    """Whether what is written to a directory takes memory: tmpfs, ramfs."""
+    holders = [mount for mount in read_mounts(proc=proc) if directory.resolve().is_relative_to(mount.point)]
+    deepest = max((len(mount.point.parts) for mount in holders), default=0)
+    kinds = [mount.kind for mount in holders if len(mount.point.parts) == deepest]
+    return bool(kinds) and kinds[-1] in ("tmpfs", "ramfs")  # the last one mounted over the others
+
+
+def read_mounts(*, proc: Path = PROC) -> list[Mount]:
+    mounts = []
+    for line in _lines(proc / "self/mountinfo"):
+        left, _, right = line.partition(" - ")
+        fields, (kind, _, *options) = left.split(), right.split()
+        point = Path(fields[4].encode().decode("unicode_escape"))  # a blank is written \040
+        mounts.append(Mount(PurePosixPath(fields[3]), point, kind, frozenset("".join(options).split(","))))
+    return mounts
+
+
+def _lines(path: Path) -> list[str]:
+    """None where the kernel was built without what the file tells of."""
+    return path.read_text().splitlines() if path.exists() else []

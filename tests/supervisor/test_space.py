@@ -1,0 +1,139 @@
+"""What a run needs, to the page or at least, and what is refused with which words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from speedyzero import cli
+from speedyzero.config import Config
+from speedyzero.env.registry import check_game
+from speedyzero.resolve import resolve
+from speedyzero.shm import Run, SegmentError, remove_run, segment
+from speedyzero.shm.run import SHM_MOUNT
+from speedyzero.supervisor import space
+from speedyzero.supervisor.memory_limits import MemoryLimit
+from speedyzero.supervisor.process import create_shared
+from speedyzero.supervisor.space import PROCESS_BYTES, SharedNeed
+from speedyzero.wiring import wire
+
+PAGE = 4096
+LIMIT = MemoryLimit("control group /job (memory.max)", 3 * 2**30, 2**30)
+
+
+def config_of(*settings: str) -> Config:
+    return resolve("catch", "Catch", 0, 0, None, list(settings))
+
+
+def wired(config: Config):
+    game = check_game(config.env)
+    return wire(config, Run.new(config.shm_dir or None), game.spec, game.num_actions), game
+
+
+def on_gpus(config: Config, count: int) -> Config:
+    """The same settings for GPUs that are not here."""
+    return replace(config, gpus=count)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_shared_memory_is_known_to_the_page(on_disk, tmp_path):
+    wiring, _ = wired(config_of("actor.actors=2", "actor.envs=4", *([f"shm_dir={tmp_path}"] if on_disk else [])))
+    try:
+        create_shared(wiring)
+        taken = {folder: 0 for folder in (wiring.run.directory, SHM_MOUNT)}
+        for folder in taken:
+            taken[folder] = sum(512 * path.stat().st_blocks for path in folder.glob(f"*{wiring.run.run_id}*"))
+    finally:
+        remove_run(wiring.run)
+    need = space.shared_need(wiring)
+    assert need.bells == 5 * PAGE
+    if on_disk:
+        assert taken == {tmp_path: need.segments, SHM_MOUNT: need.bells}
+    else:
+        assert taken == {SHM_MOUNT: need.segments + need.bells}
+
+
+def test_shared_memory_that_is_there_to_the_byte_suffices(monkeypatch):
+    run, need = Run.new(), SharedNeed(segments=10 * PAGE, bells=2 * PAGE)
+    monkeypatch.setattr(segment, "free_bytes", lambda run: 12 * PAGE)
+    space.require_shared(run, need)
+    monkeypatch.setattr(segment, "free_bytes", lambda run: 12 * PAGE - 1)
+    with pytest.raises(SegmentError, match="needs 49,152 bytes .* has 49,151 free .*: enlarge it .* or set shm_dir="):
+        space.require_shared(run, need)
+
+
+def test_segments_and_semaphores_are_looked_at_where_they_lie(monkeypatch, tmp_path):
+    run, need, free = Run.new(tmp_path), SharedNeed(segments=10 * PAGE, bells=2 * PAGE), {}
+    monkeypatch.setattr(segment, "free_bytes", lambda run: free[run.directory])
+    free |= {tmp_path: 10 * PAGE, SHM_MOUNT: 2 * PAGE}
+    space.require_shared(run, need)
+    free |= {tmp_path: 9 * PAGE}
+    with pytest.raises(SegmentError, match=f"{tmp_path} has 36,864 free .*: set shm_dir= to a directory with more"):
+        space.require_shared(run, need)
+    free |= {tmp_path: 10 * PAGE, SHM_MOUNT: PAGE}
+    with pytest.raises(SegmentError, match="semaphores stay in /dev/shm.* needs 8,192 bytes .* has 4,096 free"):
+        space.require_shared(run, need)
+
+
+def test_the_least_that_a_run_takes():
+    config = config_of("actor.actors=2", "actor.envs=4", "optimizer.name=adamw")
+    wiring, game = wired(config)
+    network = space.build_network(config, game.spec, game.num_actions)
+    parameters = sum(math.prod(parameter.shape) for parameter in network.parameters())
+    acting = sum(
+        tensor.numel()
+        for name, tensor in network.state_dict().items()
+        if "predictor" not in name and "projector" not in name
+    )
+    parts = space.least_memory(config, wiring, game, shared_in_memory=True)
+    assert parts == {
+        "shared memory": space.shared_need(wiring).segments + 5 * PAGE,
+        "4 processes": 4 * PROCESS_BYTES,
+        "networks": 4 * 4 * parameters + 3 * 2 * 4 * acting,  # weights, gradients, two moments; two copies each
+    }
+    on_disk = space.least_memory(config, wiring, game, shared_in_memory=False)
+    assert on_disk == {name: size for name, size in parts.items() if name != "shared memory"}
+
+
+def test_memory_that_does_not_suffice_is_refused_with_both_numbers_and_the_ways_out():
+    space.require_memory({"a": 2**29, "b": 2**29}, LIMIT)
+    space.require_memory({"a": 2**50}, None)
+    with pytest.raises(ValueError) as refusal:
+        space.require_memory({"shared memory": 2**30, "4 processes": 2**29}, LIMIT)
+    message = str(refusal.value)
+    for part in (
+        *("1,610,612,736 bytes", "1,536.0 MiB", "shared memory 1,024.0 MiB", "4 processes 512.0 MiB"),
+        *("control group /job (memory.max) has 1,073,741,824 free", "of 3,072.0 MiB"),
+        *("--memory=", "replay.capacity_steps", "actor.actors", "shm_dir="),
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_a_container_that_is_too_small_is_bad_input(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(space, "tightest_memory_limit", lambda: replace(LIMIT, free_bytes=300 * 2**20))
+    words = ["--game", "Catch", "--gpus", "0", "--run-dir", str(tmp_path / "run")]
+    assert cli.run(cli.check_train, words, prog="train.py") == cli.BAD_INPUT
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert "314,572,800 free" in captured.err and "3 processes 480.0 MiB" in captured.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_are_counted_on_the_gpu_that_they_work_on(monkeypatch):
+    config = on_gpus(config_of("learner.batch_size=32", "actor.envs=4"), 2)
+    wiring, game = wired(config)
+    assert set(wiring.devices.values()) == {"cuda:0", "cuda:1"}
+    needed = space.least_gpu_memory(config, wiring, game)
+    assert needed[0] == needed[1] > 3 * space.GPU_PROCESS_BYTES
+    assert "networks" not in space.least_memory(config, wiring, game, shared_in_memory=True)
+    free = {0: needed[0], 1: needed[1]}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: (free[gpu], 80 * 2**30))
+    space.require_gpu_memory(needed)
+    free[1] -= 1
+    with pytest.raises(ValueError, match=rf"{needed[1]:,} bytes .* on GPU 1, which has {free[1]:,} free .*nvidia-smi"):
+        space.require_gpu_memory(needed)
+    assert space.least_gpu_memory(config_of(), wired(config_of())[0], game) == {}
