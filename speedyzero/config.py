@@ -160,8 +160,13 @@ class TargetConfig:
     """n: rewards summed before the bootstrap, for fresh data."""
     td_decay_fraction: float = 0.3
     """n shrinks by one per this fraction of the planned env steps in age; 0: never."""
-    value: str = choice("network", "network", "root")
-    """Bootstrap from the target network's value or from its search's root value."""
+    value: str = choice("network", "network", "root", "mixed")
+    """Bootstrap from the target network's value or from its search's root value; `mixed` (EfficientZero V2): from the
+    network's value at first and for fresh data, the searched value itself for older data."""
+    mixed_start_fraction: float = 0.3
+    """Fraction of the main train steps from which on searched values are used (mixed). B.9."""
+    mixed_fresh_fraction: float = 0.05
+    """Fraction of the planned env steps up to whose age data counts as fresh (mixed). B.9."""
     interval_train_steps: int = 200
     """The target network is replaced each interval by the weights of one interval ago."""
 
@@ -178,6 +183,17 @@ class ReanalyzeConfig:
     """Root noise in reanalysis, keyed by (seed, lane, step, version)."""
     search_batch: int = 1024
     """Positions per search call; bounds memory."""
+
+
+@dataclass(frozen=True)
+class RefreshConfig:
+    """Priority Refresh: priorities judged anew by the newest weights, oldest first."""
+
+    enabled: bool = True
+    per_sample: float = 1.0
+    """Positions refreshed per sample that is trained on: work is counted, not timed."""
+    slice: int = 256
+    """Positions refreshed in one pass."""
 
 
 @dataclass(frozen=True)
@@ -310,6 +326,7 @@ class Config:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     target: TargetConfig = field(default_factory=TargetConfig)
     reanalyze: ReanalyzeConfig = field(default_factory=ReanalyzeConfig)
+    refresh: RefreshConfig = field(default_factory=RefreshConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -359,7 +376,8 @@ _POSITIVE = (
     "search.num_simulations search.max_considered_actions search.value_delta_max search.root_dirichlet_alpha "
     "search.pb_c_base "
     "actor.envs replay.capacity_steps target.td_steps target.interval_train_steps "
-    "reanalyze.search_batch learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
+    "reanalyze.search_batch refresh.slice "
+    "learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
     "optimizer.learning_rate optimizer.trust optimizer.clip optimizer.eps optimizer.decay_fraction "
     "schedule.env_steps schedule.train_steps "
     "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs "
@@ -367,7 +385,7 @@ _POSITIVE = (
 ).split()
 _NOT_NEGATIVE = (
     "seed gpus cpu_threads actor.actors replay.shards learner.ranks target.unroll_steps search.prefix_horizon "
-    "target.td_decay_fraction learner.shift_px learner.intensity_scale "
+    "target.td_decay_fraction refresh.per_sample learner.shift_px learner.intensity_scale "
     "optimizer.weight_decay optimizer.decay_factor schedule.frozen_train_steps schedule.pacing_slack_env_steps "
     "evaluate.interval_train_steps evaluate.num_simulations replay.alpha learner.prefix_coefficient "
     "learner.value_coefficient learner.policy_coefficient learner.consistency_coefficient search.gumbel_scale "
@@ -375,7 +393,8 @@ _NOT_NEGATIVE = (
 ).split()
 _FRACTIONS = (
     "search.discount search.root_noise_fraction replay.beta_start replay.beta_end replay.uniform_share "
-    "reanalyze.policy_share learner.dynamics_gradient_scale optimizer.momentum optimizer.warmup_fraction"
+    "reanalyze.policy_share target.mixed_start_fraction target.mixed_fresh_fraction "
+    "learner.dynamics_gradient_scale optimizer.momentum optimizer.warmup_fraction"
 ).split()
 
 

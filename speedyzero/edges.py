@@ -108,6 +108,7 @@ class ReanalyzerEdges:
     priorities: Sequence[Receiver[PriorityRecord]]  # one per learner that draws from it
     batches: Sequence[Sender[BatchRecord]]
     targets: WeightSource
+    weights: WeightSource
     metrics: Sender[MetricRecord]
     board: Board
 

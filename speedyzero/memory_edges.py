@@ -101,7 +101,7 @@ class InlineEdges:
 
     def for_reanalyzer(self) -> ReanalyzerEdges:
         return ReanalyzerEdges(
-            (self.steps,), (self.priorities,), (self.batches,), self.targets, self.metrics, self.board
+            (self.steps,), (self.priorities,), (self.batches,), self.targets, self.weights, self.metrics, self.board
         )
 
     def for_learner(self) -> LearnerEdges:

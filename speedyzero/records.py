@@ -90,6 +90,12 @@ METRIC_NAMES = (
     "reanalyzer/requested_searches",
     "reanalyzer/eligible_positions",
     "reanalyzer/env_steps",
+    "reanalyzer/priority_age_median",
+    "reanalyzer/priority_age_max",
+    "reanalyzer/refreshed",
+    "reanalyzer/refresh_s",
+    "reanalyzer/refresh_rank_correlation",
+    "reanalyzer/refresh_ratio",
 )
 
 

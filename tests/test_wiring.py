@@ -155,11 +155,12 @@ def shared_edges_of(wiring: Wiring) -> InlineEdges:
 
 
 def losses_of(config: Config) -> tuple[list[float], np.ndarray]:
-    """Every recorded figure of a run by turns, and its last weights."""
+    """Every recorded figure of a run by turns, times apart, and its last weights."""
     machine, figures = inline.build_run(config), []
     while not machine.done:
         machine.turn()
-        figures += [(record.name, record.step, record.value) for record in machine.edges.metrics.drain()]
+        records = [record for record in machine.edges.metrics.drain() if not record.name.endswith("_s")]
+        figures += [(record.name, record.step, record.value) for record in records]
     machine.env.close()
     return figures, flatten(machine.learner.network).numpy()
 

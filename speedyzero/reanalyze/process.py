@@ -26,13 +26,14 @@ def main(spec: ProcessSpec, index: int) -> None:
             priorities=[RingReceiver(wiring.run, wiring.priorities[feed]) for feed in feeds],
             batches=batches,
             targets=SlotSource(WeightSlots.attach(wiring.run, wiring.targets)),
+            weights=SlotSource(WeightSlots.attach(wiring.run, wiring.weights)),
             metrics=process.metrics,
             board=process.board,
         )
-        agent = Agent(config, game.spec, game.num_actions, device=spec.device)
+        target, newest = (Agent(config, game.spec, game.num_actions, device=spec.device) for _ in range(2))
         shard = Shard(wiring.shard_shape, {name: arrays[name] for name in wiring.shard_shape.fields()})
         first_draw = sum(sender.published for sender in batches)
         reanalyzer = Reanalyzer(
-            config, edges, Pacing.of(config), agent, shard, shard_index=index, first_draw=first_draw
+            config, edges, Pacing.of(config), target, shard, newest=newest, shard_index=index, first_draw=first_draw
         )
         process.loop(reanalyzer)

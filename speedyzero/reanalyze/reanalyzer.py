@@ -1,12 +1,14 @@
 """The reanalyzer's step: keep the shard, follow the target network, make the next batch.
 
-    step ring -> shard, sampler        priority ring -> sampler        target slots -> target network
-    shard, sampler, target network -> batch ring
+    step rings -> shard, sampler      priority rings -> sampler      target slots -> target network
+    shard, sampler, target network -> batch rings                    weight slots -> refreshed priorities -> sampler
 
-Axes: E lanes, B batch, K unroll steps, A actions.
+Axes: E lanes, B batch.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -17,7 +19,8 @@ from speedyzero.model.agent import Agent
 from speedyzero.pacing import Pacing, record_interval
 from speedyzero.placement import place
 from speedyzero.reanalyze.memo import TargetMemo
-from speedyzero.reanalyze.targets import NO_STEP, TargetPlan, assemble_values, plan_targets, td_steps_by_age
+from speedyzero.reanalyze.refresh import PriorityRefresh
+from speedyzero.reanalyze.target_maker import TargetMaker
 from speedyzero.records import BatchRecord, MetricRecord, StepRecord
 from speedyzero.replay.sampler import Sample, Sampler
 from speedyzero.replay.shard import Shard
@@ -34,10 +37,14 @@ class Reanalyzer:
         agent: Agent,
         shard: Shard,
         *,
+        newest: Agent | None = None,
         shard_index: int = 0,
         first_draw: int = 0,
     ):
-        """shard: with what it holds already. first_draw: batches that a predecessor made."""
+        """shard: with what it holds already. first_draw: batches that a predecessor made.
+
+        agent: for the target network. newest: for the newest weights, needed where `refresh.enabled`.
+        """
         placement = place(config)
         self._shards, self._batch_size = len(placement.shards), placement.part_of(config.learner.batch_size)
         # The first shard draws as the only one would.
@@ -46,6 +53,10 @@ class Reanalyzer:
         self.shard = shard
         self.sampler = Sampler(shard, config.replay, seed=seed, first_draw=first_draw)
         self.memo = TargetMemo(shard, config.reanalyze, config.search, num_actions=agent.num_actions, seed=seed)
+        self._targets = TargetMaker(config, shard, self.memo, agent, shards=self._shards)
+        self.refresh: PriorityRefresh | None = None
+        if newest is not None and config.refresh.enabled:
+            self.refresh = PriorityRefresh(config.refresh, shard, self.sampler, self._targets, edges.weights, newest)
         self.waiting_for = WAIT_INPUT
         self.waited_inside_ns = 0
         self._next_record = 0
@@ -114,70 +125,52 @@ class Reanalyzer:
         self._turns.remove(open_queues[0])
         self._turns.append(open_queues[0])
         open_queues[0].put(self.make_batch(self.sampler.draw(self._batch_size)))
+        if self.refresh is not None:
+            self.refresh.pay(self._batch_size, train_step=edges.board.train_steps)
         if edges.board.train_steps >= self._next_record:
             self._record(edges.board.train_steps)
         return True
 
     def _record(self, train_step: int) -> None:
         self._next_record = train_step + record_interval(self._config.schedule)
-        figures = {
+        _, _, version = self.sampler.drawn_positions()
+        age = np.maximum(0, train_step - version)  # the learner may be ahead of the board by now
+        figures: dict[str, float] = {
             "reanalyzer/searches": self.memo.done_searches,
             "reanalyzer/requested_searches": self.memo.requested_searches,
             "reanalyzer/eligible_positions": self.sampler.size,
             "reanalyzer/env_steps": self._edges.board.env_steps,
         }
+        if len(age):
+            figures |= {
+                "reanalyzer/priority_age_median": float(np.median(age)),
+                "reanalyzer/priority_age_max": float(age.max()),
+            }
+        if self.refresh is not None:
+            found = self.refresh.figures
+            figures |= {
+                "reanalyzer/refreshed": found.refreshed,
+                "reanalyzer/refresh_s": found.seconds,
+                "reanalyzer/refresh_rank_correlation": found.rank_correlation,
+                "reanalyzer/refresh_ratio": found.ratio,
+            }
         for name, value in figures.items():
-            self._edges.metrics.put(MetricRecord(name, train_step, float(value)))
+            if not math.isnan(value):
+                self._edges.metrics.put(MetricRecord(name, train_step, float(value)))
 
     def make_batch(self, sample: Sample) -> BatchRecord:
         """Targets for the sampled positions, by the current target network."""
-        target = self._config.target
-        plan = plan_targets(
-            self.shard,
-            sample.lane,
-            sample.step,
-            self._td_steps(sample),
-            unroll_steps=target.unroll_steps,
-            discount=self._config.search.discount,
-            prefix_horizon=self._config.search.prefix_horizon,
-        )
-        policy = self._policy_targets(sample.lane, plan)  # first: a search leaves the root's network value behind
+        train_step = self._edges.board.train_steps
+        made = self._targets.make(sample.lane, sample.step, train_step=train_step)
         return BatchRecord(
             lane=sample.lane,
             step=sample.step,
             probability=sample.probability / self._shards,
-            action=plan.action,
-            action_mask=plan.action_mask,
-            value_target=assemble_values(plan, self._bootstrap_values(sample.lane, plan)),
-            prefix_target=plan.prefix,
-            policy_target=policy,
+            action=made.plan.action,
+            action_mask=made.plan.action_mask,
+            value_target=made.value,
+            prefix_target=made.plan.prefix,
+            policy_target=made.policy,
             target_version=self._agent.version,
-            made_at=self._edges.board.train_steps,
+            made_at=train_step,
         )
-
-    def _td_steps(self, sample: Sample) -> np.ndarray:
-        target, schedule = self._config.target, self._config.schedule
-        # Rows for transitions: final observations count too, one per game.
-        age = (self.shard.head[sample.lane] - sample.step) * self.shard.lanes * self._shards
-        return td_steps_by_age(
-            age, td_steps=target.td_steps, decay_env_steps=target.td_decay_fraction * schedule.env_steps
-        )
-
-    def _bootstrap_values(self, lane: np.ndarray, plan: TargetPlan) -> np.ndarray:
-        """Values at the bootstrap steps, [B, K+1]; 0 where there is none."""
-        row, state = np.nonzero(plan.bootstrap_step != NO_STEP)
-        lookup = self.memo.root_values if self._config.target.value == "root" else self.memo.network_values
-        values = np.zeros(plan.bootstrap_step.shape, np.float32)
-        values[row, state] = lookup(self._agent, lane[row], plan.bootstrap_step[row, state])
-        return values
-
-    def _policy_targets(self, lane: np.ndarray, plan: TargetPlan) -> np.ndarray:
-        """Policies at the unrolled steps, [B, K+1, A]; all 0 past the end."""
-        policy = np.zeros((*plan.policy_step.shape, self._agent.num_actions), np.float32)
-        row, state = np.nonzero(plan.policy_step != NO_STEP)
-        step = plan.policy_step[row, state]
-        searched = row < int(self._config.reanalyze.policy_share * len(lane))
-        policy[row[searched], state[searched]] = self.memo.policies(self._agent, lane[row[searched]], step[searched])
-        kept_lane, kept_slot = lane[row[~searched]], step[~searched] % self.shard.rows
-        policy[row[~searched], state[~searched]] = self.shard.visit_policy[kept_lane, kept_slot]
-        return policy

@@ -86,6 +86,18 @@ class Sampler:
             self._set(lane, step, priority, version=record.version)
         return len(lane)
 
+    def drawn_positions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Lane, step and stamp of every eligible position that has been judged since it was admitted, [N] int64."""
+        shard = self._shard
+        slot_version = shard.stamp.reshape(-1)
+        (leaf,) = np.nonzero((self._eligible.leaves[: len(slot_version)] > 0) & (slot_version >= 0))
+        lane, step = self._position(leaf)
+        return lane, step, slot_version[leaf]
+
+    def holds(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Whether positions that were eligible once still are, [N] bool."""
+        return step >= self._retired[lane]
+
     def draw(self, batch_size: int) -> Sample:
         """The next stratified draw of positions. Raises ValueError where nothing is eligible."""
         if self.size == 0:
@@ -102,9 +114,14 @@ class Sampler:
             leaf[uniform] = self._eligible.find(position[uniform] / share * self._eligible.total)
         leaf[~uniform] = self._weights.find((position[~uniform] - share) / (1.0 - share) * self._weights.total)
         probability = (1.0 - share) * self._weights.get(leaf) / self._weights.total + share / self.size
+        lane, step = self._position(leaf)
+        return Sample(lane=lane, step=step, probability=probability)
+
+    def _position(self, leaf: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lane and step of what lies at the leaves now, [N] int64 each."""
         lane, slot = leaf // self._shard.rows, leaf % self._shard.rows
         newest = self._shard.head[lane] - 1
-        return Sample(lane=lane, step=newest - (newest - slot) % self._shard.rows, probability=probability)
+        return lane, newest - (newest - slot) % self._shard.rows
 
     def _adopt(self, lane: int) -> None:
         """Take over the positions of a lane that a predecessor left in the shard, with their priorities."""

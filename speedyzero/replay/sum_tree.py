@@ -49,6 +49,11 @@ class SumTree:
     def total(self) -> float:
         return float(self._tree[1])
 
+    @property
+    def leaves(self) -> np.ndarray:
+        """Every leaf's weight, and zeros up to a power of two, as a view."""
+        return self._tree[self._capacity :]
+
     def set(self, leaf: np.ndarray, value: np.ndarray) -> None:
         """leaf: [N] int64; value: [N] float64. A leaf named twice keeps the later value."""
         _set(self._tree, self._capacity, leaf, value)

@@ -75,7 +75,7 @@ def build_run(config: Config, *, device: str = "cpu") -> InlineRun:
         return Agent(config, game.spec, game.num_actions, device=device)
 
     shard = Shard(shard_shape(config, game.spec, game.num_actions))
-    reanalyzer = Reanalyzer(config, edges.for_reanalyzer(), pacing, agent(), shard)
+    reanalyzer = Reanalyzer(config, edges.for_reanalyzer(), pacing, agent(), shard, newest=agent())
     learner = Learner(config, edges.for_learner(), pacing, network, [shard], device=device)
     actor = Actor(config, edges.for_actor(), pacing, agent(), env)
     return InlineRun(config, game, edges, pacing, env, actor, reanalyzer, learner)

@@ -68,6 +68,31 @@ def test_a_batch_against_the_oracle(name):
     assert np.ptp(batch.value_target) > 1
 
 
+def test_mixed_targets_are_searched_values_once_data_is_old_and_the_run_far_enough():
+    """Half of the samples count as fresh; past the end nothing is searched."""
+    ages = np.sort((70 - machine().batch().step) * 2)
+    median = float(ages[len(ages) // 2 - 1])
+    mixed = {"value": "mixed", "mixed_start_fraction": 0.1, "mixed_fresh_fraction": median / 400}
+    runs = [machine(changed(target=target)) for target in (mixed, {"value": "network"})]
+    early, plain = (run.batch() for run in runs)
+    np.testing.assert_array_equal(early.value_target, plain.value_target)
+    for run in runs:
+        run.edges.board.train_steps = 10  # of 100; the target network is still that of step 4
+        run.publish(4)
+    late, plain = (run.batch() for run in runs)
+    judge = loaded_agent(CONFIG, weights_seed=4, version=4)
+    search = TargetMemo(runs[0].shard, CONFIG.reanalyze, CONFIG.search, num_actions=NUM_ACTIONS, seed=CONFIG.seed)
+    old = (70 - late.step) * 2 > median
+    assert 0 < old.sum() < len(old)
+    np.testing.assert_array_equal(late.value_target[~old], plain.value_target[~old])
+    for b in np.flatnonzero(old):
+        for j in range(CONFIG.target.unroll_steps + 1):
+            acts = late.policy_target[b, j].any()
+            where = np.array([late.lane[b]]), np.array([late.step[b] + j])
+            expected = search.root_values(judge, *where)[0] if acts else plain.value_target[b, j]
+            assert late.value_target[b, j] == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
 def test_types_and_what_goes_with_the_samples():
     run = machine()
     batch = run.batch()
@@ -157,7 +182,7 @@ def test_td_steps_shrink_with_age_in_transitions():
     sample = Sample(lane=np.array([0, 1, 0, 1, 0, 1]), step=steps, probability=np.ones(6))
     ages = 2 * (40 - steps)
     assert ages.tolist() == [2, 18, 20, 38, 40, 80]
-    assert run.reanalyzer._td_steps(sample).tolist() == [3, 3, 2, 2, 1, 1]
+    assert run.reanalyzer._targets.td_steps(sample.lane, sample.step).tolist() == [3, 3, 2, 2, 1, 1]
 
 
 def test_no_batch_before_the_head_start_or_without_positions_or_room():

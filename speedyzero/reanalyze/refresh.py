@@ -1,0 +1,128 @@
+"""Priority Refresh: priorities of positions judged anew, oldest first, without waiting until they are drawn.
+
+A prioritised buffer updates a priority only when its sample is drawn; with large batches and few updates most of them
+are stale. Here the newest weights judge a slice of positions with every batch, p = |v(s_t) - z_t| + 1e-6, where z is
+the present value target. Defined by this project, after an idea that SpeedyZero's abstract names (Mei et al. 2023).
+
+    sweep = every eligible position that was drawn before, by the age of its priority
+    every trained sample pays for `refresh.per_sample` positions; a new sweep begins once newer weights are there
+
+How much is refreshed is counted in positions, not in seconds, so that no score depends on the machine's speed; the
+time that it takes is measured. Positions never drawn keep the running maximum. Of the learner's priority and the
+refreshed one the newer weights win (`Sampler.update`).
+
+Axes: N positions of a slice.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from speedyzero.config import RefreshConfig
+from speedyzero.edges import WeightSource
+from speedyzero.model.agent import Agent
+from speedyzero.reanalyze.target_maker import TargetMaker
+from speedyzero.records import PriorityRecord
+from speedyzero.replay.sampler import MIN_PRIORITY, Sampler
+from speedyzero.replay.shard import Shard
+
+
+@dataclass(frozen=True)
+class RefreshFigures:
+    """What a sweep found so far, for the record."""
+
+    refreshed: int  # positions, since the run began
+    seconds: float  # spent, since the run began
+    rank_correlation: float  # Spearman's, of old and new priorities of the last slice; NaN before the first
+    ratio: float  # median of the learner's over the refreshed priority, of positions both have just judged; NaN: none
+
+
+class PriorityRefresh:
+    """Refreshes one shard's priorities with weights of its own."""
+
+    def __init__(
+        self,
+        config: RefreshConfig,
+        shard: Shard,
+        sampler: Sampler,
+        targets: TargetMaker,
+        weights: WeightSource,
+        agent: Agent,
+    ):
+        """agent: for the newest weights, which it loads by itself."""
+        self._config, self._shard, self._sampler = config, shard, sampler
+        self._targets, self._weights, self._agent = targets, weights, agent
+        self._owed = 0.0  # positions paid for
+        self._lane = self._step = np.zeros(0, np.int64)  # what is left of the sweep, oldest priority first
+        self._swept_version = -1
+        self._refreshed, self._seconds = 0, 0.0
+        self._correlation = self._ratio = float("nan")
+
+    @property
+    def figures(self) -> RefreshFigures:
+        return RefreshFigures(self._refreshed, self._seconds, self._correlation, self._ratio)
+
+    def pay(self, samples: int, *, train_step: int) -> None:
+        """A batch of so many samples was made: refresh what that pays for, in whole slices."""
+        self._owed += self._config.per_sample * samples
+        while self._owed >= self._config.slice:
+            self._owed -= self._config.slice
+            started_s = time.monotonic()
+            if not self._begin_sweep():
+                self._owed = 0.0  # all is as new as the newest weights
+                return
+            self._refresh_slice(train_step)
+            self._seconds += time.monotonic() - started_s
+
+    def _begin_sweep(self) -> bool:
+        """Whether there is something to refresh."""
+        if len(self._lane):
+            return True
+        record = self._weights.newer_than(self._swept_version)
+        if record is None:
+            return False
+        self._agent.load(record.flat, version=record.version)
+        self._swept_version = record.version
+        lane, step, version = self._sampler.drawn_positions()
+        older = version < record.version
+        order = np.argsort(version[older], kind="stable")
+        self._lane, self._step = lane[older][order], step[older][order]
+        return len(self._lane) > 0
+
+    def _refresh_slice(self, train_step: int) -> None:
+        size = self._config.slice
+        lane, step = self._lane[:size], self._step[:size]
+        self._lane, self._step = self._lane[size:], self._step[size:]
+        kept = self._sampler.holds(lane, step)  # the others were retired since the sweep began
+        lane, step = lane[kept], step[kept]
+        if len(lane) == 0:
+            return
+        slot = step % self._shard.rows
+        old, stamp = self._shard.priority[lane, slot].copy(), self._shard.stamp[lane, slot].copy()
+        value = self._agent.root(self._shard.gather_stacks(lane, step)).value.cpu().numpy()
+        target = self._targets.root_values(lane, step, train_step=train_step)
+        new = np.abs(value - target) + MIN_PRIORITY
+        record = PriorityRecord(lane=lane, step=step, version=self._agent.version, priority=new)
+        self._refreshed += self._sampler.update(record)
+        self._correlation = rank_correlation(old, new)
+        fresh = stamp >= self._agent.version  # trained since the sweep began, by weights hardly newer than these
+        self._ratio = float(np.median(old[fresh] / new[fresh])) if fresh.any() else self._ratio
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's rank correlation of two samples [N], ties sharing their mean rank; NaN where one is constant."""
+    if len(one) < 2:
+        return float("nan")
+    ranks = np.stack([_mean_ranks(one), _mean_ranks(other)])
+    centred = ranks - ranks.mean(1, keepdims=True)
+    scale = np.sqrt((centred**2).sum(1).prod())
+    return float((centred[0] * centred[1]).sum() / scale) if scale > 0 else float("nan")
+
+
+def _mean_ranks(values: np.ndarray) -> np.ndarray:
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return (last - (count - 1) / 2.0)[place]
