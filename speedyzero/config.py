@@ -183,6 +183,10 @@ class ReanalyzeConfig:
     """Root noise in reanalysis, keyed by (seed, lane, step, version)."""
     search_batch: int = 1024
     """Positions per search call; bounds memory."""
+    ahead: str = choice("auto", "auto", "on", "off")
+    """Search for the next target network in time that is left over (with the memo). `auto`: on GPUs, as processes."""
+    ahead_batch: int = 256
+    """Positions searched ahead in one go: a batch that is asked for meanwhile waits for it."""
 
 
 @dataclass(frozen=True)
@@ -376,7 +380,7 @@ _POSITIVE = (
     "search.num_simulations search.max_considered_actions search.value_delta_max search.root_dirichlet_alpha "
     "search.pb_c_base "
     "actor.envs replay.capacity_steps target.td_steps target.interval_train_steps "
-    "reanalyze.search_batch refresh.slice "
+    "reanalyze.search_batch reanalyze.ahead_batch refresh.slice "
     "learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
     "optimizer.learning_rate optimizer.trust optimizer.clip optimizer.eps optimizer.decay_fraction "
     "schedule.env_steps schedule.train_steps "

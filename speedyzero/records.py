@@ -88,6 +88,8 @@ METRIC_NAMES = (
     "learner/target_lag",
     "reanalyzer/searches",
     "reanalyzer/requested_searches",
+    "reanalyzer/ahead_searches",
+    "reanalyzer/memo_mib",
     "reanalyzer/eligible_positions",
     "reanalyzer/env_steps",
     "reanalyzer/priority_age_median",

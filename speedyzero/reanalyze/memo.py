@@ -2,8 +2,9 @@
 
 Search policy, root value and network value are functions of (position, target version) alone, the root noise being
 keyed by (seed, lane, step, version). (Ties at random, first_pick "uniform", also depend on who is searched together.)
-The table keeps them beside the rows; a batch evaluates only what is stale. `memo=False` evaluates every request anew,
-each position once per time it is asked for: the original behaviour.
+A table keeps them beside the rows; a batch evaluates only what is stale. A second table can be filled ahead for the
+network that becomes the target next. `memo=False` evaluates every request anew, each position once per time it is asked
+for: the original behaviour.
 
 Axes: E lanes, T rows, N requested positions, M stale ones, A actions.
 """
@@ -18,13 +19,12 @@ from speedyzero.model.agent import Agent
 from speedyzero.replay.shard import Shard
 
 
-class TargetMemo:
-    """Values and searched policies by position, for one target network at a time."""
+class MemoTable:
+    """What one target network said, by row. A row is current where its stamp is that network's version and its step
+    the one asked for: lanes wrap around."""
 
-    def __init__(self, shard: Shard, config: ReanalyzeConfig, search: SearchConfig, *, num_actions: int, seed: int):
-        self._shard, self._config, self._search, self._seed = shard, config, search, seed
-        shape = (shard.lanes, shard.rows)
-        # A row is current where its stamp is the target's version and its step the one asked for.
+    def __init__(self, shard: Shard, *, num_actions: int):
+        self._rows, shape = shard.rows, (shard.lanes, shard.rows)
         self._value_version = np.full(shape, -1, np.int64)
         self._search_version = np.full(shape, -1, np.int64)
         self._value_step = np.full(shape, -1, np.int64)
@@ -32,59 +32,116 @@ class TargetMemo:
         self._network_value = np.zeros(shape, np.float32)
         self._root_value = np.zeros(shape, np.float32)
         self._policy = np.zeros((*shape, num_actions), np.float32)
-        self.requested_searches = 0
-        self.done_searches = 0
 
-    def network_values(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """The target network's values, [N] float32. lane, step: [N] int64."""
-        slot = step % self._shard.rows
-        stale = self._stale(self._value_version, self._value_step, lane, step, agent.version)
-        for part in self._parts(stale):
-            value = agent.root(self._shard.gather_stacks(lane[part], step[part])).value.cpu().numpy()
-            self._store_values(lane[part], step[part], value, agent.version)
-        return self._network_value[lane, slot]
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in vars(self).values() if isinstance(array, np.ndarray))
 
-    def policies(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Searched policies, [N, A] float32. lane, step: [N] int64."""
-        self._search_stale(agent, lane, step)
-        return self._policy[lane, step % self._shard.rows]
+    def has_value(self, lane: np.ndarray, step: np.ndarray, version: int) -> np.ndarray:
+        """[N] bool."""
+        slot = step % self._rows
+        return (self._value_version[lane, slot] == version) & (self._value_step[lane, slot] == step)
 
-    def root_values(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Values of searched roots, [N] float32. lane, step: [N] int64."""
-        self._search_stale(agent, lane, step)
-        return self._root_value[lane, step % self._shard.rows]
+    def has_search(self, lane: np.ndarray, step: np.ndarray, version: int) -> np.ndarray:
+        """[N] bool."""
+        slot = step % self._rows
+        return (self._search_version[lane, slot] == version) & (self._search_step[lane, slot] == step)
 
-    def _search_stale(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> None:
-        stale = self._stale(self._search_version, self._search_step, lane, step, agent.version)
-        self.requested_searches += len(lane)
-        self.done_searches += len(stale)
-        for part in self._parts(stale):
-            self._search_part(agent, lane[part], step[part])
-
-    def _search_part(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> None:
-        root = agent.root(self._shard.gather_stacks(lane, step))
-        noise = self._noise(lane, step, agent.version, agent.num_actions)
-        result = agent.search_from(root, noise=noise, tie_seed=self._tie_seed(lane[0], step[0], agent.version))
-        slot = step % self._shard.rows
-        self._store_values(lane, step, root.value.cpu().numpy(), agent.version)
-        self._policy[lane, slot] = result.policy.cpu().numpy()
-        self._root_value[lane, slot] = result.value.cpu().numpy()
-        self._search_version[lane, slot] = agent.version
-        self._search_step[lane, slot] = step
-
-    def _store_values(self, lane: np.ndarray, step: np.ndarray, value: np.ndarray, version: int) -> None:
-        slot = step % self._shard.rows
+    def store_values(self, lane: np.ndarray, step: np.ndarray, value: np.ndarray, version: int) -> None:
+        slot = step % self._rows
         self._network_value[lane, slot] = value
         self._value_version[lane, slot] = version
         self._value_step[lane, slot] = step
 
-    def _stale(self, versions, steps, lane: np.ndarray, step: np.ndarray, version: int) -> np.ndarray:
-        """Indices of the requests to evaluate, [M]; with the memo each position at most once."""
+    def store_search(
+        self, lane: np.ndarray, step: np.ndarray, policy: np.ndarray, root_value: np.ndarray, version: int
+    ) -> None:
+        slot = step % self._rows
+        self._policy[lane, slot] = policy
+        self._root_value[lane, slot] = root_value
+        self._search_version[lane, slot] = version
+        self._search_step[lane, slot] = step
+
+    def network_values(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return self._network_value[lane, step % self._rows]
+
+    def root_values(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return self._root_value[lane, step % self._rows]
+
+    def policies(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return self._policy[lane, step % self._rows]
+
+
+class TargetMemo:
+    """Values and searched policies by position: of the target network, and of the one that takes over next."""
+
+    def __init__(self, shard: Shard, config: ReanalyzeConfig, search: SearchConfig, *, num_actions: int, seed: int):
+        self._shard, self._config, self._search, self._seed = shard, config, search, seed
+        self._num_actions = num_actions
+        self._table = MemoTable(shard, num_actions=num_actions)
+        self._ahead: MemoTable | None = None  # made when it is first used
+        self.requested_searches = 0
+        self.done_searches = 0
+        self.ahead_searches = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tables."""
+        return self._table.nbytes + (self._ahead.nbytes if self._ahead is not None else 0)
+
+    def network_values(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """The target network's values, [N] float32. lane, step: [N] int64."""
+        stale = self._once(lane, step, ~self._table.has_value(lane, step, agent.version))
+        for part in self._parts(stale):
+            value = agent.root(self._shard.gather_stacks(lane[part], step[part])).value.cpu().numpy()
+            self._table.store_values(lane[part], step[part], value, agent.version)
+        return self._table.network_values(lane, step)
+
+    def policies(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Searched policies, [N, A] float32. lane, step: [N] int64."""
+        self._search_stale(agent, lane, step)
+        return self._table.policies(lane, step)
+
+    def root_values(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Values of searched roots, [N] float32. lane, step: [N] int64."""
+        self._search_stale(agent, lane, step)
+        return self._table.root_values(lane, step)
+
+    def fill_ahead(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> int:
+        """Search distinct positions for the next target network; how many were not there yet."""
+        if self._ahead is None:
+            self._ahead = MemoTable(self._shard, num_actions=self._num_actions)
+        (stale,) = np.nonzero(~self._ahead.has_search(lane, step, agent.version))
+        for part in self._parts(stale):
+            self._search_part(self._ahead, agent, lane[part], step[part])
+        self.ahead_searches += len(stale)
+        return len(stale)
+
+    def take_over(self) -> None:
+        """The next target network is the target now; what it said is there already."""
+        if self._ahead is not None:
+            self._table, self._ahead = self._ahead, self._table
+
+    def _search_stale(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> None:
+        stale = self._once(lane, step, ~self._table.has_search(lane, step, agent.version))
+        self.requested_searches += len(lane)
+        self.done_searches += len(stale)
+        for part in self._parts(stale):
+            self._search_part(self._table, agent, lane[part], step[part])
+
+    def _search_part(self, table: MemoTable, agent: Agent, lane: np.ndarray, step: np.ndarray) -> None:
+        root = agent.root(self._shard.gather_stacks(lane, step))
+        noise = self._noise(lane, step, agent.version, agent.num_actions)
+        result = agent.search_from(root, noise=noise, tie_seed=self._tie_seed(lane[0], step[0], agent.version))
+        table.store_values(lane, step, root.value.cpu().numpy(), agent.version)
+        table.store_search(lane, step, result.policy.cpu().numpy(), result.value.cpu().numpy(), agent.version)
+
+    def _once(self, lane: np.ndarray, step: np.ndarray, is_stale: np.ndarray) -> np.ndarray:
+        """Indices of the requests to evaluate, [M]; with the memo each position at most once, without it all."""
         if not self._config.memo:
             return np.arange(len(lane))
-        slot = step % self._shard.rows
-        (stale,) = np.nonzero((versions[lane, slot] != version) | (steps[lane, slot] != step))
-        _, once = np.unique(lane[stale] * self._shard.rows + slot[stale], return_index=True)
+        (stale,) = np.nonzero(is_stale)
+        _, once = np.unique(lane[stale] * self._shard.rows + step[stale] % self._shard.rows, return_index=True)
         return stale[once]
 
     def _parts(self, indices: np.ndarray) -> list[np.ndarray]:

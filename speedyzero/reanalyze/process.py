@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from speedyzero.config import Config
 from speedyzero.edges import ReanalyzerEdges
 from speedyzero.env.registry import check_game
 from speedyzero.model.agent import Agent
@@ -30,10 +31,27 @@ def main(spec: ProcessSpec, index: int) -> None:
             metrics=process.metrics,
             board=process.board,
         )
-        target, newest = (Agent(config, game.spec, game.num_actions, device=spec.device) for _ in range(2))
+
+        def agent() -> Agent:
+            return Agent(config, game.spec, game.num_actions, device=spec.device)
+
         shard = Shard(wiring.shard_shape, {name: arrays[name] for name in wiring.shard_shape.fields()})
         first_draw = sum(sender.published for sender in batches)
         reanalyzer = Reanalyzer(
-            config, edges, Pacing.of(config), target, shard, newest=newest, shard_index=index, first_draw=first_draw
+            config,
+            edges,
+            Pacing.of(config),
+            agent(),
+            shard,
+            newest=agent() if config.refresh.enabled else None,
+            following=agent() if fills_ahead(config, spec.device) else None,
+            shard_index=index,
+            first_draw=first_draw,
         )
         process.loop(reanalyzer)
+
+
+def fills_ahead(config: Config, device: str) -> bool:
+    """Whether the next target network's searches are made ahead."""
+    choice = config.reanalyze.ahead
+    return choice == "on" or (choice == "auto" and device != "cpu")

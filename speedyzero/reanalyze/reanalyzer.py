@@ -18,6 +18,7 @@ from speedyzero.edges import WAIT_INPUT, WAIT_SPACE, ReanalyzerEdges, Receiver
 from speedyzero.model.agent import Agent
 from speedyzero.pacing import Pacing, record_interval
 from speedyzero.placement import place
+from speedyzero.reanalyze.ahead import AheadFiller
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.refresh import PriorityRefresh
 from speedyzero.reanalyze.target_maker import TargetMaker
@@ -38,12 +39,14 @@ class Reanalyzer:
         shard: Shard,
         *,
         newest: Agent | None = None,
+        following: Agent | None = None,
         shard_index: int = 0,
         first_draw: int = 0,
     ):
         """shard: with what it holds already. first_draw: batches that a predecessor made.
 
-        agent: for the target network. newest: for the newest weights, needed where `refresh.enabled`.
+        agent: for the target network. newest: for the newest weights, needed where `refresh.enabled`. following: for
+        the next target network, where its searches are made ahead.
         """
         placement = place(config)
         self._shards, self._batch_size = len(placement.shards), placement.part_of(config.learner.batch_size)
@@ -57,6 +60,9 @@ class Reanalyzer:
         self.refresh: PriorityRefresh | None = None
         if newest is not None and config.refresh.enabled:
             self.refresh = PriorityRefresh(config.refresh, shard, self.sampler, self._targets, edges.weights, newest)
+        self._ahead: AheadFiller | None = None
+        if following is not None and config.reanalyze.memo:
+            self._ahead = AheadFiller(config, shard, self.memo, self.sampler, edges.targets, following)
         self.waiting_for = WAIT_INPUT
         self.waited_inside_ns = 0
         self._next_record = 0
@@ -70,7 +76,7 @@ class Reanalyzer:
     def step(self) -> bool:
         moved = self._take_steps() | self._take_priorities()
         self._follow_target()
-        return self._offer_batch() or moved
+        return self._offer_batch() or moved or self._fill_ahead()
 
     def _take_steps(self) -> bool:
         moved = False
@@ -111,6 +117,8 @@ class Reanalyzer:
                 record = self._edges.targets.newer_than(due)
             if record is not None:
                 self._agent.load(record.flat, version=record.version)
+                if self._ahead is not None:
+                    self._ahead.switched_to(record.version)
             elif self._agent.version >= 0 and self._agent.version < due:
                 raise RuntimeError(f"target weights of train step {due} were never published")
 
@@ -131,6 +139,12 @@ class Reanalyzer:
             self._record(edges.board.train_steps)
         return True
 
+    def _fill_ahead(self) -> bool:
+        """While every learner has the batches that it can hold."""
+        if self._ahead is None or self._agent.version < 0 or self.waiting_for != WAIT_SPACE:
+            return False
+        return self._ahead.step(self._agent.version)
+
     def _record(self, train_step: int) -> None:
         self._next_record = train_step + record_interval(self._config.schedule)
         _, _, version = self.sampler.drawn_positions()
@@ -138,6 +152,8 @@ class Reanalyzer:
         figures: dict[str, float] = {
             "reanalyzer/searches": self.memo.done_searches,
             "reanalyzer/requested_searches": self.memo.requested_searches,
+            "reanalyzer/ahead_searches": self.memo.ahead_searches,
+            "reanalyzer/memo_mib": self.memo.nbytes / 2**20,
             "reanalyzer/eligible_positions": self.sampler.size,
             "reanalyzer/env_steps": self._edges.board.env_steps,
         }

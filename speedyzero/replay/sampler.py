@@ -94,6 +94,12 @@ class Sampler:
         lane, step = self._position(leaf)
         return lane, step, slot_version[leaf]
 
+    def likeliest_first(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lane and step of every eligible position, [N] int64 each, by falling probability."""
+        (leaf,) = np.nonzero(self._eligible.leaves)
+        order = np.argsort(-self._weights.leaves[leaf], kind="stable")
+        return self._position(leaf[order])
+
     def holds(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Whether positions that were eligible once still are, [N] bool."""
         return step >= self._retired[lane]

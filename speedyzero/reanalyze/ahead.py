@@ -1,0 +1,59 @@
+"""Searches for the target network that takes over next, in time that the reanalyzer would spend waiting.
+
+A target network is fixed an interval before it takes over, so what it will be asked can be answered before: at the
+switch no batch waits for a burst of searches. What is searched ahead changes no target, for a search is a function of
+(position, version); so this may depend on how much time there is. Used on GPUs, where the wait costs the most; on a CPU
+whose cores are shared, waiting is other processes' working time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from speedyzero.config import Config
+from speedyzero.edges import WeightSource
+from speedyzero.model.agent import Agent
+from speedyzero.reanalyze.memo import TargetMemo
+from speedyzero.replay.sampler import Sampler
+from speedyzero.replay.shard import Shard
+
+
+class AheadFiller:
+    """Fills a shard's memo for the next target network, likeliest positions first."""
+
+    def __init__(
+        self, config: Config, shard: Shard, memo: TargetMemo, sampler: Sampler, targets: WeightSource, agent: Agent
+    ):
+        """agent: for the next target network, whose weights it loads by itself."""
+        self._interval, self._slice = config.target.interval_train_steps, config.reanalyze.ahead_batch
+        self._shard, self._memo, self._sampler, self._targets, self._agent = shard, memo, sampler, targets, agent
+        self._lane = self._step = np.zeros(0, np.int64)
+        self._listed_rows = 0  # rows that there were when positions were listed last
+
+    def switched_to(self, version: int) -> None:
+        """A target network has taken over."""
+        if version == self._agent.version:
+            self._memo.take_over()
+
+    def step(self, target_version: int) -> bool:
+        """Search one slice for the network after `target_version`; False where there is nothing to do yet."""
+        following = target_version + self._interval
+        if self._agent.version != following:
+            record = self._targets.at(following)
+            if record is None:
+                return False
+            self._agent.load(record.flat, version=following)
+            self._list_positions()
+        elif len(self._lane) == 0 and self._shard.head.sum() > self._listed_rows:
+            self._list_positions()  # again, for what has come since; what is there costs a look
+        if len(self._lane) == 0:
+            return False
+        lane, step = self._lane[: self._slice], self._step[: self._slice]
+        self._lane, self._step = self._lane[self._slice :], self._step[self._slice :]
+        kept = self._sampler.holds(lane, step)
+        self._memo.fill_ahead(self._agent, lane[kept], step[kept])
+        return True
+
+    def _list_positions(self) -> None:
+        self._listed_rows = self._shard.head.sum()
+        self._lane, self._step = self._sampler.likeliest_first()
