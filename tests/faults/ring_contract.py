@@ -77,7 +77,7 @@ CONTRACT: Mapping[int, Promise] = {
     ),
     19: Promise(
         "Shared objects are 0600 and owner-checked; files never execute code; only loopback is listened on",
-        {"malicious files": 8, "runs that a second uid attacked": 1, "runs whose sockets were scanned": 1},
+        {"malicious files": 9, "runs that a second uid attacked": 1, "runs whose sockets were scanned": 1},
     ),
     20: Promise("produced = consumed + dropped (by reason) + in flight, exactly", {"records": 1_000_000}),
 }
