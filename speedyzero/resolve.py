@@ -124,7 +124,7 @@ def _default_preset(game: str, gpus: int) -> str:
 
         if not check_game(EnvConfig(game=game)).spec.is_image:
             return "cartpole"
-    return "efficientzero" if gpus else "laptop"
+    return "speedyzero" if gpus else "laptop"
 
 
 def _read_argument(text: str) -> dict[str, Given]:

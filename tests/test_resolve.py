@@ -45,7 +45,7 @@ def test_every_preset_is_valid(name: str):
 
 
 def test_the_presets_of_this_version_are_there():
-    assert {"efficientzero", "laptop", "cartpole", "catch"} <= set(presets())
+    assert {"speedyzero", "atari100k", "efficientzero", "laptop", "cartpole", "catch"} == set(presets())
 
 
 def test_efficientzero_is_the_reference_to_the_letter():
@@ -99,7 +99,7 @@ def test_the_default_preset_suits_the_game(game: str | None, overrides: list[str
 
 def test_the_default_preset_and_gpus_suit_the_machine(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resolve_module, "visible_gpus", lambda: 2)
-    assert (resolve().preset, resolve().gpus) == ("efficientzero", 2)
+    assert (resolve().preset, resolve().gpus) == ("speedyzero", 2)
     assert resolve(gpus=1).gpus == 1
     with pytest.raises(ValueError, match="gpus=3, but 2 visible"):
         resolve(gpus=3)
@@ -150,7 +150,7 @@ def test_a_bad_argument_is_one_line(argument: str, words: list[str]):
 
 
 def test_bad_flags_are_one_line():
-    assert "unknown preset; did you mean laptop?; there are cartpole" in refusal(preset="labtop")
+    assert "unknown preset; did you mean laptop?; there are atari100k, cartpole" in refusal(preset="labtop")
     assert "unknown preset" in refusal(preset="../configs/laptop")
     assert "seed from --seed" in refusal(seed=-1)
     assert "--gpus: gpus=3, but 0 visible" in refusal(gpus=3)

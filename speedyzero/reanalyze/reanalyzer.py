@@ -140,10 +140,8 @@ class Reanalyzer:
         return True
 
     def _fill_ahead(self) -> bool:
-        """While every learner has the batches that it can hold."""
-        if self._ahead is None or self._agent.version < 0 or self.waiting_for != WAIT_SPACE:
-            return False
-        return self._ahead.step(self._agent.version)
+        """With nothing else to do: every learner has the batches that it can hold."""
+        return self._ahead is not None and self._agent.version >= 0 and self._ahead.step(self._agent.version)
 
     def _record(self, train_step: int) -> None:
         self._next_record = train_step + record_interval(self._config.schedule)
