@@ -118,7 +118,7 @@ def select_root(
         if tie_seed is None:
             action = best_action(score, A)
         else:
-            action = _random_tie(score, tl.load(tie_seed), root, simulation, depth)
+            action = _random_tie(score, is_action, tl.load(tie_seed), root, simulation, depth)
         child = tl.load(children + node * A + action)
     write_leaf(
         root, simulation, node, action, depth, node_ints, leaf_action, parent_row, reset, batch, nodes, PREFIX_HORIZON
@@ -126,9 +126,12 @@ def select_root(
 
 
 @triton.jit
-def _random_tie(score, seed, root, simulation, depth):
-    """One of the scores within _TIE_WIDTH of the largest, by the draw of this root, simulation and depth."""
-    is_tied = (score >= tl.max(score) - _TIE_WIDTH).to(tl.int32)
+def _random_tie(score, is_action, seed, root, simulation, depth):
+    """One of the scores within _TIE_WIDTH of the largest, by the draw of this root, simulation and depth.
+
+    Never a lane without an action, even where all scores are NaN: then the first.
+    """
+    is_tied = (is_action & (score >= tl.max(score) - _TIE_WIDTH)).to(tl.int32)
     nth = pick(seed, root, simulation, depth, tl.sum(is_tied))
     is_picked = (is_tied > 0) & (tl.cumsum(is_tied, 0) == nth + 1)
     return tl.argmax(is_picked.to(tl.int32), 0, tie_break_left=True)
