@@ -1,0 +1,199 @@
+"""The tree's Triton kernels, launch by launch, against the reference: every field of the tree, to the bit.
+
+Only a leaf's prior may differ, by what the exponentials of two libraries do.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+
+import numpy as np
+import pytest
+import torch
+
+from kernels import tree as tree_module
+from kernels.expand_backup import bind_expand_backup
+from kernels.fused_tree import bind_expand_then_select
+from kernels.gumbel_select import GumbelRule, bind_gumbel
+from kernels.puct_select import PuctRule
+from kernels.tree import Tree, plant
+from tests.kernels.grown_trees import (
+    A5_BITS,
+    DISCOUNT,
+    HORIZON,
+    Growth,
+    assert_same_bits,
+    bind_select,
+    copied,
+    grow,
+    on_device,
+)
+
+ALGORITHMS = ("puct", "puct-random-ties", "gumbel")
+LAST = 49
+# batch, actions, the simulations whose kernels are launched
+SIZES = [(1, 1, (7,)), (3, 2, (LAST,)), (7, 3, (0, 1, 14)), (1, 6, (LAST,)), (7, 18, (20,))]
+
+
+def assert_select_agrees(growth: Growth, device: torch.device) -> None:
+    for simulation, stage in growth.stages.items():
+        tree = copied(stage.before_select, device)
+        bind_select(tree, on_device(growth.rule, device), backend="triton")(simulation)
+        assert_same_bits(tree, stage.before_expand)
+
+
+def assert_expand_agrees(growth: Growth, device: torch.device) -> None:
+    for simulation, stage in growth.stages.items():
+        tree, want = copied(stage.before_expand, device), copied(stage.before_expand)
+        expand(tree, growth, simulation, backend="triton")
+        expand(want, growth, simulation, backend="reference")
+        exact = torch.softmax(stage.step.policy_logits.double(), -1)
+        torch.testing.assert_close(tree.prior[:, simulation + 1].cpu().double(), exact, atol=3e-7, rtol=0)
+        tree.prior[:, simulation + 1] = want.prior[:, simulation + 1].to(device)
+        assert_same_bits(tree, want)
+
+
+def expand(tree: Tree, growth: Growth, simulation: int, *, backend: str) -> None:
+    operation = bind_expand_backup(tree, discount=DISCOUNT, has_prefix=growth.has_prefix, backend=backend)
+    operation(simulation, *answer(growth, simulation, tree))
+
+
+def answer(growth: Growth, simulation: int, tree: Tree) -> tuple[torch.Tensor, ...]:
+    """What the model said about the leaf of that simulation."""
+    step = growth.stages[simulation].step
+    return tuple(x.to(tree.edges.device) for x in (step.reward, step.value, step.policy_logits))
+
+
+def depths(tree: Tree, num_nodes: int) -> torch.Tensor:
+    """[B, num_nodes]."""
+    depth = torch.zeros(tree.parent.shape[0], num_nodes, dtype=torch.int64)
+    for node in range(1, num_nodes):
+        depth[:, node] = 1 + depth.gather(1, tree.parent[:, node : node + 1].long())[:, 0]
+    return depth
+
+
+@pytest.mark.parametrize("batch, actions, stages", SIZES)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_select_agrees_with_the_reference(device, algorithm, batch, actions, stages):
+    assert_select_agrees(grow(algorithm, batch=batch, actions=actions, stages=stages), device)
+
+
+@pytest.mark.parametrize("batch, actions, stages", SIZES)
+def test_expand_backup_agrees_with_the_reference(device, batch, actions, stages):
+    assert_expand_agrees(grow("puct", batch=batch, actions=actions, stages=stages), device)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_trees_above_are_deep_and_some_leaves_reset(algorithm):
+    deepest, resets = 0, []
+    for batch, actions, stages in SIZES:
+        for simulation, stage in grow(algorithm, batch=batch, actions=actions, stages=stages).stages.items():
+            deepest = max(deepest, int(depths(stage.before_expand, simulation + 2)[:, -1].max()))
+            resets += stage.before_expand.reset.tolist()
+    assert deepest > 3 * HORIZON
+    assert set(resets) == {True, False}
+
+
+def test_many_roots_agree_with_the_reference(device):
+    growth = grow("puct", batch=63, actions=6, stages=(4,), poison=A5_BITS)
+    assert_select_agrees(growth, device)
+    assert_expand_agrees(growth, device)
+    assert_select_agrees(grow("gumbel", batch=63, actions=2, stages=(2,), poison=A5_BITS), device)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_plain_rewards_agree_with_the_reference(device, algorithm):
+    growth = grow(algorithm, batch=3, actions=6, stages=(15,), has_prefix=False, poison=A5_BITS)
+    assert_select_agrees(growth, device)
+    assert_expand_agrees(growth, device)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_choices_among_equals_agree_with_the_reference(device, algorithm):
+    settings = {"gumbel": torch.zeros(2, 6)} if algorithm == "gumbel" else {}
+    assert_select_agrees(grow(algorithm, batch=2, actions=6, stages=(0, 9), is_flat=True, **settings), device)
+
+
+def test_a_narrow_range_of_q_is_widened(device):
+    assert_select_agrees(grow("puct", batch=5, actions=6, stages=(20,), value_delta_max=50.0), device)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_one_kernel_expands_and_selects_as_two_do(device, algorithm):
+    simulation = 18
+    growth = grow(algorithm, batch=3, actions=6, stages=(simulation,))
+    start, rule = growth.stages[simulation].before_expand, on_device(growth.rule, device)
+    fused, two, want = copied(start, device), copied(start, device), copied(start)
+    bind_fused(fused, rule, backend="triton")(simulation, *answer(growth, simulation, fused))
+    expand(two, growth, simulation, backend="triton")
+    bind_select(two, rule, backend="triton")(simulation + 1)
+    assert_same_bits(fused, copied(two))
+    bind_fused(want, growth.rule, backend="reference")(simulation, *answer(growth, simulation, want))
+    assert_same_bits(fused, want, but_for=("prior",))
+
+
+def bind_fused(tree: Tree, rule: PuctRule | GumbelRule, *, backend: str):
+    return bind_expand_then_select(tree, rule, discount=DISCOUNT, has_prefix=True, backend=backend)
+
+
+def test_root_sigma_in_float64(device):
+    growth = grow("gumbel", batch=7, actions=6, stages=(20,))
+    tree, rule = growth.stages[20].before_select, growth.rule
+    operations = bind_gumbel(copied(tree, device), on_device(rule, device), backend="triton")
+    got = operations.root_sigma().cpu().numpy()
+    assert torch.equal(torch.from_numpy(got), bind_gumbel(tree, rule, backend="reference").root_sigma())
+
+    prior, q, visits = (getattr(tree, name)[:, 0].double().numpy() for name in ("prior", "q", "visits"))
+    total = visits.sum(-1, keepdims=True)
+    known = np.where(visits > 0, prior, 0.0)
+    weighted = (known * q).sum(-1, keepdims=True) / known.sum(-1, keepdims=True)
+    mixed = (tree.value[:, :1].double().numpy() + total * weighted) / (1 + total)
+    completed = np.where(visits > 0, q, mixed)
+    least, most = completed.min(-1, keepdims=True), completed.max(-1, keepdims=True)
+    want = (50 + visits.max(-1, keepdims=True)) * 0.1 * (completed - least) / (most - least)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_edges_beyond_2_to_the_31(device, monkeypatch):
+    """Offsets into the edges of all roots have 64 bits: four simulations in trees with room for 2^24."""
+    batch, actions, room = 2, 16, 2**24 - 1
+    growth = grow("puct", batch=batch, actions=actions, stages=(0, 1, 2, 3), simulations=4)
+    small = growth.stages[0].before_select
+    assert 5 * batch * (room + 1) * actions > 2**31
+    with monkeypatch.context() as patch:
+        patch.setattr(tree_module.torch, "empty", lazily_mapped)
+        large = plant(small.prior[:, 0].to(device), small.value[:, 0].to(device), num_simulations=room)
+
+    from kernels.expand_backup.triton_gpu import launcher as expand_launcher
+    from kernels.puct_select.triton_gpu import launcher as select_launcher
+
+    select = select_launcher(large, on_device(growth.rule, device))
+    expand_backup = expand_launcher(large, discount=DISCOUNT, has_prefix=True)
+    number = torch.zeros(1, dtype=torch.int32, device=device)
+    for simulation in range(4):
+        select(number)
+        assert_first_nodes_equal(large, growth.stages[simulation].before_expand, simulation + 1)
+        expand_backup(number, *answer(growth, simulation, large))
+        number += 1
+
+
+def lazily_mapped(*shape, dtype=torch.float32, device="cpu"):
+    """torch.empty whose memory on the CPU takes up none before it is written, however large it is."""
+    shape = shape[0] if isinstance(shape[0], tuple) else shape
+    if torch.device(device).type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    no_reserve = 0x4000  # MAP_NORESERVE, which Python names from 3.13 on
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve
+    return torch.frombuffer(mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=flags), dtype=dtype).view(shape)
+
+
+def assert_first_nodes_equal(tree: Tree, want: Tree, leaf: int) -> None:
+    """Both trees as select leaves them, with the leaf's place named and the nodes before it made."""
+    for name in ("visits", "q", "child", "prefix", "value"):
+        assert torch.equal(getattr(tree, name)[:, :leaf].cpu(), getattr(want, name)[:, :leaf]), name
+    for name in ("parent", "parent_action"):
+        assert torch.equal(getattr(tree, name)[:, 1 : leaf + 1].cpu(), getattr(want, name)[:, 1 : leaf + 1]), name
+    for name in ("value_total", "q_min", "q_max", "parent_row", "reset"):
+        assert torch.equal(getattr(tree, name).cpu(), getattr(want, name)), name
+    assert torch.equal(tree.action[leaf - 1].cpu(), want.action[leaf - 1])
