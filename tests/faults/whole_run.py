@@ -56,10 +56,13 @@ class WholeRun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Whatever became of the test, nobody goes on running."""
-        for pid in self.group():
+        """Whatever became of the test, nobody goes on running, and who has to be killed here leaves nothing either."""
+        cut_off = self.group()
+        for pid in cut_off:
             os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        for name in self.shared_names() if cut_off else ():
+            (SHM_MOUNT / name).unlink(missing_ok=True)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
