@@ -100,7 +100,7 @@ class SearchConfig:
     """Discount per agent step, 0.997^4 for a frame skip of 4."""
     algorithm: str = choice("puct", "puct", "gumbel")
     backend: str = choice("auto", "auto", "reference", "numba", "triton")
-    """`auto`: numba for tensors on the CPU."""
+    """`auto`: numba for tensors on the CPU, triton for those on a GPU."""
     prefix_horizon: int = 5
     """Steps after which the value prefix starts anew; 0: the model returns plain rewards."""
     pb_c_base: float = 19652.0
@@ -351,8 +351,8 @@ def validate(config: Config) -> None:
             f"search.prefix_horizon={search.prefix_horizon} > target.unroll_steps={target.unroll_steps}: "
             "a prefix longer than the unroll is never trained; use at most target.unroll_steps"
         )
-    if search.backend == "triton":
-        raise ValueError("search.backend=triton is not built yet; use auto, numba or reference")
+    if search.backend == "triton" and config.gpus == 0:
+        raise ValueError(f"search.backend=triton needs a GPU, but gpus={config.gpus}; use auto")
     if search.backend == "numba" and config.gpus > 0:
         raise ValueError(f"search.backend=numba works on the CPU, but gpus={config.gpus}; use auto")
     for name, codec in (("value_codec", config.model.value_codec), ("prefix_codec", config.model.prefix_codec)):

@@ -41,7 +41,7 @@ def test_no_number_may_be_negative_or_not_finite(path: str, value: float):
     ("changes", "named"),
     [
         ({"search.prefix_horizon": 6}, ["search.prefix_horizon=6", "target.unroll_steps=5"]),
-        ({"search.backend": "triton"}, ["search.backend=triton"]),
+        ({"search.backend": "triton"}, ["search.backend=triton", "needs a GPU", "gpus=0"]),
         ({"search.backend": "numba", "gpus": 1}, ["search.backend=numba", "gpus=1"]),
         ({"model.value_codec": CodecConfig(limit=1.0, step=0.3)}, ["model.value_codec.limit=1.0", "step=0.3"]),
         ({"actor.temperatures": (1.0, 0.5)}, ["actor.temperatures has 2", "actor.temperature_changes 0"]),
@@ -59,6 +59,10 @@ def test_what_cannot_work_together_is_refused_with_both_values(changes: dict[str
         validate(config)
     for words in named:
         assert words in str(caught.value)
+
+
+def test_triton_searches_on_gpus():
+    validate(changed(changed(Config(), "search.backend", "triton"), "gpus", 1))
 
 
 def test_get_follows_dots():
