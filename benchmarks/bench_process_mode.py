@@ -1,6 +1,7 @@
-"""CartPole as processes beside the same run in one process: steps a second, and where each process's time goes.
+"""CartPole as processes, with one learner and with two, beside the same run in one process: steps a second, and where
+each process's time goes.
 
-Both runs are whole ones, started as a user starts them, one after the other; rates are of the paced part, from the
+All are whole runs, started as a user starts them, one after the other; rates are of the paced part, from the
 first train step to the last, without imports, compilation, head start and evaluation. A first short run of each fills
 numba's cache. A process's time is booked by itself: busy, or waiting for pacing, for space, for input. busy_cpu and
 waiting_cpu are the share of a core that it had meanwhile: a busy process that has less than one shares its core.
@@ -23,7 +24,8 @@ from speedyzero.observe.metrics import MetricSeries, read_metrics
 
 ROOT = Path(__file__).parents[1]
 WARM_UP = ["schedule.env_steps=700", "schedule.train_steps=20", "evaluate.episodes=1"]
-WAITS = ("wait_pacing", "wait_space", "wait_input")
+WAITS = ("wait_pacing", "wait_space", "wait_input", "wait_group")
+MODES = {"inline": ["--inline"], "processes": [], "two ranks": ["learner.ranks=2"]}
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,12 @@ def shares(metrics: dict[str, MetricSeries]) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="runs of each mode, by turns (default 3)")
+    parser.add_argument("--modes", default=",".join(MODES), help=f"some of {', '.join(MODES)}")
     parser.add_argument("settings", nargs="*", help="key=value, as for train.py")
     arguments = parser.parse_args()
-    modes = {"inline": ["--inline"], "processes": []}
+    modes = {mode: MODES[mode] for mode in arguments.modes.split(",")}
     measured: dict[str, list[Rates]] = {mode: [] for mode in modes}
-    where: dict[str, dict[str, float]] = {}
+    where: dict[str, dict[str, dict[str, float]]] = {}
     print(f"{'mode':10} {'env steps/s':>12} {'train steps/s':>14} {'paced s':>8}")
     with tempfile.TemporaryDirectory() as scratch:
         for mode, words in modes.items():
@@ -85,12 +88,13 @@ def main() -> None:
                 one = rates(metrics)
                 measured[mode].append(one)
                 print(f"{mode:10} {one.env_steps_per_s:>12.1f} {one.train_steps_per_s:>14.2f} {one.paced_s:>8.1f}")
-                if mode == "processes":
-                    where = shares(metrics)
+                if mode != "inline":
+                    where[mode] = shares(metrics)
     kinds = ("busy", *WAITS, "busy_cpu", "waiting_cpu")
-    print(f"\n{'process':14}" + "".join(f"{kind:>13}" for kind in kinds) + "   (the last run)")
-    for process, share in where.items():
-        print(f"{process:14}" + "".join(f"{share[kind]:>12.1%} " for kind in kinds))
+    for mode, processes in where.items():
+        print(f"\n{mode:14}" + "".join(f"{kind:>13}" for kind in kinds) + "   (the last run)")
+        for process, share in processes.items():
+            print(f"{process:14}" + "".join(f"{share[kind]:>12.1%} " for kind in kinds))
     results = {"settings": arguments.settings, "rates": measured, "shares": where}
     path = write_result("bench_process_mode", results, packages=("torch", "numba", "numpy", "gymnasium"))
     print(f"written to {path}")
