@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,7 +32,10 @@ def main() -> int:
 
 
 def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *, prog: str) -> int:
-    """Check the user's words, then do what they ask; the exit code. prog: the program's name, for messages."""
+    """Check the user's words, then do what they ask; the exit code. prog: the program's name, for messages.
+
+    Once interrupted, the process ignores further Ctrl-C: all is done but its exit, which takes torch half a second.
+    """
     try:
         try:
             action = check(words, prog)
@@ -40,6 +44,7 @@ def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *,
             return BAD_INPUT
         action()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(f"{prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
     return DONE

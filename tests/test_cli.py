@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -181,13 +182,17 @@ def test_evaluate_passes_on_what_was_asked(finished_run: Path, monkeypatch: pyte
     assert asked == [(Path("run"), episodes, None), (Path("run"), 3, Path("film.gif"))]
 
 
-def test_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, capsys):
+    ignored: list[tuple] = []
+    monkeypatch.setattr(signal, "signal", lambda *arguments: ignored.append(arguments))
+
     def interrupt(config: Config, *, inline: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_train", interrupt)
     assert run(check_train, ["--preset", "catch"], prog="train.py") == INTERRUPTED
     assert capsys.readouterr().err == "train.py: interrupted\n"
+    assert ignored == [(signal.SIGINT, signal.SIG_IGN)]
 
 
 def test_a_fault_keeps_its_traceback_even_if_it_is_a_value_error(monkeypatch: pytest.MonkeyPatch):
