@@ -148,6 +148,8 @@ class ReplayConfig:
     """Exponent of the importance weights, linear over all train steps."""
     uniform_share: float = 0.1
     """Share of uniform sampling mixed in: P = (1 - share) p^alpha / sum + share / N."""
+    device_mirror: str = choice("auto", "auto", "on", "off")
+    """Keep the frames on each GPU that reads them; `auto`: where its mirrors fit into half of its free memory."""
 
 
 @dataclass(frozen=True)
@@ -355,6 +357,8 @@ def validate(config: Config) -> None:
         raise ValueError(f"search.backend=triton needs a GPU, but gpus={config.gpus}; use auto")
     if search.backend == "numba" and config.gpus > 0:
         raise ValueError(f"search.backend=numba works on the CPU, but gpus={config.gpus}; use auto")
+    if config.replay.device_mirror == "on" and config.gpus == 0:
+        raise ValueError("replay.device_mirror=on keeps frames on a GPU, but gpus=0; use auto or off")
     for name, codec in (("value_codec", config.model.value_codec), ("prefix_codec", config.model.prefix_codec)):
         if abs(codec.limit / codec.step - round(codec.limit / codec.step)) > 1e-6:
             raise ValueError(f"model.{name}.limit={codec.limit} is no whole multiple of model.{name}.step={codec.step}")

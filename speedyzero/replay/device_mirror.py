@@ -1,0 +1,168 @@
+"""A shard's frames on a GPU: every row crosses the bus once, then batches are gathered where they are needed.
+
+    append -> ticks (the commit) ... follow(): rows of new ticks -> staging ring -> frame, first on the device
+                                     stacks(), unrolled(): follow, then kernels.stack_gather
+
+Every reader of a shard that works on a GPU (the learner, the reanalyzer) has a mirror of its own, for its own process.
+A gather follows first, so it knows of every row that was committed when it was called; `follow` alone only moves that
+work ahead. Copies run on a side stream. They wait for the gathers that were queued before them, whose rows they may
+overwrite, and gathers wait for the copies sent before.
+
+**No position that may be asked for is ever torn.** The writer goes on while rows are copied here, and what it
+overwrites meanwhile comes out torn or too new. Let h be the ticks after the copying; the writer has been at steps
+below h, and may be at h. So a row that was just copied is whole if its step is above h - T. (One copied earlier stays
+whole until this mirror itself overwrites it.) A batch's positions were eligible when they were drawn, at a head h0: the
+oldest row of their stacks is at least h0 - T + guard, and the guard is no less than the rows that may be written while
+a batch is in flight (`shard.shard_shape`), so h <= h0 + guard and the writer was not there. What the writer did
+overtake is copied again when it is committed. Each gather checks its positions against both bounds all the same.
+`frame` and `first` are final once committed: cutting off a dead actor's game changes other flags of the last row alone
+(`Shard.cut_off`).
+
+Only frames are mirrored. Drawing, eligibility and target assembly stay on the host, beside the arrays that one process
+writes: see `docs/performance-notes.md` for what they cost.
+
+Axes: E lanes, T rows, B positions, S stacked frames, K unroll steps, C channels of a frame, H W image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from kernels.stack_gather import stack_gather
+from speedyzero.replay.frames import Augmentation, Unrolled
+from speedyzero.replay.shard import Shard, ShardShape
+from speedyzero.replay.staging import StagingRing, on_device
+
+SLOTS = 4
+SLOT_BYTES = 2 * 2**20
+
+
+class DeviceMirror:
+    """A copy of a shard's frames, as network inputs (`FrameSource`)."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        device: torch.device,
+        *,
+        dtype: torch.dtype = torch.float32,
+        pad_channels_to: int = 1,
+        slot_bytes: int = SLOT_BYTES,
+    ):
+        """dtype: of the inputs, float32 or bfloat16. pad_channels_to: their channels become a multiple of it, by zeros.
+
+        Raises ValueError where frames are not images.
+        """
+        if not shard.shape.spec.is_image:
+            raise ValueError(f"frames of shape {shard.shape.spec.shape} are no images: only images are mirrored")
+        self._shard, self._device, self._dtype, self._pad_channels_to = shard, device, dtype, pad_channels_to
+        self.frame = torch.empty(shard.frame.shape, dtype=torch.uint8, device=device)  # [E, T, H, W, C]
+        self.first = torch.zeros(shard.first.shape, dtype=torch.bool, device=device)  # [E, T]
+        self._row_bytes = self.frame[0, 0].numel() + 1  # a frame and its flag
+        self._slot_rows = max(1, slot_bytes // self._row_bytes)
+        self._ring = StagingRing(device, slot_bytes=self._slot_rows * self._row_bytes, slots=SLOTS)
+        # Of each actor's lanes: steps below _seen were copied; those below _whole are overwritten, or may be torn.
+        self._seen = np.zeros(shard.shape.actors, np.int64)
+        self._whole = np.zeros(shard.shape.actors, np.int64)
+
+    def follow(self) -> None:
+        """Send the rows that were committed since the last call on their way."""
+        shard = self._shard
+        committed = shard.ticks.copy()  # before the rows
+        if (committed == self._seen).all():
+            return
+        began = np.maximum(self._seen, committed - shard.rows)
+        for actor in np.flatnonzero(began < committed):
+            lanes = shard.lanes_of(int(actor))
+            self._copy(slice(lanes[0], lanes[-1] + 1), int(began[actor]), int(committed[actor]))
+        overtaken = shard.ticks - shard.rows + 1  # after the rows: where the writer may have been meanwhile
+        torn = np.where(began < overtaken, overtaken, 0)
+        self._whole = np.maximum(self._whole, np.maximum(committed - shard.rows, torn))
+        self._seen = committed
+
+    def stacks(self, lane: np.ndarray, step: np.ndarray) -> torch.Tensor:
+        """[B, S*C, H, W], channels last, padded. Raises ValueError for positions that are not mirrored."""
+        self.follow()
+        self._require(lane, step, lookahead=0)
+        self._ring.acquire()
+        found = self._gather(*self._places(lane, step), following=0, augmentation=None)
+        self._ring.release()
+        return found
+
+    def unrolled(
+        self,
+        lane: np.ndarray,
+        step: np.ndarray,
+        *,
+        unroll_steps: int,
+        root: Augmentation | None,
+        following: Augmentation | None,
+    ) -> Unrolled:
+        """See `FrameSource`. Raises ValueError for positions that are not mirrored."""
+        self.follow()
+        self._require(lane, step, lookahead=unroll_steps)
+        places = self._places(lane, step)
+        self._ring.acquire()
+        unrolled = Unrolled(
+            self._gather(*places, following=0, augmentation=root),
+            tuple(self._gather(*places, following=j, augmentation=following) for j in range(1, unroll_steps + 1)),
+        )
+        self._ring.release()
+        return unrolled
+
+    def _places(self, lane: np.ndarray, step: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        return on_device(lane, self._device), on_device(step, self._device)
+
+    def _gather(
+        self, lane: torch.Tensor, step: torch.Tensor, *, following: int, augmentation: Augmentation | None
+    ) -> torch.Tensor:
+        """The stack of unrolled state `following`."""
+        how = augmentation or Augmentation(shift=None, scale=None)
+        return stack_gather(
+            self.frame, self.first, lane, step,
+            stack=self._shard.stack, following=following, skip=following, shift=how.shift, scale=how.scale,
+            out_dtype=self._dtype, pad_channels_to=self._pad_channels_to,
+        )  # fmt: skip
+
+    def _require(self, lane: np.ndarray, step: np.ndarray, *, lookahead: int) -> None:
+        actor = lane // (self._shard.lanes // self._shard.shape.actors)
+        oldest = np.maximum(step - (self._shard.stack - 1), 0)
+        missing = (oldest < self._whole[actor]) | (step + lookahead >= self._seen[actor])
+        if missing.any():
+            one = np.flatnonzero(missing)[0]
+            raise ValueError(
+                f"lane {lane[one]}, step {step[one]} reads rows {oldest[one]} to {step[one] + lookahead}, "
+                f"but {self._whole[actor[one]]} to {self._seen[actor[one]] - 1} are mirrored"
+            )
+
+    def _copy(self, lanes: slice, begin: int, end: int) -> None:
+        """Send the rows of steps [begin, end) of some lanes."""
+        for lane, row in rectangles(lanes, begin, end, rows=self._shard.rows, most=self._slot_rows):
+            frame, first = self.frame[lane, row], self.first[lane, row]
+            slot, frames = self._ring.slot(), first.numel()
+            pixels = slot[: frame.numel()].view(frame.shape)
+            flags = slot[frame.numel() : frame.numel() + frames].view(torch.bool).view(first.shape)
+            np.copyto(pixels.numpy(), self._shard.frame[lane, row])
+            np.copyto(flags.numpy(), self._shard.first[lane, row])
+            self._ring.send([(frame, pixels), (first, flags)])
+
+
+def rectangles(lanes: slice, begin: int, end: int, *, rows: int, most: int) -> Iterator[tuple[slice, slice]]:
+    """Cut the rows of steps [begin, end), oldest first, into (lanes, rows) of at most `most` places, none of which
+    goes round the lanes' end."""
+    count = lanes.stop - lanes.start
+    high, wide = min(count, most), max(1, most // count)
+    while begin < end:
+        row = begin % rows
+        width = min(wide, end - begin, rows - row)
+        for lane in range(lanes.start, lanes.stop, high):
+            yield slice(lane, min(lane + high, lanes.stop)), slice(row, row + width)
+        begin += width
+
+
+def mirror_bytes(shape: ShardShape) -> int:
+    """What a mirror of such a shard takes on its device."""
+    return shape.lanes * shape.rows * (int(np.prod(shape.spec.shape)) + 1)

@@ -1,0 +1,118 @@
+"""Where stored frames become a network's input: the interface, and its plain form on the host.
+
+    HostFrames     gather on the host, move to the device, shift and scale there
+    DeviceMirror   (`device_mirror.py`) the frames are on the device already: one kernel does it all
+
+The learner reads its batches through one of them (`learner/batch.py`), the reanalyzer its searches. Which one:
+`mirror_choice.py`.
+
+Axes: B positions, S stacked frames, K unroll steps, F frames of a window, C channels of a frame, H W image, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from speedyzero.model.observation import to_network_input
+from speedyzero.replay.shard import Shard
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How each position's frames are changed, all of them alike, on the device."""
+
+    shift: torch.Tensor | None  # [B, 2] int32: output pixel (y, x) shows stored pixel (y + shift 0, x + shift 1)
+    scale: torch.Tensor | None  # [B] float32: brightness
+
+    def part(self, rows: slice) -> Augmentation:
+        """Of some of the positions."""
+        return Augmentation(
+            None if self.shift is None else self.shift[rows], None if self.scale is None else self.scale[rows]
+        )
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """What a network reads of positions and of the K states after them. C may be padded with zeros."""
+
+    root: torch.Tensor  # [B, S*C, H, W], channels last, or [B, S*D]: the stack at the position
+    following: tuple[torch.Tensor, ...]  # K like it: the stack seen after each action
+
+
+class FrameSource(Protocol):
+    """A shard's frames for the networks of one device. lane, step: [B] int64, of rows that are committed."""
+
+    def stacks(self, lane: np.ndarray, step: np.ndarray) -> torch.Tensor:
+        """Stacked observations, [B, S*C, H, W], channels last, or [B, S*D]."""
+        ...
+
+    def unrolled(
+        self,
+        lane: np.ndarray,
+        step: np.ndarray,
+        *,
+        unroll_steps: int,
+        root: Augmentation | None,
+        following: Augmentation | None,
+    ) -> Unrolled:
+        """Stacks at the positions and after each of the next K actions, each view augmented by itself; None: not.
+
+        Frames beyond a position's episode are whatever came next in the lane; the loss masks them.
+        """
+        ...
+
+
+class HostFrames:
+    """Frames gathered where they lie in memory. float32."""
+
+    def __init__(self, shard: Shard, device: torch.device):
+        self._shard, self._device = shard, device
+
+    def stacks(self, lane: np.ndarray, step: np.ndarray) -> torch.Tensor:
+        return to_network_input(self._on_device(self._shard.gather_stacks(lane, step)))
+
+    def unrolled(
+        self,
+        lane: np.ndarray,
+        step: np.ndarray,
+        *,
+        unroll_steps: int,
+        root: Augmentation | None,
+        following: Augmentation | None,
+    ) -> Unrolled:
+        stack = self._shard.stack
+        window = self._on_device(self._shard.gather_windows(lane, step, unroll_steps=unroll_steps))  # [B, S+K, ...]
+        stacks: tuple[torch.Tensor, ...] = ()
+        if unroll_steps:
+            after = augmented(window[:, 1:], following)
+            width = after.shape[1] // (stack + unroll_steps - 1)  # channels (or features) of one frame
+            stacks = tuple(after[:, j * width : (j + stack) * width] for j in range(unroll_steps))
+        return Unrolled(augmented(window[:, :stack], root), stacks)
+
+    def _on_device(self, frames: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(frames).to(self._device)
+
+
+def augmented(window: torch.Tensor, how: Augmentation | None) -> torch.Tensor:
+    """[B, F, H, W, C] uint8 -> [B, F*C, H, W] float32, channels last; [B, F, D] float32 -> [B, F*D], as it is."""
+    if how is None or window.dtype != torch.uint8:
+        return to_network_input(window)
+    batch, frames, height, width, channels = window.shape
+    shifted = window.permute(0, 2, 3, 1, 4) if how.shift is None else _shifted(window, how.shift)
+    scale = torch.full((batch, 1, 1, 1), 1.0 / 255.0, device=window.device)
+    if how.scale is not None:
+        scale = scale * how.scale.view(-1, 1, 1, 1)
+    return shifted.reshape(batch, height, width, frames * channels).float().mul_(scale).permute(0, 3, 1, 2)
+
+
+def _shifted(window: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Each sample moved by whole pixels with replicated edges, [B, H, W, F, C]: a gather with clamped indices."""
+    batch, _, height, width, _ = window.shape
+    rows = (torch.arange(height, device=window.device) + shift[:, :1]).clamp(0, height - 1)  # [B, H]
+    columns = (torch.arange(width, device=window.device) + shift[:, 1:]).clamp(0, width - 1)  # [B, W]
+    sample = torch.arange(batch, device=window.device)[:, None, None]
+    return window.permute(0, 2, 3, 1, 4)[sample, rows[:, :, None], columns[:, None, :]]

@@ -1,0 +1,118 @@
+"""From host memory to a device without holding up either: pinned buffers, and copies on a stream of their own.
+
+    host array --(this process)--> slot --(side stream)--> tensor on the device
+    slot: FREE -> filled -> COPYING -> FREE, when the event behind its copies has passed
+
+A ring of a few slots is all that is ever pinned: pinning the replay itself would take it from everybody else. On the
+CPU the same ring copies at once. Used by `device_mirror.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+Copy = tuple[torch.Tensor, torch.Tensor]  # (target on the device, source in a slot), of equal shape and type
+
+
+class StagingRing:
+    """Slots that are used in turn. Copies are made in the order in which they are sent."""
+
+    def __init__(self, device: torch.device, *, slot_bytes: int, slots: int):
+        pinned = device.type == "cuda"
+        self._slots = [torch.empty(slot_bytes, dtype=torch.uint8, pin_memory=pinned) for _ in range(slots)]
+        self._copier = copier(device, slots)
+        self._next = 0
+
+    def slot(self) -> torch.Tensor:
+        """The next slot, [slot_bytes] uint8, the caller's until it sends. Waits where its last copies are under way."""
+        self._copier.wait_for(self._next)
+        return self._slots[self._next]
+
+    def send(self, copies: Sequence[Copy]) -> None:
+        """Copy from the slot that was taken last."""
+        self._copier.copy(self._next, copies)
+        self._next = (self._next + 1) % len(self._slots)
+
+    def acquire(self) -> None:
+        """What the caller queues on its stream from now on sees all that was sent."""
+        self._copier.acquire()
+
+    def release(self) -> None:
+        """What the caller has queued on its stream so far reads the targets: copies sent from now on wait for it.
+
+        The stream must be the same each time.
+        """
+        self._copier.release()
+
+
+class Copier(Protocol):
+    """How a ring's copies are made."""
+
+    def wait_for(self, slot: int) -> None: ...
+
+    def copy(self, slot: int, copies: Sequence[Copy]) -> None: ...
+
+    def acquire(self) -> None: ...
+
+    def release(self) -> None: ...
+
+
+class AtOnce:
+    """Copies are over when they return, and so is what the caller did with their targets."""
+
+    def wait_for(self, slot: int) -> None:
+        pass
+
+    def copy(self, slot: int, copies: Sequence[Copy]) -> None:
+        for target, source in copies:
+            target.copy_(source)
+
+    def acquire(self) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+
+class SideStream:
+    """Copies on a CUDA stream beside the caller's."""
+
+    def __init__(self, device: torch.device, slots: int):
+        self._device, self._stream = device, torch.cuda.Stream(device)
+        self._sent = [torch.cuda.Event() for _ in range(slots)]
+        self._copied, self._read = self._sent[0], torch.cuda.Event()
+        self.release()  # the targets' memory may have been something else's, which the caller's stream still works on
+
+    def wait_for(self, slot: int) -> None:
+        self._sent[slot].synchronize()  # at once, where nothing was ever sent
+
+    def copy(self, slot: int, copies: Sequence[Copy]) -> None:
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_event(self._read)
+            for target, source in copies:
+                target.copy_(source, non_blocking=True)
+            self._copied = self._sent[slot]
+            self._copied.record(self._stream)
+
+    def acquire(self) -> None:
+        torch.cuda.current_stream(self._device).wait_event(self._copied)
+
+    def release(self) -> None:
+        self._read.record(torch.cuda.current_stream(self._device))
+
+
+def copier(device: torch.device, slots: int) -> Copier:
+    return SideStream(device, slots) if device.type == "cuda" else AtOnce()
+
+
+def on_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A copy on the GPU, made behind what is queued there, without waiting for it; on the CPU the array itself.
+
+    For small arrays: torch keeps the pinned memory that this takes for the next ones.
+    """
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
