@@ -1,9 +1,10 @@
-"""Random shift and brightness. EfficientZero, App. A (after DrQ, Kostrikov et al. 2021).
+"""Random shift and brightness: the draws. EfficientZero, App. A (after DrQ, Kostrikov et al. 2021).
 
-A shift by up to p pixels with replicated edges is a gather with clamped indices, so one read of the stored uint8
-frames yields the network's input: stacked, shifted, scaled, channels last.
+Every draw is a function of (seed, train step, view, sample), on the CPU and on a GPU alike (`keyed_random.py`; its
+kernel's are the same shifts, and the same brightness but for rounding). The pixels are moved where frames become a
+network's input (`replay/frames.py`, `kernels/stack_gather`).
 
-Axes: B batch, F frames in the window (stack + unroll), S stacked frames, H W image, C channels.
+Axes: B batch, F frames in the window (stack + unroll), H W image, C channels.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from kernels.stack_gather import augment_draws
 from speedyzero import keyed_random
 from speedyzero.config import LearnerConfig
+from speedyzero.replay.frames import Augmentation, augmented
 
 
 class Augment:
-    """Turns windows of frames into network inputs, augmented where they are images."""
+    """Draws how a batch's images are augmented; one draw per sample and view serves all its frames."""
 
     def __init__(self, config: LearnerConfig, *, seed: int, rank: int = 0):
         """rank: of the learner; samples are numbered over the global batch, so that no two ranks draw alike."""
@@ -24,34 +27,37 @@ class Augment:
         self._seed, self._rank = seed, rank
 
     def __call__(self, window: torch.Tensor, *, train_step: int, view: int) -> torch.Tensor:
-        """[B, F, H, W, C] uint8 -> [B, F*C, H, W] float32, channels last; [B, F, D] float32 -> [B, F*D].
+        """[B, F, H, W, C] uint8 -> [B, F*C, H, W] float32, channels last; [B, F, D] float32 -> [B, F*D]."""
+        batch = window.shape[0]
+        return augmented(window, self.draw(batch, train_step=train_step, view=view, device=window.device))
 
-        One draw per sample serves all its frames. view: 0 for the root's stack, 1 for the consistency targets.
-        """
-        if window.dtype != torch.uint8:
-            return window.flatten(1)
-        batch, frames, height, width, channels = window.shape
-        draws = self._draws(batch, train_step, view).to(window.device)
-        shifted = self._shift(window, draws) if self._shift_px else window.permute(0, 2, 3, 1, 4)
-        pixels = shifted.reshape(batch, height, width, frames * channels).float()
-        scale = torch.full((batch, 1, 1, 1), 1.0 / 255.0, device=window.device)
-        if self._intensity_scale:
-            scale = scale * (1.0 + self._intensity_scale * _normal(draws[:, 2:]).clamp(-2.0, 2.0).view(-1, 1, 1, 1))
-        return pixels.mul_(scale).permute(0, 3, 1, 2)
-
-    def _draws(self, batch: int, train_step: int, view: int) -> torch.Tensor:
+    def draw(self, batch: int, *, train_step: int, view: int, device: torch.device) -> Augmentation:
+        """view: 0 for the root's stack, 1 for the consistency targets."""
+        if device.type == "cuda":
+            return self._draw_there(batch, train_step, view, device)
         sample = self._rank * batch + np.arange(batch)
         keys = keyed_random.keys(self._seed, keyed_random.AUGMENT, train_step, view, sample)
-        return torch.from_numpy(keyed_random.uniform(keys, 4)).float()  # [B, 4]: dy, dx, two for the brightness
+        draws = torch.from_numpy(keyed_random.uniform(keys, 4)).float()  # [B, 4]: dy, dx, two for the brightness
+        span = 2 * self._shift_px + 1
+        shift = ((draws[:, :2] * span).long().clamp(max=span - 1) - self._shift_px).int()
+        scale = 1.0 + self._intensity_scale * _normal(draws[:, 2:]).clamp(-2.0, 2.0)
+        return self._wanted(shift, scale)
 
-    def _shift(self, window: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Each sample moved by whole pixels in [-p, p], [B, H, W, F, C]."""
-        batch, _, height, width, _ = window.shape
-        offset = (draws[:, :2] * (2 * self._shift_px + 1)).long().clamp(max=2 * self._shift_px) - self._shift_px
-        rows = (torch.arange(height, device=window.device) + offset[:, :1]).clamp(0, height - 1)  # [B, H]
-        columns = (torch.arange(width, device=window.device) + offset[:, 1:]).clamp(0, width - 1)  # [B, W]
-        sample = torch.arange(batch, device=window.device)[:, None, None]
-        return window.permute(0, 2, 3, 1, 4)[sample, rows[:, :, None], columns[:, None, :]]
+    def _draw_there(self, batch: int, train_step: int, view: int, device: torch.device) -> Augmentation:
+        draws = augment_draws(
+            torch.full((1,), train_step, device=device),
+            batch=batch,
+            seed=self._seed,
+            stream=keyed_random.AUGMENT,
+            view=view,
+            first_sample=self._rank * batch,
+            shift_px=self._shift_px,
+            intensity_scale=self._intensity_scale,
+        )
+        return self._wanted(draws.shift, draws.scale)
+
+    def _wanted(self, shift: torch.Tensor, scale: torch.Tensor) -> Augmentation:
+        return Augmentation(shift if self._shift_px else None, scale if self._intensity_scale else None)
 
 
 def _normal(uniform: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """From batch records to what the network trains on: frames gathered where they lie, augmented, and targets as tensors.
 
+On a GPU nothing here waits for it: what is small crosses from pinned memory behind the work that is queued already.
+
 Axes: B batch (one rank's), K unroll steps, S stacked frames, A actions, C channels, H W image, D features.
 """
 
@@ -14,15 +16,16 @@ import torch
 from speedyzero.config import Config
 from speedyzero.learner.augment import Augment
 from speedyzero.records import BatchRecord
-from speedyzero.replay.shard import Shard
+from speedyzero.replay.frames import FrameSource, Unrolled
+from speedyzero.replay.staging import on_device
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One rank's batch on its device."""
+    """One rank's batch on its device. Images are float32, or bfloat16 on a GPU, where C may be padded with zeros."""
 
-    root: torch.Tensor  # [B, S*C, H, W] or [B, S*D] float32: the stack at the sampled position
-    following: torch.Tensor  # [B, (S+K-1)*C, H, W] or [B, (S+K-1)*D]: frames of the stacks seen after each action
+    root: torch.Tensor  # [B, S*C, H, W] or [B, S*D]: the stack at the sampled position
+    following: tuple[torch.Tensor, ...]  # K like it: the stack seen after each action; none where nothing reads them
     action: torch.Tensor  # [B, K] int64
     action_mask: torch.Tensor  # [B, K] float32
     value: torch.Tensor  # [B, K+1] float32
@@ -30,47 +33,59 @@ class Batch:
     policy: torch.Tensor  # [B, K+1, A] float32
     weight: torch.Tensor  # [B] float32: importance weights, the global batch's largest being 1
 
-    def following_stacks(self, *, stack: int) -> list[torch.Tensor]:
-        """The stacks seen after each of the K actions, K views of [B, S*C, H, W]."""
-        unroll_steps = self.action.shape[1]
-        width = self.following.shape[1] // (stack + unroll_steps - 1)  # channels (or features) of one frame
-        return [self.following[:, j * width : (j + stack) * width] for j in range(unroll_steps)]
-
 
 class BatchReader:
     """Makes batches of records' parts, one from each shard."""
 
-    def __init__(self, config: Config, shards: Sequence[Shard], *, device: torch.device, rank: int):
-        self._shards, self._device = shards, device
-        self._stack, self._unroll_steps = config.env.stack, config.target.unroll_steps
+    def __init__(self, config: Config, frames: Sequence[FrameSource], *, device: torch.device, rank: int):
+        """frames: of each shard, on `device`."""
+        self._frames, self._device = frames, device
         self._augment = Augment(config.learner, seed=config.seed, rank=rank)
+        self._seen_steps = config.target.unroll_steps if config.learner.consistency_coefficient > 0 else 0
 
     def read(self, parts: Sequence[BatchRecord], *, weight: np.ndarray, train_step: int) -> Batch:
         """weight: [B] float32, see `Batch`. train_step keys the augmentation."""
-        window = self._windows(parts)
+        unrolled = self._unrolled(parts, train_step)
         return Batch(
-            root=self._augment(window[:, : self._stack], train_step=train_step, view=0),
-            following=self._augment(window[:, 1:], train_step=train_step, view=1),
-            action=self._joined(parts, "action"),
-            action_mask=self._joined(parts, "action_mask"),
-            value=self._joined(parts, "value_target"),
-            prefix=self._joined(parts, "prefix_target"),
-            policy=self._joined(parts, "policy_target"),
-            weight=torch.from_numpy(weight).to(self._device),
+            root=_joined([part.root for part in unrolled]),
+            following=tuple(_joined(stacks) for stacks in zip(*(part.following for part in unrolled), strict=True)),
+            action=self._field(parts, "action"),
+            action_mask=self._field(parts, "action_mask"),
+            value=self._field(parts, "value_target"),
+            prefix=self._field(parts, "prefix_target"),
+            policy=self._field(parts, "policy_target"),
+            weight=on_device(weight, self._device),
         )
 
-    def _windows(self, parts: Sequence[BatchRecord]) -> torch.Tensor:
-        """Frames of the roots' stacks and of the K steps after them, [B, S+K, ...]."""
-        windows = [
-            shard.gather_windows(part.lane, part.step, unroll_steps=self._unroll_steps)
-            for shard, part in zip(self._shards, parts, strict=True)
-        ]
-        return torch.from_numpy(join(windows)).to(self._device)
+    def _unrolled(self, parts: Sequence[BatchRecord], train_step: int) -> list[Unrolled]:
+        """Each part's frames. Samples are numbered over the parts."""
+        ends = np.cumsum([len(part.lane) for part in parts])
+        root, following = (
+            self._augment.draw(int(ends[-1]), train_step=train_step, view=view, device=self._device) for view in (0, 1)
+        )
+        unrolled = []
+        for frames, part, end in zip(self._frames, parts, ends, strict=True):
+            rows = slice(int(end) - len(part.lane), int(end))
+            unrolled.append(
+                frames.unrolled(
+                    part.lane,
+                    part.step,
+                    unroll_steps=self._seen_steps,
+                    root=root.part(rows),
+                    following=following.part(rows),
+                )
+            )
+        return unrolled
 
-    def _joined(self, parts: Sequence[BatchRecord], field: str) -> torch.Tensor:
-        return torch.from_numpy(join([getattr(part, field) for part in parts])).to(self._device)
+    def _field(self, parts: Sequence[BatchRecord], name: str) -> torch.Tensor:
+        return on_device(join([getattr(part, name) for part in parts]), self._device)
 
 
 def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """One after the other along the batch axis; a single one as it is."""
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Likewise."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))

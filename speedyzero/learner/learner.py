@@ -26,6 +26,7 @@ from speedyzero.learner.trainer import Trainer
 from speedyzero.model.base import Network
 from speedyzero.pacing import Pacing, record_interval
 from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord, WeightsRecord
+from speedyzero.replay.mirror_choice import frame_sources
 from speedyzero.replay.sampler import MIN_PRIORITY
 from speedyzero.replay.shard import Shard
 from speedyzero.weights.flat import flatten
@@ -51,7 +52,10 @@ class Learner:
         self._config, self._edges, self._pacing = config, edges, pacing
         self.group = group or LoneLearner()
         where = torch.device(device)
-        self._reader = BatchReader(config, shards, device=where, rank=self.group.rank)
+        # On a GPU the network computes in bfloat16 (`trainer.py`), so that is what it reads.
+        dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+        frames = frame_sources(config, shards, where, dtype=dtype)
+        self._reader = BatchReader(config, frames, device=where, rank=self.group.rank)
         self._trainer = Trainer(config, network, self.group, device=where)
         self.train_step = edges.board.train_steps
         self.waiting_for = WAIT_INPUT

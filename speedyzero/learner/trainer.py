@@ -72,7 +72,7 @@ class Trainer:
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
             projection = None
             if consistent:
-                projection = target_projection(self.network, batch.following_stacks(stack=config.env.stack))
+                projection = target_projection(self.network, list(batch.following))
             unrolled = unroll(
                 self.network,
                 batch.root,

@@ -41,10 +41,18 @@ class Agent:
         fold_into(self._network, self._source)
         self.version = version
 
-    @torch.inference_mode()
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return next(self._network.parameters()).dtype
+
     def root(self, stacked: np.ndarray) -> RootOutput:
         """Root inference. stacked: [B, S, ...] -> policy_logits [B, A], value [B], state."""
-        observation = to_network_input(torch.from_numpy(stacked).to(self.device))
+        return self.root_from(to_network_input(torch.from_numpy(stacked).to(self.device)))
+
+    @torch.inference_mode()
+    def root_from(self, observation: torch.Tensor) -> RootOutput:
+        """Root inference from a network input on this agent's device, [B, S*C, H, W] or [B, S*D]."""
         latent = self._network.represent(observation)
         prediction = self._network.predict(latent)
         state = {"latent": latent, **self._network.initial_prefix_state(latent.shape[0])}

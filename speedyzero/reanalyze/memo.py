@@ -12,10 +12,12 @@ Axes: E lanes, T rows, N requested positions, M stale ones, A actions.
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from speedyzero import keyed_random
 from speedyzero.config import ReanalyzeConfig, SearchConfig
 from speedyzero.model.agent import Agent
+from speedyzero.replay.frames import FrameSource, HostFrames
 from speedyzero.replay.shard import Shard
 
 
@@ -75,8 +77,19 @@ class MemoTable:
 class TargetMemo:
     """Values and searched policies by position: of the target network, and of the one that takes over next."""
 
-    def __init__(self, shard: Shard, config: ReanalyzeConfig, search: SearchConfig, *, num_actions: int, seed: int):
+    def __init__(
+        self,
+        shard: Shard,
+        config: ReanalyzeConfig,
+        search: SearchConfig,
+        *,
+        num_actions: int,
+        seed: int,
+        frames: FrameSource | None = None,
+    ):
+        """frames: the shard's, for the agents' device; None: gathered on the host, for agents on the CPU."""
         self._shard, self._config, self._search, self._seed = shard, config, search, seed
+        self._frames = frames or HostFrames(shard, torch.device("cpu"))
         self._num_actions = num_actions
         self._table = MemoTable(shard, num_actions=num_actions)
         self._ahead: MemoTable | None = None  # made when it is first used
@@ -93,7 +106,7 @@ class TargetMemo:
         """The target network's values, [N] float32. lane, step: [N] int64."""
         stale = self._once(lane, step, ~self._table.has_value(lane, step, agent.version))
         for part in self._parts(stale):
-            value = agent.root(self._shard.gather_stacks(lane[part], step[part])).value.cpu().numpy()
+            value = agent.root_from(self._frames.stacks(lane[part], step[part])).value.cpu().numpy()
             self._table.store_values(lane[part], step[part], value, agent.version)
         return self._table.network_values(lane, step)
 
@@ -130,7 +143,7 @@ class TargetMemo:
             self._search_part(self._table, agent, lane[part], step[part])
 
     def _search_part(self, table: MemoTable, agent: Agent, lane: np.ndarray, step: np.ndarray) -> None:
-        root = agent.root(self._shard.gather_stacks(lane, step))
+        root = agent.root_from(self._frames.stacks(lane, step))
         noise = self._noise(lane, step, agent.version, agent.num_actions)
         result = agent.search_from(root, noise=noise, tie_seed=self._tie_seed(lane[0], step[0], agent.version))
         table.store_values(lane, step, root.value.cpu().numpy(), agent.version)

@@ -23,6 +23,7 @@ from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.refresh import PriorityRefresh
 from speedyzero.reanalyze.target_maker import TargetMaker
 from speedyzero.records import BatchRecord, MetricRecord, StepRecord
+from speedyzero.replay.mirror_choice import frame_sources
 from speedyzero.replay.sampler import Sample, Sampler
 from speedyzero.replay.shard import Shard
 
@@ -55,11 +56,16 @@ class Reanalyzer:
         self._config, self._edges, self._pacing, self._agent = config, edges, pacing, agent
         self.shard = shard
         self.sampler = Sampler(shard, config.replay, seed=seed, first_draw=first_draw)
-        self.memo = TargetMemo(shard, config.reanalyze, config.search, num_actions=agent.num_actions, seed=seed)
+        (frames,) = frame_sources(config, [shard], agent.device, dtype=agent.input_dtype)
+        self.memo = TargetMemo(
+            shard, config.reanalyze, config.search, num_actions=agent.num_actions, seed=seed, frames=frames
+        )
         self._targets = TargetMaker(config, shard, self.memo, agent, shards=self._shards)
         self.refresh: PriorityRefresh | None = None
         if newest is not None and config.refresh.enabled:
-            self.refresh = PriorityRefresh(config.refresh, shard, self.sampler, self._targets, edges.weights, newest)
+            self.refresh = PriorityRefresh(
+                config.refresh, shard, self.sampler, self._targets, edges.weights, newest, frames=frames
+            )
         self._ahead: AheadFiller | None = None
         if following is not None and config.reanalyze.memo:
             self._ahead = AheadFiller(config, shard, self.memo, self.sampler, edges.targets, following)

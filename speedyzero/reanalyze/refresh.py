@@ -20,12 +20,14 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from speedyzero.config import RefreshConfig
 from speedyzero.edges import WeightSource
 from speedyzero.model.agent import Agent
 from speedyzero.reanalyze.target_maker import TargetMaker
 from speedyzero.records import PriorityRecord
+from speedyzero.replay.frames import FrameSource, HostFrames
 from speedyzero.replay.sampler import MIN_PRIORITY, Sampler
 from speedyzero.replay.shard import Shard
 
@@ -51,10 +53,13 @@ class PriorityRefresh:
         targets: TargetMaker,
         weights: WeightSource,
         agent: Agent,
+        *,
+        frames: FrameSource | None = None,
     ):
-        """agent: for the newest weights, which it loads by itself."""
+        """agent: for the newest weights, which it loads by itself. frames: as the memo's."""
         self._config, self._shard, self._sampler = config, shard, sampler
         self._targets, self._weights, self._agent = targets, weights, agent
+        self._frames = frames or HostFrames(shard, torch.device("cpu"))
         self._owed = 0.0  # positions paid for
         self._lane = self._step = np.zeros(0, np.int64)  # what is left of the sweep, oldest priority first
         self._swept_version = -1
@@ -102,7 +107,7 @@ class PriorityRefresh:
             return
         slot = step % self._shard.rows
         old, stamp = self._shard.priority[lane, slot].copy(), self._shard.stamp[lane, slot].copy()
-        value = self._agent.root(self._shard.gather_stacks(lane, step)).value.cpu().numpy()
+        value = self._agent.root_from(self._frames.stacks(lane, step)).value.cpu().numpy()
         target = self._targets.root_values(lane, step, train_step=train_step)
         new = np.abs(value - target) + MIN_PRIORITY
         record = PriorityRecord(lane=lane, step=step, version=self._agent.version, priority=new)

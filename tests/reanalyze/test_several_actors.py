@@ -6,6 +6,7 @@ import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +38,8 @@ class Fleet:
         self.queues = [MemoryQueue(STEPS) for _ in range(ACTORS)]
         edges = dataclasses.replace(InlineEdges().for_reanalyzer(), steps=self.queues)
         pacing = Pacing(CONFIG_3.schedule, tick_env_steps=ACTORS * ENVS)
-        agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS)
+        where = {"device": torch.device("cpu"), "input_dtype": torch.float32}
+        agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS, **where)
         shard = Shard(shard_shape(CONFIG_3, SPEC, NUM_ACTIONS))
         self.reanalyzer = Reanalyzer(CONFIG_3, edges, pacing, agent, shard)
         self.shard, self.sampler = shard, self.reanalyzer.sampler

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,7 +122,8 @@ class Replay:
         for receiver in (*steps, priorities):
             receiver.fate = self.fate
         edges = dataclasses.replace(InlineEdges().for_reanalyzer(), steps=steps, priorities=[priorities])
-        agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS)
+        where = {"device": torch.device("cpu"), "input_dtype": torch.float32}
+        agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS, **where)
         pacing = Pacing(TWO_ACTORS.schedule, tick_env_steps=ACTORS * ENVS)
         self.reanalyzer = Reanalyzer(TWO_ACTORS, edges, pacing, agent, Shard(wiring.shard_shape, arrays))
 

@@ -72,12 +72,12 @@ class WatchedAgent(Agent):
         self.searched: list[tuple[int, int]] = []
         self.largest_batch = 0
 
-    def root(self, stacked):
-        newest = stacked[:, -1]
+    def root_from(self, observation):
+        newest = observation[:, -SPEC.shape[0] :]
         self._asked = [(int(lane), round(float(row) * 16)) for lane, row, *_ in newest]
         self.seen += self._asked
-        self.largest_batch = max(self.largest_batch, len(stacked))
-        return super().root(stacked)
+        self.largest_batch = max(self.largest_batch, len(observation))
+        return super().root_from(observation)
 
     def search_from(self, root, **options):
         self.searched += self._asked
