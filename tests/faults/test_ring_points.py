@@ -1,5 +1,6 @@
 """Whoever dies at whatever point of a ring or of weight slots, the other side goes on. Contract row 4."""
 
+import threading
 import time
 
 import numpy as np
@@ -16,6 +17,13 @@ def setup():
     setup = Setup(Run.new(), body_words=64, slots=4, weight_words=64)
     yield setup
     remove_run(setup.run)
+
+
+def until(done):
+    deadline = time.monotonic() + 2 * WAIT_S
+    while not done():
+        assert time.monotonic() < deadline, "nothing moves any more"
+        time.sleep(0.001)
 
 
 def longest_wait_s(setup, take, *, of, kills, seed):
@@ -64,6 +72,39 @@ def test_a_consumer_is_not_blocked_by_a_producer_that_dies_at_any_point(setup):
     assert stats.consumed == read and stats.unaccounted == 0 and not any(stats.dropped.values())
     figure = f"{kills} kills at each of {len(PRODUCER_POINTS)} points of a producer: the next record within"
     reached(4, f"{figure} {worst_s:.2f} s", counts={"kills at each point of a producer": kills}, worst_s=worst_s)
+
+
+@pytest.mark.contract(4)
+def test_a_record_whose_producer_died_before_it_rang_is_found_without_a_successor(setup):
+    kills, ring = share(50), Ring.create(setup.run, setup.ring)
+    reader, waits_s, over = ring.consumer(), [], threading.Event()
+
+    def read_on():
+        while not over.is_set():
+            asked = time.monotonic()
+            if reader.get(timeout_s=WAIT_S, stop=over.is_set) is not None:
+                waits_s.append(time.monotonic() - asked)
+
+    survivor = threading.Thread(target=read_on)
+    child = Child(
+        "victims", setup, module="ring_points", of="producer", kills=kills, seed=4, only="bell", when_told=True
+    )
+    try:
+        child.go()
+        survivor.start()
+        for _ in range(kills):
+            child.go()
+            assert child.line() == "bell"
+            until(lambda: reader.freed == ring.stats().produced)
+        assert child.wait() == 0
+    finally:
+        over.set()
+        survivor.join()
+        child.close()
+    worst_s = max(waits_s[1:])  # the first wait is for the first producer to start
+    assert worst_s < WAIT_S / 2, "blocked until its own deadline"
+    figure = f"{kills} producers that died between commit and ring: the record was found within {worst_s:.2f} s"
+    reached(4, figure, worst_s=worst_s)
 
 
 @pytest.mark.contract(4)
