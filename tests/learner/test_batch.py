@@ -1,0 +1,153 @@
+"""Batches as the learner reads them: from the mirror the same as from the host, to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from speedyzero.config import Config, LearnerConfig, TargetConfig
+from speedyzero.env.base import ObservationSpec
+from speedyzero.learner import learner as learner_module
+from speedyzero.learner.augment import Augment
+from speedyzero.learner.batch import Batch, BatchReader
+from speedyzero.replay.device_mirror import DeviceMirror
+from speedyzero.replay.frames import FrameSource, HostFrames
+from speedyzero.replay.shard import Shard
+from tests.learner.small_learner import (
+    BATCH,
+    LANES,
+    ROWS,
+    UNROLL,
+    filled_shard,
+    small_batch,
+    small_config,
+    small_learner,
+)
+from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC
+
+CPU = torch.device("cpu")
+STACK = 2
+SPEC = ObservationSpec(shape=(9, 11, 3), dtype=np.dtype(np.uint8))
+AUGMENTED = LearnerConfig(batch_size=BATCH, shift_px=2, intensity_scale=0.05)
+
+
+def noisy_shard(seed: int) -> Shard:
+    """With other pixels everywhere, episodes in other places, and round the lanes' end: heads at 50 of 40 rows."""
+    shard, rng = filled_shard(SPEC, stack=STACK), np.random.default_rng(seed)
+    shard.frame[:] = rng.integers(256, size=shard.frame.shape)
+    shard.first[:] = rng.random(shard.first.shape) < 0.3
+    shard.head += 20
+    shard.ticks += 20
+    return shard
+
+
+def parts_of(shards: int) -> list:
+    rng = np.random.default_rng(3)
+    return [
+        replace(small_batch(seed=i), lane=rng.integers(LANES, size=BATCH), step=rng.integers(22, 45, size=BATCH))
+        for i in range(shards)
+    ]
+
+
+def read(sources: list[FrameSource], *, config: Config | None = None, rank: int = 0, train_step: int = 7) -> Batch:
+    reader = BatchReader(config or small_config(learner=AUGMENTED), sources, device=CPU, rank=rank)
+    weight = np.arange(BATCH * len(sources), dtype=np.float32)
+    return reader.read(parts_of(len(sources)), weight=weight, train_step=train_step)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize(
+    "learner", [AUGMENTED, replace(AUGMENTED, shift_px=0), replace(AUGMENTED, intensity_scale=0.0)]
+)
+def test_a_batch_from_the_mirror_is_the_batch_from_the_host(shards, learner):
+    held, config = [noisy_shard(seed) for seed in range(shards)], small_config(learner=learner)
+    host = read([HostFrames(shard, CPU) for shard in held], config=config, rank=1)
+    mirrored = read([DeviceMirror(shard, CPU) for shard in held], config=config, rank=1)
+    for name, tensor in vars(host).items():
+        if name != "following":
+            assert torch.equal(getattr(mirrored, name), tensor), name
+    assert len(host.following) == len(mirrored.following) == UNROLL
+    for one, other in zip(host.following, mirrored.following, strict=True):
+        assert torch.equal(one, other)
+    assert mirrored.root.shape == (BATCH * shards, STACK * 3, 9, 11)
+    assert all(stack.is_contiguous(memory_format=torch.channels_last) for stack in (mirrored.root, *mirrored.following))
+
+
+@pytest.mark.parametrize("source", [HostFrames, DeviceMirror])
+def test_the_views_are_augmented_each_by_itself(source):
+    """The root by view 0, all that follows by view 1, samples numbered over the parts and ranks."""
+    shards, rank, train_step = [noisy_shard(0), noisy_shard(1)], 3, 11
+    batch = read([source(shard, CPU) for shard in shards], rank=rank, train_step=train_step)
+    windows = [
+        shard.gather_windows(part.lane, part.step, unroll_steps=UNROLL)
+        for shard, part in zip(shards, parts_of(2), strict=True)
+    ]
+    window = torch.from_numpy(np.concatenate(windows))
+    augment = Augment(AUGMENTED, seed=small_config().seed, rank=rank)
+    assert torch.equal(batch.root, augment(window[:, :STACK], train_step=train_step, view=0))
+    for j, stack in enumerate(batch.following, start=1):
+        assert torch.equal(stack, augment(window[:, j : j + STACK], train_step=train_step, view=1))
+    assert not torch.equal(batch.following[0], augment(window[:, 1 : 1 + STACK], train_step=train_step, view=0))
+
+
+def test_targets_are_joined_in_the_parts_order():
+    batch, parts = read([HostFrames(noisy_shard(0), CPU)] * 2), parts_of(2)
+    fields = {"action": "action", "action_mask": "action_mask", "value": "value_target"}
+    for name, field in {**fields, "prefix": "prefix_target", "policy": "policy_target"}.items():
+        expected = np.concatenate([getattr(part, field) for part in parts])
+        np.testing.assert_array_equal(getattr(batch, name).numpy(), expected)
+    assert batch.weight.tolist() == list(range(2 * BATCH))
+
+
+def test_padded_channels_are_zeros():
+    batch = read([DeviceMirror(noisy_shard(0), CPU, pad_channels_to=8)])
+    plain = read([HostFrames(noisy_shard(0), CPU)])
+    for padded, stack in zip((batch.root, *batch.following), (plain.root, *plain.following), strict=True):
+        assert padded.shape[1] == 8 and torch.equal(padded[:, :6], stack) and not padded[:, 6:].any()
+
+
+@pytest.mark.parametrize("source", [HostFrames, DeviceMirror])
+@pytest.mark.parametrize(
+    "stages",
+    [
+        {"learner": replace(AUGMENTED, consistency_coefficient=0.0)},
+        {"learner": AUGMENTED, "target": TargetConfig(unroll_steps=0, td_steps=2)},
+    ],
+)
+def test_what_nothing_reads_is_not_gathered(source, stages):
+    assert read([source(noisy_shard(0), CPU)], config=small_config(**stages)).following == ()
+
+
+def test_vectors_pass_as_they_are():
+    shard, part = filled_shard(VECTOR_SPEC, stack=STACK), small_batch()
+    reader = BatchReader(small_config(learner=AUGMENTED), [HostFrames(shard, CPU)], device=CPU, rank=0)
+    batch = reader.read([part], weight=np.ones(BATCH, np.float32), train_step=0)
+    window = torch.from_numpy(shard.gather_windows(part.lane, part.step, unroll_steps=UNROLL))
+    assert torch.equal(batch.root, window[:, :STACK].flatten(1))
+    for j, stack in enumerate(batch.following, start=1):
+        assert torch.equal(stack, window[:, j : j + STACK].flatten(1))
+
+
+def test_a_learner_trains_alike_on_mirrored_frames(monkeypatch):
+    """It reads through what `frame_sources` gives it; rows that come between two batches are followed."""
+
+    def mirrors(config, shards, device, *, dtype):
+        assert device == CPU and dtype == torch.float32
+        return [DeviceMirror(shard, device) for shard in shards]
+
+    losses = []
+    for patched in (False, True):
+        if patched:
+            monkeypatch.setattr(learner_module, "frame_sources", mirrors)
+            monkeypatch.setattr(Shard, "gather_windows", None)
+        small = small_learner(IMAGE_SPEC, learner=AUGMENTED)
+        rng = np.random.default_rng(0)
+        losses.append(small.learner.train_on(small_batch(), 1).total.item())
+        small.shard.frame[:, 30:35] = rng.integers(256, size=(LANES, 5, *IMAGE_SPEC.shape))
+        small.shard.ticks += 5
+        late = replace(small_batch(), step=np.array([30, 27, 31, 20]))
+        losses.append(small.learner.train_on(late, 2).total.item())
+    assert ROWS > 35 and losses[:2] == pytest.approx(losses[2:], rel=1e-5)

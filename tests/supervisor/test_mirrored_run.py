@@ -1,0 +1,57 @@
+"""A whole run in one process whose learner and reanalyzer read mirrors: the same run, to the bit."""
+
+from __future__ import annotations
+
+from speedyzero.learner import learner
+from speedyzero.reanalyze import reanalyzer
+from speedyzero.replay.device_mirror import DeviceMirror
+from speedyzero.replay.shard import Shard
+from speedyzero.resolve import resolve
+from speedyzero.supervisor.inline import InlineRun, build_run
+
+SHORT = [
+    "actor.envs=4",
+    "schedule.env_steps=900",
+    "schedule.train_steps=25",
+    "schedule.head_start_env_steps=300",
+    "schedule.frozen_train_steps=2",
+    "replay.capacity_steps=400",  # the lanes go round
+    "learner.batch_size=16",
+    "search.num_simulations=4",
+    "target.interval_train_steps=5",
+    "refresh.enabled=true",
+    "refresh.per_sample=1.0",
+    "refresh.slice=8",
+    "learner.publish_interval_train_steps=3",
+]
+
+
+def played() -> tuple[InlineRun, list[float]]:
+    """A run carried to its end, and its losses."""
+    run, losses = build_run(resolve("catch", "Catch", 3, 0, None, SHORT)), []
+    while not run.done:
+        run.turn()
+        while not run.edges.metrics.empty:
+            record = run.edges.metrics.get()
+            if record.name == "learner/loss":
+                losses.append(record.value)
+    run.env.close()
+    return run, losses
+
+
+def test_a_run_on_mirrors_is_the_run_on_the_host(monkeypatch):
+    plain, losses = played()
+
+    def mirrors(config, shards, device, *, dtype):
+        return [DeviceMirror(shard, device, dtype=dtype) for shard in shards]
+
+    monkeypatch.setattr(learner, "frame_sources", mirrors)
+    monkeypatch.setattr(reanalyzer, "frame_sources", mirrors)
+    for name in ("gather_stacks", "gather_windows"):
+        monkeypatch.delattr(Shard, name)
+    mirrored, losses_again = played()
+    shard = mirrored.reanalyzer.shard
+    assert shard.head.min() > shard.rows + shard.shape.guard
+    assert mirrored.reanalyzer.refresh is not None and mirrored.reanalyzer.refresh.figures.refreshed > 100
+    assert len(losses) == 27 and losses_again == losses
+    assert (shard.priority == plain.reanalyzer.shard.priority).all()
