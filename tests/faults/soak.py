@@ -31,7 +31,7 @@ PACKAGES = ("torch", "numpy", "posix-ipc", "pytest")
 
 
 @dataclass
-class Tests:
+class Outcomes:
     """What became of the tests of the chosen rows. A plugin of pytest."""
 
     chosen: frozenset[int]
@@ -64,7 +64,7 @@ def main() -> int:
         parser.error(f"there are rows {min(CONTRACT)} to {max(CONTRACT)}, not {sorted(unknown)}")
     chosen = frozenset(arguments.rows or CONTRACT)
     os.environ["SOAK"] = "0" if arguments.tenth else "1"
-    tests, told, started_s = Tests(chosen), [], time.monotonic()
+    tests, told, started_s = Outcomes(chosen), [], time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SOAK_TABLE"] = str(Path(folder) / "told.jsonl")
         options = ["-s", "-p", "no:cacheprovider", "-o", f"faulthandler_timeout={LONGEST_TEST_S}"]
@@ -81,7 +81,7 @@ def main() -> int:
     return int(code != 0 or any(line["verdict"] == "FAIL" for line in rows))
 
 
-def judged(row: int, tests: Tests, told: Sequence[dict]) -> dict:
+def judged(row: int, tests: Outcomes, told: Sequence[dict]) -> dict:
     """One row of the table."""
     promise, figures = CONTRACT[row], [line for line in told if line["row"] == row]
     own = [test for test, rows in tests.rows.items() if row in rows]

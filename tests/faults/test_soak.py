@@ -1,0 +1,62 @@
+"""How the soak judges a row, without trying anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.ring_contract import CONTRACT
+from tests.faults.soak import Outcomes, judged
+
+ROW, TEST = 7, "tests/faults/test_some.py::test_one"
+ENOUGH = {"interrupted once": 10, "interrupted twice": 10}
+
+
+@pytest.fixture(autouse=True)
+def in_full(monkeypatch):
+    monkeypatch.setenv("SOAK", "1")
+
+
+def verdict(*told: dict, trouble: str = "") -> tuple[str, str]:
+    tests = Outcomes(frozenset({ROW}), rows={TEST: {ROW}}, troubles={TEST: trouble} if trouble else {})
+    line = judged(ROW, tests, told)
+    return line["verdict"], line["why"]
+
+
+def line(counts: dict[str, int], worst_s: float | None = None, *, row: int = ROW) -> dict:
+    return {"row": row, "test": TEST, "figure": "seen", "counts": counts, "worst_s": worst_s}
+
+
+def test_counts_add_up_over_tests_and_the_longest_time_counts():
+    half = {name: 5 for name in ENOUGH}
+    assert verdict(line(half, 3.0), line(half, 14.9), line({})) == ("pass", "")
+
+
+@pytest.mark.parametrize(
+    ("told", "trouble", "why"),
+    [
+        ((), "", "nothing was told"),
+        ((line(ENOUGH, row=8),), "", "nothing was told"),
+        ((line({"interrupted once": 10, "interrupted twice": 9}, 1.0),), "", "9 < 10 interrupted twice"),
+        ((line(ENOUGH, 15.1),), "", "15.1 s > 15 s"),
+        ((line(ENOUGH, 1.0),), "failed: see above", f"{TEST} failed: see above"),
+        ((line(ENOUGH, 1.0),), "skipped: only root can mount a tmpfs", f"{TEST} skipped: only root can mount a tmpfs"),
+    ],
+)
+def test_what_fails_a_row(told, trouble, why):
+    assert verdict(*told, trouble=trouble) == ("FAIL", why)
+
+
+def test_rows_that_come_later_are_said_to():
+    later = [row for row, promise in CONTRACT.items() if not promise.asked]
+    assert later == [11, 12, 13, 14, 16, 17]
+    judgement = judged(11, Outcomes(frozenset({11})), ())
+    assert judgement["verdict"] == "later" and judgement["why"]
+
+
+def test_every_row_of_today_has_a_test(pytestconfig):
+    """Read from the sources, so that it holds whatever part of the suite is run."""
+    marks = set()
+    for path in (pytestconfig.rootpath / "tests" / "faults").glob("test_*.py"):
+        for text in path.read_text().split("@pytest.mark.contract(")[1:]:
+            marks |= {int(row) for row in text.partition(")")[0].split(",") if row.strip().isdigit()}
+    assert marks == {row for row, promise in CONTRACT.items() if promise.asked}
