@@ -1,0 +1,256 @@
+"""Graphs of static buffers: what a replay cannot do is refused without a GPU, and the order of calls on one."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+
+from kernels.capture import CaptureError, Graphed
+
+
+def fake(function, *, warmups: int = 0) -> Graphed:
+    return Graphed(function, device="cpu", warmups=warmups, capture_mode="fake")
+
+
+def test_on_the_cpu_every_call_is_a_call():
+    calls = []
+    graphed = Graphed(lambda: calls.append(1) or len(calls), device="cpu")
+    assert [graphed() for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert not graphed.captured and graphed.pool is None
+
+
+def test_refused_settings():
+    with pytest.raises(ValueError, match="no graph can be captured on device cpu"):
+        Graphed(lambda: None, device="cpu", enabled=True)
+    with pytest.raises(ValueError, match="capture_mode=fast: must be real or fake"):
+        Graphed(lambda: None, device="cpu", capture_mode="fast")
+
+
+def test_static_buffers_pass():
+    """New values in the same memory, temporaries, views, in-place writes and a backward pass."""
+    x, weight, out = torch.ones(4, 3), torch.ones(3, 2, requires_grad=True), torch.empty(2)
+
+    def function() -> None:
+        weight.grad = None
+        hidden = (x @ weight).relu()
+        (hidden[1:] * 0.5).sum().backward()
+        out.copy_(hidden.detach().sum(0))
+        out[:1].add_(1.0)
+
+    graphed = fake(function)
+    for value in (1.0, -2.0, 3.0):
+        x.fill_(value)
+        graphed()
+        rows = 4 * 3 * max(value, 0.0)
+        assert out.tolist() == [rows + 1, rows]
+
+
+def count_matches(x: torch.Tensor) -> torch.Tensor:
+    return x[x > 0]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.sum().item(),
+        lambda x: float(x.sum()),
+        lambda x: x if x.sum() > 0 else -x,
+        lambda x: torch.equal(x, x + 0),
+        lambda x: torch.isfinite(x).all() and x,
+        lambda x: range(x.sum().int()),
+    ],
+    ids=["item", "float", "if", "equal", "and", "index"],
+)
+def test_a_number_for_the_host(function):
+    x = torch.ones(3)
+    with pytest.raises(CaptureError, match="the host reads a number"):
+        fake(lambda: function(x))()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.cpu(),
+        lambda x: x.numpy(),
+        lambda x: x.tolist(),
+        lambda x: np.asarray(x),
+        lambda x: x + torch.tensor([1.0, 2.0, 3.0]),
+        lambda x: x + torch.as_tensor(np.ones(3, np.float32)),
+    ],
+    ids=["cpu", "numpy", "tolist", "asarray", "tensor", "as_tensor"],
+)
+def test_data_between_host_and_device(function):
+    x = torch.ones(3)
+    with pytest.raises(CaptureError, match="data crosses between host and device"):
+        fake(lambda: function(x))()
+
+
+def assign_by_mask(x: torch.Tensor) -> None:
+    x[x > 0] = torch.zeros(3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [torch.nonzero, torch.unique, count_matches, assign_by_mask, lambda x: torch.masked_select(x, x > 0)],
+    ids=["nonzero", "unique", "index", "index_put", "masked_select"],
+)
+def test_a_shape_that_depends_on_data(function):
+    x = torch.ones(3)
+    with pytest.raises(CaptureError, match="a shape depends on data"):
+        fake(lambda: function(x))()
+
+
+def test_a_python_number_that_changes():
+    x, rate = torch.ones(3), [0.5]
+    graphed = fake(lambda: x.mul_(rate[0]))
+    graphed()
+    graphed()
+    rate[0] = 0.25
+    with pytest.raises(CaptureError, match=r"call 3 differs from call 1 in operation 0: aten.mul_.*0\.25.*0\.5"):
+        graphed()
+
+
+def test_an_input_that_is_another_tensor():
+    """Of the same shape: a replay would read the old one, or what has taken its place. Also where that was freed."""
+    holder = {"x": torch.ones(1000)}
+    graphed = fake(lambda: holder["x"].sum())
+    graphed()
+    del holder["x"]
+    holder["x"] = torch.ones(1000)
+    with pytest.raises(CaptureError, match="call 2 differs from call 1 in operation 0"):
+        graphed()
+
+
+def test_a_view_at_another_place():
+    x, start = torch.ones(8), [0]
+    graphed = fake(lambda: x[start[0] : start[0] + 2].sum())
+    graphed()
+    start[0] = 4
+    with pytest.raises(CaptureError, match="call 2 differs"):
+        graphed()
+
+
+@pytest.mark.parametrize("sizes", [(3, 4), (4, 3)])
+def test_another_number_of_operations(sizes):
+    x, count = torch.ones(3), [sizes[0]]
+    graphed = fake(lambda: [x.add_(1.0) for _ in range(count[0])])
+    graphed()
+    count[0] = sizes[1]
+    with pytest.raises(CaptureError, match=f"makes {sizes[1]} operations, captured were {sizes[0]}"):
+        graphed()
+
+
+def test_a_result_of_the_call_before_is_no_buffer():
+    """Read one call later, it lies at an address that only the first call knew."""
+    last = [torch.zeros(1000)]
+
+    def function() -> None:
+        last[0] = last[0] + 1.0
+
+    graphed = fake(function)
+    graphed()
+    with pytest.raises(CaptureError, match="call 2 differs"):
+        graphed()
+
+
+def test_warm_ups_may_do_anything():
+    """State is made, algorithms are chosen; the calls after them are what counts."""
+    x, state = torch.ones(3), {}
+
+    def function() -> None:
+        if "sum" not in state:
+            state["sum"] = torch.zeros(())
+            assert x.sum().item() == 3.0
+        state["sum"].add_(x.sum())
+
+    graphed = fake(function, warmups=2)
+    for _ in range(5):
+        graphed()
+    assert state["sum"].item() == 15.0
+
+
+class FakeCuda:
+    """Stands for torch.cuda: a capture runs its function without effect, a replay runs it with effect."""
+
+    def __init__(self, memory: torch.Tensor):
+        self.log: list[str] = []
+        self.memory, self.current = memory, "main"
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        cuda = self
+
+        class Stream:
+            name = "side"
+
+            def wait_stream(self, other: Stream) -> None:
+                cuda.log.append(f"{self.name} waits for {other.name}")
+
+        class Main(Stream):
+            name = "main"
+
+        class CUDAGraph:
+            def replay(self) -> None:
+                cuda.log.append(f"replay on {cuda.current}")
+                cuda.memory.add_(1)
+
+            def pool(self) -> str:
+                return "pool"
+
+        @contextlib.contextmanager
+        def stream(on: Stream):
+            cuda.current = on.name
+            yield
+            cuda.current = "main"
+
+        @contextlib.contextmanager
+        def graph(graph: CUDAGraph, *, pool: object, stream: Stream, capture_error_mode: str):
+            cuda.log.append(f"capture on {stream.name}, {capture_error_mode}, pool {pool}")
+            before = cuda.memory.clone()
+            yield
+            cuda.memory.copy_(before)
+
+        stand_ins = {
+            "Stream": Stream,
+            "CUDAGraph": CUDAGraph,
+            "stream": stream,
+            "graph": graph,
+            "current_stream": Main,
+            "device": lambda device: contextlib.nullcontext(),
+        }
+        for name, stand_in in stand_ins.items():
+            monkeypatch.setattr(torch.cuda, name, stand_in)
+
+
+def test_on_a_gpu_warm_ups_then_a_capture_then_replays(monkeypatch):
+    """Every call has its effect once, the capturing one too."""
+    memory = torch.zeros(1)
+    cuda = FakeCuda(memory)
+    cuda.install(monkeypatch)
+
+    def function() -> str:
+        cuda.log.append(f"function on {cuda.current}")
+        memory.add_(1)
+        return "result"
+
+    graphed = Graphed(function, device="cuda", warmups=2, pool="shared")
+    counts = []
+    for _ in range(5):
+        assert graphed() == "result"
+        counts.append(memory.item())
+    assert counts == [1.0, 2.0, 3.0, 4.0, 5.0]
+    warm_up = ["side waits for main", "function on side", "main waits for side"]
+    captured = ["capture on side, thread_local, pool shared", "function on main"]
+    assert cuda.log == [*warm_up, *warm_up, *captured, *["replay on main"] * 3]
+    assert graphed.captured and graphed.pool == "pool"
+
+
+def test_on_a_gpu_but_not_enabled(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", None)
+    calls = []
+    graphed = Graphed(lambda: calls.append(1), device="cuda", warmups=1, enabled=False)
+    for _ in range(3):
+        graphed()
+    assert len(calls) == 3 and not graphed.captured
