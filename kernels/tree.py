@@ -92,7 +92,14 @@ def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> 
 
     prior: [B, A] float32; value: [B] float32.
     """
-    (batch, actions), device = prior.shape, prior.device
+    batch, actions = prior.shape
+    tree = bare_tree(batch, actions, num_simulations=num_simulations, device=prior.device)
+    replant(tree, prior, value)
+    return tree
+
+
+def bare_tree(batch: int, actions: int, *, num_simulations: int, device: torch.device) -> Tree:
+    """The memory of trees, without their roots."""
     nodes = num_simulations + 1
     edge_count, node_count = 6 * batch * nodes * actions, 4 * batch * nodes
     # One allocation: many would go back to the system after each search, which clears them page by page for the next.
@@ -102,7 +109,7 @@ def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> 
     node = node_memory.view(4, batch, nodes)
     root = root_memory.view(3, batch)
     edge_int, node_int = edge.view(torch.int32), node.view(torch.int32)
-    tree = Tree(
+    return Tree(
         prior=edge[PRIOR],
         reward=edge[REWARD],
         value_sum=edge[VALUE_SUM],
@@ -123,7 +130,11 @@ def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> 
         nodes=node,
         roots=root,
     )
-    edge[VISITS : Q + 1, :, 0] = 0.0  # visits and q: the integer 0 and the float 0.0 are the same bits
+
+
+def replant(tree: Tree, prior: torch.Tensor, value: torch.Tensor) -> None:
+    """Make the tree one of expanded roots alone, whatever has grown there. prior: [B, A]; value: [B]."""
+    tree.edges[VISITS : Q + 1, :, 0] = 0.0  # visits and q: the integer 0 and the float 0.0 are the same bits
     tree.child[:, 0] = NO_CHILD
     tree.prior[:, 0] = prior
     tree.prefix[:, 0] = 0.0
@@ -131,7 +142,6 @@ def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> 
     tree.value_total.copy_(value)
     tree.q_min.fill_(math.inf)
     tree.q_max.fill_(-math.inf)
-    return tree
 
 
 def ordered_sum(x: torch.Tensor) -> torch.Tensor:

@@ -38,8 +38,8 @@ class GumbelOperations:
 class GumbelRule:
     """The constants of a Gumbel search."""
 
-    gumbel: torch.Tensor  # [B, A] float32: the roots' Gumbel noise, scaled
-    logit: torch.Tensor  # [B, A] float32: the roots' policy logits, less their maximum
+    # [B, A] float32, contiguous: the roots' scaled Gumbel noise, and their policy logits less their maximum, added up.
+    gumbel_logit: torch.Tensor
     considered_visits: tuple[int, ...]  # [S]: see `considered_visits`
     c_visit: float
     c_scale: float

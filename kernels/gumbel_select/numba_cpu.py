@@ -46,7 +46,7 @@ def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[int], None], Callable[
     choice = np.empty((2, batch * nodes), np.int32)
     path = np.empty(batch * nodes, np.int32)
     path_nodes = 0
-    gumbel_logit = (rule.gumbel + rule.logit).T.contiguous().numpy()
+    gumbel_logit = rule.gumbel_logit.T.contiguous().numpy()
     lanes = np.empty((3, actions, LANES), np.float32), np.empty((9, LANES), np.float32), np.empty((2, LANES), np.int32)
     views = (*trees, *leaf, choice, path, gumbel_logit, *lanes)
     c_visit, c_scale, horizon = float(rule.c_visit), float(rule.c_scale), int(rule.prefix_horizon)

@@ -25,7 +25,7 @@ def gumbel_select(tree: Tree, rule: GumbelRule, simulation: int) -> None:
         visits = tree.visits[root, node]
         if depth == 1:
             considered = visits == rule.considered_visits[simulation]
-            score = torch.where(considered, rule.gumbel + rule.logit + root_sigma(tree, rule), float("-inf"))
+            score = torch.where(considered, rule.gumbel_logit + root_sigma(tree, rule), float("-inf"))
         else:
             sigma = completed_sigma(tree, rule, root, node)
             weight = tree.prior[root, node] * torch.exp(sigma - sigma.amax(-1, keepdim=True))
@@ -62,5 +62,5 @@ def completed_sigma(tree: Tree, rule: GumbelRule, root: torch.Tensor, node: torc
 
 def root_sigma(tree: Tree, rule: GumbelRule) -> torch.Tensor:
     """sigma(completed q) of the roots, [B, A]."""
-    root = torch.arange(rule.logit.shape[0], device=rule.logit.device)
+    root = torch.arange(tree.prior.shape[0], device=tree.prior.device)
     return completed_sigma(tree, rule, root, torch.zeros_like(root))

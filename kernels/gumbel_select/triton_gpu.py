@@ -69,7 +69,7 @@ def root_sigma_launcher(tree: Tree, rule: GumbelRule) -> Callable[[], torch.Tens
 def rule_arguments(tree: Tree, rule: GumbelRule) -> tuple[Any, ...]:
     """The rule as the kernels take it: gumbel_logit, considered_visits, c_visit and c_scale."""
     considered = torch.tensor(rule.considered_visits, dtype=torch.int32, device=tree.edges.device)
-    return (rule.gumbel + rule.logit).contiguous(), considered, float(rule.c_visit), float(rule.c_scale)
+    return rule.gumbel_logit, considered, float(rule.c_visit), float(rule.c_scale)
 
 
 @triton.jit(do_not_specialize=["batch", "nodes"])

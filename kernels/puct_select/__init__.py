@@ -36,7 +36,9 @@ class PuctRule:
     exploration: torch.Tensor  # [S] float32: c(T), on the tree's device
     value_delta_max: float
     prefix_horizon: int  # 0: no resets
-    tie_seed: int | None  # 32 bits for ties at random; None: ties to the lowest index
+    # 32 bits for ties at random; None: ties to the lowest index. A tensor on the device holds them as [1] int64 and is
+    # read at every launch (triton).
+    tie_seed: int | torch.Tensor | None
 
 
 @lru_cache(maxsize=16)

@@ -29,7 +29,7 @@ def puct_select(tree: Tree, rule: PuctRule, simulation: int) -> None:
             action = score.argmax(-1)
         else:
             tied = score >= score.amax(-1, keepdim=True) - TIE_WIDTH
-            nth = pick(rule.tie_seed, root, simulation, depth, tied.sum(-1))
+            nth = pick(int(rule.tie_seed), root, simulation, depth, tied.sum(-1))
             action = (tied & (tied.cumsum(-1) == nth[:, None] + 1)).int().argmax(-1)
         child = tree.child[root, node, action].long()
         arrived = searching & (child == NO_CHILD)

@@ -57,8 +57,9 @@ def launcher(tree: Tree, rule: PuctRule) -> Callable[[torch.Tensor], None]:
 def rule_arguments(tree: Tree, rule: PuctRule) -> tuple[Any, ...]:
     """The rule as the kernels take it: exploration, tie_seed (or None) and value_delta_max."""
     seed = rule.tie_seed
-    seeds = None if seed is None else torch.full((1,), seed, dtype=torch.int64, device=tree.edges.device)
-    return rule.exploration, seeds, float(rule.value_delta_max)
+    if isinstance(seed, int):
+        seed = torch.full((1,), seed, dtype=torch.int64, device=tree.edges.device)
+    return rule.exploration, seed, float(rule.value_delta_max)
 
 
 @triton.jit(do_not_specialize=["batch", "nodes"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from kernels.puct_select import PuctRule, bind_puct_select, exploration_table
-from kernels.tree import plant
+from kernels.tree import bare_tree, replant
 from speedyzero.config import SearchConfig
 from speedyzero.search.interface import RootOutput, SearchResult
 from speedyzero.search.noise import SearchNoise
@@ -15,24 +15,30 @@ class PuctSearch:
     """Trees with their `select`. Source: MuZero, App. B, with EfficientZero's mean-q for unvisited children."""
 
     def __init__(self, root: RootOutput, config: SearchConfig, chance: SearchNoise, *, backend: str):
-        prior = torch.softmax(root.policy_logits, dim=-1)
-        if chance.root is not None:
-            fraction = config.root_noise_fraction
-            prior = (1.0 - fraction) * prior + fraction * chance.root
-        self.tree = plant(prior, root.value, num_simulations=config.num_simulations)
+        (batch, actions), device = root.policy_logits.shape, root.policy_logits.device
+        self._root, self._noise, self._noise_fraction = root, chance.root, config.root_noise_fraction
+        self.tree = bare_tree(batch, actions, num_simulations=config.num_simulations, device=device)
         exploration = exploration_table(
             config.num_simulations,
             base=config.pb_c_base,
             init=config.pb_c_init,
             prior_first=config.first_pick == "prior",
         )
-        rule = PuctRule(
-            exploration=exploration.to(prior.device),
+        self.rule = PuctRule(
+            exploration=exploration.to(device),
             value_delta_max=config.value_delta_max,
             prefix_horizon=config.prefix_horizon,
             tie_seed=chance.tie_seed,
         )
-        self.select = bind_puct_select(self.tree, rule, backend=backend)
+        self.plant()
+        self.select = bind_puct_select(self.tree, self.rule, backend=backend)
+
+    def plant(self) -> None:
+        """Begin anew from the root and the noise as their tensors stand now."""
+        prior = torch.softmax(self._root.policy_logits, dim=-1)
+        if self._noise is not None:
+            prior = (1.0 - self._noise_fraction) * prior + self._noise_fraction * self._noise
+        replant(self.tree, prior, self._root.value)
 
     def result(self) -> SearchResult:
         tree = self.tree

@@ -91,8 +91,7 @@ def _rule(algorithm: str, logits: torch.Tensor, simulations: int, has_prefix: bo
     batch, actions = logits.shape
     if algorithm == "gumbel":
         return GumbelRule(
-            gumbel=torch.from_numpy(gumbel(5, batch, actions)),
-            logit=logits - logits.amax(-1, keepdim=True),
+            gumbel_logit=torch.from_numpy(gumbel(5, batch, actions)) + (logits - logits.amax(-1, keepdim=True)),
             considered_visits=considered_visits(min(16, actions), simulations),
             c_visit=50.0,
             c_scale=0.1,
