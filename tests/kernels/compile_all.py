@@ -31,7 +31,7 @@ def main(names: list[str]) -> None:
         if names and case.name not in names:
             continue
         try:
-            line = dataclasses.asdict(compile_case(case)[0])
+            line = dataclasses.asdict(compile_case(case))
         except Exception:  # printed where the case is checked; the others are still compiled
             line = {"error": traceback.format_exc()}
         print(json.dumps({"name": case.name, **line}), flush=True)

@@ -30,20 +30,24 @@ class Case:
     max_stack_bytes: int = 0  # spilled registers lie there
     max_registers: int = 255
     needs_wgmma: bool = False
+    min_barriers: int = 0  # which the interpreter would not miss
+    absent: tuple[str, ...] = ()  # PTX instructions that round as they must not
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a compiled kernel takes of the machine."""
+    """What a compiled kernel takes of the machine, and of its PTX what its case speaks of."""
 
     shared_bytes: int  # of a program
     stack_bytes: int  # of a thread
     registers: int  # of a thread
     has_wgmma: bool
+    barriers: int
+    found: tuple[str, ...]  # those that should be absent
 
 
-def compile_case(case: Case) -> tuple[Usage, str]:
-    """The kernel's usage and its PTX. Not under the interpreter."""
+def compile_case(case: Case) -> Usage:
+    """Compile the kernel. Not under the interpreter."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -61,18 +65,20 @@ def compile_case(case: Case) -> tuple[Usage, str]:
         attrs={(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in case.aligned},
     )
     compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(case.options))
-    return usage(compiled.asm["cubin"], shared_bytes=compiled.metadata.shared), compiled.asm["ptx"]
-
-
-def usage(cubin: bytes, *, shared_bytes: int) -> Usage:
-    """Read a cubin with the tools that come with Triton. shared_bytes: dynamic shared memory, which it doesn't tell."""
-    resources = _cuobjdump("--dump-resource-usage", cubin)
-    found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", resources)
-    if found is None:
+    ptx = compiled.asm["ptx"]
+    resources = _cuobjdump("--dump-resource-usage", compiled.asm["cubin"])
+    numbers = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", resources)
+    if numbers is None:
         raise ValueError(f"no resource usage in cuobjdump's answer: {resources}")
-    registers, stack, static_shared = map(int, found.groups())
-    has_wgmma = "GMMA" in _cuobjdump("--dump-sass", cubin)
-    return Usage(max(shared_bytes, static_shared), stack, registers, has_wgmma)
+    registers, stack, static_shared = map(int, numbers.groups())
+    return Usage(
+        shared_bytes=max(compiled.metadata.shared, static_shared),
+        stack_bytes=stack,
+        registers=registers,
+        has_wgmma="GMMA" in _cuobjdump("--dump-sass", compiled.asm["cubin"]),
+        barriers=len(re.findall(r"\bbar\.(?:warp\.)?sync", ptx)),
+        found=tuple(instruction for instruction in case.absent if instruction in ptx),
+    )
 
 
 def _cuobjdump(flag: str, cubin: bytes) -> str:

@@ -36,3 +36,5 @@ def test_compiles_for_sm_90(results: dict[str, dict], case: Case) -> None:
     assert found["shared_bytes"] <= case.max_shared_bytes, found
     assert found["registers"] <= case.max_registers, found
     assert found["has_wgmma"] or not case.needs_wgmma, found
+    assert found["barriers"] >= case.min_barriers, found
+    assert not found["found"], found

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,3 +131,17 @@ def test_a_network_gone_wrong_does_not_lead_a_walk_out_of_its_tree(device, setti
     noise = np.full((batch, actions), 0.5, np.float32)
     result = search_on(device, bad, root_states(1, batch), config, noise)
     assert result.visits.sum(-1).tolist() == [simulations] * batch
+
+
+def test_a_search_on_the_cpu_does_not_import_triton():
+    """It takes a while, and every process of a run without a GPU would."""
+    program = """
+import sys, torch
+from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
+for algorithm in ("puct", "gumbel"):
+    root = RootOutput(torch.zeros(1, 2), torch.zeros(1), {})
+    step = StepOutput(torch.zeros(1), torch.zeros(1), torch.zeros(1, 2), {})
+    search(root, lambda state, action: step, SearchConfig(num_simulations=1, algorithm=algorithm))
+assert "triton" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).resolve().parents[2], check=True)

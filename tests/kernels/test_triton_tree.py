@@ -11,13 +11,18 @@ import mmap
 import numpy as np
 import pytest
 import torch
+import triton
+import triton.language as tl
 
 from kernels import tree as tree_module
 from kernels.expand_backup import bind_expand_backup
+from kernels.expand_backup.triton_gpu import launcher as expand_launcher
 from kernels.fused_tree import bind_expand_then_select
 from kernels.gumbel_select import GumbelRule, bind_gumbel
 from kernels.puct_select import PuctRule
+from kernels.puct_select.triton_gpu import launcher as select_launcher
 from kernels.tree import Tree, plant
+from kernels.triton_tree import LAUNCH, ordered_sum
 from tests.kernels.grown_trees import (
     A5_BITS,
     DISCOUNT,
@@ -96,10 +101,10 @@ def test_the_trees_above_are_deep_and_some_leaves_reset(algorithm):
 
 
 def test_many_roots_agree_with_the_reference(device):
-    growth = grow("puct", batch=63, actions=6, stages=(4,), poison=A5_BITS)
+    growth = grow("puct", batch=63, actions=6, stages=(2,), poison=A5_BITS)
     assert_select_agrees(growth, device)
     assert_expand_agrees(growth, device)
-    assert_select_agrees(grow("gumbel", batch=63, actions=2, stages=(2,), poison=A5_BITS), device)
+    assert_select_agrees(grow("gumbel", batch=63, actions=2, stages=(1,), poison=A5_BITS), device)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -111,7 +116,7 @@ def test_plain_rewards_agree_with_the_reference(device, algorithm):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_choices_among_equals_agree_with_the_reference(device, algorithm):
-    settings = {"gumbel": torch.zeros(2, 6)} if algorithm == "gumbel" else {}
+    settings = {"gumbel_logit": torch.zeros(2, 6)} if algorithm == "gumbel" else {}
     assert_select_agrees(grow(algorithm, batch=2, actions=6, stages=(0, 9), is_flat=True, **settings), device)
 
 
@@ -135,6 +140,23 @@ def test_one_kernel_expands_and_selects_as_two_do(device, algorithm):
 
 def bind_fused(tree: Tree, rule: PuctRule | GumbelRule, *, backend: str):
     return bind_expand_then_select(tree, rule, discount=DISCOUNT, has_prefix=True, backend=backend)
+
+
+@triton.jit
+def _write_ordered_sum(x, out, A: tl.constexpr, A_PAD: tl.constexpr):
+    lane = tl.arange(0, A_PAD)
+    tl.store(out + lane, ordered_sum(tl.load(x + lane), A))
+
+
+def test_sums_go_from_the_lowest_action_up(device):
+    """2^24 + 1 is 2^24 in float32: from the left the 1 gets lost twice. Lanes beyond the actions don't count."""
+    actions, width = 18, 32
+    row = torch.full((width,), math.nan, device=device)
+    row[:actions] = 0.0
+    row[:4] = torch.tensor([2.0**24, 1.0, 1.0, -(2.0**24)])
+    out = torch.empty_like(row)
+    _write_ordered_sum[(1,)](row, out, A=actions, A_PAD=width, **LAUNCH)
+    assert out.tolist() == [0.0] * width
 
 
 def test_root_sigma_in_float64(device):
@@ -164,9 +186,6 @@ def test_edges_beyond_2_to_the_31(device, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tree_module.torch, "empty", lazily_mapped)
         large = plant(small.prior[:, 0].to(device), small.value[:, 0].to(device), num_simulations=room)
-
-    from kernels.expand_backup.triton_gpu import launcher as expand_launcher
-    from kernels.puct_select.triton_gpu import launcher as select_launcher
 
     select = select_launcher(large, on_device(growth.rule, device))
     expand_backup = expand_launcher(large, discount=DISCOUNT, has_prefix=True)
