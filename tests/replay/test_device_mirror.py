@@ -249,11 +249,18 @@ class StreamedMirror:
         self.timeline.current.put(lambda: run(*stored, stack=stack, following=following, **options, out=out))
         return out
 
-    def ask(self) -> None:
+    def ask(self, *, unrolled: bool = False) -> None:
         """For every eligible position, and remember what it must be."""
         lane, step = eligible(self.shard)
-        expected = to_network_input(torch.from_numpy(self.shard.gather_stacks(lane, step)))
-        self._asked.append((self.mirror.stacks(lane, step), expected))
+        if not unrolled:
+            expected = to_network_input(torch.from_numpy(self.shard.gather_stacks(lane, step)))
+            self._asked.append((self.mirror.stacks(lane, step), expected))
+            return
+        found, window = (
+            frames.unrolled(lane, step, unroll_steps=UNROLL, root=None, following=None)
+            for frames in (self.mirror, HostFrames(self.shard, CPU))
+        )
+        self._asked += zip((found.root, *found.following), (window.root, *window.following), strict=True)
 
     def check(self) -> None:
         self.timeline.run_all()
@@ -262,15 +269,19 @@ class StreamedMirror:
 
 
 STACK_GATHER = device_mirror.stack_gather
+KINDS = ("stacks", "unrolled")
 
 
 @settings(max_examples=120)
 @given(
-    st.lists(st.tuples(st.integers(1, ROWS), st.integers(0, 30), st.booleans()), min_size=2, max_size=8),
+    st.lists(
+        st.tuples(st.integers(1, ROWS), st.integers(0, 30), st.sampled_from([None, *KINDS])), min_size=2, max_size=8
+    ),
+    st.sampled_from(KINDS),
     st.integers(1, 12),
     st.integers(0, 2**16),
 )
-def test_in_whatever_order_the_device_gets_to_it(turns, slot_rows, seed):
+def test_in_whatever_order_the_device_gets_to_it(turns, last, slot_rows, seed):
     """Play, let the device do some of its work, ask for everything: rows are overwritten again and again."""
     shard, rng = make_shard(), np.random.default_rng(seed)
     with pytest.MonkeyPatch.context() as patch:
@@ -281,8 +292,8 @@ def test_in_whatever_order_the_device_gets_to_it(turns, slot_rows, seed):
             streamed.mirror.follow()
             streamed.timeline.some(work)
             if asked:
-                streamed.ask()
-        streamed.ask()
+                streamed.ask(unrolled=asked == "unrolled")
+        streamed.ask(unrolled=last == "unrolled")
         streamed.check()
 
 
@@ -311,3 +322,20 @@ def test_a_slot_is_not_filled_again_before_it_was_copied(monkeypatch):
     assert streamed.timeline.host_waits == 1
     streamed.ask()
     streamed.check()
+
+
+@pytest.mark.parametrize("schedule", range(8))
+def test_the_first_copies_wait_for_what_was_queued_before(monkeypatch, schedule):
+    """The targets' memory may have been another tensor's, which the device has not done with."""
+    rng = np.random.default_rng(schedule)
+    timeline = Timeline(lambda count: int(rng.integers(count)))
+    timeline.install(monkeypatch)
+    monkeypatch.setattr(staging, "copier", staging.SideStream)
+    target = torch.zeros(4, dtype=torch.uint8)
+    timeline.main.put(lambda: target.fill_(7))
+    ring = staging.StagingRing(CPU, slot_bytes=4, slots=2)
+    slot = ring.slot()
+    slot.fill_(1)
+    ring.send([(target, slot)])
+    timeline.run_all()
+    assert target.tolist() == [1, 1, 1, 1]
