@@ -69,6 +69,7 @@ def pack_action_map(weight: torch.Tensor, *, num_actions: int, grid: int) -> tor
 
     weight: [C, 1, 3, 3], the taps on the plane of a/A that a state's channels are followed by.
     """
-    ones = torch.ones(1, 1, grid, grid, device=weight.device)
-    per_action = F.conv2d(ones, weight.float() / num_actions, padding=1)
-    return per_action[0].permute(1, 2, 0).contiguous()
+    # A matrix product, since a convolution on a GPU rounds float32 to TF32 unless told otherwise.
+    is_inside = F.unfold(torch.ones(1, 1, grid, grid, device=weight.device), 3, padding=1)[0]  # [9, G * G]
+    per_action = is_inside.t() @ (weight.float() / num_actions).flatten(1).t()
+    return per_action.view(grid, grid, -1)

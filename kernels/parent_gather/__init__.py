@@ -1,0 +1,61 @@
+"""What a network reads of every root's chosen node, out of the states of all nodes, in one pass.
+
+The states are node-major: node n of root b is row n B + b (`kernels.tree.Tree.parent_row`). Latents lie as rows with a
+border of zeros, one memory for each node (`kernels/conv3x3_latent/layout.py`); h and c of an LSTM as plain rows.
+Numbers are copied as they are. Called by inference on the GPU.
+
+Axes: B roots, N nodes, R rows of a node's latents, C channels, G grid, H hidden units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from kernels.backend import uses_triton
+from kernels.conv3x3_latent.layout import num_rows
+from kernels.parent_gather import reference
+
+
+@dataclass(frozen=True)
+class States:
+    """Of all nodes, or (without N) of one node for each root."""
+
+    latent: torch.Tensor  # [N, R, C] float32 or bfloat16
+    h: torch.Tensor | None  # [N, B, H] float32 or bfloat16; of one node, its rows may lie further apart than H
+    c: torch.Tensor | None  # [N, B, H] float32; h and c both or none
+
+
+def parent_gather(
+    nodes: States, parent_row: torch.Tensor, out: States, *, batch: int, grid: int, backend: str = "auto"
+) -> None:
+    """Copy each root's row. parent_row: [B] int64; out: one node's, its latent made by `zero_rows`.
+
+    Raises ValueError where shapes or types do not fit.
+    """
+    channels = nodes.latent.shape[-1]
+    _expect("nodes.latent", nodes.latent, (nodes.latent.shape[0], num_rows(batch, grid), channels), nodes.latent.dtype)
+    _expect("out.latent", out.latent, nodes.latent.shape[1:], nodes.latent.dtype)
+    _expect("parent_row", parent_row, (batch,), torch.int64)
+    for name in ("h", "c"):
+        source, target = getattr(nodes, name), getattr(out, name)
+        if (source is None) != (nodes.h is None) or (target is None) != (nodes.h is None):
+            raise ValueError("nodes.h, nodes.c, out.h and out.c: all or none")
+        if source is not None:
+            _expect(f"nodes.{name}", source, (nodes.latent.shape[0], batch, source.shape[-1]), source.dtype)
+            _expect(f"out.{name}", target, source.shape[1:], source.dtype, has_gaps=name == "h")
+    if uses_triton(nodes.latent, backend):
+        from kernels.parent_gather import triton_gpu
+
+        triton_gpu.parent_gather(nodes, parent_row, out, batch=batch, grid=grid)
+    else:
+        reference.parent_gather(nodes, parent_row, out, batch=batch, grid=grid)
+
+
+def _expect(
+    name: str, tensor: torch.Tensor, shape: torch.Size | tuple[int, ...], dtype: torch.dtype, *, has_gaps: bool = False
+) -> None:
+    lies_well = tensor.stride(-1) == 1 if has_gaps else tensor.is_contiguous()
+    if tensor.shape != shape or tensor.dtype != dtype or not lies_well:
+        raise ValueError(f"{name} is {list(tensor.shape)} {tensor.dtype}, must be {list(shape)} {dtype}, contiguous")
