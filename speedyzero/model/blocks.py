@@ -4,18 +4,35 @@ Training builds them with a norm; inference builds the same network `folded`, wh
 has a bias and no norm, and `fold_into` writes the folded weights in place, so that a new version of the weights
 allocates nothing.
 
+In training a norm, what is added to it and the ReLU after it are one function, `norm_act`: three passes over memory
+that a fused kernel makes in one. Every layer calls it through `NormedLayer.norm_act`, which is where such a kernel is
+put in; `compile_norms` puts in what torch.compile makes of it.
+
 Axes: B batch, C channels, H W image, D features.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+PAD_CHANNELS_TO = 16
+
+
+def norm_act(x: torch.Tensor, norm: nn.Module, residual: torch.Tensor | None = None) -> torch.Tensor:
+    """relu(norm(x) + residual). x, residual: [B, C, H, W] or [B, D]."""
+    x = norm(x)
+    return F.relu(x if residual is None else x + residual)
+
 
 class NormedLayer(nn.Module):
     """A convolution or linear layer followed by batch norm, or by nothing when folded."""
+
+    norm_act: Callable[..., torch.Tensor] = staticmethod(norm_act)
 
     def __init__(self, layer: nn.Conv2d | nn.Linear, norm: nn.Module):
         super().__init__()
@@ -23,7 +40,15 @@ class NormedLayer(nn.Module):
         self.norm = norm
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.layer(x))
+        return self.norm(self.weighed(x))
+
+    def activated(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """relu(forward(x) + residual)."""
+        return self.norm_act(self.weighed(x), self.norm, residual)
+
+    def weighed(self, x: torch.Tensor) -> torch.Tensor:
+        """The layer without its norm."""
+        return self.layer(x)
 
     @torch.no_grad()
     def fold_from(self, source: NormedLayer) -> None:
@@ -52,6 +77,34 @@ def linear_norm(in_features: int, out_features: int, *, folded: bool) -> NormedL
     return NormedLayer(nn.Linear(in_features, out_features), nn.Identity() if folded else nn.BatchNorm1d(out_features))
 
 
+class InputConv(NormedLayer):
+    """The convolution that reads observations. More input channels than it has weights for must be zero.
+
+    On a GPU the channels are padded to a multiple of PAD_CHANNELS_TO, unless they come so: a bfloat16 convolution of 12
+    channels, channels last, is misaligned. The weights stay 12 channels wide, in every checkpoint too.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, folded: bool):
+        layer = nn.Conv2d(in_channels, out_channels, 3, 2, padding=1, bias=folded)
+        super().__init__(layer, nn.Identity() if folded else nn.BatchNorm2d(out_channels))
+
+    def weighed(self, x: torch.Tensor) -> torch.Tensor:
+        layer = self.layer
+        assert isinstance(layer, nn.Conv2d)
+        if x.is_cuda:
+            x = pad_channels(x, to=PAD_CHANNELS_TO)
+        if x.shape[1] == layer.in_channels:
+            return layer(x)
+        weight = F.pad(layer.weight, (0, 0, 0, 0, 0, x.shape[1] - layer.in_channels))
+        return F.conv2d(x, weight, layer.bias, stride=2, padding=1)
+
+
+def pad_channels(x: torch.Tensor, *, to: int) -> torch.Tensor:
+    """[B, C, H, W] with C rounded up to a multiple of `to` by channels of zeros; x itself where it is one."""
+    missing = -x.shape[1] % to
+    return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
+
+
 class ActionConv(NormedLayer):
     """3x3 convolution of the latent with one appended plane of a/A, as a per-pixel additive map.
 
@@ -66,12 +119,19 @@ class ActionConv(NormedLayer):
 
     def convolve(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """latent: [B, C, H, W]; action: [B] int64 -> [B, C, H, W]."""
+        return self.norm(self._convolve(latent, action))
+
+    def step(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """relu(convolve(latent, action) + latent)."""
+        return self.norm_act(self._convolve(latent, action), self.norm, latent)
+
+    def _convolve(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         weight = self.layer.weight
         ones = torch.ones(1, 1, *latent.shape[2:], dtype=latent.dtype, device=latent.device)
         action_map = F.conv2d(ones, weight[:, -1:], padding=1)  # [1, C, H, W]
         share = (action.to(latent.dtype) / self.num_actions).view(-1, 1, 1, 1)
         spatial = F.conv2d(latent, weight[:, :-1], self.layer.bias, padding=1)
-        return self.norm(spatial + share * action_map)
+        return spatial + share * action_map
 
 
 class ResidualBlock(nn.Module):
@@ -83,7 +143,7 @@ class ResidualBlock(nn.Module):
         self.second = conv_norm(channels, channels, folded=folded)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(self.second(F.relu(self.first(x))) + x)
+        return self.second.activated(self.first.activated(x), residual=x)
 
 
 class DownBlock(nn.Module):
@@ -96,7 +156,7 @@ class DownBlock(nn.Module):
         self.skip = nn.Conv2d(in_channels, out_channels, 3, 2, padding=1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
+        return self.second.activated(self.first.activated(x), residual=self.skip(x))
 
 
 @torch.no_grad()
@@ -117,3 +177,29 @@ def fold_into(folded: nn.Module, source: nn.Module) -> None:
             own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
             for key, tensor in own:
                 tensor.copy_(getattr(sources[name], key))
+
+
+def folded_copy(module: nn.Module) -> nn.Module:
+    """A copy of a module in training form, in the form that `fold_into` writes to. Without gradients."""
+    folded = copy.deepcopy(module).requires_grad_(False)
+    for layer in folded.modules():
+        if isinstance(layer, NormedLayer):
+            if layer.layer.bias is None:
+                weight = layer.layer.weight
+                layer.layer.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
+            layer.norm = nn.Identity()
+    return folded
+
+
+def compile_norms(network: nn.Module) -> None:
+    """Fuse norm, addition and ReLU of a network's layers by torch.compile, forward and backward.
+
+    It compiles in the first steps, once for each shape, with and without residual and gradient. Nothing else is
+    compiled: convolutions are the library's in any case, and the whole step would take minutes.
+    """
+    # Of one function. The network's shapes are few, yet more than the default, beyond which it would run eagerly.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+    compiled = torch.compile(norm_act, dynamic=False)
+    for layer in network.modules():
+        if isinstance(layer, NormedLayer):
+            layer.norm_act = compiled

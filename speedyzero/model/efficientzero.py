@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from speedyzero.config import ModelConfig
 from speedyzero.model.base import Network, Prediction, PrefixLSTM, PrefixState, Transition, ZeroLinear
-from speedyzero.model.blocks import ActionConv, DownBlock, ResidualBlock, conv_norm, linear_norm
+from speedyzero.model.blocks import ActionConv, DownBlock, InputConv, ResidualBlock, conv_norm, linear_norm, norm_act
 
 LATENT_GRID = 6
 
@@ -38,18 +38,18 @@ def _half(size: int) -> int:
 
 
 class Representation(nn.Module):
-    """[B, S*C, H, W] -> [B, latent_channels, G, G]."""
+    """[B, S*C, H, W] -> [B, latent_channels, G, G]. The input's channels may be padded with zeros."""
 
     def __init__(self, in_channels: int, image_size_px: int, config: ModelConfig, *, folded: bool):
         super().__init__()
         stem, latent = config.stem_channels, config.latent_channels
-        self.stem = conv_norm(in_channels, stem, stride=2, folded=folded)
+        self.stem = InputConv(in_channels, stem, folded=folded)
         self.stem_block = ResidualBlock(stem, folded=folded)
         self.down = DownBlock(stem, latent, folded=folded)
         self.blocks = nn.ModuleList(ResidualBlock(latent, folded=folded) for _ in range(1 + pool_count(image_size_px)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.blocks[0](self.down(self.stem_block(F.relu(self.stem(x)))))
+        x = self.blocks[0](self.down(self.stem_block(self.stem.activated(x))))
         for block in self.blocks[1:]:
             x = block(F.avg_pool2d(x, 3, stride=2, padding=1))
         return x
@@ -65,8 +65,8 @@ class Head(nn.Module):
         self.output = ZeroLinear(config.head_hidden, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.reduce(x)).flatten(1)
-        return self.output(F.relu(self.hidden(x)))
+        x = self.reduce.activated(x).flatten(1)
+        return self.output(self.hidden.activated(x))
 
 
 class PrefixHead(nn.Module):
@@ -81,9 +81,9 @@ class PrefixHead(nn.Module):
         self.output = ZeroLinear(config.head_hidden, config.prefix_codec.bins)
 
     def forward(self, latent: torch.Tensor, state: PrefixState) -> tuple[torch.Tensor, PrefixState]:
-        state = self.lstm(F.relu(self.reduce(latent)).flatten(1), state)
-        x = F.relu(self.norm(state["prefix_state_h"]))
-        return self.output(F.relu(self.hidden(x))), state
+        state = self.lstm(self.reduce.activated(latent).flatten(1), state)
+        x = norm_act(state["prefix_state_h"], self.norm)
+        return self.output(self.hidden.activated(x)), state
 
 
 class EfficientZeroNetwork(Network):
@@ -138,7 +138,7 @@ class EfficientZeroNetwork(Network):
         return Prediction(policy_logits=self.policy_head(x), value_logits=self.value_head(x))
 
     def dynamics(self, latent: torch.Tensor, action: torch.Tensor, prefix_state: PrefixState) -> Transition:
-        following = self.dynamics_block(F.relu(self.action_conv.convolve(latent, action) + latent))
+        following = self.dynamics_block(self.action_conv.step(latent, action))
         if isinstance(self.prefix_head, PrefixHead):
             logits, prefix_state = self.prefix_head(following, prefix_state)
         else:

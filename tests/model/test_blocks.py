@@ -5,7 +5,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from speedyzero.model.blocks import ActionConv, conv_norm, fold_into, linear_norm
+from speedyzero.model.blocks import (
+    ActionConv,
+    DownBlock,
+    InputConv,
+    NormedLayer,
+    ResidualBlock,
+    compile_norms,
+    conv_norm,
+    fold_into,
+    folded_copy,
+    linear_norm,
+    norm_act,
+    pad_channels,
+)
 from speedyzero.model.build import build_network
 from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, randomise, tiny_config, tiny_network
 
@@ -85,3 +98,106 @@ def test_a_folded_network_has_neither_projector_nor_convolution_norms():
     folded = build_network(tiny_config(), IMAGE_SPEC, NUM_ACTIONS, folded=True)
     assert not any(name.startswith(("projector", "predictor")) for name in folded.state_dict())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+
+
+def test_norm_act_by_hand():
+    """One column: mean 2, variance 1 (biased); normed -1 and 1, times 3, plus 0.5; then what is added, then relu."""
+    norm = nn.BatchNorm1d(1)
+    with torch.no_grad():
+        norm.weight.fill_(3.0)
+        norm.bias.fill_(0.5)
+    x = torch.tensor([[1.0], [3.0]])
+    torch.testing.assert_close(norm_act(x, norm), torch.tensor([[0.0], [3.5]]), rtol=1e-4, atol=1e-4)
+    residual = torch.tensor([[4.0], [-1.0]])
+    torch.testing.assert_close(norm_act(x, norm, residual), torch.tensor([[1.5], [2.5]]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("block", [ResidualBlock(3, folded=False), DownBlock(3, 5, folded=False)])
+def test_every_norm_with_a_relu_goes_through_the_one_function(block):
+    """Where a fused kernel is put in, it is used: twice in each block, once with something to add."""
+    seen = []
+
+    def noting(x, norm, residual=None):
+        seen.append(residual is not None)
+        return norm_act(x, norm, residual)
+
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = block(x)
+    for layer in block.modules():
+        if isinstance(layer, NormedLayer):
+            layer.norm_act = noting
+    assert torch.equal(block(x), expected) and seen == [False, True]
+
+
+def test_all_of_a_network_goes_through_it():
+    """All normed layers but the projector's and predictor's, whose last ones have no ReLU."""
+    network = tiny_network(IMAGE_SPEC)
+    seen = set()
+    for name, layer in network.named_modules():
+        if isinstance(layer, NormedLayer):
+            layer.norm_act = lambda x, norm, residual=None, name=name: seen.add(name) or norm_act(x, norm, residual)
+    latent = network.represent(torch.rand(2, 6, 36, 36))
+    network.predict(network.dynamics(latent, torch.tensor([0, 1]), network.initial_prefix_state(2)).latent)
+    layers = {name for name, layer in network.named_modules() if isinstance(layer, NormedLayer)}
+    assert seen == {name for name in layers if not name.startswith(("projector", "predictor"))}
+
+
+def test_compiled_norms_are_the_norms(monkeypatch):
+    """Outputs, gradients, running statistics and counters, in training; without code generation, to be quick here."""
+    original = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, dynamic: original(f, dynamic=dynamic, backend="aot_eager"))
+    plain, fused = (ResidualBlock(4, folded=False) for _ in range(2))
+    randomise(plain, seed=0)
+    fused.load_state_dict(plain.state_dict())
+    compile_norms(fused)
+    assert fused.first.norm_act is not norm_act
+    x = torch.randn(3, 4, 6, 5, generator=torch.Generator().manual_seed(1))
+    results = []
+    for block in (plain, fused):
+        leaf = x.clone().requires_grad_()
+        output = block(leaf)
+        (output * torch.arange(output.numel()).view_as(output).cos()).sum().backward()
+        gradients = [leaf.grad, *(parameter.grad for parameter in block.parameters())]
+        results.append([output.detach(), *gradients, *block.buffers()])
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+    assert list(fused.state_dict()) == list(plain.state_dict())
+
+
+@pytest.mark.parametrize(("channels", "to", "padded"), [(12, 16, 16), (16, 16, 16), (17, 16, 32), (5, 1, 5)])
+def test_channels_are_padded_with_zeros(channels, to, padded):
+    x = torch.rand(2, channels, 3, 4).contiguous(memory_format=torch.channels_last)
+    result = pad_channels(x, to=to)
+    assert result.shape == (2, padded, 3, 4) and result.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(result[:, :channels], x) and not result[:, channels:].any()
+    assert (result is x) == (padded == channels)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_an_input_convolution_reads_padded_channels(folded):
+    """The same output and the same gradient of the weights, which stay as they are."""
+    torch.manual_seed(0)
+    layer = InputConv(12, 5, folded=folded)
+    x = torch.rand(3, 12, 9, 8).contiguous(memory_format=torch.channels_last)
+    results = []
+    for images in (x, pad_channels(x, to=16)):
+        layer.zero_grad()
+        output = layer.activated(images)
+        (output * torch.arange(output.numel()).view_as(output).cos()).sum().backward()
+        results.append([output.detach(), layer.forward(images).detach(), layer.layer.weight.grad.clone()])
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
+    assert layer.layer.weight.shape == (5, 12, 3, 3)
+
+
+def test_a_folded_copy_takes_weights_as_a_folded_network_does():
+    source = tiny_network(IMAGE_SPEC)
+    folded = folded_copy(source).eval()
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
+    assert all(parameter.requires_grad for parameter in source.parameters())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in source.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    randomise(source, seed=3)
+    fold_into(folded, source)
+    observation = torch.rand(3, 6, 36, 36, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        outputs = [network.project(network.represent(observation)) for network in (folded, source.eval())]
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-4)
