@@ -224,6 +224,12 @@ class LearnerConfig:
     """Random brightness 1 + scale * clip(normal, +-2) (images); 0: none."""
     publish_interval_train_steps: int = 100
     """Train steps between two sets of weights for the actors."""
+    folded_targets: bool = False
+    """Consistency targets by running statistics, folded into the weights, instead of the batch's (an ablation)."""
+    cuda_graph: bool = True
+    """Capture a train step once and replay it from then on (on a GPU)."""
+    compile: bool = False
+    """Fuse batch norm, residual and ReLU by torch.compile, which takes its time at the start (on a GPU)."""
 
 
 @dataclass(frozen=True)

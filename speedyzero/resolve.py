@@ -28,7 +28,8 @@ PARITY_PRESET = "efficientzero"
 # Settings that say where, when and how a run happens, not what it computes.
 _NOT_THE_PAPERS = re.compile(
     r"preset|seed|gpus|cpu_threads|shm_dir|run_dir|env\.game|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
-    r"|evaluate\.(parallel_envs|video)|supervisor\..*|replay\.(shards|device_mirror)|learner\.ranks|placement\..*"
+    r"|evaluate\.(parallel_envs|video)|supervisor\..*|replay\.(shards|device_mirror)|placement\..*"
+    r"|learner\.(ranks|cuda_graph|compile)"
 )
 
 

@@ -2,6 +2,11 @@
 
     batch rings -> gather frames where they lie -> loss -> update -> priority rings, weight slots, target slots
 
+On a GPU an update is only started, and what it found is dealt with after the next one was started, or as soon as there
+is nothing to start: the host prepares batch k+1 while the GPU works on batch k. Bad batches are therefore counted one
+step late, and a run that ends because of them starts one more update; weights and momentum are none the worse, because
+the device itself leaves them alone (`device_step.py`).
+
 A learner is one rank of a group (`group.py`), often the only one; its batch is made of equal parts, one from each shard
 that it draws from. Rank 0 counts the train steps and reports; the first rank of a host publishes.
 
@@ -10,7 +15,9 @@ Axes: B batch, K unroll steps, S stacked frames, ... an observation's own axes.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import SupportsFloat
 
 import numpy as np
@@ -19,11 +26,13 @@ import torch
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, LearnerEdges
 from speedyzero.learner.batch import BatchReader, join
+from speedyzero.learner.clipped_lars import ClippedLARS
 from speedyzero.learner.group import LEAVING, Group, LoneLearner
 from speedyzero.learner.loss import Loss, importance_weights
 from speedyzero.learner.schedule import importance_exponent
-from speedyzero.learner.trainer import Trainer
+from speedyzero.learner.trainer import Launched, Trainer, Update
 from speedyzero.model.base import Network
+from speedyzero.model.blocks import PAD_CHANNELS_TO
 from speedyzero.pacing import Pacing, record_interval
 from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord, WeightsRecord
 from speedyzero.replay.mirror_choice import frame_sources
@@ -32,6 +41,15 @@ from speedyzero.replay.shard import Shard
 from speedyzero.weights.flat import flatten
 
 MAX_BAD_BATCHES = 10
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    """An update that was started, with what is needed to deal with its outcome."""
+
+    parts: Sequence[BatchRecord]
+    train_step: int
+    launched: Launched
 
 
 class Learner:
@@ -47,16 +65,21 @@ class Learner:
         *,
         device: str = "cpu",
         group: Group | None = None,
+        deferred: bool | None = None,
     ):
-        """shards: of `edges.batches`, in their order. group: this learner's, which it joins; None: it is alone."""
+        """shards: of `edges.batches`, in their order. group: this learner's, which it joins; None: it is alone.
+
+        deferred: see `Trainer`.
+        """
         self._config, self._edges, self._pacing = config, edges, pacing
         self.group = group or LoneLearner()
         where = torch.device(device)
         # On a GPU the network computes in bfloat16 (`trainer.py`), so that is what it reads.
         dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-        frames = frame_sources(config, shards, where, dtype=dtype)
+        frames = frame_sources(config, shards, where, dtype=dtype, pad_channels_to=PAD_CHANNELS_TO)
         self._reader = BatchReader(config, frames, device=where, rank=self.group.rank)
-        self._trainer = Trainer(config, network, self.group, device=where)
+        self._trainer = Trainer(config, network, self.group, device=where, deferred=deferred)
+        self._under_way: deque[_UnderWay] = deque()
         self.train_step = edges.board.train_steps
         self.waiting_for = WAIT_INPUT
         self.has_left = False  # the group trains no more
@@ -88,6 +111,10 @@ class Learner:
         return self.group.rank == 0
 
     def step(self) -> bool:
+        """One update, or what one under way has found, where no other can be started."""
+        return self._update() or self._settle_one()
+
+    def _update(self) -> bool:
         edges = self._edges
         if not self._pacing.may_train(env_steps=edges.board.env_steps, train_steps=self.train_step):
             self.waiting_for = WAIT_PACING
@@ -95,6 +122,9 @@ class Learner:
         if any(queue.full for queue in edges.priorities):
             self.waiting_for = WAIT_SPACE
             return False
+        is_last = self.train_step + 1 == self._config.schedule.total_train_steps
+        if is_last and self._under_way:
+            return False  # that first: nothing is left under way at the end
         parts = self._whole_batch()
         if parts is None:
             self.waiting_for = WAIT_INPUT
@@ -104,12 +134,10 @@ class Learner:
             self.has_left = True
             return False
         self._parts = [None] * len(parts)
-        loss = self._train(parts, self.train_step, largest_weight=agreement.largest)
-        if self._bad_batches == 0:
-            self._send_priorities(parts, loss)
+        self._under_way.append(self._launch(parts, self.train_step, largest_weight=agreement.largest))
+        if is_last or not self._trainer.deferred or len(self._under_way) > 1:
+            self._settle_one()
         if self.reports:
-            if self.train_step % self._record_interval == 0:
-                self._record(parts, loss)
             edges.board.add_train_step()
         self.train_step += 1
         self._publish(self.train_step)
@@ -142,22 +170,38 @@ class Learner:
         return step
 
     def train_on(self, batch: BatchRecord, train_step: int) -> Loss:
-        """One update of a lone learner, see `_train`. batch: of the only shard."""
-        return self._train([batch], train_step, largest_weight=self._weights([batch], train_step).max())
+        """One update of a lone learner, see `_launch` and `_outcome`. batch: of the only shard."""
+        largest_weight = self._weights([batch], train_step).max()
+        return self._outcome(self._launch([batch], train_step, largest_weight=largest_weight)).loss
 
-    def _train(self, parts: Sequence[BatchRecord], train_step: int, *, largest_weight: float) -> Loss:
-        """One update. A batch whose loss or gradient is not finite changes nothing and is counted.
+    def _launch(self, parts: Sequence[BatchRecord], train_step: int, *, largest_weight: float) -> _UnderWay:
+        weight = (self._weights(parts, train_step) / largest_weight).astype(np.float32)
+        batch = self._reader.read(parts, weight=weight, train_step=train_step)
+        return _UnderWay(parts, train_step, self._trainer.launch(batch, train_step))
+
+    def _settle_one(self) -> bool:
+        """Deal with the oldest update under way, where there is one and room for its priorities."""
+        if not self._under_way or any(queue.full for queue in self._edges.priorities):
+            return False
+        done = self._under_way.popleft()
+        update = self._outcome(done)
+        if update.is_finite:
+            self._send_priorities(done, update.loss)
+        if self.reports and done.train_step % self._record_interval == 0:
+            self._record(done, update.loss)
+        return True
+
+    def _outcome(self, done: _UnderWay) -> Update:
+        """What an update found. A batch whose loss or gradient was not finite changed nothing and is counted.
 
         Raises FloatingPointError after MAX_BAD_BATCHES in a row.
         """
-        weight = (self._weights(parts, train_step) / largest_weight).astype(np.float32)
-        batch = self._reader.read(parts, weight=weight, train_step=train_step)
-        update = self._trainer.update(batch, train_step)
+        update = done.launched.result()
         if update.is_finite:
             self._bad_batches = 0
         else:
-            self._count_bad_batch(train_step)
-        return update.loss
+            self._count_bad_batch(done.train_step)
+        return update
 
     def _count_bad_batch(self, train_step: int) -> None:
         self._bad_batches += 1
@@ -171,12 +215,12 @@ class Learner:
         beta = importance_exponent(self._config.replay, self._config.schedule, train_step)
         return importance_weights(join([part.probability for part in parts]), beta=beta)
 
-    def _send_priorities(self, parts: Sequence[BatchRecord], loss: Loss) -> None:
+    def _send_priorities(self, done: _UnderWay, loss: Loss) -> None:
         """Each part's new priorities to its shard."""
-        root_values = np.split(loss.root_value.cpu().numpy(), len(parts))
-        for queue, part, root_value in zip(self._edges.priorities, parts, root_values, strict=True):
+        root_values = np.split(loss.root_value.cpu().numpy(), len(done.parts))
+        for queue, part, root_value in zip(self._edges.priorities, done.parts, root_values, strict=True):
             priority = np.abs(root_value - part.value_target[:, 0]) + MIN_PRIORITY
-            queue.put(PriorityRecord(lane=part.lane, step=part.step, version=self.train_step, priority=priority))
+            queue.put(PriorityRecord(lane=part.lane, step=part.step, version=done.train_step, priority=priority))
 
     def _publish(self, train_steps: int) -> None:
         """Weights for the actors and snapshots for the target network, each on its interval."""
@@ -192,8 +236,7 @@ class Learner:
             if for_targets:
                 self._edges.targets.publish(record)
 
-    def _record(self, parts: Sequence[BatchRecord], loss: Loss) -> None:
-        step = self.train_step
+    def _record(self, done: _UnderWay, loss: Loss) -> None:
         figures: dict[str, SupportsFloat] = {
             "learner/loss": loss.total,
             "learner/prefix_loss": loss.prefix,
@@ -201,9 +244,19 @@ class Learner:
             "learner/policy_loss": loss.policy,
             "learner/consistency_loss": loss.consistency,
             "learner/predicted_root_value": loss.mean_root_value,
-            "learner/learning_rate": self._trainer.learning_rate,
-            "learner/batch_age": step - min(part.made_at for part in parts),
-            "learner/target_lag": step - min(part.target_version for part in parts),
+            "learner/learning_rate": done.launched.learning_rate,
+            "learner/batch_age": done.train_step - min(part.made_at for part in done.parts),
+            "learner/target_lag": done.train_step - min(part.target_version for part in done.parts),
         }
+        optimizer = self._trainer.optimizer
+        # Of the newest update, on a GPU one later than the rest. Waits for the device, on this interval alone.
+        ratios = optimizer.trust_ratio_summary() if isinstance(optimizer, ClippedLARS) else None
+        if ratios is not None:
+            figures |= {
+                "learner/trust_ratio_min": ratios.minimum,
+                "learner/trust_ratio_median": ratios.median,
+                "learner/trust_ratio_largest_unclipped": ratios.largest_unclipped,
+                "learner/trust_ratio_share_clipped": ratios.share_clipped,
+            }
         for name, value in figures.items():
-            self._edges.metrics.put(MetricRecord(name, step, float(value)))
+            self._edges.metrics.put(MetricRecord(name, done.train_step, float(value)))

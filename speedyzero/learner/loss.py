@@ -12,6 +12,7 @@ Axes: B batch, K unroll steps, A actions, N bins, P projection.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -44,16 +45,22 @@ class Loss:
     mean_root_value: torch.Tensor
     root_value: torch.Tensor  # [B]: predicted value of the root, in reward units
 
+    FIGURES: ClassVar[int] = 6
+
     @property
     def figures(self) -> torch.Tensor:
-        """Every figure that is a mean over the samples, [6]."""
+        """Every figure that is a mean over the samples, [FIGURES], `total` first."""
         means = (self.total, self.prefix, self.value, self.policy, self.consistency, self.mean_root_value)
         return torch.stack([mean.detach() for mean in means])
 
     def with_figures(self, figures: torch.Tensor) -> Loss:
         """The same with these figures, which are no longer differentiable."""
+        return Loss.of_figures(figures, self.root_value)
+
+    @staticmethod
+    def of_figures(figures: torch.Tensor, root_value: torch.Tensor) -> Loss:
         total, prefix, value, policy, consistency, mean_root_value = figures.unbind()
-        return Loss(total, prefix, value, policy, consistency, mean_root_value, self.root_value)
+        return Loss(total, prefix, value, policy, consistency, mean_root_value, root_value)
 
 
 def importance_weights(probability: np.ndarray, *, beta: float) -> np.ndarray:

@@ -26,15 +26,20 @@ def importance_exponent(config: ReplayConfig, schedule: ScheduleConfig, train_st
     return config.beta_start + (config.beta_end - config.beta_start) * progress
 
 
-def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """The configured optimiser over all parameters."""
+def build_optimizer(config: OptimizerConfig, network: nn.Module, *, capturable: bool = False) -> torch.optim.Optimizer:
+    """The configured optimiser over all parameters.
+
+    capturable: its step waits for nothing if its rates are tensors on the parameters' device, and fits into a CUDA
+    graph. (torch's foreach SGD reads such a rate on the host.)
+    """
     if config.name == "sgd":
         return torch.optim.SGD(
             network.parameters(),
             lr=config.learning_rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
-            foreach=True,
+            foreach=not capturable,
+            fused=capturable,
         )
     if config.name in ("clipped_lars", "lars"):
         return ClippedLARS(
@@ -52,4 +57,5 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.
         betas=(config.momentum, 0.999),
         weight_decay=config.weight_decay,
         fused=True,
+        capturable=capturable,
     )

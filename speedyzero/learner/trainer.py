@@ -1,22 +1,30 @@
 """One update of the network: unroll, loss, gradient averaged over the group, clip, step.
 
+On the CPU an update is over when it returns. On a GPU it is only started (`device_step.py`), so that the host can
+prepare the next one meanwhile; its figures are read when they are asked for.
+
 Axes: B batch, K unroll steps, P projection.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from speedyzero.config import Config
 from speedyzero.learner.batch import Batch
+from speedyzero.learner.device_step import DeviceStep
+from speedyzero.learner.folded_targets import FoldedTargets
 from speedyzero.learner.group import Group
 from speedyzero.learner.loss import Loss, Targets, loss_of
 from speedyzero.learner.schedule import build_optimizer, learning_rate
 from speedyzero.learner.unroll import target_projection, unroll
 from speedyzero.model.base import Network
+from speedyzero.model.blocks import compile_norms
 from speedyzero.model.codec import ScalarCodec
 
 
@@ -29,25 +37,62 @@ class Update:
     """Loss and gradient: where they were not, nothing was changed. The same on every rank."""
 
 
+@dataclass(frozen=True)
+class Launched:
+    """An update that was started."""
+
+    learning_rate: float
+    result: Callable[[], Update]
+    """Waits for it. To be called before the launch after the next."""
+
+
 class Trainer:
     """A network with its optimiser, on one rank."""
 
-    def __init__(self, config: Config, network: Network, group: Group, *, device: torch.device):
+    def __init__(
+        self,
+        config: Config,
+        network: Network,
+        group: Group,
+        *,
+        device: torch.device,
+        deferred: bool | None = None,
+        capture_mode: str = "real",
+    ):
+        """deferred: whether `launch` only starts an update; None: on a GPU. capture_mode: as `Graphed`'s, if deferred.
+
+        State may be loaded into network and optimiser until the first update, and in place at any time.
+        """
         self._config, self._group, self._device = config, group, device
+        self.deferred = device.type == "cuda" if deferred is None else deferred
+        self._capture_mode = capture_mode
         self.network = network.to(device).train()
         group.adopt(self.network)
-        self.optimizer = build_optimizer(config.optimizer, self.network)
+        self.optimizer = build_optimizer(config.optimizer, self.network, capturable=self.deferred)
         self._value_codec = ScalarCodec(config.model.value_codec).to(device)
         self._prefix_codec = ScalarCodec(config.model.prefix_codec).to(device)
-
-    @property
-    def learning_rate(self) -> float:
-        """Of the last update."""
-        return self.optimizer.param_groups[0]["lr"]
+        self._folded_targets: FoldedTargets | None = None
+        if config.learner.folded_targets and network.norm_mixes_batch:
+            self._folded_targets = FoldedTargets(self.network, dtype=self._dtype)
+        if self._on_gpu:
+            torch.backends.cudnn.benchmark = True  # every step has the same shapes: what is tried out once serves all
+            if config.learner.compile:
+                compile_norms(self.network)
+        self._step: DeviceStep | None = None
 
     def update(self, batch: Batch, train_step: int) -> Update:
         """One update, or none where the loss or the gradient is not finite."""
+        return self.launch(batch, train_step).result()
+
+    def launch(self, batch: Batch, train_step: int) -> Launched:
+        """Start an update; it is over when this returns, unless deferred. batch: may be given up afterwards."""
         rate = learning_rate(self._config.optimizer, self._config.schedule, train_step)
+        if self.deferred:
+            return self._start(batch, rate)
+        update = self._update_now(batch, rate)
+        return Launched(rate, lambda: update)
+
+    def _update_now(self, batch: Batch, rate: float) -> Update:
         for param_group in self.optimizer.param_groups:
             param_group["lr"] = rate
         self._group.zero_gradients()
@@ -66,13 +111,43 @@ class Trainer:
                 buffer.copy_(before)
         return Update(loss, is_finite)
 
+    def _start(self, batch: Batch, rate: float) -> Launched:
+        if self._step is None:
+            self._step = DeviceStep(
+                self.network,
+                self.optimizer,
+                self._group,
+                self._loss,
+                batch,
+                gradient_clip=self._config.learner.gradient_clip,
+                graphed=self._config.learner.cuda_graph,
+                capture_mode=self._capture_mode,
+            )
+        finish = self._step.launch(batch, rate=rate)
+        return Launched(rate, lambda: Update(*finish()))
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self._device.type == "cuda"
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return torch.bfloat16 if self._on_gpu else torch.float32
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._on_gpu)
+
     def _loss(self, batch: Batch) -> Loss:
         config, learner = self._config, self._config.learner
         consistent = learner.consistency_coefficient > 0 and config.target.unroll_steps > 0
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
-            projection = None
-            if consistent:
-                projection = target_projection(self.network, list(batch.following))
+        projection = None
+        if consistent:
+            # A context of its own: weights that were cast without a graph must not be found by the pass with one.
+            with self._autocast():
+                project = self._folded_targets or partial(target_projection, self.network)
+                projection = project(list(batch.following))
+        with self._autocast():
             unrolled = unroll(
                 self.network,
                 batch.root,

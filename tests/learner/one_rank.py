@@ -56,6 +56,16 @@ def vectors(group: Group | None, rank: int | None) -> dict[str, np.ndarray]:
     return train(small, batches if rank is None else [part(batch, rank) for batch in batches])
 
 
+def late_outcomes(group: Group, rank: int) -> dict[str, np.ndarray]:
+    """The same as `vectors`, with what a step found read during the next one: a last call without a batch."""
+    torch.manual_seed(rank)
+    small = small_learner(VECTOR_SPEC, network=tiny_network(VECTOR_SPEC, seed=rank), group=group, deferred=True)
+    found = train(small, [part(whole_batch(step), rank) for step in range(STEPS)])
+    assert small.learner.step() and not small.learner.step()
+    last = small.edges.priorities.get().priority
+    return found | {"priorities": np.concatenate([found["priorities"], last[None]])}
+
+
 def images(group: Group, rank: int) -> dict[str, np.ndarray]:
     """Batch norm: each rank has its own statistics until weights are published."""
     small = small_learner(IMAGE_SPEC, group=group)
@@ -94,7 +104,7 @@ def one_leaves(group: Group, rank: int) -> dict[str, np.ndarray]:
     return {"before": before, "after": flatten(small.network).numpy()}
 
 
-CASES = {case.__name__: case for case in (vectors, images, one_bad_part, one_leaves)}
+CASES = {case.__name__: case for case in (vectors, late_outcomes, images, one_bad_part, one_leaves)}
 
 
 def main() -> None:

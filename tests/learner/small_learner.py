@@ -60,15 +60,19 @@ def small_config(**stages) -> Config:
 
 
 def small_learner(
-    spec: ObservationSpec, *, network: Network | None = None, group: Group | None = None, **stages
+    spec: ObservationSpec,
+    *,
+    network: Network | None = None,
+    group: Group | None = None,
+    deferred: bool | None = None,
+    **stages,
 ) -> SmallLearner:
     config = small_config(**stages)
     edges = InlineEdges(weights=KeptWeights(WEIGHTS), targets=KeptWeights(TARGETS))
     shard = filled_shard(spec, stack=config.env.stack)
     network = network or tiny_network(spec, prefix_horizon=config.search.prefix_horizon)
-    learner = Learner(
-        config, edges.for_learner(), Pacing(config.schedule, tick_env_steps=LANES), network, [shard], group=group
-    )
+    pacing = Pacing(config.schedule, tick_env_steps=LANES)
+    learner = Learner(config, edges.for_learner(), pacing, network, [shard], group=group, deferred=deferred)
     edges.board.env_steps = config.schedule.env_steps
     return SmallLearner(learner, config, edges, shard)
 

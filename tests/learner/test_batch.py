@@ -134,8 +134,8 @@ def test_vectors_pass_as_they_are():
 def test_a_learner_trains_alike_on_mirrored_frames(monkeypatch):
     """It reads through what `frame_sources` gives it; rows that come between two batches are followed."""
 
-    def mirrors(config, shards, device, *, dtype):
-        assert device == CPU and dtype == torch.float32
+    def mirrors(config, shards, device, *, dtype, pad_channels_to):
+        assert device == CPU and dtype == torch.float32 and pad_channels_to == 16
         return [DeviceMirror(shard, device) for shard in shards]
 
     losses = []

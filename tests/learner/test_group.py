@@ -58,7 +58,14 @@ def test_two_halves_are_one_batch(ranks):
     np.testing.assert_allclose(both, alone["priorities"], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", ["vectors", "one_bad_part"])
+def test_two_halves_are_one_batch_where_outcomes_come_late(ranks):
+    """Backward pass and step are two captured parts then, and the averaging lies between them."""
+    for rank in ranks:
+        for name in ("weights", "priorities"):
+            np.testing.assert_allclose(rank[f"late_outcomes/{name}"], rank[f"vectors/{name}"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", ["vectors", "late_outcomes", "one_bad_part"])
 def test_ranks_agree_to_the_bit(ranks, case):
     assert ranks[0][f"{case}/weights"].tobytes() == ranks[1][f"{case}/weights"].tobytes()
 

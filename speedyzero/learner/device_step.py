@@ -1,0 +1,134 @@
+"""An update that the host only starts: everything up to the new weights is decided on the device.
+
+    copy the batch in -> [keep -> forward -> backward] -> average over ranks -> [clip -> step -> undo?] -> send
+                         '------- a CUDA graph -------'                         '---- a CUDA graph ----'
+                         '---------------------- one graph, where there is one rank -----------'
+
+The step is always computed. A flag on the device says whether loss and gradient were finite; where they were not,
+parameters, optimiser state and batch-norm buffers are put back, to the bit (`undo.py`): so nothing that is published or
+saved afterwards was ever touched by a bad batch, although the host hears of the flag only one step later
+(`readback.py`). Used by `trainer.py` on GPUs, and on the CPU by tests.
+
+Axes: B batch, F figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from kernels.capture import Graphed
+from speedyzero.learner.batch import Batch
+from speedyzero.learner.group import Group
+from speedyzero.learner.loss import Loss
+from speedyzero.learner.readback import Readback
+from speedyzero.learner.static_batch import StaticBatch
+from speedyzero.learner.undo import Undo
+from speedyzero.model.base import Network
+from speedyzero.model.blocks import PAD_CHANNELS_TO
+
+
+class DeviceStep:
+    """One network's update. Made with the first batch, once all state is loaded: its tensors are used in place."""
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: torch.optim.Optimizer,
+        group: Group,
+        loss: Callable[[Batch], Loss],
+        example: Batch,
+        *,
+        gradient_clip: float,
+        graphed: bool,
+        capture_mode: str = "real",
+    ):
+        """loss: of the network for a batch. example: a batch of the shapes of all batches to come.
+
+        graphed: capture the step on a GPU. capture_mode: as `Graphed`'s.
+        """
+        device = example.weight.device
+        self._network, self._optimizer, self._group, self._loss = network, optimizer, group, loss
+        self._gradient_clip = gradient_clip
+        image_dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        self._inputs = StaticBatch(
+            example, image_dtype=image_dtype, pad_channels_to=PAD_CHANNELS_TO if device.type == "cuda" else 1
+        )
+        self._rate = torch.zeros((), device=device)
+        for param_group in optimizer.param_groups:
+            param_group["lr"] = self._rate
+        make_state(optimizer)
+        self._undo = Undo([*network.parameters(), *network.buffers(), *state_tensors(optimizer)])
+        self._figures = torch.zeros(Loss.FIGURES, device=device)
+        # What the host is told: the figures, the flag, the root values.
+        self._told = torch.zeros(Loss.FIGURES + 1 + example.weight.shape[0], device=device)
+        self._readback = Readback(self._told)
+        stages = [self._whole] if group.size == 1 else [self._differentiate, self._apply]
+        enabled = graphed and device.type == "cuda"
+        self._stages = [Graphed(stage, device=device, enabled=enabled, capture_mode=capture_mode) for stage in stages]
+
+    def launch(self, batch: Batch, *, rate: float) -> Callable[[], tuple[Loss, bool]]:
+        """Start an update. What is returned waits for it: its loss, on the host, and whether it was made.
+
+        That is to be called before the launch after the next.
+        """
+        self._inputs.fill(batch)
+        self._rate.fill_(rate)
+        self._stages[0]()
+        if len(self._stages) > 1:
+            self._figures.copy_(self._group.average_gradients(self._figures))
+            self._stages[1]()
+        receive = self._readback.send()
+
+        def result() -> tuple[Loss, bool]:
+            told = receive()
+            return Loss.of_figures(told[: Loss.FIGURES], told[Loss.FIGURES + 1 :]), bool(told[Loss.FIGURES])
+
+        return result
+
+    def _whole(self) -> None:
+        self._differentiate()
+        self._group.average_gradients(self._figures)  # of one rank: they stay what they are
+        self._apply()
+
+    def _differentiate(self) -> None:
+        """Gradients and figures of this rank's batch."""
+        self._undo.keep()
+        self._group.zero_gradients()
+        loss = self._loss(self._inputs.batch)
+        loss.total.backward()
+        self._figures.copy_(loss.figures)
+        self._told[Loss.FIGURES + 1 :] = loss.root_value
+
+    def _apply(self) -> None:
+        """The step, and back where it was a bad one. The same on every rank."""
+        norm = torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._gradient_clip, foreach=True)
+        is_finite = torch.isfinite(self._figures[0] + norm)  # the first figure is the loss
+        self._optimizer.step()
+        self._undo.restore_unless(is_finite)
+        self._told[: Loss.FIGURES] = self._figures
+        self._told[Loss.FIGURES] = is_finite
+
+
+def make_state(optimizer: torch.optim.Optimizer) -> None:
+    """Momentum and the like at zero, where an optimiser makes it only in its first step: as if it had always been.
+
+    The rates must be zero. A step without gradients then moves nothing but what it makes.
+    """
+    if optimizer.state:
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    gradients = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    for tensor in state_tensors(optimizer):
+        tensor.zero_()
+
+
+def state_tensors(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """What an optimiser remembers from step to step."""
+    return [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]

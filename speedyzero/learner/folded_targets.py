@@ -1,0 +1,37 @@
+"""Target projections with batch norm folded away: an ablated option, `learner.folded_targets`.
+
+The K target passes of the representation are half of a step's arithmetic (B.11 of the design's account). With running
+statistics instead of the batch's they need no norm, no statistics, and no pass over memory for either. What changes:
+targets are those of the network in evaluation mode, and their frames no longer enter the running statistics. Called by
+`trainer.py`.
+
+Axes: B batch, K unroll steps, P projection.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from speedyzero.learner.unroll import target_projection
+from speedyzero.model.base import Network
+from speedyzero.model.blocks import fold_into, folded_copy
+
+_USED = ("representation", "projector")
+
+
+class FoldedTargets:
+    """A network's representation and projector with their norms folded in, anew at every call."""
+
+    def __init__(self, network: Network, *, dtype: torch.dtype):
+        """network: EfficientZero's, in training form. dtype: of the folded weights."""
+        folded = folded_copy(network)
+        assert isinstance(folded, Network)
+        for name, _ in list(folded.named_children()):
+            if name not in _USED:
+                delattr(folded, name)
+        self._network, self._folded = network, folded.to(dtype)
+
+    def __call__(self, observations: list[torch.Tensor]) -> torch.Tensor:
+        """projector(representation(o)) of the K stacks that were really seen, K of [B, ...] -> [K, B, P]."""
+        fold_into(self._folded, self._network)
+        return target_projection(self._folded, observations)

@@ -1,0 +1,53 @@
+"""A batch at fixed addresses, as a captured step reads it. Called by `device_step.py`.
+
+Axes: B batch, C channels, H W image.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from speedyzero.learner.batch import Batch
+
+
+class StaticBatch:
+    """Memory for batches like an example, images channels last and perhaps narrower in type and wider in channels."""
+
+    def __init__(self, example: Batch, *, image_dtype: torch.dtype, pad_channels_to: int):
+        """Images get image_dtype and, by zeros, channels in a multiple of pad_channels_to. Nothing is copied yet."""
+        self._pad_channels_to = pad_channels_to
+
+        def memory(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.dim() != 4:
+                return torch.zeros_like(tensor)
+            batch, channels, height, width = tensor.shape
+            shape = (batch, height, width, self._padded(channels))
+            return torch.zeros(shape, dtype=image_dtype, device=tensor.device).permute(0, 3, 1, 2)
+
+        others = {
+            name: torch.zeros_like(getattr(example, name))
+            for name in ("action", "action_mask", "value", "prefix", "policy", "weight")
+        }
+        self.batch = Batch(root=memory(example.root), following=tuple(map(memory, example.following)), **others)
+
+    def fill(self, batch: Batch) -> None:
+        """Copy a batch in, its images padded already or not. Raises ValueError where it is not like the example."""
+        for name, memory, tensor in zip(_names(batch), _tensors(self.batch), _tensors(batch), strict=True):
+            if tensor.dim() == 4 and self._padded(tensor.shape[1]) == memory.shape[1]:
+                memory = memory[:, : tensor.shape[1]]  # the other channels stay zero
+            if memory.shape != tensor.shape:
+                raise ValueError(
+                    f"{name} is {list(tensor.shape)}, the step was made for {list(memory.shape)}: its batches are alike"
+                )
+            memory.copy_(tensor, non_blocking=True)
+
+    def _padded(self, channels: int) -> int:
+        return -(-channels // self._pad_channels_to) * self._pad_channels_to
+
+
+def _names(batch: Batch) -> list[str]:
+    return [name for name, value in vars(batch).items() for _ in (value if isinstance(value, tuple) else (value,))]
+
+
+def _tensors(batch: Batch) -> list[torch.Tensor]:
+    return [tensor for value in vars(batch).values() for tensor in (value if isinstance(value, tuple) else (value,))]

@@ -1,0 +1,256 @@
+"""Updates that the host only starts: the same as those it waits for, and fit to be captured. All on the CPU."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kernels.capture import CaptureError
+from speedyzero.config import Config, LearnerConfig, OptimizerConfig
+from speedyzero.learner import trainer as trainer_module
+from speedyzero.learner.batch import Batch
+from speedyzero.learner.device_step import make_state, state_tensors
+from speedyzero.learner.group import LoneLearner
+from speedyzero.learner.schedule import build_optimizer
+from speedyzero.learner.trainer import Trainer
+from tests.learner.small_learner import small_config
+from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, TINY_MODEL, VECTOR_SPEC, tiny_network
+
+SPECS = pytest.mark.parametrize("spec", [IMAGE_SPEC, VECTOR_SPEC], ids=["image", "vector"])
+OPTIMIZERS = pytest.mark.parametrize("name", ["sgd", "clipped_lars", "adamw"])
+B, K = 4, 3
+RATES = {"sgd": 0.2, "clipped_lars": 0.2, "adamw": 3e-3}
+
+
+def config_with(name: str = "sgd", **learner) -> Config:
+    return small_config(
+        optimizer=OptimizerConfig(name=name, learning_rate=RATES[name], warmup_fraction=0.1),
+        learner=LearnerConfig(batch_size=B, **learner),
+    )
+
+
+def trainer_of(spec, config: Config, **how) -> Trainer:
+    network = tiny_network(spec, prefix_horizon=config.search.prefix_horizon)
+    return Trainer(config, network, how.pop("group", None) or lone(), device=torch.device("cpu"), **how)
+
+
+def lone() -> LoneLearner:
+    return LoneLearner()
+
+
+def random_batch(spec, seed: int) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (B, 6, 36, 36) if spec.is_image else (B, 6)
+    root, *following = (torch.rand(shape, generator=generator) for _ in range(K + 1))
+    return Batch(
+        root=root,
+        following=tuple(following),
+        action=torch.randint(NUM_ACTIONS, (B, K), generator=generator),
+        action_mask=torch.ones(B, K),
+        value=torch.randn(B, K + 1, generator=generator),
+        prefix=torch.randn(B, K, generator=generator),
+        policy=torch.softmax(torch.randn(B, K + 1, NUM_ACTIONS, generator=generator), -1),
+        weight=torch.rand(B, generator=generator) + 0.1,
+    )
+
+
+def spoiled(batch: Batch) -> Batch:
+    value = batch.value.clone()
+    value[1, 1] = math.nan
+    return replace(batch, value=value)
+
+
+def everything(trainer: Trainer) -> list[torch.Tensor]:
+    """A copy of all that an update may change."""
+    tensors = [*trainer.network.state_dict().values(), *state_tensors(trainer.optimizer)]
+    return [tensor.clone() for tensor in tensors]
+
+
+def equal(now: list[torch.Tensor], before: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(now, before, strict=True))
+
+
+@SPECS
+@OPTIMIZERS
+def test_started_or_waited_for_an_update_is_the_same(spec, name):
+    """Losses, root values and weights, but for rounding: a rate that lies in memory multiplies a little differently.
+
+    Started late, each is read after the next was started.
+    """
+    now, late = (trainer_of(spec, config_with(name), deferred=deferred) for deferred in (False, True))
+    expected = [now.update(random_batch(spec, step), step) for step in range(1, 7)]
+    launched = [late.launch(random_batch(spec, 1), 1)]
+    found = []
+    for step in range(2, 7):
+        launched.append(late.launch(random_batch(spec, step), step))
+        found.append(launched[-2].result())
+    found.append(launched[-1].result())
+    for a, b in zip(found, expected, strict=True):
+        assert a.is_finite and b.is_finite
+        for field, tensor in vars(a.loss).items():
+            torch.testing.assert_close(tensor, getattr(b.loss, field).detach(), rtol=1e-3, atol=1e-4)
+    assert len({update.loss.total.item() for update in found}) == 6
+    # A bias before a norm has a gradient of nothing but rounding, which AdamW makes steps of.
+    atol = 6 * RATES[name] if name == "adamw" else 1e-4
+    torch.testing.assert_close(everything(late), everything(now), rtol=1e-3, atol=atol)
+    assert [one.learning_rate for one in launched] == pytest.approx([RATES[name] * min(1, k / 4) for k in range(1, 7)])
+
+
+@SPECS
+@OPTIMIZERS
+@pytest.mark.parametrize("good_steps", [0, 2])
+def test_a_bad_batch_changes_nothing_to_the_bit(spec, name, good_steps):
+    """Not even the first one: momentum is there, at zero. What comes after is not touched by it either."""
+    config = config_with(name)
+    trainer, other = trainer_of(spec, config, deferred=True), trainer_of(spec, config, deferred=True)
+    for step in range(1, good_steps + 1):
+        for one in (trainer, other):
+            assert one.update(random_batch(spec, step), step).is_finite
+    before = everything(trainer)
+    bad = trainer.update(spoiled(random_batch(spec, 9)), 3)
+    assert not bad.is_finite and math.isnan(bad.loss.total)
+    if good_steps:
+        assert equal(everything(trainer), before)
+    else:  # the optimiser had no state yet; of the network nothing moved
+        assert equal(list(trainer.network.state_dict().values()), before[: len(trainer.network.state_dict())])
+        assert not any(tensor.any() for tensor in state_tensors(trainer.optimizer))
+    for one in (trainer, other):
+        assert one.update(random_batch(spec, 10), 4).is_finite
+    assert equal(everything(trainer), everything(other)) and not equal(everything(trainer), before)
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_a_bad_gradient_of_a_finite_loss_changes_nothing(number):
+    trainer = trainer_of(IMAGE_SPEC, config_with(), deferred=True)
+    trainer.update(random_batch(IMAGE_SPEC, 1), 1)
+    before = everything(trainer)
+    handle = trainer.network.value_head.output.weight.register_hook(lambda gradient: gradient * number)
+    update = trainer.update(random_batch(IMAGE_SPEC, 2), 2)
+    assert math.isfinite(update.loss.total) and not update.is_finite and equal(everything(trainer), before)
+    handle.remove()
+    assert trainer.update(random_batch(IMAGE_SPEC, 3), 3).is_finite and not equal(everything(trainer), before)
+
+
+@SPECS
+@OPTIMIZERS
+def test_a_step_can_be_captured(spec, name):
+    """No host synchronisation, no shape that depends on data, no number or address that changes: batch, rate and step
+    number do, and bad batches come, in the three calls that are compared after three warm-ups."""
+    trainer = trainer_of(spec, config_with(name), deferred=True, capture_mode="fake")
+    batches = [random_batch(spec, step) for step in range(6)]
+    batches[4] = spoiled(batches[4])
+    updates = [trainer.update(batch, step) for step, batch in enumerate(batches)]
+    assert [update.is_finite for update in updates] == [True] * 4 + [False, True]
+
+
+@pytest.mark.parametrize("learner", [{"folded_targets": True}, {"consistency_coefficient": 0.0}], ids=str)
+def test_its_options_can_be_captured(learner):
+    trainer = trainer_of(IMAGE_SPEC, config_with(**learner), deferred=True, capture_mode="fake")
+    batches = [random_batch(IMAGE_SPEC, step) for step in range(5)]
+    if "consistency_coefficient" in learner:  # the reader then gives no stacks to compare with
+        batches = [replace(batch, following=()) for batch in batches]
+    assert all(trainer.update(batch, step).is_finite for step, batch in enumerate(batches))
+
+
+class TwoRanks(LoneLearner):
+    """A group of two that look alike, with gradients at fixed places, as ranks have them. Averages on the host."""
+
+    size = 2
+    calls = 0
+
+    def adopt(self, network):
+        super().adopt(network)
+        for parameter in network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+
+    def zero_gradients(self):
+        self._network.zero_grad(set_to_none=False)
+
+    def average_gradients(self, figures):
+        self.calls += 1
+        assert math.isfinite(figures[0].item())  # allowed here, between the captured parts
+        return figures.clone()
+
+
+def test_with_more_ranks_the_averaging_lies_between_two_captured_parts():
+    config = config_with("clipped_lars")
+    group = TwoRanks()
+    two = trainer_of(VECTOR_SPEC, config, deferred=True, capture_mode="fake", group=group)
+    one = trainer_of(VECTOR_SPEC, config, deferred=True)
+    for step in range(6):
+        for trainer in (two, one):
+            trainer.update(random_batch(VECTOR_SPEC, step), step)
+    assert group.calls == 6 and equal(everything(two), everything(one))
+
+
+def read_by_the_host(loss):
+    loss.total.item()
+    return loss
+
+
+def weighed_by_what_is_large(loss):
+    values = loss.root_value
+    return replace(loss, total=loss.total + 0 * values[values > values.mean()].sum())
+
+
+@pytest.mark.parametrize("planted", [read_by_the_host, weighed_by_what_is_large])
+def test_a_step_that_cannot_be_captured_is_found_out(monkeypatch, planted):
+    original = trainer_module.loss_of
+    monkeypatch.setattr(trainer_module, "loss_of", lambda *a, **k: planted(original(*a, **k)))
+    trainer = trainer_of(VECTOR_SPEC, config_with(), deferred=True, capture_mode="fake")
+    for step in range(3):
+        trainer.update(random_batch(VECTOR_SPEC, step), step)
+    with pytest.raises(CaptureError):
+        trainer.update(random_batch(VECTOR_SPEC, 3), 3)
+
+
+@OPTIMIZERS
+def test_an_optimiser_s_first_state_is_zero_and_moves_nothing(name):
+    network = tiny_network(VECTOR_SPEC)
+    optimizer = build_optimizer(OptimizerConfig(name=name, learning_rate=0.5), network, capturable=True)
+    for group in optimizer.param_groups:
+        group["lr"] = torch.zeros(())
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    make_state(optimizer)
+    assert equal([p.detach() for p in network.parameters()], before)
+    assert all(parameter.grad is None for parameter in network.parameters())
+    found = state_tensors(optimizer)
+    assert len(found) >= len(before) and not any(tensor.any() for tensor in found)
+
+
+def test_loaded_state_is_used():
+    """A state that was there before the first update is not made anew."""
+    source = trainer_of(VECTOR_SPEC, config_with("adamw"), deferred=True)
+    for step in range(1, 4):
+        source.update(random_batch(VECTOR_SPEC, step), step)
+    resumed = trainer_of(VECTOR_SPEC, config_with("adamw"), deferred=True)
+    resumed.network.load_state_dict(source.network.state_dict())
+    resumed.optimizer.load_state_dict(copy.deepcopy(source.optimizer.state_dict()))  # torch shares tensors
+    for trainer in (source, resumed):
+        trainer.update(random_batch(VECTOR_SPEC, 4), 4)
+    assert equal(everything(resumed), everything(source))
+
+
+def test_a_batch_of_another_shape_is_refused():
+    trainer = trainer_of(VECTOR_SPEC, config_with(), deferred=True)
+    batch = random_batch(VECTOR_SPEC, 0)
+    trainer.update(batch, 0)
+    with pytest.raises(ValueError, match=r"weight is \[3\], the step was made for \[4\]"):
+        trainer.update(replace(batch, weight=batch.weight[:3]), 1)
+
+
+def test_padded_inputs_give_the_same_update():
+    """Root and target stacks with channels of zeros, as a mirror gives them."""
+    plain, padded = (trainer_of(IMAGE_SPEC, config_with()) for _ in range(2))
+    for step in range(1, 4):
+        batch = random_batch(IMAGE_SPEC, step)
+        widened = [torch.cat([x, torch.zeros(B, 10, 36, 36)], 1) for x in (batch.root, *batch.following)]
+        a = plain.update(batch, step)
+        b = padded.update(replace(batch, root=widened[0], following=tuple(widened[1:])), step)
+        torch.testing.assert_close(b.loss.total, a.loss.total, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(everything(padded), everything(plain), rtol=1e-3, atol=1e-4)
+    assert padded.network.representation.stem.layer.weight.shape == (TINY_MODEL.stem_channels, 6, 3, 3)
