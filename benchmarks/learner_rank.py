@@ -1,4 +1,4 @@
-"""One of two learner ranks that `bench_learner_group.py` times: `python -m benchmarks.learner_rank RANK FILE PRESET ...`.
+"""One of two learner ranks that `bench_learner_group.py` times: `python -m benchmarks.learner_rank RANK FILE ...`.
 
 Ways of averaging gradients, in turns: one flat all-reduce after the backward pass (what the learner does), and
 DistributedDataParallel, which reduces buckets while the backward pass goes on. Beside them rank 0 alone trains on the
