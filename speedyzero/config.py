@@ -21,7 +21,7 @@ class EnvConfig:
     """The game and how a frame of it becomes an observation."""
 
     game: str = "Pong"
-    """An Atari ROM by plain name, a Gymnasium id with discrete actions, or `Catch`."""
+    """An Atari ROM by plain name, `MinAtar/Breakout-v1`, a Gymnasium id with discrete actions, or `Catch`."""
     image_size_px: int = 96
     """Height and width of a stored frame (images only)."""
     grayscale: bool = False
@@ -33,9 +33,9 @@ class EnvConfig:
     noop_max: int = 30
     """A new Atari game starts with 0 .. noop_max - 1 raw no-op frames."""
     train_limit_frames: int = 12_000
-    """Raw frames after which a training game is truncated (Atari)."""
+    """Raw frames after which a training game is truncated (Atari; MinAtar: a step is a frame)."""
     eval_limit_frames: int = 108_000
-    """Raw frames after which an evaluation game is truncated (Atari)."""
+    """Raw frames after which an evaluation game is truncated (Atari; MinAtar: a step is a frame)."""
     life_loss_is_terminal: bool = True
     """In training a lost life ends the episode for the targets; play goes on (Atari)."""
     clip_reward: bool = True

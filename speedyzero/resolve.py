@@ -120,6 +120,8 @@ def visible_gpus() -> int:
 def _default_preset(game: str, gpus: int) -> str:
     if game.lower() == "catch":
         return "catch"
+    if game.lower().startswith("minatar/"):
+        return "minatar"
     if re.search(r"-v\d+$", game):
         from speedyzero.env.registry import check_game
 

@@ -1,0 +1,169 @@
+"""MinAtar's five games (Young and Tian, arXiv 1903.03176): 10x10 boards with a channel for each kind of thing.
+
+The rules are the `minatar` package's, an optional extra; the lanes around them are ours, because
+
+- `import minatar` imports seaborn and pandas, for drawing: seconds in every process. A game's file needs only numpy.
+- its `Environment` carries the last action, which a sticky action repeats, from one game into the next.
+- Gymnasium's images have 1 or 3 channels, a board has 4 to 10.
+
+Names are those that the package gives Gymnasium: `-v0` has all six actions, `-v1` those that the game uses. As there,
+an action is replaced by the one before it with a probability of 0.1, and the difficulty rises as a game goes on.
+
+Axes: E lanes; a board is [10, 10, C], 0 or 255.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speedyzero import keyed_random
+from speedyzero.config import EnvConfig
+from speedyzero.env.base import EnvStep, ObservationSpec
+from speedyzero.env.image import picture
+
+PREFIX = "MinAtar/"
+STICKY_PROBABILITY = 0.1
+NUM_ACTIONS, NO_ACTION = 6, 0
+_FILE_OF_GAME = {
+    "Asterix": "asterix",
+    "Breakout": "breakout",
+    "Freeway": "freeway",
+    "Seaquest": "seaquest",
+    "SpaceInvaders": "space_invaders",
+}
+NAMES = tuple(f"{PREFIX}{game}-{version}" for game in _FILE_OF_GAME for version in ("v0", "v1"))
+
+
+def find_name(game: str) -> str | None:
+    """The name as the package spells it, or None for a game that is not MinAtar's.
+
+    Raises ValueError for MinAtar's prefix with no game of it.
+    """
+    if not game.lower().startswith(PREFIX.lower()):
+        return None
+    known = {name.lower(): name for name in NAMES}
+    if game.lower() in known:
+        return known[game.lower()]
+    wanted = game[len(PREFIX) :].lower()  # without the prefix, which all names are alike in
+    near = difflib.get_close_matches(wanted, [name[len(PREFIX) :] for name in known], n=1)
+    hint = f"did you mean {known[(PREFIX + near[0]).lower()]}?" if near else f"there are {', '.join(NAMES)}"
+    raise ValueError(f"env.game={game!r}: MinAtar has no such game; {hint}")
+
+
+def spec_and_actions(name: str) -> tuple[ObservationSpec, tuple[int, ...]]:
+    """What a board looks like, and the package's numbers of the actions. Raises ValueError without the package."""
+    game = _rules(name)()
+    actions = game.minimal_action_set() if name.endswith("-v1") else range(NUM_ACTIONS)
+    return ObservationSpec(tuple(game.state_shape()), np.dtype(np.uint8)), tuple(actions)
+
+
+class MinAtarLanes:
+    """E games of one name; see `base.LaneEnv`. One step is one frame: neither is skipped, stacked or resized.
+
+    Raises ValueError where the package is missing.
+    """
+
+    def __init__(
+        self, config: EnvConfig, name: str, *, lanes: int, seed: int, first_lane: int = 0, evaluation: bool = False
+    ):
+        self._rules = _rules(name)
+        self.spec, self._actions = spec_and_actions(name)
+        self.num_lanes, self.num_actions = lanes, len(self._actions)
+        self._limit_ticks = config.eval_limit_frames if evaluation else config.train_limit_frames
+        self._clip_reward = config.clip_reward
+        self._seed = seed
+        self._first_lane = first_lane
+
+    def reset(self) -> np.ndarray:
+        self._number = [0] * self.num_lanes  # of each lane's next game
+        self._games: list[Any] = [None] * self.num_lanes
+        self._last_action = [NO_ACTION] * self.num_lanes
+        self._ticks = np.zeros(self.num_lanes, np.int64)
+        self._ended = np.zeros(self.num_lanes, np.bool_)
+        for lane in range(self.num_lanes):
+            self._begin(lane)
+        return self._draw()
+
+    def step(self, action: np.ndarray) -> EnvStep:
+        started = self._ended
+        raw_reward = np.zeros(self.num_lanes, np.float32)
+        game_over = np.zeros(self.num_lanes, np.bool_)
+        for lane, begins in enumerate(started.tolist()):
+            if begins:
+                self._begin(lane)
+            else:
+                raw_reward[lane], game_over[lane] = self._act(lane, self._actions[action[lane]])
+        truncated = (self._ticks >= self._limit_ticks) & ~game_over
+        self._ended = game_over | truncated
+        return EnvStep(
+            frame=self._draw(),
+            reward=np.sign(raw_reward) if self._clip_reward else raw_reward,
+            raw_reward=raw_reward,
+            game_over=game_over,
+            life_lost=np.zeros(self.num_lanes, np.bool_),
+            truncated=truncated,
+            started=started,
+        )
+
+    def render(self, lane: int) -> np.ndarray:
+        """A colour for each channel, the later one on top."""
+        board = self._games[lane].state()
+        image = np.zeros((*board.shape[:2], 3), np.uint8)
+        for channel, colour in enumerate(_colours(board.shape[2])):
+            image[board[:, :, channel]] = colour
+        return picture(image)
+
+    def close(self) -> None:
+        pass
+
+    def _begin(self, lane: int) -> None:
+        """The lane's next game, a new object: nothing of the one before is left."""
+        stream = keyed_random.ENV_SEED
+        seed = keyed_random.seed_for(self._seed, stream, self._first_lane + lane, self._number[lane])
+        game = self._rules()
+        game.random = np.random.RandomState(seed)
+        game.reset()
+        self._games[lane] = game
+        self._number[lane] += 1
+        self._last_action[lane] = NO_ACTION
+        self._ticks[lane] = 0
+
+    def _act(self, lane: int, action: int) -> tuple[float, bool]:
+        """The package's own number of an action -> reward and whether the game is over."""
+        game = self._games[lane]
+        if game.random.rand() < STICKY_PROBABILITY:  # from the game's own generator, as the package does
+            action = self._last_action[lane]
+        self._last_action[lane] = action
+        self._ticks[lane] += 1
+        return game.act(action)
+
+    def _draw(self) -> np.ndarray:
+        return np.stack([game.state() for game in self._games]).astype(np.uint8) * np.uint8(255)
+
+
+@functools.cache
+def _rules(name: str) -> Any:
+    """The class of a game's rules, from its file in the package. Raises ValueError where the package is missing."""
+    file = _FILE_OF_GAME[name.removeprefix(PREFIX).partition("-")[0]]
+    package = importlib.util.find_spec("minatar")
+    if package is None or not package.submodule_search_locations:
+        raise ValueError(f"env.game={name!r}: the minatar package is missing; pip install speedyzero[minatar]")
+    path = Path(package.submodule_search_locations[0]) / "environments" / f"{file}.py"
+    spec = importlib.util.spec_from_file_location(f"minatar.environments.{file}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Env
+
+
+@functools.cache
+def _colours(channels: int) -> np.ndarray:
+    """Hues around the circle, [C, 3] uint8."""
+    angle = 2 * np.pi * (np.arange(channels)[:, None] / channels + np.array([0, 1 / 3, 2 / 3]))
+    return np.rint(155 + 100 * np.cos(angle)).astype(np.uint8)

@@ -1,0 +1,212 @@
+"""MinAtar: the package's own games move for move, lanes seeded apart, limits, pictures, and what is refused.
+
+The games need the optional `minatar` package; the refusals do not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from speedyzero import keyed_random
+from speedyzero.cli import BAD_INPUT, check_train, run
+from speedyzero.config import EnvConfig
+from speedyzero.env import minatar_env
+from speedyzero.env.minatar_env import NAMES, MinAtarLanes
+from speedyzero.env.registry import check_game, make_env
+from speedyzero.model.build import build_network, network_kind
+from speedyzero.resolve import resolve
+
+NEEDS_MINATAR = pytest.mark.skipif(
+    importlib.util.find_spec("minatar") is None,
+    reason="the optional package minatar is not installed: pip install speedyzero[minatar]",
+)
+GAMES = [name for name in NAMES if name.endswith("-v1")]
+
+
+def lanes(name: str, number: int = 1, *, seed: int = 3, **settings) -> MinAtarLanes:
+    made = make_env(EnvConfig(game=name, clip_reward=False, **settings), lanes=number, seed=seed)
+    assert isinstance(made, MinAtarLanes)
+    return made
+
+
+@NEEDS_MINATAR
+@pytest.mark.parametrize("name", GAMES)
+def test_a_game_is_the_packages_own(name: str):
+    """Board, reward and end, with sticky actions, against the package's own wrapper seeded alike."""
+    from minatar import Environment
+
+    module = minatar_env._FILE_OF_GAME[name.removeprefix("MinAtar/").removesuffix("-v1")]
+    ours, rng = lanes(name), np.random.default_rng(0)
+    frame = ours.reset()
+    for game in range(3):
+        theirs = Environment(module)
+        theirs.seed(keyed_random.seed_for(3, keyed_random.ENV_SEED, 0, game))
+        theirs.reset()
+        np.testing.assert_array_equal(frame[0], theirs.state() * np.uint8(255))
+        over = False
+        for _ in range(150):
+            action = int(rng.integers(ours.num_actions))
+            step = ours.step(np.array([action]))
+            reward, over = theirs.act(theirs.minimal_action_set()[action])
+            np.testing.assert_array_equal(step.frame[0], theirs.state() * np.uint8(255))
+            assert (step.raw_reward[0], step.game_over[0]) == (reward, over)
+            if over:
+                break
+        if not over:
+            return  # a long game: 150 steps of it are enough
+        frame = ours.step(np.array([0])).frame
+
+
+@NEEDS_MINATAR
+def test_sizes_and_actions():
+    found = {name: check_game(EnvConfig(game=name)) for name in NAMES}
+    assert {info.kind for info in found.values()} == {"minatar"}
+    assert all(info.spec.dtype == np.uint8 and info.spec.shape[:2] == (10, 10) for info in found.values())
+    channels = {name.removeprefix("MinAtar/"): found[name].spec.shape[2] for name in GAMES}
+    assert channels == {"Asterix-v1": 4, "Breakout-v1": 4, "Freeway-v1": 7, "Seaquest-v1": 10, "SpaceInvaders-v1": 6}
+    assert [found[name].num_actions for name in GAMES] == [5, 3, 3, 6, 4]
+    assert {found[name].num_actions for name in NAMES if name.endswith("-v0")} == {6}
+    assert check_game(EnvConfig(game="minatar/spaceinvaders-V1")).name == "MinAtar/SpaceInvaders-v1"
+
+
+@NEEDS_MINATAR
+def test_one_action_in_ten_is_the_one_before_it():
+    class Counting:
+        """Rules that write down what they are told."""
+
+        told: list[int] = []
+
+        def act(self, action: int) -> tuple[int, bool]:
+            self.told.append(action)
+            return 0, False
+
+    env, rules = lanes("MinAtar/Breakout-v0"), Counting()
+    env.reset()
+    rules.random = np.random.RandomState(0)  # type: ignore[attr-defined]
+    env._games = [rules]
+    env._draw = lambda: None  # type: ignore[method-assign,return-value,assignment]
+    asked = [tick % 6 for tick in range(6000)]
+    for action in asked:
+        env.step(np.array([action]))
+    differ = [tick for tick in range(6000) if rules.told[tick] != asked[tick]]
+    assert 0.08 < len(differ) / 6000 < 0.12
+    assert all(rules.told[tick] == (rules.told[tick - 1] if tick else 0) for tick in differ)
+
+
+@NEEDS_MINATAR
+@pytest.mark.parametrize("name", ["MinAtar/Breakout-v1", "MinAtar/Asterix-v1"])
+def test_a_lane_plays_the_same_whatever_the_others_do(name: str):
+    def play(env: MinAtarLanes, actions: np.ndarray) -> list[np.ndarray]:
+        """actions: [ticks, E]"""
+        return [env.reset(), *(env.step(row).frame for row in actions)]
+
+    actions = np.random.default_rng(1).integers(3, size=(120, 3))
+    config = EnvConfig(game=name)
+    three = play(lanes(name, 3), actions)
+    other = actions.copy()
+    other[:, 0] = 0
+    changed = play(lanes(name, 3), other)
+    alone = play(make_env(config, lanes=1, seed=3, first_lane=2), actions[:, 2:])
+    again = lanes(name, 3)
+    play(again, other)
+    for frames in zip(three, changed, alone, play(again, actions), strict=True):
+        np.testing.assert_array_equal(frames[0][1:], frames[1][1:])
+        np.testing.assert_array_equal(frames[0][2], frames[2][0])
+        np.testing.assert_array_equal(frames[0], frames[3])
+    assert any((frame[0] != frame[1]).any() for frame in three)
+
+
+@NEEDS_MINATAR
+def test_a_limit_cuts_off_and_is_counted_anew_for_each_game():
+    env = lanes("MinAtar/Freeway-v1", train_limit_frames=7)
+    env.reset()
+    steps = [env.step(np.array([0])) for _ in range(16)]
+    assert [tick for tick, step in enumerate(steps) if step.truncated[0]] == [6, 14]
+    assert [tick for tick, step in enumerate(steps) if step.started[0]] == [7, 15]
+    assert not any(step.game_over[0] or step.life_lost[0] for step in steps)
+    played = make_env(EnvConfig(game="MinAtar/Freeway-v1", train_limit_frames=7), lanes=1, seed=3, evaluation=True)
+    played.reset()
+    assert not any(played.step(np.array([0])).truncated[0] for _ in range(20))
+
+
+@NEEDS_MINATAR
+def test_a_game_that_ends_at_its_limit_is_over_and_not_cut_off():
+    """Freeway's own clock runs out in its step 2,501."""
+    env = lanes("MinAtar/Freeway-v1", train_limit_frames=2501)
+    env.reset()
+    steps = [env.step(np.array([0])) for _ in range(2501)]
+    assert not any(step.game_over[0] or step.truncated[0] for step in steps[:-1])
+    assert steps[-1].game_over[0] and not steps[-1].truncated[0]
+
+
+@NEEDS_MINATAR
+def test_what_was_returned_is_never_written_to_again():
+    env = lanes("MinAtar/SpaceInvaders-v1", 2)
+    kept = [env.reset(), *(env.step(np.array([1, 3])).frame for _ in range(5))]
+    copies = [frame.copy() for frame in kept]
+    for _ in range(5):
+        env.step(np.array([2, 0]))
+    np.testing.assert_array_equal(kept, copies)
+
+
+@NEEDS_MINATAR
+def test_a_picture_shows_every_thing_in_a_colour_of_its_own():
+    env = lanes("MinAtar/Breakout-v1")
+    env.reset()
+    board = [env.step(np.array([0])).frame[0] for _ in range(2)][-1]  # the ball and its trail have left the bricks
+    picture = env.render(0)
+    assert picture.shape == (200, 200, 3) and picture.dtype == np.uint8
+    small = picture[::20, ::20]
+    np.testing.assert_array_equal(small.any(axis=2), board.any(axis=2))
+    assert len({tuple(colour) for colour in small[board.any(axis=2)]}) == 4
+
+
+@NEEDS_MINATAR
+@pytest.mark.parametrize("name", GAMES)
+def test_the_preset_fits_every_game(name: str):
+    config = resolve(game=name, gpus=0)
+    info = check_game(config.env)
+    assert (config.preset, config.learner.shift_px) == ("minatar", 0)
+    assert network_kind(config, info.spec) == "mlp"
+    build_network(config, info.spec, info.num_actions)
+
+
+@NEEDS_MINATAR
+def test_the_check_imports_nothing_heavy():
+    code = (
+        "import sys; from speedyzero.config import EnvConfig; from speedyzero.env.registry import check_game;"
+        "check_game(EnvConfig(game='MinAtar/Breakout-v1'));"
+        "print([m for m in ('torch', 'pandas', 'seaborn', 'matplotlib') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("game", "words"),
+    [
+        ("MinAtar/Braekout-v1", "did you mean MinAtar/Breakout-v1\\?"),
+        ("MinAtar/Breakout-v7", "did you mean MinAtar/Breakout-v"),
+        ("MinAtar/", "there are MinAtar/Asterix-v0, MinAtar/Asterix-v1"),
+        ("MinAtr/Breakout-v1", "did you mean MinAtar/Breakout-v1"),
+    ],
+)
+def test_no_such_game(game: str, words: str):
+    with pytest.raises(ValueError, match=words) as error:
+        check_game(EnvConfig(game=game))
+    assert "\n" not in str(error.value) and repr(game) in str(error.value)
+
+
+def test_without_the_package_training_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    minatar_env._rules.cache_clear()
+    monkeypatch.setattr(minatar_env.importlib.util, "find_spec", lambda name: None)
+    assert run(check_train, ["--game", "MinAtar/Breakout-v1", "--gpus", "0"], prog="train.py") == BAD_INPUT
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "pip install speedyzero[minatar]" in line
