@@ -1,0 +1,95 @@
+"""What a checkpoint will hold, copied to host memory: the short pause of training that a save takes.
+
+The learner takes a snapshot between two train steps; `store.CheckpointStore.write` brings it to disk in a thread or
+process of its own while training goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from speedyzero.checkpoint.weights_file import META_FILE, META_KEYS, WEIGHTS_FILE
+
+STATE_FILE = "state.json"
+"""What a checkpoint must have to be resumed from; one of weights alone has none."""
+
+Tensors = Mapping[str, Tensor | np.ndarray]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Memory of its own: nothing that training does later changes it."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]  # by file, then by name; on the CPU, contiguous
+    documents: dict[str, bytes]  # JSON by file
+
+    @property
+    def nbytes(self) -> int:
+        """Of the host memory that it holds."""
+        tensors = (tensor for file in self.tensors.values() for tensor in file.values())
+        return sum(tensor.nbytes for tensor in tensors) + sum(map(len, self.documents.values()))
+
+
+def take_snapshot(
+    *,
+    meta: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    state: Any,
+    tensors: Mapping[str, Tensors] | None = None,
+    documents: Mapping[str, Any] | None = None,
+) -> Snapshot:
+    """Copy everything that a run goes on from.
+
+    meta: as for `save_weights`; its step names the checkpoint. weights: the model's, which `evaluate` plays with.
+    state: counters, schedules, states of random generators, as JSON: the file state.json. tensors, documents: further
+    files NAME.safetensors and NAME.json, of tensors or arrays by name and of JSON. Raises ValueError if meta lacks a
+    key, a name is no plain one, or a document is not strict JSON.
+    """
+    if missing := [key for key in META_KEYS if key not in meta]:
+        raise ValueError(f"meta of a checkpoint lacks {', '.join(missing)}")
+    files = {WEIGHTS_FILE: weights, **{f"{_plain(name)}.safetensors": group for name, group in (tensors or {}).items()}}
+    texts = {META_FILE: dict(meta), STATE_FILE: state}
+    texts |= {f"{_plain(name)}.json": content for name, content in (documents or {}).items()}
+    if len(files) != 1 + len(tensors or {}) or len(texts) != 2 + len(documents or {}):
+        raise ValueError(f"{WEIGHTS_FILE}, {META_FILE} and {STATE_FILE} have places of their own in a checkpoint")
+    return Snapshot(
+        step=meta["step"],
+        tensors={name: _copies(group) for name, group in files.items()},
+        documents={name: encode_document(content) for name, content in texts.items()},
+    )
+
+
+def encode_document(content: Any) -> bytes:
+    """Strict JSON. Raises ValueError for NaN, infinities and what JSON does not know."""
+    try:
+        return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    except TypeError as error:
+        raise ValueError(f"no JSON: {error}") from error
+
+
+def encode_tensors(tensors: Tensors) -> bytes:
+    """A safetensors file."""
+    return safetensors.torch.save(_copies(tensors))
+
+
+def _copies(tensors: Tensors) -> dict[str, Tensor]:
+    return {
+        name: torch.as_tensor(tensor).detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+
+
+def _plain(name: str) -> str:
+    if not re.fullmatch("[a-z0-9_]+", name):
+        raise ValueError(f"{name!r}: a file of a checkpoint is named by a-z, 0-9 and _")
+    return name

@@ -1,0 +1,269 @@
+"""Whole checkpoints of a run: written by one process, found again, thinned out.
+
+    RUN_DIR/checkpoints/step_XXXXXXXXX/   weights.safetensors meta.json   as in `weights_file.py`
+                                          state.json                      counters, schedules, random generators
+                                          any more, as optimizer.safetensors, replay_0.json, priorities_0.safetensors
+                                          manifest.json                   size and sha256 of each; written last
+    RUN_DIR/checkpoints/lock              held by the process that writes
+
+A finished checkpoint is never written over: a save at a step whose weights were saved before adds its files to them.
+Rows of replay are not in here but in each shard's log (`replay_log.py`), and a checkpoint refers to a position in it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from speedyzero.checkpoint.atomic_file import sync_directory, write_atomically
+from speedyzero.checkpoint.manifest import (
+    CHECKPOINTS_FOLDER,
+    MANIFEST_FILE,
+    checkpoint_dir,
+    dirs_by_step_descending,
+    entry_of,
+    is_finished,
+    read_manifest,
+    read_verified,
+    step_of,
+    write_manifest,
+)
+from speedyzero.checkpoint.snapshot import STATE_FILE, Snapshot
+from speedyzero.checkpoint.weights_file import META_FILE, WEIGHTS_FILES
+from speedyzero.checkpoint.writer_lock import WriterLock
+
+_log = logging.getLogger("speedyzero.checkpoint")
+
+
+class SaveError(OSError):
+    """A checkpoint could not be written. The ones before it are as they were, and training can go on."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose every byte was verified, in memory."""
+
+    directory: Path
+    files: dict[str, bytes]
+
+    @property
+    def step(self) -> int:
+        return self.document("meta")["step"]
+
+    def document(self, name: str) -> Any:
+        """What NAME.json holds. Raises ValueError where there is none."""
+        try:
+            return json.loads(self._content(f"{name}.json"))
+        except ValueError as error:
+            raise ValueError(f"checkpoint {self.directory}: {name}.json: {error}") from error
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The tensors of NAME.safetensors, on the CPU. Raises ValueError where there are none."""
+        try:
+            return safetensors.torch.load(self._content(f"{name}.safetensors"))
+        except (ValueError, KeyError, safetensors.SafetensorError) as error:
+            raise ValueError(f"checkpoint {self.directory}: {name}.safetensors: {error}") from error
+
+    def _content(self, file: str) -> bytes:
+        if file not in self.files:
+            raise ValueError(f"not one of its files, {', '.join(sorted(self.files))}")
+        return self.files[file]
+
+
+def open_checkpoint(directory: str | Path) -> Checkpoint:
+    """Read a checkpoint that a run can be resumed from. Raises ValueError, in one line, for what is not right."""
+    directory = Path(directory)
+    return Checkpoint(directory, read_verified(directory, required=(*WEIGHTS_FILES, STATE_FILE)))
+
+
+def newest_valid(run_dir: str | Path, *, check: Callable[[Checkpoint], None] | None = None) -> Checkpoint:
+    """The checkpoint of the highest step that a run can be resumed from; damaged ones are passed over, loudly.
+
+    check: raises ValueError where a checkpoint cannot be used for a reason outside of it, as a damaged replay log.
+    Raises ValueError where no checkpoint is left: a run that was to be resumed never begins anew by itself.
+    """
+    problems = []
+    for directory in dirs_by_step_descending(run_dir):
+        try:
+            if is_finished(directory) and STATE_FILE not in read_manifest(directory):
+                continue  # weights alone, saved for an evaluation
+            checkpoint = open_checkpoint(directory)
+            if check is not None:
+                check(checkpoint)
+        except ValueError as error:
+            _log.warning("checkpoint of train step %d passed over: %s", step_of(directory), error)
+            problems.append(str(error))
+        else:
+            if problems:
+                _log.warning("%d newer checkpoints were passed over; this is %s", len(problems), directory)
+            return checkpoint
+    reasons = f"; {len(problems)} were passed over, the newest because: {problems[0]}" if problems else ""
+    raise ValueError(f"{run_dir} has no checkpoint to resume from{reasons}")
+
+
+def resumable(run_dir: str | Path) -> list[Path]:
+    """The finished checkpoints that a run could be resumed from, the highest step first; their content unread."""
+    found = []
+    for directory in dirs_by_step_descending(run_dir):
+        try:
+            if STATE_FILE in read_manifest(directory):
+                found.append(directory)
+        except ValueError:  # unfinished or damaged: `newest_valid` says so, to whom it matters
+            continue
+    return found
+
+
+def read_document(directory: str | Path, name: str) -> Any:
+    """NAME.json of a checkpoint, verified, without the rest. Raises ValueError where it is damaged or missing."""
+    directory, file = Path(directory), f"{name}.json"
+    return Checkpoint(directory, read_verified(directory, required=(file,), only=True)).document(name)
+
+
+def write_part(run_dir: str | Path, step: int, file: str, content: bytes) -> None:
+    """Write one file of a checkpoint that another process will finish with `CheckpointStore.write(parts=...)`.
+
+    content: of `snapshot.encode_tensors` or `encode_document`. Raises SaveError where the disk does not take it.
+    """
+    directory = checkpoint_dir(run_dir, step)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if is_finished(directory) and read_manifest(directory).get(file, entry_of(content)) != entry_of(content):
+            raise ValueError(f"{directory / file} is part of a finished checkpoint: it is never written over")
+        write_atomically(directory / file, content)
+    except OSError as error:
+        raise SaveError(error.errno, f"{directory / file} was not saved: {error.strerror}") from error
+
+
+class CheckpointStore:
+    """The writer of a run's checkpoints. A context. Raises ValueError while another process is the writer."""
+
+    def __init__(self, run_dir: str | Path):
+        self.run_dir = Path(run_dir)
+        folder = self.run_dir / CHECKPOINTS_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = WriterLock(folder / "lock", cargo=f"the run {run_dir}")
+
+    def write(self, snapshot: Snapshot, *, parts: Collection[str] = ()) -> Path:
+        """Bring a snapshot to disk; the checkpoint's directory.
+
+        parts: files that other processes have written for this step. Raises SaveError where the disk does not take it
+        or a part is missing; then no trace of it stays, and the last good checkpoint is still the newest. Raises
+        ValueError where the step has a finished checkpoint of other content.
+        """
+        directory = checkpoint_dir(self.run_dir, snapshot.step)
+        try:
+            self._write(directory, snapshot, parts)
+        except OSError as error:
+            self._clear(directory)
+            last = resumable(self.run_dir)
+            state = f"the newest is that of step {step_of(last[0])}" if last else "there is none yet"
+            reason = f"{error.strerror or error}: {error.filename or directory}"
+            raise SaveError(
+                error.errno, f"checkpoint of train step {snapshot.step} was not saved ({reason}); {state}"
+            ) from error
+        return directory
+
+    def prune(self, *, keep_last: int, keep_weights_of: Collection[int] = ()) -> list[Path]:
+        """Keep the last checkpoints whole, of older ones the weights of some steps (the best), and no more.
+
+        Checkpoints of weights alone stay as they are. What crashed saves have left behind goes too. Returns the
+        checkpoints that can still be resumed from: the replay logs may discard what none of them needs. Raises
+        ValueError for keep_last below 1, OSError where the disk does not obey.
+        """
+        if keep_last < 1:
+            raise ValueError(f"keep_last={keep_last}: must be 1 or more")
+        whole = resumable(self.run_dir)
+        for directory in whole[keep_last:]:
+            if step_of(directory) in keep_weights_of:
+                entries = read_manifest(directory)
+                write_manifest(directory, {name: entries[name] for name in WEIGHTS_FILES})
+            else:
+                (directory / MANIFEST_FILE).unlink()  # first: a directory without it is no checkpoint
+                sync_directory(directory)
+        for directory in dirs_by_step_descending(self.run_dir):
+            if whole and step_of(directory) < step_of(whole[0]):  # a later one may be in the making
+                self._clear(directory)
+        return whole[:keep_last]
+
+    def set_aside_after(self, step: int) -> list[Path]:
+        """Rename the checkpoints of later steps: a run that goes on from an older one will come to those steps anew.
+
+        Returns what they are called now.
+        """
+        aside = []
+        for directory in dirs_by_step_descending(self.run_dir):
+            if step_of(directory) > step:
+                number = 1
+                while (target := directory.with_name(f"aside_{number:03}_{directory.name}")).exists():
+                    number += 1
+                directory.rename(target)
+                aside.append(target)
+        if aside:
+            sync_directory(self.run_dir / CHECKPOINTS_FOLDER)
+            _log.warning("resuming at train step %d: %d later checkpoints are set aside", step, len(aside))
+        return aside
+
+    def close(self) -> None:
+        """Let another process write."""
+        self._lock.release()
+
+    def __enter__(self) -> CheckpointStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, directory: Path, snapshot: Snapshot, parts: Collection[str]) -> None:
+        contents = dict(snapshot.documents)
+        contents |= {name: safetensors.torch.save(tensors) for name, tensors in snapshot.tensors.items()}
+        entries = self._finished_entries(directory)
+        for name, content in contents.items():
+            if name != META_FILE and entries.get(name, entry_of(content)) != entry_of(content):
+                raise ValueError(
+                    f"{directory} already holds another {name}: a finished checkpoint is never written over"
+                )
+        new = {name: content for name, content in contents.items() if name not in entries}
+        directory.mkdir(exist_ok=True)
+        sync_directory(directory.parent)
+        for name, content in new.items():
+            write_atomically(directory / name, content)
+            entries[name] = entry_of(content)
+        for name in parts:
+            entries[name] = entry_of((directory / name).read_bytes())
+        write_manifest(directory, entries)
+
+    def _finished_entries(self, directory: Path) -> dict[str, dict]:
+        """Of a checkpoint that is finished already and whole, the files."""
+        if not is_finished(directory):
+            return {}
+        try:
+            entries = read_manifest(directory)
+            read_verified(directory, required=WEIGHTS_FILES)
+        except ValueError as error:
+            _log.warning("written over: %s", error)
+            (directory / MANIFEST_FILE).unlink(missing_ok=True)
+            return {}
+        return entries
+
+    def _clear(self, directory: Path) -> None:
+        """Remove the files that no manifest lists, and a directory that holds no others."""
+        try:
+            entries = read_manifest(directory) if is_finished(directory) else None
+        except ValueError:
+            return  # damaged: whoever looks at it may still want it
+        try:
+            for path in directory.iterdir():
+                if entries is None or path.name not in (*entries, MANIFEST_FILE):
+                    path.unlink()
+            if entries is None:
+                directory.rmdir()
+        except OSError as error:
+            _log.warning("%s is not tidy: %s", directory, error)

@@ -1,0 +1,42 @@
+"""One writer at a time: a lock that the system gives up for a process that dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+
+class WriterLock:
+    """Held from its making until `release`. Raises ValueError, with the holder's process id, where it is held."""
+
+    def __init__(self, path: str | Path, *, cargo: str):
+        """cargo: what is written under the lock, for the message."""
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise ValueError(f"{cargo} is being written by process {holder} already; the lock is {path}") from error
+        except OSError as error:  # a file system without locks
+            os.close(self._descriptor)
+            raise ValueError(f"{cargo} cannot be locked: {path}: {error.strerror}") from error
+        with contextlib.suppress(OSError):  # a full disk: then the message names no process, or an older one
+            os.pwrite(self._descriptor, f"{os.getpid():<20}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let others write. The file stays: removing it would let two in."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> WriterLock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
