@@ -1,0 +1,1 @@
+"""The stages of `benchmarks/gpu_suite.py`: modules with `run(context) -> dict`, each started as its own process."""

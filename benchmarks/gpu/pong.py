@@ -1,0 +1,136 @@
+"""A short real run of Pong as processes, started as a user starts it, and where each process's time goes.
+
+The run is stopped like one that is interrupted, after the time there is: it need not finish. Shares are of the time
+after the learner's first steps, so that starting and compiling do not count. It is the beginning of a run, when there
+is little to reanalyse yet: later the reanalyzer has more to do.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.context import Context
+from benchmarks.gpu.runner import ROOT
+from speedyzero.observe.metrics import MetricSeries, read_metrics
+
+INTERRUPTED = 130  # the exit code after SIGINT
+STOP_S = 16.0  # from the interrupt to the end of all processes
+RECORDS_S = 2.0
+SKIPPED_RECORDS = 2  # of each process after the learner's first step
+WHOLE_RUN_TRAIN_STEPS = 18_000  # of the atari100k preset: a projection at this rate, no measurement
+LOG_NAME = "pong.log"
+
+SETTINGS = {
+    "--preset": "atari100k",
+    "schedule.head_start_env_steps": "1000",
+    "evaluate.interval_train_steps": "0",
+    "evaluate.video": "false",
+    "supervisor.record_interval_s": str(RECORDS_S),
+}
+REHEARSED = {
+    "--preset": "laptop",
+    "--gpus": "0",
+    "env.image_size_px": "32",
+    "model.network": "mlp",
+    "learner.batch_size": "8",
+    "search.num_simulations": "4",
+    "schedule.head_start_env_steps": "200",
+    "supervisor.record_interval_s": "1",
+}
+
+
+def run(context: Context) -> dict[str, Any]:
+    settings = context.size(SETTINGS, REHEARSED)
+    words = [word for key, value in settings.items() for word in _words(key, value)]
+    with tempfile.TemporaryDirectory(prefix="gpu-suite-pong-") as scratch:
+        run_dir = Path(scratch) / "run"
+        command = [sys.executable, "train.py", "--game", "Pong", "--run-dir", str(run_dir), *words]
+        code = play(command, context.out / LOG_NAME, seconds=context.left_s - STOP_S)
+        context.keep(settings=settings, exit_code=code)
+        if code not in (0, INTERRUPTED, -signal.SIGKILL):  # what was killed has left metrics all the same
+            raise RuntimeError(f"train.py ended with {code}, see {LOG_NAME}: {last_line(context.out / LOG_NAME)}")
+        metrics = read_metrics(run_dir)
+    context.keep(**figures(metrics))
+    for line in bottleneck_table(context.results["shares"]):
+        print(line)
+    return context.results
+
+
+def _words(key: str, value: str) -> list[str]:
+    return [key, value] if key.startswith("--") else [f"{key}={value}"]
+
+
+def play(command: list[str], log_path: Path, *, seconds: float) -> int:
+    """Run, interrupt after so many seconds, kill if it does not end then; the exit code."""
+    with log_path.open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        for patience_s, then in ((seconds, process.send_signal), (STOP_S - 2.0, lambda _: process.kill())):
+            try:
+                return process.wait(max(1.0, patience_s))
+            except subprocess.TimeoutExpired:
+                then(signal.SIGINT)
+        return process.wait()
+
+
+def last_line(path: Path) -> str:
+    return next((line for line in reversed(path.read_text(errors="replace").splitlines()) if line.strip()), "no output")
+
+
+def figures(metrics: dict[str, MetricSeries]) -> dict[str, Any]:
+    """Rates and shares while the learner learned. Raises ValueError where it never did."""
+    if "learner/loss" not in metrics or len(metrics["learner/loss"].steps) < 2:
+        raise ValueError(f"the learner made too few steps to measure; there is {', '.join(sorted(metrics))}")
+    begun_s = float(metrics["learner/loss"].times_s[0])
+    shares = {
+        name.split("/")[1]: process_shares(metrics, name.split("/")[1], since_s=begun_s)
+        for name in metrics
+        if name.startswith("time/") and name.endswith("/busy_s")
+    }
+    played = _after(metrics["supervisor/env_steps"], begun_s)
+    seconds = float(played.times_s[-1] - played.times_s[0])
+    train_steps = float(played.steps[-1] - played.steps[0]) / seconds
+    env_steps = float(played.values[-1] - played.values[0]) / seconds
+    return {
+        "learner_began_after_s": begun_s,
+        "measured_s": seconds,
+        "train_steps_per_s": train_steps,
+        "env_steps_per_s": env_steps,
+        "projected_minutes": WHOLE_RUN_TRAIN_STEPS / train_steps / 60 if train_steps > 0 else math.inf,
+        "shares": shares,
+    }
+
+
+def process_shares(metrics: dict[str, MetricSeries], process: str, *, since_s: float) -> dict[str, float]:
+    """Of the process's time since then: busy, and waiting by kind; and the processor time that its work took."""
+    spent = {}
+    for name, series in metrics.items():
+        if name.startswith(f"time/{process}/"):
+            late = _after(series, since_s)
+            spent[name.rpartition("/")[2].removesuffix("_s")] = float(late.values[-1] - late.values[0])
+    counted = {kind: seconds for kind, seconds in spent.items() if not kind.endswith("_cpu")}
+    total = sum(counted.values())
+    shares = {kind: seconds / total if total else 0.0 for kind, seconds in counted.items()}
+    return {**shares, "busy_cores": spent.get("busy_cpu", 0.0) / max(spent.get("busy", 0.0), 1e-9), "total_s": total}
+
+
+def _after(series: MetricSeries, since_s: float) -> MetricSeries:
+    """From some records after that time on; at least the last two."""
+    late = int((series.times_s < since_s).sum()) + SKIPPED_RECORDS
+    first = max(0, min(late, len(series.times_s) - 2))
+    return MetricSeries(series.steps[first:], series.values[first:], series.times_s[first:])
+
+
+def bottleneck_table(shares: dict[str, dict[str, float]]) -> list[str]:
+    """One line a process: where its time went."""
+    kinds = sorted({kind for share in shares.values() for kind in share} - {"total_s", "busy_cores", "busy"})
+    lines = [f"{'process':14}{'busy':>10}" + "".join(f"{kind:>14}" for kind in kinds) + f"{'busy cores':>12}"]
+    for process, share in shares.items():
+        columns = "".join(f"{share.get(kind, 0.0):>14.1%}" for kind in kinds)
+        lines.append(f"{process:14}{share.get('busy', 0.0):>10.1%}{columns}{share['busy_cores']:>12.2f}")
+    return lines

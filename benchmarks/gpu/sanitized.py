@@ -1,0 +1,27 @@
+"""What `sanitizer.py` has the tools look at: one launch or a few of every kernel, each as small as it can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from benchmarks.gpu import network_kernels, tree_kernels
+from benchmarks.gpu.context import Context
+
+
+def run(context: Context) -> dict[str, Any]:
+    batch, actions, simulations = 2, 3, 2
+    tally = tree_kernels.Tally()
+    for algorithm in tree_kernels.ALGORITHMS:
+        tree_kernels.check(tally, algorithm, batch, actions, simulations, context.device)
+    for dtype in context.size((torch.float32, torch.bfloat16), (torch.float32,)):
+        network_kernels.conv(batch, dtype, context.device)
+        network_kernels.head(batch, dtype, context.device)
+        network_kernels.logits(batch, dtype, context.device)
+        network_kernels.lstm(batch, dtype, context.device)
+        network_kernels.stacks(batch, dtype, context.device)
+        network_kernels.draws(batch, dtype, context.device)
+    context.sync()
+    print(f"{tally.launches} launches of tree kernels, and the network's")
+    return {}

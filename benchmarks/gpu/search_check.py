@@ -1,0 +1,167 @@
+"""Whole searches on the device against numba on the CPU: the same visits, and for a bfloat16 network nearly the same.
+
+Table models give the same numbers on both sides, so every root must have the same visits, but for those whose choice
+hangs on the last bit of an exponential: SAME_ROOTS of all must be equal, and equal roots' values agree to 1e-5.
+
+The real network in bfloat16 on the device is compared with float32 on the CPU: the total variation distance between the
+two distributions of visits, over the roots on average at most NETWORK_DISTANCE, and at most a third of the distance
+that another sample of noise makes. (Rounding every layer of that network to bfloat16 on the CPU gave 0.01.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.gpu.context import Context
+from benchmarks.gpu.networks import atari_config, frame_spec, random_frames, random_weights
+from benchmarks.gpu.search_modes import MODES, searcher
+from speedyzero.model.agent import Agent
+from speedyzero.search import RootOutput, SearchConfig, SearchResult, StepOutput, search
+from tests.search.models import TableModel, dirichlet, gumbel, next_state, root_states, value_prefix
+
+SAME_ROOTS = 0.999
+VALUE_TOLERANCE = 1e-5
+NETWORK_DISTANCE = 0.05
+TIE_SEED = 9
+SETTINGS: dict[str, dict[str, Any]] = {
+    "puct": {"prefix_horizon": 3},
+    "puct random ties": {"prefix_horizon": 3, "first_pick": "uniform"},
+    "puct rewards": {"prefix_horizon": 0},
+    "gumbel": {"prefix_horizon": 3, "algorithm": "gumbel"},
+}
+
+
+@dataclass
+class Tally:
+    """One mode of the search over all sizes."""
+
+    roots: int = 0
+    differing: int = 0
+    worst_value_error: float = 0.0  # among roots of equal visits
+    differing_cases: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def failures(self, mode: str) -> list[str]:
+        found = []
+        if self.differing > (1.0 - SAME_ROOTS) * self.roots:
+            found.append(f"{mode}: {self.differing} of {self.roots} roots differ: {self.differing_cases}")
+        if not self.worst_value_error <= VALUE_TOLERANCE:
+            found.append(f"{mode}: a value is off by {self.worst_value_error:.1e} > {VALUE_TOLERANCE:.0e}")
+        return found
+
+
+class DeviceTables:
+    """A table model whose tables lie on the device: no number crosses to the host during a search."""
+
+    def __init__(self, model: TableModel, device: torch.device):
+        self._model, self._device = model, device
+        self._reward, self._value, self._logits = (
+            torch.from_numpy(x).to(device) for x in (model.reward, model.value, model.logits)
+        )
+
+    def root(self, states: np.ndarray) -> RootOutput:
+        number = torch.from_numpy(states.astype(np.int64)).to(self._device)
+        state = {"number": number}
+        if self._model.has_prefix:
+            state["prefix_state_sum"] = torch.zeros(len(states), 1, device=self._device)
+        return RootOutput(self._logits[number], self._value[number], state)
+
+    def recurrent(self, state: dict[str, torch.Tensor], action: torch.Tensor) -> StepOutput:
+        number = next_state(state["number"], action)
+        reward, new_state = self._reward[number], {"number": number}
+        if self._model.has_prefix:
+            new_state["prefix_state_sum"] = state["prefix_state_sum"] + reward[:, None]
+            reward = value_prefix(new_state["prefix_state_sum"][:, 0])
+        return StepOutput(reward, self._value[number], self._logits[number], new_state)
+
+
+def run(context: Context) -> dict[str, Any]:
+    batches, actions = context.size((63, 7, 1), (3,)), context.size((18, 6, 2), (2,))
+    simulations = context.size((50, 16, 1), (4,))
+    tallies = {mode: Tally() for mode in MODES if context.device.type == "cuda" or mode == "eager"}
+    large = [("puct", 4096, 18, 16)] if not context.is_rehearsal else []
+    sizes = [*large, *((n, b, a, s) for s, a, b, n in itertools.product(simulations, actions, batches, SETTINGS))]
+    network_cases = {f"network, {algorithm}": partial(check_network, context, algorithm) for algorithm in ALGORITHMS}
+    table_cases = {
+        f"{name} B={b} A={a} S={s}": partial(check_tables, tallies, name, b, a, s, context.device)
+        for name, b, a, s in sizes
+    }
+    found = context.all_in_time({**network_cases, **table_cases})
+    network = {name: found[name] for name in network_cases if name in found}
+    failures = [failure for mode, tally in tallies.items() for failure in tally.failures(mode)]
+    failures += [failure for one in network.values() for failure in one.pop("failures")]
+    for mode, tally in tallies.items():
+        print(f"{mode:22} {tally.differing} of {tally.roots} roots differ, values to {tally.worst_value_error:.1e}")
+    for name, one in network.items():
+        print(f"{name:22} {one}")
+    return {"tables": tallies, "network": network, "failures": failures}
+
+
+def check_tables(
+    tallies: dict[str, Tally], name: str, batch: int, actions: int, simulations: int, device: torch.device
+) -> None:
+    config = SearchConfig(num_simulations=simulations, backend="triton", **SETTINGS[name])
+    model = TableModel.random(batch + actions, actions, has_prefix=config.prefix_horizon > 0)
+    states = root_states(3, batch)
+    noise = torch.from_numpy((dirichlet if config.algorithm == "puct" else gumbel)(4, batch, actions))
+
+    def generator() -> torch.Generator:
+        return torch.Generator().manual_seed(TIE_SEED)
+
+    on_cpu = dataclasses.replace(config, backend="numba")
+    want = search(model.root(states), model.recurrent, on_cpu, noise, generator())
+    tables = DeviceTables(model, device)
+    for mode, tally in tallies.items():
+        run_search = searcher(mode, tables.root(states), tables.recurrent, config)
+        got = run_search(noise.to(device), generator())
+        same = (got.visits.cpu() == want.visits).all(-1)
+        tally.roots += batch
+        if not same.all():
+            tally.differing += int((~same).sum())
+            tally.differing_cases[f"{name} B={batch} A={actions} S={simulations}"] = int((~same).sum())
+        error = (got.value.cpu() - want.value)[same].abs().nan_to_num(nan=torch.inf)
+        tally.worst_value_error = max(tally.worst_value_error, error.max().item() if len(error) else 0.0)
+
+
+ALGORITHMS = ("puct", "gumbel")
+
+
+def check_network(context: Context, algorithm: str) -> dict[str, Any]:
+    """The agent as the roles use it, on both devices."""
+    batch, actions, simulations = context.size((64, 18, 50), (3, 3, 4))
+    config = atari_config(simulations=simulations, is_tiny=context.is_rehearsal, gpus=0, algorithm=algorithm)
+    weights = random_weights(config, actions, seed=1, head_scale=0.1)
+    frames = random_frames(config, batch, seed=2)
+    noises = [(dirichlet if algorithm == "puct" else gumbel)(seed, batch, actions) for seed in (5, 6)]
+
+    def searched(device: torch.device, noise: np.ndarray) -> SearchResult:
+        agent = Agent(config, frame_spec(config), actions, device=str(device))
+        agent.load(weights, version=0)
+        return agent.search(frames, noise=noise)
+
+    want, other = (searched(torch.device("cpu"), noise) for noise in noises)
+    got = searched(context.device, noises[0])
+    distance = distances(got, want)
+    control = distances(other, want).mean().item()
+    found = {
+        "mean_distance": distance.mean().item(),
+        "largest_distance": distance.max().item(),
+        "distance_by_other_noise": control,
+        "same_action": (got.action.cpu() == want.action).float().mean().item(),
+        "mean_value_error": (got.value.cpu() - want.value).abs().mean().item(),
+    }
+    bound = min(NETWORK_DISTANCE, control / 3)
+    is_close = found["mean_distance"] <= bound
+    wrong = f"network, {algorithm}: visits are {found['mean_distance']:.4f} apart on average > {bound:.4f}"
+    return {**found, "failures": [] if is_close else [wrong]}
+
+
+def distances(a: SearchResult, b: SearchResult) -> torch.Tensor:
+    """Total variation between two searches' visit fractions, [B]."""
+    return 0.5 * (a.visits.cpu() - b.visits.cpu()).abs().sum(-1) / b.visits.cpu().sum(-1)
