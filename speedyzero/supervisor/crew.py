@@ -151,10 +151,12 @@ class Crew:
         """passed_s: since the last look, the supervisor's own absence left out."""
         name, board = child.spec.name, self._board
         watched = self.learners if child in self.learners else [child]
-        silent_s = child.pulse.look(board.heartbeat_ns(name), passed_s)
-        stuck_s = child.rounds.look([board.counter(one.spec.name, "rounds") for one in watched], passed_s)
-        may_be_silent_s = self._silent_s if self._has_begun(child) else START_DEADLINE_S
-        may_be_stuck_s = self._hang_s if self.works(child) else START_DEADLINE_S
+        has_begun, works = self._has_begun(child), self.works(child)
+        # Beginning, and beginning to work, are signs of life of their own: a long start is no long silence.
+        silent_s = child.pulse.look((has_begun, board.heartbeat_ns(name)), passed_s)
+        stuck_s = child.rounds.look((works, [board.counter(one.spec.name, "rounds") for one in watched]), passed_s)
+        may_be_silent_s = self._silent_s if has_begun else START_DEADLINE_S
+        may_be_stuck_s = self._hang_s if works else START_DEADLINE_S
         if child.alive and silent_s > may_be_silent_s:
             self._note(f"{name} has shown no sign of life for {silent_s:.0f} s and is killed")
             child.kill()

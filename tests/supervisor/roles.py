@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from speedyzero.edges import WAIT_INPUT
-from speedyzero.role_process import ProcessSpec, role_process
+from speedyzero.role_process import WORKING, ProcessSpec, role_process
+from speedyzero.shm import Board
 
 
 class Idle:
@@ -18,6 +21,18 @@ class Idle:
 def idle(spec: ProcessSpec, _index: int) -> None:
     with role_process(spec) as process:
         process.loop(Idle())
+
+
+def begin_slowly(spec: ProcessSpec, start_s: float) -> None:
+    """Takes long to start, and has its row for a moment before it first says that it lives, or makes a round."""
+    time.sleep(start_s)
+    row = Board.attach(spec.wiring.run, spec.wiring.board).row(spec.name)
+    time.sleep(0.5)
+    row.set_state(WORKING)
+    while True:
+        time.sleep(0.2)
+        row.beat()
+        row.add("rounds")
 
 
 def crash(spec: ProcessSpec, message: str) -> None:

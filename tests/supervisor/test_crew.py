@@ -73,6 +73,17 @@ def test_the_hung_are_replaced_and_a_supervisor_that_was_away_blames_nobody(make
         look_until(crew, lambda: False)
 
 
+def test_a_long_start_is_no_long_silence(make_crew):
+    """On a busy machine a process may take longer to start than it may later be silent."""
+    crew = make_crew("supervisor.silent_s=3", "supervisor.hang_s=3")
+    actor = crew.children[2]
+    crew.children, crew.learners = [actor], []
+    actor.target, actor.arguments = roles.begin_slowly, (4.0,)
+    crew.start(interrupted=lambda: False)
+    look_until(crew, lambda: crew._board.counter("actor-0", "rounds") > 3)
+    assert actor.restarts == 0 and crew.notes == []
+
+
 def test_one_that_keeps_crashing_ends_the_run_with_its_first_traceback(make_crew, monkeypatch):
     monkeypatch.setattr(crew_module, "MAX_RESTARTS", 1)
     crew = make_crew()
