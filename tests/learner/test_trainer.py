@@ -64,10 +64,14 @@ def spoiled(batch: Batch) -> Batch:
     return replace(batch, value=value)
 
 
+def tensors_of(trainer: Trainer) -> list[torch.Tensor]:
+    """All that an update may change."""
+    return [*trainer.network.state_dict().values(), *state_tensors(trainer.optimizer)]
+
+
 def everything(trainer: Trainer) -> list[torch.Tensor]:
     """A copy of all that an update may change."""
-    tensors = [*trainer.network.state_dict().values(), *state_tensors(trainer.optimizer)]
-    return [tensor.clone() for tensor in tensors]
+    return [tensor.clone() for tensor in tensors_of(trainer)]
 
 
 def equal(now: list[torch.Tensor], before: list[torch.Tensor]) -> bool:
@@ -79,24 +83,27 @@ def equal(now: list[torch.Tensor], before: list[torch.Tensor]) -> bool:
 def test_started_or_waited_for_an_update_is_the_same(spec, name):
     """Losses, root values and weights, but for rounding: a rate that lies in memory multiplies a little differently.
 
-    Started late, each is read after the next was started.
+    Started late, each is read after the next was started. Both begin each update from the same state: with 4 samples
+    to normalise by, rounding grows tenfold in a few updates, on one kind of processor more than on another.
     """
     now, late = (trainer_of(spec, config_with(name), deferred=deferred) for deferred in (False, True))
-    expected = [now.update(random_batch(spec, step), step) for step in range(1, 7)]
-    launched = [late.launch(random_batch(spec, 1), 1)]
-    found = []
-    for step in range(2, 7):
+    # A bias before a norm has a gradient of nothing but rounding, which AdamW makes a step of.
+    atol = 2 * RATES[name] if name == "adamw" else 1e-5
+    expected, launched, found = [], [], []
+    for step in range(1, 7):
         launched.append(late.launch(random_batch(spec, step), step))
-        found.append(launched[-2].result())
+        if step > 1:
+            found.append(launched[-2].result())
+        expected.append(now.update(random_batch(spec, step), step))
+        torch.testing.assert_close(everything(late), everything(now), rtol=1e-4, atol=atol)
+        for mine, other in zip(tensors_of(late), tensors_of(now), strict=True):
+            mine.detach().copy_(other)
     found.append(launched[-1].result())
     for a, b in zip(found, expected, strict=True):
         assert a.is_finite and b.is_finite
         for field, tensor in vars(a.loss).items():
-            torch.testing.assert_close(tensor, getattr(b.loss, field).detach(), rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(tensor, getattr(b.loss, field).detach(), rtol=1e-4, atol=1e-5)
     assert len({update.loss.total.item() for update in found}) == 6
-    # A bias before a norm has a gradient of nothing but rounding, which AdamW makes steps of.
-    atol = 6 * RATES[name] if name == "adamw" else 1e-4
-    torch.testing.assert_close(everything(late), everything(now), rtol=1e-3, atol=atol)
     assert [one.learning_rate for one in launched] == pytest.approx([RATES[name] * min(1, k / 4) for k in range(1, 7)])
 
 
