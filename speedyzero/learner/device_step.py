@@ -26,7 +26,6 @@ from speedyzero.learner.readback import Readback
 from speedyzero.learner.static_batch import StaticBatch
 from speedyzero.learner.undo import Undo
 from speedyzero.model.base import Network
-from speedyzero.model.blocks import PAD_CHANNELS_TO
 
 
 class DeviceStep:
@@ -53,7 +52,7 @@ class DeviceStep:
         self._gradient_clip = gradient_clip
         image_dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self._inputs = StaticBatch(
-            example, image_dtype=image_dtype, pad_channels_to=PAD_CHANNELS_TO if device.type == "cuda" else 1
+            example, image_dtype=image_dtype, pad_channels_to=network.pad_channels_to if device.type == "cuda" else 1
         )
         self._rate = torch.zeros((), device=device)
         for param_group in optimizer.param_groups:

@@ -32,7 +32,6 @@ from speedyzero.learner.loss import Loss, importance_weights
 from speedyzero.learner.schedule import importance_exponent
 from speedyzero.learner.trainer import Launched, Trainer, Update
 from speedyzero.model.base import Network
-from speedyzero.model.blocks import PAD_CHANNELS_TO
 from speedyzero.pacing import Pacing, record_interval
 from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord, WeightsRecord
 from speedyzero.replay.mirror_choice import frame_sources
@@ -76,7 +75,7 @@ class Learner:
         where = torch.device(device)
         # On a GPU the network computes in bfloat16 (`trainer.py`), so that is what it reads.
         dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-        frames = frame_sources(config, shards, where, dtype=dtype, pad_channels_to=PAD_CHANNELS_TO)
+        frames = frame_sources(config, shards, where, dtype=dtype, pad_channels_to=network.pad_channels_to)
         self._reader = BatchReader(config, frames, device=where, rank=self.group.rank)
         self._trainer = Trainer(config, network, self.group, device=where, deferred=deferred)
         self._under_way: deque[_UnderWay] = deque()

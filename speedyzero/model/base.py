@@ -31,6 +31,7 @@ class Network(nn.Module):
 
     num_actions: int
     norm_mixes_batch: bool  # batch statistics: unroll steps then must not be merged into one batch
+    pad_channels_to: int = 1  # on a GPU: observations may come with channels of zeros up to a multiple of this
 
     def represent(self, observation: torch.Tensor) -> torch.Tensor:
         """Stacked observation in [0, 1], [B, S*C, H, W], or a vector [B, S*D] -> latent [B, ...]."""

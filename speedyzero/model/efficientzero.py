@@ -12,7 +12,16 @@ from torch.nn import functional as F
 
 from speedyzero.config import ModelConfig
 from speedyzero.model.base import Network, Prediction, PrefixLSTM, PrefixState, Transition, ZeroLinear
-from speedyzero.model.blocks import ActionConv, DownBlock, InputConv, ResidualBlock, conv_norm, linear_norm, norm_act
+from speedyzero.model.blocks import (
+    PAD_CHANNELS_TO,
+    ActionConv,
+    DownBlock,
+    InputConv,
+    ResidualBlock,
+    conv_norm,
+    linear_norm,
+    norm_act,
+)
 
 LATENT_GRID = 6
 
@@ -90,6 +99,7 @@ class EfficientZeroNetwork(Network):
     """The whole network; `folded` builds the inference form, without projector and batch norm."""
 
     norm_mixes_batch = True
+    pad_channels_to = PAD_CHANNELS_TO
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A whole run in one process whose learner and reanalyzer read mirrors: the same run, to the bit."""
+"""A whole run in one process whose learner and reanalyzer read mirrors, of an mlp: the same run, to the bit."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def played() -> tuple[InlineRun, list[float]]:
 def test_a_run_on_mirrors_is_the_run_on_the_host(monkeypatch):
     plain, losses = played()
 
-    def mirrors(config, shards, device, *, dtype):
-        return [DeviceMirror(shard, device, dtype=dtype) for shard in shards]
+    def mirrors(config, shards, device, *, dtype, pad_channels_to=1):
+        return [DeviceMirror(shard, device, dtype=dtype, pad_channels_to=pad_channels_to) for shard in shards]
 
     monkeypatch.setattr(learner, "frame_sources", mirrors)
     monkeypatch.setattr(reanalyzer, "frame_sources", mirrors)
