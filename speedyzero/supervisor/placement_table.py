@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
+
 from speedyzero.config import Config
 from speedyzero.supervisor.crew import threads_per_process
+from speedyzero.supervisor.memory_limits import tightest_memory_limit
+from speedyzero.supervisor.space import least_of_process
 from speedyzero.wiring import SUPERVISOR, Wiring, bell_of
 
 
 def print_placement(config: Config, wiring: Wiring) -> None:
-    """Every process with its device, its threads of tensor operations and its inputs; every shared object's size."""
+    """Every process with its device, its threads of tensor operations, the memory that it takes for itself at least,
+    and its inputs with their size in shared memory; the memory and cores that there are."""
     if config.gpus > 1:
         print("note: several GPUs (NCCL) have never been run; groups of learners have been run on CPUs (gloo) alone")
     threads = threads_per_process(config, len(wiring.processes))
-    print(f"{'process':14} {'device':8} {'threads':>7}  reads")
+    print(f"{'process':14} {'device':8} {'threads':>7} {'memory':>9}  reads")
     for process in wiring.board.rows:
         is_role = process != SUPERVISOR
         device = wiring.devices[process] if is_role else "cpu"
         read = ", ".join(f"{name} ({_size(size)})" for name, size in _inputs(wiring, process))
-        print(f"{process:14} {device:8} {threads if is_role else 1:>7}  {read}")
-    print(f"shared memory in {wiring.run.directory}: {_size(wiring.total_bytes)}", flush=True)
+        memory = _size(least_of_process(config, wiring, process))
+        print(f"{process:14} {device:8} {threads if is_role else 1:>7} {memory:>9}  {read}")
+    limit = tightest_memory_limit()
+    free = f", of {_size(limit.free_bytes)} free memory" if limit is not None else ""
+    shared = f"{_size(wiring.total_bytes)} shared in {wiring.run.directory}"
+    print(f"{shared}{free}; {len(os.sched_getaffinity(0))} cores", flush=True)
 
 
 def _inputs(wiring: Wiring, process: str) -> list[tuple[str, int]]:

@@ -18,7 +18,7 @@ from speedyzero.env.registry import GameInfo, check_game
 from speedyzero.model.build import build_network
 from speedyzero.shm import Run, SegmentError, require_space, sweep_dead_runs
 from speedyzero.supervisor.memory_limits import MemoryLimit, is_in_memory, tightest_memory_limit
-from speedyzero.wiring import Wiring, wire
+from speedyzero.wiring import SUPERVISOR, Wiring, wire
 
 # Of each role's process before it holds anything of the run: Python and torch with their imports. Measured as memory
 # of its own (smaps_rollup: Anonymous, shared libraries not counted): 172 MiB after the imports, 199 to 274 MiB at work
@@ -87,6 +87,14 @@ def least_memory(config: Config, wiring: Wiring, game: GameInfo, *, shared_in_me
     if on_cpu:
         parts["networks"] = sum(_network_bytes(config, wiring, game, process) for process in on_cpu)
     return parts
+
+
+def least_of_process(config: Config, wiring: Wiring, process: str) -> int:
+    """Bytes of memory, and of GPU memory if it works on one, that a process is certain to take for itself."""
+    if process == SUPERVISOR:
+        return PROCESS_BYTES
+    on_gpu = GPU_PROCESS_BYTES if wiring.devices[process] != "cpu" else 0
+    return PROCESS_BYTES + on_gpu + _network_bytes(config, wiring, check_game(config.env), process)
 
 
 def require_memory(parts: Mapping[str, int], limit: MemoryLimit | None) -> None:
