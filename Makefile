@@ -7,7 +7,7 @@ NAME ?= tree
 IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
 
-.PHONY: help train test soak lint format bench clean
+.PHONY: help train test soak planted lint format bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -21,6 +21,9 @@ test: lint ## lint, types, layers, then every test: make test ARGS="tests/search
 
 soak: $(READY) ## the reliability contract in full, about an hour: make soak, make soak ROWS="1 2 20"
 	@$(BIN)/python -m tests.faults.soak $(ROWS)
+
+planted: $(READY) ## bugs planted in a copy, one by one, which the tests must notice: make planted NAMES="checksum-off"
+	@$(BIN)/python -m tests.planted_bugs $(NAMES) $(ARGS)
 
 lint: $(READY) ## style, types and import layers
 	$(BIN)/ruff check .
