@@ -2,18 +2,27 @@
 
 A run is dead when its owner, by pid and start time, is no more. Both stand in every name (`run.py`), so an object needs
 no header to be judged, and nothing that belongs to somebody else is ever opened.
+
+One kind of object has no name yet: the C library makes a semaphore as an empty `sem.XXXXXX`, writes it, and links it to
+its name. A process that is killed in between leaves that. Whose it was cannot be told, but an empty file is nobody's
+semaphore, and one that is a minute old will not become one.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from speedyzero.shm.liveness import is_alive, place
 from speedyzero.shm.run import SHM_MOUNT, Run, run_id_of
+
+UNNAMED_SEMAPHORE = re.compile(r"sem\.[A-Za-z0-9]{6}")
+UNNAMED_FOR_S = 60.0  # making one takes microseconds
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ def sweep_dead_runs(shm_dir: str | os.PathLike | None = None) -> SweepReport:
             live_runs.add(run_id)
         elif _remove(path):
             removed.append(str(path))
+    removed += [str(path) for path in _unnamed_semaphores() if _remove(path)]
     return SweepReport(tuple(removed), tuple(sorted(live_runs)), tuple(elsewhere))
 
 
@@ -57,6 +67,18 @@ def _objects(shm_dir: str | os.PathLike | None) -> Iterator[tuple[Path, str]]:
             run_id = run_id_of(entry.name)
             if run_id is not None and _is_ours(entry):
                 yield entry, run_id
+
+
+def _unnamed_semaphores() -> Iterator[Path]:
+    """What processes of this user left that were killed while they made a semaphore."""
+    for path in SHM_MOUNT.iterdir():
+        if UNNAMED_SEMAPHORE.fullmatch(path.name) and _is_ours(path):
+            try:
+                status = path.lstat()
+            except FileNotFoundError:  # it has got its name
+                continue
+            if status.st_size == 0 and time.time() - status.st_mtime > UNNAMED_FOR_S:
+                yield path
 
 
 def _is_ours(path: Path) -> bool:

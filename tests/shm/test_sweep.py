@@ -1,5 +1,6 @@
 import os
 import secrets
+import time
 from dataclasses import replace
 
 import pytest
@@ -70,6 +71,23 @@ def test_a_segment_without_a_header_is_swept(runs):
     path.touch(0o600)
     sweep_dead_runs()
     assert not path.exists()
+
+
+def test_a_semaphore_that_never_got_its_name_is_swept():
+    """The C library makes `sem.XXXXXX` first; one that holds something, or is young, may be somebody's."""
+    old, young, written = (SHM_MOUNT / f"sem.{secrets.token_hex(3)}" for _ in range(3))
+    longer = SHM_MOUNT / f"sem.{secrets.token_hex(4)}"
+    try:
+        for path in (old, young, written, longer):
+            path.touch(0o600)
+        written.write_bytes(bytes(32))
+        for path in (old, written, longer):
+            os.utime(path, (time.time() - 100, time.time() - 100))
+        assert str(old) in sweep_dead_runs().removed
+        assert not old.exists() and young.exists() and written.exists() and longer.exists()
+    finally:
+        for path in (old, young, written, longer):
+            path.unlink(missing_ok=True)
 
 
 def test_names_that_are_not_ours_stay():
