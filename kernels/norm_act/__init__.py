@@ -37,9 +37,7 @@ def norm_act(
     """
     _check(x, residual, {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var})
     if not uses_triton(x, backend):
-        return reference.norm_act(
-            x, weight, bias, running_mean, running_var, residual, eps=eps, momentum=momentum
-        )
+        return reference.norm_act(x, weight, bias, running_mean, running_var, residual, eps=eps, momentum=momentum)
     from kernels.norm_act.triton_gpu import NormAct
 
     result = NormAct.apply(x, weight, bias, running_mean, running_var, residual, eps, momentum)

@@ -8,8 +8,8 @@
               gradient_kernel    dx = weight rstd (g - dbias/N - xhat dweight/N), dresidual = g
 
 The deviations are from each tile's own mean, and tiles and programs are merged as Chan, Golub and LeVeque (1979) do: as
-exact as two passes over all of x, and one pass less. Kept for the backward pass are x and y, which the convolutions around keep in
-any case, and two numbers a channel. The ReLU is asked of y itself.
+exact as two passes over all of x, and one pass less. Kept for the backward pass are x and y, which neighbouring layers
+keep in any case, and two numbers a channel. Where the ReLU was open is read off y.
 
 Axes: N rows, C channels, P programs that share the rows.
 """
