@@ -110,7 +110,7 @@ class Bench:
         optimizer = OptimizerConfig(name="clipped_lars", learning_rate=0.1)
         return replace(config, learner=LearnerConfig(batch_size=batch, **learner), optimizer=optimizer)
 
-    def _loop(self, batch: int, **learner: Any) -> Loop:
+    def loop(self, batch: int, **learner: Any) -> Loop:
         config = self._config(batch, **learner)
         mode = "fake" if self._context.is_rehearsal and config.learner.cuda_graph else "real"
         trainer = Trainer(
@@ -135,7 +135,7 @@ class Bench:
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         started_s = time.monotonic()
-        loop = self._loop(batch, **learner)
+        loop = self.loop(batch, **learner)
         for number in range(WARM_STEPS):
             loop.step(number)
         self._context.sync()
@@ -170,7 +170,7 @@ class Bench:
         """The largest kernels of a step; all of them in learner_profile.txt, and a trace in learner_trace.json.gz."""
         lines, found = [], {}
         for name in self._context.size(("eager", "eager, fused norms"), ("eager",)):
-            loop = self._loop(batch, **MODES[name])
+            loop = self.loop(batch, **MODES[name])
             for number in range(WARM_STEPS):
                 loop.step(number)
             trace = self._context.out / TRACE_NAME if name == "eager" else None

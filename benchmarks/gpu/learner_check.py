@@ -1,9 +1,10 @@
 """Whether a train step on the device is right, before it is timed.
 
-One step's loss and gradient beside float64 on the CPU. Float32 (no TF32) must agree to FLOAT32_*. For bfloat16 the
-measure is what autocast does on the CPU: a gradient through 40 layers and as many batch norms differs a good deal from
-the exact one, whatever computes it (tiny network, batch 64, CPU: by 0.33 of its norm, cosine 0.946), so the device may
-be off by up to BFLOAT16_FACTOR times as much, and the loss by BFLOAT16_LOSS.
+One step's loss and gradient beside float64 on the CPU. The measure is what the CPU itself is off by in the same type
+(float32; bfloat16 by autocast), since a gradient through 40 layers and as many batch norms differs a good deal from the
+exact one, whatever computes it: a ReLU that opens or not changes it by a step. (EfficientZero's network, 48 pixels,
+batch 64, on the CPU: float32 by 0.019 of the norm; 96 pixels, batch 16: bfloat16 by 0.23.) The device may be off by up
+to FACTOR times as much, or by FLOAT32_GRADIENT; without TF32 in float32. Losses have bounds of their own.
 
 Then updates by a graph beside eager ones, and a bad batch among them, which must leave everything as it was, to the
 bit.
@@ -12,9 +13,11 @@ bit.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,10 +31,11 @@ from speedyzero.learner.device_step import state_tensors
 from speedyzero.learner.group import LoneLearner
 from speedyzero.learner.trainer import Trainer
 from speedyzero.model.base import Network
-from speedyzero.model.blocks import compile_norms, fuse_norms
+from speedyzero.model.blocks import fuse_norms
 
-FLOAT32_LOSS, FLOAT32_GRADIENT = 1e-5, 1e-3  # relative
-BFLOAT16_LOSS, BFLOAT16_FACTOR = 2e-2, 1.5
+FACTOR = 2.0
+FLOAT32_GRADIENT = 1e-3
+LOSS = {"float32": 1e-4, "bfloat16": 2e-2}  # relative
 GRAPH_LOSS = 2e-2  # between an eager and a captured update's loss, relative: both are bfloat16
 CPU = torch.device("cpu")
 
@@ -56,8 +60,8 @@ def check_config(context: Context, **learner: Any) -> Config:
         env=replace(config.env, image_size_px=context.size(48, 32)),
         search=replace(config.search, prefix_horizon=unroll),
         target=replace(config.target, unroll_steps=unroll),
-        learner=replace(LearnerConfig(batch_size=context.size(64, 4)), **learner),
-        optimizer=OptimizerConfig(name="clipped_lars", learning_rate=0.1, warmup_fraction=0.0),
+        learner=replace(LearnerConfig(batch_size=context.size(32, 4)), **learner),
+        optimizer=OptimizerConfig(name="clipped_lars", learning_rate=0.02, warmup_fraction=0.0),
         schedule=ScheduleConfig(train_steps=1000),
     )
 
@@ -87,31 +91,33 @@ def check_gradients(context: Context) -> dict[str, Any]:
     config = check_config(context)
     network = random_network(config, ACTIONS, seed=1, head_scale=0.1)
     exact = gradient_of(network, config, CPU, torch.float64, autocast=False)
-    rounded = gradient_of(network, config, CPU, torch.float32, autocast=True)
-    allowed = BFLOAT16_FACTOR * rounded.distance(exact)
-    norms: dict[str, Callable[[Network], None] | None] = {"torch": None, "fused": fuse_norms, "compiled": compile_norms}
-    if context.is_rehearsal:  # compiling for the CPU takes long and shows nothing here
-        norms = {"torch": None, "fused": lambda own: fuse_norms(own, backend="triton")}
-    found: dict[str, Any] = {"exact loss": exact.loss, "bfloat16 on the CPU": rounded.distance(exact)}
+    kinds = {"float32": False, "bfloat16": True}  # by autocast?
+    usual = {
+        kind: gradient_of(network, config, CPU, torch.float32, autocast=autocast).distance(exact)
+        for kind, autocast in kinds.items()
+    }
+    allowed = {kind: max(FLOAT32_GRADIENT, FACTOR * off) for kind, off in usual.items()}
+    found: dict[str, Any] = {"exact_loss": exact.loss, "on_the_cpu": usual, "allowed": allowed, "allowed_loss": LOSS}
     failures = []
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        for name, put_in in norms.items():
-            if name == "compiled" and context.left_s < 60:
-                continue  # it takes its time, and is measured below
-            for kind, autocast in (("float32", False), ("bfloat16", True)):
-                if context.is_rehearsal and autocast and name == "fused":
-                    continue  # the interpreter has no bfloat16
-                got = gradient_of(network, config, context.device, torch.float32, autocast=autocast, put_in=put_in)
-                off = got.distance(exact)
-                loss_off = abs(got.loss / exact.loss - 1.0)
-                most, most_loss = (allowed, BFLOAT16_LOSS) if autocast else (FLOAT32_GRADIENT, FLOAT32_LOSS)
-                found[f"{kind}, {name}"] = {"gradient_off": off, "loss_off": loss_off, "allowed": [most, most_loss]}
-                if not (off <= most and loss_off <= most_loss):
-                    failures.append(
-                        f"{kind}, {name} norms: gradient off by {off:.1e} of {most:.1e}, "
-                        f"loss by {loss_off:.1e} of {most_loss:.1e}"
-                    )
+        for kind, name in itertools.product(kinds, norms_to_check(context)):
+            if context.is_rehearsal and (kind, name) == ("bfloat16", "fused"):
+                continue  # the interpreter has none
+            put_in = norms_to_check(context)[name]
+            got = gradient_of(network, config, context.device, torch.float32, autocast=kinds[kind], put_in=put_in)
+            off, loss_off = got.distance(exact), abs(got.loss / exact.loss - 1.0)
+            found[f"{kind}, {name} norms"] = {"gradient_off": off, "loss_off": loss_off}
+            if not (off <= allowed[kind] and loss_off <= LOSS[kind]):
+                failures.append(
+                    f"{kind}, {name} norms: gradient off by {off:.1e}, allowed {allowed[kind]:.1e}; "
+                    f"loss by {loss_off:.1e}, allowed {LOSS[kind]:.1e}"
+                )
     return {"found": found, "failures": failures}
+
+
+def norms_to_check(context: Context) -> dict[str, Callable[[Network], None] | None]:
+    """What puts them in. torch.compile's are torch's own affair, and take their time."""
+    return {"torch": None, "fused": partial(fuse_norms, backend="triton") if context.is_rehearsal else fuse_norms}
 
 
 def check_updates(context: Context, **learner: Any) -> dict[str, Any]:
