@@ -8,7 +8,7 @@ NOMINAL_BUDGET_S = 540.0
 TORCH = ("torch", "numpy")
 SEARCH = (*TORCH, "numba", "triton")
 # What a whole run as processes needs, as pyproject.toml names it.
-RUN = (*SEARCH, "ale_py", "gymnasium", "posix_ipc", "omegaconf", "safetensors", "tensorboard", "tqdm")
+RUN = (*SEARCH, "ale_py", "gymnasium", "posix_ipc", "omegaconf", "safetensors", "tensorboard", "tqdm", "zstandard")
 
 
 @dataclass(frozen=True)
