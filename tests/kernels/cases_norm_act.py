@@ -29,6 +29,7 @@ def cases(dtype: str, *, channels: int, block_rows: int, tiles: int, has_residua
             options={"num_warps": 4},
             max_shared_bytes=1024 if name in ("statistics", "reduce") else 0,  # sums over the warps' rows
             max_registers=128,
+            absent=("max.f32",) if name == "apply" else (),  # it makes 0 of NaN, which the interpreter's does not
         )
 
 
