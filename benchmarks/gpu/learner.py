@@ -28,7 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.context import Context
 from benchmarks.gpu.learner_batches import ACTIONS, BatchSource, batch_source, noise_mirror
-from benchmarks.gpu.learner_check import check_gradients, check_updates
+from benchmarks.gpu.learner_check import check_gradients, check_network, check_updates
 from benchmarks.gpu.learner_parts import time_parts
 from benchmarks.gpu.networks import atari_config, random_network
 from benchmarks.gpu.timing import time_chain
@@ -71,10 +71,11 @@ class Loop:
 
 
 def run(context: Context) -> dict[str, Any]:
-    gradients = check_gradients(context)
+    network = check_network(context)
+    gradients = check_gradients(context, network)
     context.keep(gradients=gradients, failures=gradients["failures"])
     for name in context.size(("torch", "fused"), ("torch",)):
-        updates = check_updates(context, norms=name)
+        updates = check_updates(context, network, norms=name)
         failures = [f"{name} norms, {failure}" for failure in updates["failures"]]
         context.keep(**{f"updates, {name} norms": updates}, failures=[*context.results["failures"], *failures])
     bench = Bench(context)
@@ -212,6 +213,6 @@ def profiled(loop: Loop, context: Context, *, steps: int, trace: Path | None) ->
             "count": event.count / steps,
         }
         for event in profiler.key_averages()
-        if event.device_type == wanted
+        if event.device_type == wanted and not event.is_user_annotation  # marks that span kernels
     ]
     return sorted(kernels, key=lambda kernel: -kernel["ms"])

@@ -86,10 +86,14 @@ def gradient_of(
     return Gradient(loss.total.item(), torch.cat([g.detach().cpu().double().flatten() for g in gradients]))
 
 
-def check_gradients(context: Context) -> dict[str, Any]:
+def check_network(context: Context) -> Network:
+    """What all checks begin with."""
+    return random_network(check_config(context), ACTIONS, seed=1, head_scale=0.1)
+
+
+def check_gradients(context: Context, network: Network) -> dict[str, Any]:
     """Of every way to compute the norms, in both types."""
     config = check_config(context)
-    network = random_network(config, ACTIONS, seed=1, head_scale=0.1)
     exact = gradient_of(network, config, CPU, torch.float64, autocast=False)
     kinds = {"float32": False, "bfloat16": True}  # by autocast?
     usual = {
@@ -120,10 +124,10 @@ def norms_to_check(context: Context) -> dict[str, Callable[[Network], None] | No
     return {"torch": None, "fused": partial(fuse_norms, backend="triton") if context.is_rehearsal else fuse_norms}
 
 
-def check_updates(context: Context, **learner: Any) -> dict[str, Any]:
+def check_updates(context: Context, network: Network, **learner: Any) -> dict[str, Any]:
     """Six updates by a graph and eagerly, the fifth with a bad batch. learner: settings besides."""
     eager, graphed = (
-        trainer_of(context, check_config(context, cuda_graph=graph, **learner)) for graph in (False, True)
+        trainer_of(context, network, check_config(context, cuda_graph=graph, **learner)) for graph in (False, True)
     )
     failures: list[str] = []
     losses: list[list[float]] = []
@@ -147,10 +151,12 @@ def check_updates(context: Context, **learner: Any) -> dict[str, Any]:
     return {"losses": losses, "worst": worst, "failures": failures}
 
 
-def trainer_of(context: Context, config: Config) -> Trainer:
-    network = random_network(config, ACTIONS, seed=1, head_scale=0.1)
+def trainer_of(context: Context, network: Network, config: Config) -> Trainer:
+    """Of a copy of the network."""
     mode = "fake" if context.is_rehearsal and config.learner.cuda_graph else "real"
-    return Trainer(config, network, LoneLearner(), device=context.device, deferred=True, capture_mode=mode)
+    return Trainer(
+        config, copy.deepcopy(network), LoneLearner(), device=context.device, deferred=True, capture_mode=mode
+    )
 
 
 def everything(trainer: Trainer) -> list[torch.Tensor]:

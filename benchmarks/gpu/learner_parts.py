@@ -21,7 +21,7 @@ from speedyzero.learner.schedule import build_optimizer
 from speedyzero.learner.static_batch import StaticBatch
 from speedyzero.learner.undo import Undo
 from speedyzero.model.base import Network
-from speedyzero.model.blocks import PAD_CHANNELS_TO, fuse_norms
+from speedyzero.model.blocks import PAD_CHANNELS_TO, use_norms
 
 
 class Parts:
@@ -30,8 +30,8 @@ class Parts:
     def __init__(self, config: Config, network: Network, source: BatchSource, device: torch.device):
         self._source, self._clip = source, config.learner.gradient_clip
         self._network = network.to(device).train()
-        if config.learner.norms == "fused":
-            fuse_norms(self._network)
+        if device.type == "cuda":
+            use_norms(self._network, config.learner.norms)
         self._optimizer = build_optimizer(config.optimizer, self._network, capturable=True)
         rate = torch.zeros((), device=device)
         for group in self._optimizer.param_groups:

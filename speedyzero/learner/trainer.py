@@ -22,7 +22,7 @@ from speedyzero.learner.group import Group
 from speedyzero.learner.loss import Loss
 from speedyzero.learner.schedule import build_optimizer, learning_rate
 from speedyzero.model.base import Network
-from speedyzero.model.blocks import compile_norms, fuse_norms
+from speedyzero.model.blocks import use_norms
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,7 @@ class Trainer:
         self._loss = BatchLoss(config, self.network, device=device)
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # every step has the same shapes: what is tried out once serves all
-            if config.learner.norms == "compiled":
-                compile_norms(self.network)
-            elif config.learner.norms == "fused":
-                fuse_norms(self.network)
+            use_norms(self.network, config.learner.norms)
         self._step: DeviceStep | None = None
 
     def update(self, batch: Batch, train_step: int) -> Update:

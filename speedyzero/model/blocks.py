@@ -209,6 +209,16 @@ def folded_copy(module: nn.Module) -> nn.Module:
     return folded
 
 
+def use_norms(network: nn.Module, how: str) -> None:
+    """How a network computes norm, addition and ReLU in training: torch, compiled or fused."""
+    if how == "compiled":
+        compile_norms(network)
+    elif how == "fused":
+        fuse_norms(network)
+    else:
+        assert how == "torch", how
+
+
 def compile_norms(network: nn.Module) -> None:
     """Fuse norm, addition and ReLU of a network's layers by torch.compile, forward and backward.
 

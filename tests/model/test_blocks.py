@@ -21,6 +21,7 @@ from speedyzero.model.blocks import (
     linear_norm,
     norm_act,
     pad_channels,
+    use_norms,
 )
 from speedyzero.model.build import build_network
 from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, randomise, tiny_config, tiny_network
@@ -155,6 +156,19 @@ def test_compiled_norms_are_the_norms(monkeypatch):
 def test_fused_norms_are_the_norms():
     """Their definition, that is. In Triton's form: `tests/kernels/test_fused_norms.py`."""
     same_block(fuse_norms)
+
+
+def test_norms_are_chosen_by_name(monkeypatch):
+    """Of every layer, also those that lie deep."""
+    monkeypatch.setattr(torch, "compile", lambda f, dynamic: ("compiled", f))
+    found = {}
+    for how in ("torch", "compiled", "fused"):
+        network = tiny_network(IMAGE_SPEC)
+        use_norms(network, how)
+        found[how] = [layer.norm_act for layer in network.modules() if isinstance(layer, NormedLayer)]
+    assert all(function is norm_act for function in found["torch"])
+    assert all(function == ("compiled", norm_act) for function in found["compiled"])
+    assert all(function.func is fused_norm_act for function in found["fused"]) and len(found["fused"]) > 20
 
 
 def same_block(put_in):
