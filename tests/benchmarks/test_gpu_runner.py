@@ -67,9 +67,9 @@ def test_whatever_becomes_of_a_stage_the_next_one_comes(tmp_path):
 
 
 def test_a_stage_that_hangs_is_killed_with_all_it_started(tmp_path):
-    hanging, after = run(tmp_path, stage("hangs", seconds=3.0, is_correctness=True), stage("well"))
+    hanging, after = run(tmp_path, stage("hangs", seconds=8.0, is_correctness=True), stage("well"))
     assert (hanging.status, hanging.is_failure, after.status) == ("timed out", True, "ok")
-    assert hanging.reason == "killed after 3 s; the last it said: going to hang"
+    assert hanging.reason == "killed after 8 s; the last it said: going to hang"
     assert is_gone(hanging.results["child"])
 
 

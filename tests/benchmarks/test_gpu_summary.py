@@ -114,7 +114,7 @@ def test_bad_words_are_refused(capsys, words, message):
 def test_without_a_gpu_the_command_says_so_and_exits_with_2(tmp_path):
     """As a user starts it: plain python, from anywhere, with the environment that hides every GPU."""
     done = subprocess.run(
-        [sys.executable, str(SUITE), "--out", "found"],
+        [sys.executable, str(SUITE), "--out", "found", "--budget-s", "5400"],
         cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
