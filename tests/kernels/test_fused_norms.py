@@ -12,6 +12,10 @@ from tests.kernels.backends import watch
 from tests.learner.test_trainer import config_with, equal, everything, random_batch, spoiled, trainer_of
 from tests.model.networks import IMAGE_SPEC
 
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="a learner on the CPU; on a GPU benchmarks/gpu/learner_check.py does it"
+)
+
 
 def trainer_with(*, fused: bool) -> Trainer:
     trainer = trainer_of(IMAGE_SPEC, config_with("sgd"), deferred=True)
