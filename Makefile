@@ -4,14 +4,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 NAME ?= tree
+GPU_PYTHON ?= python3
 IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
 
-.PHONY: help train test soak planted lint format bench clean
+.PHONY: help train test soak planted lint format bench gpu-check gpu-rehearsal clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 train: $(READY) ## train an agent: make train ARGS="--game CartPole-v1 --seed 1"
 	@$(BIN)/python train.py $(ARGS)
@@ -37,6 +38,13 @@ format: $(READY) ## rewrite the sources in the project's style
 
 bench: $(BENCH_READY) ## one benchmark: make bench NAME=tree
 	@$(BIN)/python -m benchmarks.bench_$(NAME) $(ARGS)
+
+# No set-up: whatever torch this python has is what is measured.
+gpu-check: ## nine minutes on a GPU: correctness, speed, a short run of Pong: make gpu-check ARGS="--record"
+	@$(GPU_PYTHON) benchmarks/gpu_suite.py --budget-s 540 --out build/gpu-check $(ARGS)
+
+gpu-rehearsal: $(READY) ## the same on the CPU with tiny sizes, to try the suite itself
+	@$(BIN)/python benchmarks/gpu_suite.py --cpu-rehearsal --budget-s 540 --out build/gpu-rehearsal $(ARGS)
 
 clean: ## remove the set-up and the caches, never runs/
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

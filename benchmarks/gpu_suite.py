@@ -5,7 +5,8 @@
 
 Stages run in the order of `gpu/stages.py`, each as a process with its share of the time; a stage whose package is
 missing is skipped by name. DIR/gpu_suite.json holds all that is known after every stage, gpu_suite.log what the stages
-said, summary.txt the table that is printed last. Exit code 1: a correctness stage did not end well; 2: there is no GPU.
+said, summary.txt the table that is printed last. Exit code 1: a correctness stage did not end well; 2: there is
+no GPU, or nothing to run it with.
 
 A rehearsal tries the suite itself on the CPU, with tiny sizes and Triton's interpreter. Its figures mean nothing; every
 line of it says so, and it is never recorded.

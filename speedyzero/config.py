@@ -228,8 +228,9 @@ class LearnerConfig:
     """Consistency targets by running statistics, folded into the weights, instead of the batch's (an ablation)."""
     cuda_graph: bool = True
     """Capture a train step once and replay it from then on (on a GPU)."""
-    compile: bool = False
-    """Fuse batch norm, residual and ReLU by torch.compile, which takes its time at the start (on a GPU)."""
+    norms: str = choice("torch", "torch", "compiled", "fused")
+    """Batch norm, residual and ReLU: one by one, fused by torch.compile, which takes its time at the start, or by
+    `kernels/norm_act` (on a GPU). Which is fastest has not been measured yet: `make gpu-check` does."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ PARITY_PRESET = "efficientzero"
 _NOT_THE_PAPERS = re.compile(
     r"preset|seed|gpus|cpu_threads|shm_dir|run_dir|env\.game|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
     r"|evaluate\.(parallel_envs|video)|supervisor\..*|replay\.(shards|device_mirror)|placement\..*"
-    r"|learner\.(ranks|cuda_graph|compile)"
+    r"|learner\.(ranks|cuda_graph|norms)"
 )
 
 

@@ -19,8 +19,80 @@ class Bug:
 RING = ("tests/shm/test_ring.py", "tests/shm/test_ring_interleavings.py")
 RING_KILLS = ("tests/faults/test_ring_points.py", "tests/faults/test_ring_kills.py")
 WEIGHTS = ("tests/shm/test_weight_interleavings.py",)
+NORM_ACT = ("tests/kernels/test_norm_act.py",)
+GPU_SUITE = ("tests/benchmarks",)
 
 BUGS = (
+    Bug(
+        "fused-relu-swallows-nan",
+        "kernels/norm_act/triton_gpu.py",
+        "value = tl.where(value < 0.0, 0.0, value)",
+        "value = tl.where(value > 0.0, value, 0.0)",
+        NORM_ACT,
+    ),
+    Bug(
+        "fused-relu-swallows-nan-on-a-gpu-alone",
+        "kernels/norm_act/triton_gpu.py",
+        "value = tl.where(value < 0.0, 0.0, value)",
+        "value = tl.maximum(value, 0.0)",
+        ("tests/kernels/test_triton_compiles.py",),
+    ),
+    Bug(
+        "fused-norm-s-running-variance-is-biased",
+        "kernels/norm_act/triton_gpu.py",
+        "m2 / (row_count - 1.0) - before",
+        "m2 / row_count - before",
+        NORM_ACT,
+    ),
+    Bug(
+        "fused-norm-s-tiles-are-not-merged",
+        "kernels/norm_act/triton_gpu.py",
+        " + delta * delta * count * share",
+        "",
+        NORM_ACT,
+    ),
+    Bug(
+        "fused-norm-loses-a-small-variance-far-from-zero",
+        "kernels/norm_act/triton_gpu.py",
+        "origin = tl.load(first, channel < CHANNELS, 0.0).to(tl.float32)",
+        "origin = tl.zeros([BLOCK_CHANNELS], tl.float32)",
+        NORM_ACT,
+    ),
+    Bug(
+        "a-bad-batch-s-statistics-stay",
+        "speedyzero/learner/device_step.py",
+        "Undo([*network.parameters(), *network.buffers(), ",
+        "Undo([*network.parameters(), ",
+        ("tests/kernels/test_fused_norms.py", "tests/learner/test_trainer.py"),
+    ),
+    Bug(
+        "the-host-reads-the-device-on-the-way",
+        "speedyzero/learner/batch.py",
+        "weight=on_device(weight, self._device),",
+        "weight=on_device(weight, self._device) / on_device(weight, self._device).max().item(),",
+        ("tests/learner/test_no_host_reads.py",),
+    ),
+    Bug(
+        "gpu-suite-writes-at-the-end-alone",
+        "benchmarks/gpu/runner.py",
+        "        write_json(out / JSON_NAME,",
+        "        stage is stages[-1] and write_json(out / JSON_NAME,",
+        GPU_SUITE,
+    ),
+    Bug(
+        "gpu-suite-leaves-a-hanging-stage-s-children",
+        "benchmarks/gpu/runner.py",
+        "            os.killpg(process.pid, signal.SIGKILL)",
+        "            process.kill()",
+        GPU_SUITE,
+    ),
+    Bug(
+        "gpu-suite-is-well-where-nothing-ran",
+        "benchmarks/gpu/summary.py",
+        "    if _has_no_gpu(report) or _ran_nothing(report):",
+        "    if _has_no_gpu(report):",
+        GPU_SUITE,
+    ),
     Bug(
         "checksum-off",
         "speedyzero/shm/consumer.py",

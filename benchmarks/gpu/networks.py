@@ -14,7 +14,7 @@ import torch
 
 from speedyzero.config import CodecConfig, Config, EnvConfig, ModelConfig, SearchConfig
 from speedyzero.env.base import ObservationSpec
-from speedyzero.model.base import ZeroLinear
+from speedyzero.model.base import Network, ZeroLinear
 from speedyzero.model.build import build_network
 from speedyzero.weights.flat import flatten
 
@@ -47,8 +47,8 @@ def random_frames(config: Config, batch: int, *, seed: int) -> np.ndarray:
     return np.ascontiguousarray(coarse.repeat(size // 4, axis=2).repeat(size // 4, axis=3))
 
 
-def random_weights(config: Config, num_actions: int, *, seed: int, head_scale: float = 0.3) -> torch.Tensor:
-    """Flat weights of a training network, [P] float32, on the CPU."""
+def random_network(config: Config, num_actions: int, *, seed: int, head_scale: float = 0.3) -> Network:
+    """A training network on the CPU."""
     torch.manual_seed(seed)
     network = build_network(config, frame_spec(config), num_actions).train()
     for module in network.modules():
@@ -65,4 +65,9 @@ def random_weights(config: Config, num_actions: int, *, seed: int, head_scale: f
                 action = torch.randint(num_actions, (len(images),))
                 transition = network.dynamics(latent, action, state)
                 latent, state = transition.latent, transition.prefix_state
-    return flatten(network)
+    return network
+
+
+def random_weights(config: Config, num_actions: int, *, seed: int, head_scale: float = 0.3) -> torch.Tensor:
+    """Its flat weights, [P] float32, on the CPU: what actors load."""
+    return flatten(random_network(config, num_actions, seed=seed, head_scale=head_scale))

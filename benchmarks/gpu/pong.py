@@ -33,6 +33,7 @@ SETTINGS = {
     "evaluate.video": "false",
     "supervisor.record_interval_s": str(RECORDS_S),
 }
+REHEARSED_S = 60.0
 REHEARSED = {
     "--preset": "laptop",
     "--gpus": "0",
@@ -51,7 +52,8 @@ def run(context: Context) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="gpu-suite-pong-") as scratch:
         run_dir = Path(scratch) / "run"
         command = [sys.executable, "train.py", "--game", "Pong", "--run-dir", str(run_dir), *words]
-        code = play(command, context.out / LOG_NAME, seconds=context.left_s - STOP_S)
+        seconds = min(context.left_s - STOP_S, context.size(math.inf, REHEARSED_S))
+        code = play(command, context.out / LOG_NAME, seconds=seconds)
         context.keep(settings=settings, exit_code=code)
         if code not in (0, INTERRUPTED, -signal.SIGKILL):  # what was killed has left metrics all the same
             raise RuntimeError(f"train.py ended with {code}, see {LOG_NAME}: {last_line(context.out / LOG_NAME)}")

@@ -20,6 +20,7 @@ def run(context: Context) -> dict[str, Any]:
         network_kernels.head(batch, dtype, context.device)
         network_kernels.logits(batch, dtype, context.device)
         network_kernels.lstm(batch, dtype, context.device)
+        network_kernels.norms(batch, dtype, context.device, has_residual=True)
         network_kernels.stacks(batch, dtype, context.device)
         network_kernels.draws(batch, dtype, context.device)
     context.sync()

@@ -8,7 +8,7 @@ NOMINAL_BUDGET_S = 540.0
 TORCH = ("torch", "numpy")
 SEARCH = (*TORCH, "numba", "triton")
 # What a whole run as processes needs, as pyproject.toml names it.
-RUN = (*SEARCH, "ale_py", "gymnasium", "posix_ipc", "omegaconf", "safetensors", "tensorboard", "tqdm")
+RUN = (*SEARCH, "ale_py", "gymnasium", "posix_ipc", "omegaconf", "safetensors", "tensorboard", "tqdm", "zstandard")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ STAGES = (
     Stage("sanitizer", 35, SEARCH, is_correctness=True),
     Stage("search_check", 50, SEARCH, is_correctness=True, interpreter=True),
     Stage("search_speed", 90, SEARCH),
-    Stage("learner", 110, SEARCH),
+    Stage("learner", 110, SEARCH, is_correctness=True, may_be_cut=True, interpreter=True),
     Stage("gather", 30, (*TORCH, "triton"), interpreter=True),
     Stage("sharing", 30, SEARCH),
     Stage("pong", 90, RUN),

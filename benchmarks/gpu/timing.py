@@ -6,6 +6,7 @@ subjects are called several times within one pair of events. On the CPU (a rehea
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -54,6 +55,40 @@ def time_turns(
 def time_one(subject: Subject, device: torch.device, *, seconds: float, most_rounds: int = 50) -> Times:
     """One subject alone."""
     return time_turns({"": subject}, device, seconds=seconds, most_rounds=most_rounds)[""]
+
+
+def time_chain(parts: dict[str, Subject], device: torch.device, *, rounds: int) -> dict[str, Times]:
+    """Time parts of work that are queued one behind the other, all rounds without a wait in between.
+
+    A part's time is from the end of what came before it on the device to its own end: where the host is late, the
+    device's idling counts. The caller warms up.
+    """
+    marks: list[tuple[str, object]] = [("", _mark(device))]
+    for number in range(rounds):
+        for name, part in parts.items():
+            part(number)
+            marks.append((name, _mark(device)))
+    _synchronise(device)
+    found: dict[str, list[float]] = {name: [] for name in parts}
+    for (_, before), (name, after) in itertools.pairwise(marks):
+        found[name].append(_between_ms(before, after))
+    return {name: _times(measured, 1) for name, measured in found.items()}
+
+
+def _mark(device: torch.device) -> object:
+    """A place in what is queued on the device; on the CPU a time."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def _between_ms(before: object, after: object) -> float:
+    if isinstance(before, float) and isinstance(after, float):
+        return 1e3 * (after - before)
+    assert isinstance(before, torch.cuda.Event) and isinstance(after, torch.cuda.Event)
+    return before.elapsed_time(after)
 
 
 def _warm_up(subject: Subject, device: torch.device) -> int:

@@ -3,7 +3,7 @@
 On the CPU an update is over when it returns. On a GPU it is only started (`device_step.py`), so that the host can
 prepare the next one meanwhile; its figures are read when they are asked for.
 
-Axes: B batch, K unroll steps, P projection.
+Axes: B batch.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
 from speedyzero.config import Config
 from speedyzero.learner.batch import Batch
+from speedyzero.learner.batch_loss import BatchLoss
 from speedyzero.learner.device_step import DeviceStep
-from speedyzero.learner.folded_targets import FoldedTargets
 from speedyzero.learner.group import Group
-from speedyzero.learner.loss import Loss, Targets, loss_of
+from speedyzero.learner.loss import Loss
 from speedyzero.learner.schedule import build_optimizer, learning_rate
-from speedyzero.learner.unroll import target_projection, unroll
 from speedyzero.model.base import Network
-from speedyzero.model.blocks import compile_norms
-from speedyzero.model.codec import ScalarCodec
+from speedyzero.model.blocks import use_norms
 
 
 @dataclass(frozen=True)
@@ -69,15 +66,10 @@ class Trainer:
         self.network = network.to(device).train()
         group.adopt(self.network)
         self.optimizer = build_optimizer(config.optimizer, self.network, capturable=self.deferred)
-        self._value_codec = ScalarCodec(config.model.value_codec).to(device)
-        self._prefix_codec = ScalarCodec(config.model.prefix_codec).to(device)
-        self._folded_targets: FoldedTargets | None = None
-        if config.learner.folded_targets and network.norm_mixes_batch:
-            self._folded_targets = FoldedTargets(self.network, dtype=self._dtype)
-        if self._on_gpu:
+        self._loss = BatchLoss(config, self.network, device=device)
+        if device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # every step has the same shapes: what is tried out once serves all
-            if config.learner.compile:
-                compile_norms(self.network)
+            use_norms(self.network, config.learner.norms)
         self._step: DeviceStep | None = None
 
     def update(self, batch: Batch, train_step: int) -> Update:
@@ -125,45 +117,3 @@ class Trainer:
             )
         finish = self._step.launch(batch, rate=rate)
         return Launched(rate, lambda: Update(*finish()))
-
-    @property
-    def _on_gpu(self) -> bool:
-        return self._device.type == "cuda"
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        """What the network computes in."""
-        return torch.bfloat16 if self._on_gpu else torch.float32
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._on_gpu)
-
-    def _loss(self, batch: Batch) -> Loss:
-        config, learner = self._config, self._config.learner
-        consistent = learner.consistency_coefficient > 0 and config.target.unroll_steps > 0
-        projection = None
-        if consistent:
-            # A context of its own: weights that were cast without a graph must not be found by the pass with one.
-            with self._autocast():
-                project = self._folded_targets or partial(target_projection, self.network)
-                projection = project(list(batch.following))
-        with self._autocast():
-            unrolled = unroll(
-                self.network,
-                batch.root,
-                batch.action,
-                prefix_horizon=config.search.prefix_horizon,
-                gradient_scale=learner.dynamics_gradient_scale,
-                with_projection=consistent,
-            )
-        targets = Targets(
-            action_mask=batch.action_mask,
-            value=batch.value,
-            prefix=batch.prefix,
-            policy=batch.policy,
-            weight=batch.weight,
-            projection=projection,
-        )
-        return loss_of(
-            unrolled, targets, config=learner, value_codec=self._value_codec, prefix_codec=self._prefix_codec
-        )

@@ -65,7 +65,7 @@ class PrefixLSTM(nn.Module):
         self.hidden = hidden
 
     def initial_state(self, batch_size: int) -> PrefixState:
-        zeros = torch.zeros(batch_size, self.hidden, device=self.cell.weight_ih.device)
+        zeros = self.cell.weight_ih.new_zeros(batch_size, self.hidden)
         return {"prefix_state_h": zeros, "prefix_state_c": zeros}
 
     def forward(self, x: torch.Tensor, state: PrefixState) -> PrefixState:

@@ -4,9 +4,9 @@ Training builds them with a norm; inference builds the same network `folded`, wh
 has a bias and no norm, and `fold_into` writes the folded weights in place, so that a new version of the weights
 allocates nothing.
 
-In training a norm, what is added to it and the ReLU after it are one function, `norm_act`: three passes over memory
-that a fused kernel makes in one. Every layer calls it through `NormedLayer.norm_act`, which is where such a kernel is
-put in; `compile_norms` puts in what torch.compile makes of it.
+In training a norm, what is added to it and the ReLU after it are one function, `norm_act`: operations bound by memory
+that a fused kernel makes of fewer passes. Every layer calls it through `NormedLayer.norm_act`, which is where such a
+kernel is put in: `compile_norms` puts in what torch.compile makes of it, `fuse_norms` ours (`kernels/norm_act`).
 
 Axes: B batch, C channels, H W image, D features.
 """
@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from kernels import norm_act as fused
 
 PAD_CHANNELS_TO = 16
 
@@ -27,6 +30,21 @@ def norm_act(x: torch.Tensor, norm: nn.Module, residual: torch.Tensor | None = N
     """relu(norm(x) + residual). x, residual: [B, C, H, W] or [B, D]."""
     x = norm(x)
     return F.relu(x if residual is None else x + residual)
+
+
+def fused_norm_act(
+    x: torch.Tensor, norm: nn.Module, residual: torch.Tensor | None = None, *, backend: str = "auto"
+) -> torch.Tensor:
+    """The same by `kernels.norm_act`, where norm is batch norm in training. backend: as its `uses_triton`."""
+    if not (isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.training):
+        return norm_act(x, norm, residual)
+    assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
+    assert norm.momentum is not None
+    norm.num_batches_tracked.add_(1)
+    return fused.norm_act(
+        x, norm.weight, norm.bias, norm.running_mean, norm.running_var, residual,
+        eps=norm.eps, momentum=norm.momentum, backend=backend,
+    )  # fmt: skip
 
 
 class NormedLayer(nn.Module):
@@ -191,6 +209,16 @@ def folded_copy(module: nn.Module) -> nn.Module:
     return folded
 
 
+def use_norms(network: nn.Module, how: str) -> None:
+    """How a network computes norm, addition and ReLU in training: torch, compiled or fused."""
+    if how == "compiled":
+        compile_norms(network)
+    elif how == "fused":
+        fuse_norms(network)
+    else:
+        assert how == "torch", how
+
+
 def compile_norms(network: nn.Module) -> None:
     """Fuse norm, addition and ReLU of a network's layers by torch.compile, forward and backward.
 
@@ -199,7 +227,15 @@ def compile_norms(network: nn.Module) -> None:
     """
     # Of one function. The network's shapes are few, yet more than the default, beyond which it would run eagerly.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
-    compiled = torch.compile(norm_act, dynamic=False)
+    _put_in(network, torch.compile(norm_act, dynamic=False))
+
+
+def fuse_norms(network: nn.Module, *, backend: str = "auto") -> None:
+    """Fuse norm, addition and ReLU of a network's layers by kernels of our own. backend: as `fused_norm_act`'s."""
+    _put_in(network, partial(fused_norm_act, backend=backend))
+
+
+def _put_in(network: nn.Module, function: Callable[..., torch.Tensor]) -> None:
     for layer in network.modules():
         if isinstance(layer, NormedLayer):
-            layer.norm_act = compiled
+            layer.norm_act = function

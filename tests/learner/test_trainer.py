@@ -11,7 +11,7 @@ import torch
 
 from kernels.capture import CaptureError
 from speedyzero.config import Config, LearnerConfig, OptimizerConfig
-from speedyzero.learner import trainer as trainer_module
+from speedyzero.learner import batch_loss
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.device_step import make_state, state_tensors
 from speedyzero.learner.group import LoneLearner
@@ -206,8 +206,8 @@ def weighed_by_what_is_large(loss):
 
 @pytest.mark.parametrize("planted", [read_by_the_host, weighed_by_what_is_large])
 def test_a_step_that_cannot_be_captured_is_found_out(monkeypatch, planted):
-    original = trainer_module.loss_of
-    monkeypatch.setattr(trainer_module, "loss_of", lambda *a, **k: planted(original(*a, **k)))
+    original = batch_loss.loss_of
+    monkeypatch.setattr(batch_loss, "loss_of", lambda *a, **k: planted(original(*a, **k)))
     trainer = trainer_of(VECTOR_SPEC, config_with(), deferred=True, capture_mode="fake")
     for step in range(3):
         trainer.update(random_batch(VECTOR_SPEC, step), step)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from speedyzero.model import blocks
 from speedyzero.model.blocks import (
     ActionConv,
     DownBlock,
@@ -15,9 +16,12 @@ from speedyzero.model.blocks import (
     conv_norm,
     fold_into,
     folded_copy,
+    fuse_norms,
+    fused_norm_act,
     linear_norm,
     norm_act,
     pad_channels,
+    use_norms,
 )
 from speedyzero.model.build import build_network
 from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, randomise, tiny_config, tiny_network
@@ -143,13 +147,36 @@ def test_all_of_a_network_goes_through_it():
 
 
 def test_compiled_norms_are_the_norms(monkeypatch):
-    """Outputs, gradients, running statistics and counters, in training; without code generation, to be quick here."""
+    """Without code generation, to be quick here."""
     original = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f, dynamic: original(f, dynamic=dynamic, backend="aot_eager"))
+    same_block(compile_norms)
+
+
+def test_fused_norms_are_the_norms():
+    """Their definition, that is. In Triton's form: `tests/kernels/test_fused_norms.py`."""
+    same_block(fuse_norms)
+
+
+def test_norms_are_chosen_by_name(monkeypatch):
+    """Of every layer, also those that lie deep."""
+    monkeypatch.setattr(torch, "compile", lambda f, dynamic: ("compiled", f))
+    found = {}
+    for how in ("torch", "compiled", "fused"):
+        network = tiny_network(IMAGE_SPEC)
+        use_norms(network, how)
+        found[how] = [layer.norm_act for layer in network.modules() if isinstance(layer, NormedLayer)]
+    assert all(function is norm_act for function in found["torch"])
+    assert all(function == ("compiled", norm_act) for function in found["compiled"])
+    assert all(function.func is fused_norm_act for function in found["fused"]) and len(found["fused"]) > 20
+
+
+def same_block(put_in):
+    """Outputs, gradients, running statistics and counters of a block with other norms, in training."""
     plain, fused = (ResidualBlock(4, folded=False) for _ in range(2))
     randomise(plain, seed=0)
     fused.load_state_dict(plain.state_dict())
-    compile_norms(fused)
+    put_in(fused)
     assert fused.first.norm_act is not norm_act
     x = torch.randn(3, 4, 6, 5, generator=torch.Generator().manual_seed(1))
     results = []
@@ -161,6 +188,17 @@ def test_compiled_norms_are_the_norms(monkeypatch):
         results.append([output.detach(), *gradients, *block.buffers()])
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
     assert list(fused.state_dict()) == list(plain.state_dict())
+
+
+def test_fused_norms_are_for_training_alone(monkeypatch):
+    """In evaluation running statistics count, and a folded layer has no norm: both go the plain way."""
+    monkeypatch.setattr(blocks.fused, "norm_act", None)
+    x, norm = torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0)), nn.BatchNorm2d(4)
+    randomise(norm, seed=1)
+    for module in (norm.eval(), nn.Identity()):
+        assert torch.equal(fused_norm_act(x, module, x), norm_act(x, module, x))
+    with pytest.raises(TypeError, match="not callable"):
+        fused_norm_act(x, norm.train())
 
 
 @pytest.mark.parametrize(("channels", "to", "padded"), [(12, 16, 16), (16, 16, 16), (17, 16, 32), (5, 1, 5)])

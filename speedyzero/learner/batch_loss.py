@@ -1,0 +1,77 @@
+"""The loss of a batch: target projections, unroll, and the loss of both, in the type that the network computes in.
+
+On a GPU that is bfloat16 by autocast, losses being float32; on the CPU float32. Used by `trainer.py`, whole, and by
+benchmarks, which time its parts.
+
+Axes: B batch, K unroll steps, P projection.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from speedyzero.config import Config
+from speedyzero.learner.batch import Batch
+from speedyzero.learner.folded_targets import FoldedTargets
+from speedyzero.learner.loss import Loss, Targets, loss_of
+from speedyzero.learner.unroll import target_projection, unroll
+from speedyzero.model.base import Network
+from speedyzero.model.codec import ScalarCodec
+
+
+class BatchLoss:
+    """A function of batches: the loss of one network, whose weights it reads as they are when it is called."""
+
+    def __init__(self, config: Config, network: Network, *, device: torch.device, autocast: bool | None = None):
+        """network: in training mode, on `device`. autocast: to bfloat16; None: on a GPU."""
+        self._config, self._network, self._device = config, network, device
+        self._autocasts = device.type == "cuda" if autocast is None else autocast
+        self._value_codec = ScalarCodec(config.model.value_codec).to(device)
+        self._prefix_codec = ScalarCodec(config.model.prefix_codec).to(device)
+        learner = config.learner
+        self._consistent = learner.consistency_coefficient > 0 and config.target.unroll_steps > 0
+        self._folded_targets: FoldedTargets | None = None
+        if learner.folded_targets and network.norm_mixes_batch:
+            dtype = torch.bfloat16 if self._autocasts else next(network.parameters()).dtype
+            self._folded_targets = FoldedTargets(network, dtype=dtype)
+
+    def __call__(self, batch: Batch) -> Loss:
+        return self.against(batch, self.projection(batch))
+
+    def projection(self, batch: Batch) -> torch.Tensor | None:
+        """What the unrolled states are to project to, [K, B, P], without a gradient; None without consistency loss."""
+        if not self._consistent:
+            return None
+        # A context of its own: weights that were cast without a graph must not be found by the pass with one.
+        with self._autocast():
+            project = self._folded_targets or partial(target_projection, self._network)
+            return project(list(batch.following))
+
+    def against(self, batch: Batch, projection: torch.Tensor | None) -> Loss:
+        """The loss, given the target projections."""
+        config = self._config
+        with self._autocast():
+            unrolled = unroll(
+                self._network,
+                batch.root,
+                batch.action,
+                prefix_horizon=config.search.prefix_horizon,
+                gradient_scale=config.learner.dynamics_gradient_scale,
+                with_projection=self._consistent,
+            )
+        targets = Targets(
+            action_mask=batch.action_mask,
+            value=batch.value,
+            prefix=batch.prefix,
+            policy=batch.policy,
+            weight=batch.weight,
+            projection=projection,
+        )
+        return loss_of(
+            unrolled, targets, config=config.learner, value_codec=self._value_codec, prefix_codec=self._prefix_codec
+        )
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocasts)
