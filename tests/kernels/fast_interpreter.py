@@ -1,0 +1,22 @@
+"""Triton's interpreter without its repeated work: half of its time goes into putting the same stand-ins into
+triton.language at every launch, and at every call of a jit function inside a kernel, and taking them out again.
+
+Only where those are found under the names that Triton 3.6 and 3.7 give them; elsewhere the tests just take longer.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+
+def patch_once() -> None:
+    """Leave the stand-ins in place for the rest of this process, in which no kernel is compiled."""
+    from triton.runtime import interpreter
+
+    if not hasattr(interpreter, "_patch_lang") or not hasattr(interpreter, "_LangPatchScope"):
+        return
+    # What a kernel's module calls triton.language, and what the library's own functions call it.
+    modules = {"tl": interpreter.tl, "core": interpreter.tl.core}
+    interpreter._patch_lang(SimpleNamespace(__globals__=modules))
+    nothing_to_restore = interpreter._LangPatchScope()
+    interpreter._patch_lang = lambda function: nothing_to_restore
