@@ -186,15 +186,19 @@ class _Launches(TorchDispatchMode):
             return func(*args, **kwargs)
         if torch.Tag.data_dependent_output in func.tags:
             raise CaptureError(f"{func}: the host reads a number from the device inside the captured function")
-        if torch.Tag.dynamic_output_shape in func.tags or _selects_by_mask(func, args):
+        if _selects_by_mask(func, args) if _is_indexing(func) else torch.Tag.dynamic_output_shape in func.tags:
             raise CaptureError(f"{func}: a shape depends on data inside the captured function")
-        self.calls.append(f"{func}{self._describe(args)}{self._describe(kwargs)}")
+        self.note(func, args, kwargs)
         inputs = {_address(tensor) for tensor in _tensors((args, kwargs))}
         result = func(*args, **kwargs)
         for tensor in _tensors(result):
             if _address(tensor) not in inputs:
                 self._made_by[_address(tensor)] = len(self.calls) - 1
         return result
+
+    def note(self, operation: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+        """One operation. Kernels that torch does not see are noted by whoever launches them in a test."""
+        self.calls.append(f"{operation}{self._describe(args)}{self._describe(kwargs)}")
 
     def _describe(self, value: Any) -> str:
         if isinstance(value, torch.Tensor):
@@ -224,8 +228,11 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
+def _is_indexing(func) -> bool:
+    """x[y] or x[y] = z. By numbers the shape is known, whatever the operation's tags say."""
+    return func.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_)
+
+
 def _selects_by_mask(func, args: tuple) -> bool:
     """x[mask]: as many rows as the mask has ones. x[mask] = y counts them too."""
-    if func.overloadpacket not in (torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_):
-        return False
     return any(tensor.dtype in (torch.bool, torch.uint8) for tensor in _tensors(list(args[1])))
