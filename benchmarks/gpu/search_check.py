@@ -23,8 +23,8 @@ from benchmarks.gpu.context import Context
 from benchmarks.gpu.networks import atari_config, frame_spec, random_frames, random_weights
 from benchmarks.gpu.search_modes import MODES, searcher
 from speedyzero.model.agent import Agent
-from speedyzero.search import RootOutput, SearchConfig, SearchResult, StepOutput, search
-from tests.search.models import TableModel, dirichlet, gumbel, next_state, root_states, value_prefix
+from speedyzero.search import SearchConfig, SearchResult, search
+from tests.search.models import DeviceTables, TableModel, dirichlet, gumbel, root_states
 
 SAME_ROOTS = 0.999
 VALUE_TOLERANCE = 1e-5
@@ -54,31 +54,6 @@ class Tally:
         if not self.worst_value_error <= VALUE_TOLERANCE:
             found.append(f"{mode}: a value is off by {self.worst_value_error:.1e} > {VALUE_TOLERANCE:.0e}")
         return found
-
-
-class DeviceTables:
-    """A table model whose tables lie on the device: no number crosses to the host during a search."""
-
-    def __init__(self, model: TableModel, device: torch.device):
-        self._model, self._device = model, device
-        self._reward, self._value, self._logits = (
-            torch.from_numpy(x).to(device) for x in (model.reward, model.value, model.logits)
-        )
-
-    def root(self, states: np.ndarray) -> RootOutput:
-        number = torch.from_numpy(states.astype(np.int64)).to(self._device)
-        state = {"number": number}
-        if self._model.has_prefix:
-            state["prefix_state_sum"] = torch.zeros(len(states), 1, device=self._device)
-        return RootOutput(self._logits[number], self._value[number], state)
-
-    def recurrent(self, state: dict[str, torch.Tensor], action: torch.Tensor) -> StepOutput:
-        number = next_state(state["number"], action)
-        reward, new_state = self._reward[number], {"number": number}
-        if self._model.has_prefix:
-            new_state["prefix_state_sum"] = state["prefix_state_sum"] + reward[:, None]
-            reward = value_prefix(new_state["prefix_state_sum"][:, 0])
-        return StepOutput(reward, self._value[number], self._logits[number], new_state)
 
 
 def run(context: Context) -> dict[str, Any]:
