@@ -6,7 +6,9 @@ Only where those are found under the names that Triton 3.6 and 3.7 give them; el
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 
 def patch_once() -> None:
@@ -20,3 +22,18 @@ def patch_once() -> None:
     interpreter._patch_lang(SimpleNamespace(__globals__=modules))
     nothing_to_restore = interpreter._LangPatchScope()
     interpreter._patch_lang = lambda function: nothing_to_restore
+    if hasattr(interpreter, "_get_np_dtype"):
+        interpreter._get_np_dtype = _remembered(interpreter._get_np_dtype)
+
+
+def _remembered(numpy_type: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """It builds a table at every call, for an answer that depends on a type's scalar alone."""
+    known: dict[str, Any] = {}
+
+    def remembered(triton_type: Any) -> Any:
+        name = str(triton_type.scalar)
+        if name not in known:
+            known[name] = numpy_type(triton_type)
+        return known[name]
+
+    return remembered
