@@ -22,7 +22,7 @@ from speedyzero.model.codec import ScalarCodec
 from speedyzero.model.fused_inference import FusedInference, can_fuse
 from speedyzero.model.observation import to_network_input
 from speedyzero.model.plain_inference import PlainInference
-from speedyzero.search import RootOutput, Searcher, SearchResult, StateStep, StepOutput, search
+from speedyzero.search import RootOutput, Searcher, SearchResult, StateStep, StepModel, StepOutput, search
 from speedyzero.search.checks import backend_for
 from speedyzero.search.searcher import DEFAULT_LAUNCH
 from speedyzero.weights.flat import unflatten_into
@@ -58,7 +58,7 @@ class Agent:
             if can_fuse(self._network):
                 dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
                 self._fused = FusedInference(self._plain, dtype=dtype, backend="triton")
-            self._searcher = Searcher(self._fused or StateStep(self.recurrent), launch=launch)
+            self._searcher = Searcher(self.step_model, launch=launch)
 
     def load(self, flat: torch.Tensor, *, version: int) -> None:
         """Take over flat weights, [P] float32, of a training network."""
@@ -67,6 +67,11 @@ class Agent:
         if self._fused is not None:
             self._fused.load()
         self.version = version
+
+    @property
+    def step_model(self) -> StepModel:
+        """What is launched for each simulation where Triton's kernels run the search."""
+        return StateStep(self.recurrent) if self._fused is None else self._fused
 
     @property
     def input_dtype(self) -> torch.dtype:

@@ -152,8 +152,8 @@ class FusedInference:
                 gates, weights.lstm_bias, nodes.parent.c,
                 reset=buffers.reset, out=kept, node=buffers.leaf, backend=self._backend,
             )  # fmt: skip
-            normed = torch.addcmul(weights.norm_shift, kept.output, weights.norm_scale)
-            inputs = torch.clamp_min(normed, 0.0, out=torch.empty_like(normed, dtype=self.dtype))
+            normed = torch.empty_like(kept.output, dtype=self.dtype)
+            inputs = torch.addcmul(weights.norm_shift, kept.output, weights.norm_scale, out=normed).relu_()
         hidden = torch.addmm(weights.prefix_hidden_bias, inputs, weights.prefix_hidden_weight).relu_()
         decode_head(
             hidden, weights.prefix_output_weight, weights.prefix_output_bias,
@@ -172,11 +172,10 @@ class FusedInference:
         )  # [B, G, G, C]
         of_pixels = torch.addmm(weights.heads_reduce_bias, pixels.view(-1, self._channels), weights.heads_reduce_weight)
         features = of_pixels.relu_().view(batch, -1)  # [B, 2 F]
-        both = torch.addmm(weights.heads_hidden_bias, features, weights.heads_hidden_weight)
+        both = torch.addmm(weights.heads_hidden_bias, features, weights.heads_hidden_weight).relu_()
         of_value, of_policy = both.chunk(2, dim=1)  # [B, U] each
         decode_head(
-            of_value.relu(), weights.value_output_weight, weights.value_output_bias,
+            of_value, weights.value_output_weight, weights.value_output_bias,
             step=self._plain.value_codec.step, out=value, backend=self._backend,
         )  # fmt: skip
-        hidden = torch.clamp_min(of_policy, 0.0, out=of_policy.new_empty(of_policy.shape, dtype=torch.float32))
-        torch.addmm(weights.policy_output_bias, hidden, weights.policy_output_weight, out=policy_logits)
+        torch.addmm(weights.policy_output_bias, of_policy.float(), weights.policy_output_weight, out=policy_logits)

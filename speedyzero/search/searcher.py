@@ -59,9 +59,9 @@ class Searcher:
         self._kept: dict[Hashable, StaticSearch] = {}
 
     @property
-    def kept(self) -> int:
-        """Searches whose memory and graphs are kept: one for each batch size, configuration and kind of state."""
-        return len(self._kept)
+    def kept(self) -> list[StaticSearch]:
+        """What has its memory and graphs: one for each padded batch, configuration and kind of state."""
+        return list(self._kept.values())
 
     def search(
         self,

@@ -63,10 +63,10 @@ class StaticSearch:
             tie_seed=None if chance.tie_seed is None else torch.zeros(1, dtype=torch.int64, device=device),
         )
         self._nodes = model.make_nodes(root.state, batch=batch, num_nodes=config.num_simulations + 1)
-        self._algorithm = ALGORITHMS[config.algorithm](self._root, config, self._chance, backend="triton")
-        self._operations = bind_on_device(
-            self._algorithm.tree,
-            self._algorithm.rule,
+        self.algorithm = ALGORITHMS[config.algorithm](self._root, config, self._chance, backend="triton")
+        self.operations = bind_on_device(
+            self.algorithm.tree,
+            self.algorithm.rule,
             discount=config.discount,
             has_prefix=config.prefix_horizon > 0,
         )
@@ -94,7 +94,7 @@ class StaticSearch:
 
         if launch == "simulation":
             return self._one_by_one(graphed)
-        simulations = _numbered(self._algorithm.tree, self._nodes)
+        simulations = _numbered(self.algorithm.tree, self._nodes)
 
         def whole() -> SearchResult:
             self._begin(simulations[0])
@@ -106,7 +106,7 @@ class StaticSearch:
 
     def _one_by_one(self, graphed: Callable[[Callable], Graphed]) -> Callable[[], SearchResult]:
         """One simulation serves for all: its number counts up in device memory."""
-        counted = _Counted(self._algorithm.tree, self._nodes)
+        counted = _Counted(self.algorithm.tree, self._nodes)
 
         def first() -> None:
             counted.start()
@@ -132,19 +132,19 @@ class StaticSearch:
         return launch
 
     def _begin(self, at: _At) -> None:
-        self._algorithm.plant()
-        self._operations.select(at.simulation)
+        self.algorithm.plant()
+        self.operations.select(at.simulation)
 
     def _simulate(self, at: _At) -> None:
         to = at.buffers
         self._model.step_into(to)
-        self._operations.expand_then_select(at.simulation, to.reward, to.value, to.policy_logits)
+        self.operations.expand_then_select(at.simulation, to.reward, to.value, to.policy_logits)
 
     def _finish(self, at: _At) -> SearchResult:
         to = at.buffers
         self._model.step_into(to)
-        self._operations.expand_backup(at.simulation, to.reward, to.value, to.policy_logits)
-        return self._algorithm.result()
+        self.operations.expand_backup(at.simulation, to.reward, to.value, to.policy_logits)
+        return self.algorithm.result()
 
 
 def _numbered(tree: Tree, nodes: NodeStates) -> list[_At]:
