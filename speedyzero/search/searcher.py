@@ -46,10 +46,11 @@ class Searcher:
         model: StepModel,
         *,
         launch: str = DEFAULT_LAUNCH,
-        pad: Callable[[int], int] = padded_batch,
+        pad: Callable[[int], int] | None = None,
         capture_mode: str = "real",
     ):
-        """launch: one of LAUNCHES; on the CPU none is captured. pad: batch -> batch that is searched.
+        """launch: one of LAUNCHES; on the CPU none is captured. pad: from a batch to the one that is searched; None:
+        padded_batch on a GPU, elsewhere as it is.
 
         capture_mode: as `Graphed`'s. Raises ValueError for another launch.
         """
@@ -81,7 +82,8 @@ class Searcher:
         batch, actions = root.policy_logits.shape
         with torch.inference_mode():
             chance = draw_noise(root.policy_logits, config, noise, generator)
-            padded = self._pad(batch)
+            pad = self._pad or (padded_batch if root.value.is_cuda else int)
+            padded = pad(batch)
             states = tuple((key, tensor.shape[1:], tensor.dtype) for key, tensor in sorted(root.state.items()))
             key = padded, actions, config, states
             if key not in self._kept:

@@ -153,13 +153,12 @@ def poisoned_buffers(fused: FusedInference, root, batch: int, *, num_nodes: int)
     )
 
 
-def agents(config: Config, spec, monkeypatch, *, launch: str) -> tuple[Agent, Agent]:
+def agents(config: Config, spec, *, launch: str) -> tuple[Agent, Agent]:
     """One by numba and the network's own layers, one by the interpreter; its searches are captured for show."""
-    monkeypatch.setattr("speedyzero.search.searcher.SMALLEST_BATCH", 3)
     plain = Agent(config, spec, ACTIONS)
     search_config = replace(config.search, backend="triton")
     fused = Agent(replace(config, search=search_config), spec, ACTIONS, launch=launch)
-    fused._searcher = Searcher(fused.step_model, launch=launch, capture_mode="fake")
+    fused._searcher = Searcher(fused.step_model, launch=launch, pad=lambda batch: 3, capture_mode="fake")
     return plain, fused
 
 
@@ -182,7 +181,7 @@ def assert_same(found: SearchResult, expected: SearchResult) -> None:
 def test_an_agent_searches_as_its_plain_form_does(monkeypatch, launch, settings, batches):
     """Padded batches, and new weights in place: what was captured goes on with them."""
     config = fusable_config(num_simulations=6, **settings)
-    plain, fused = agents(config, IMAGE_SPEC, monkeypatch, launch=launch)
+    plain, fused = agents(config, IMAGE_SPEC, launch=launch)
     kernels = note_launches(monkeypatch)
     for version, batch in enumerate(batches):
         for agent in (plain, fused):
@@ -203,7 +202,7 @@ def test_an_agent_searches_as_its_plain_form_does(monkeypatch, launch, settings,
 @pytest.mark.skipif(HAS_GPU, reason="a fake capture notes the interpreter's launches")
 def test_other_networks_are_captured_as_they_are(monkeypatch):
     config = tiny_config(search=SearchConfig(num_simulations=4, prefix_horizon=2))
-    plain, generic = agents(config, VECTOR_SPEC, monkeypatch, launch="whole")
+    plain, generic = agents(config, VECTOR_SPEC, launch="whole")
     kernels = note_launches(monkeypatch)
     for version in range(3):
         for agent in (plain, generic):

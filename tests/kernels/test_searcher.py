@@ -144,7 +144,7 @@ def test_refused(device):
         Searcher(model).search(case.root(1, 1), case.config, case.noise(1, 2))
     short = StateStep(lambda state, action: StepOutput(torch.zeros(1), torch.zeros(1), torch.zeros(1, 2), state))
     with pytest.raises(ValueError, match=r"reward of the recurrent function: \[1\].*\[16\]"):
-        Searcher(short).search(case.root(1, 1), case.config, case.noise(1, 1))
+        Searcher(short, pad=padded_batch).search(case.root(1, 1), case.config, case.noise(1, 1))
 
 
 @needs_interpreter
