@@ -1,5 +1,5 @@
-"""Triton's interpreter without its repeated work: half of its time goes into putting the same stand-ins into
-triton.language at every launch, and at every call of a jit function inside a kernel, and taking them out again.
+"""Triton's interpreter without its repeated work: most of its time goes into putting the same stand-ins into
+triton.language at every launch and every call of a jit function inside a kernel, and into checks that nobody reads.
 
 Only where those are found under the names that Triton 3.6 and 3.7 give them; elsewhere the tests just take longer.
 """
@@ -7,6 +7,7 @@ Only where those are found under the names that Triton 3.6 and 3.7 give them; el
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,10 @@ def patch_once() -> None:
     interpreter._patch_lang = lambda function: nothing_to_restore
     if hasattr(interpreter, "_get_np_dtype"):
         interpreter._get_np_dtype = _remembered(interpreter._get_np_dtype)
+    # Each sum of 32-bit integers is computed again in 64 bits for an assertion that is only made in debug mode.
+    builder = interpreter.interpreter_builder
+    if not builder.options.debug:
+        builder.options = replace(builder.options, sanitize_overflow=False)
 
 
 def _remembered(numpy_type: Callable[[Any], Any]) -> Callable[[Any], Any]:
