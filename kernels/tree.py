@@ -134,10 +134,10 @@ def bare_tree(batch: int, actions: int, *, num_simulations: int, device: torch.d
 
 def replant(tree: Tree, prior: torch.Tensor, value: torch.Tensor) -> None:
     """Make the tree one of expanded roots alone, whatever has grown there. prior: [B, A]; value: [B]."""
-    tree.edges[VISITS : Q + 1, :, 0] = 0.0  # visits and q: the integer 0 and the float 0.0 are the same bits
-    tree.child[:, 0] = NO_CHILD
+    tree.edges[VISITS : Q + 1, :, 0].zero_()  # visits and q: the integer 0 and the float 0.0 are the same bits
+    tree.child[:, 0].fill_(NO_CHILD)
     tree.prior[:, 0] = prior
-    tree.prefix[:, 0] = 0.0
+    tree.prefix[:, 0].zero_()
     tree.value[:, 0] = value
     tree.value_total.copy_(value)
     tree.q_min.fill_(math.inf)

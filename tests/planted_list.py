@@ -21,6 +21,8 @@ RING_KILLS = ("tests/faults/test_ring_points.py", "tests/faults/test_ring_kills.
 WEIGHTS = ("tests/shm/test_weight_interleavings.py",)
 NORM_ACT = ("tests/kernels/test_norm_act.py",)
 GPU_SUITE = ("tests/benchmarks",)
+FUSED = ("tests/kernels/test_fused_search.py",)
+SEARCHER = ("tests/kernels/test_searcher.py",)
 
 BUGS = (
     Bug(
@@ -177,5 +179,75 @@ BUGS = (
         "return not ahead and share < self.schedule.env_steps",
         "return share < self.schedule.env_steps",
         ("tests/test_pacing.py",),
+    ),
+    Bug(
+        "lstm-state-is-not-reset",
+        "speedyzero/model/fused_inference.py",
+        "reset=buffers.reset,",
+        "reset=None,",
+        FUSED,
+    ),
+    Bug(
+        "states-of-another-root",
+        "speedyzero/model/fused_inference.py",
+        "buffers.parent_row, nodes.parent,",
+        "buffers.parent_row.roll(1), nodes.parent,",
+        FUSED,
+    ),
+    Bug(
+        "captured-with-old-weights",
+        "speedyzero/model/agent.py",
+        "            self._fused.load()\n",
+        "            pass\n",
+        FUSED,
+    ),
+    Bug(
+        "new-weights-elsewhere",
+        "speedyzero/model/fused_inference.py",
+        "self._weights.load(pack(self._network, dtype=self.dtype))",
+        "self._weights = pack(self._network, dtype=self.dtype)",
+        FUSED,
+    ),
+    Bug(
+        "host-waits-in-the-step",
+        "speedyzero/model/fused_inference.py",
+        "        assert isinstance(nodes, FusedNodes)\n",
+        "        assert isinstance(nodes, FusedNodes) and buffers.leaf.item() >= 0\n",
+        FUSED,
+    ),
+    Bug(
+        "root-noise-of-the-search-before",
+        "speedyzero/search/static_search.py",
+        "            copy_padded(self._chance.root, chance.root)\n",
+        "            pass\n",
+        SEARCHER,
+    ),
+    Bug(
+        "ties-of-the-search-before",
+        "speedyzero/search/static_search.py",
+        "self._chance.tie_seed.fill_(chance.tie_seed)",
+        "pass",
+        SEARCHER,
+    ),
+    Bug(
+        "simulation-does-not-count-up",
+        "speedyzero/search/static_search.py",
+        "        self._now.add_(1)\n",
+        "        pass\n",
+        SEARCHER,
+    ),
+    Bug(
+        "padded-roots-are-left-over",
+        "speedyzero/search/latents.py",
+        "        target[count:].zero_()\n",
+        "        pass\n",
+        SEARCHER,
+    ),
+    Bug(
+        "result-is-overwritten-later",
+        "speedyzero/search/searcher.py",
+        "tensor[:batch].clone()",
+        "tensor[:batch]",
+        SEARCHER,
     ),
 )

@@ -1,4 +1,4 @@
-"""The ways a search can be launched, for the stages that compare them."""
+"""The ways a search can be launched, for the stages that compare them. See docs/search.md."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from collections.abc import Callable
 
 import torch
 
-from speedyzero.search import RecurrentFn, RootOutput, SearchConfig, SearchResult, search
+from speedyzero.search import RecurrentFn, RootOutput, SearchConfig, Searcher, SearchResult, StateStep, search
 
-MODES = ("eager",)
+FUNCTION = "function"  # search() of a closure, which keeps nothing between calls
+LAUNCHES = {"eager": "eager", "per-simulation graph": "simulation", "whole graph": "whole"}
+MODES = (FUNCTION, *LAUNCHES)
+CALLS_TO_REPLAY = 3  # the first call runs eagerly, the second captures and replays, all others replay
 
-Searcher = Callable[[torch.Tensor, torch.Generator | None], SearchResult]
+Search = Callable[[torch.Tensor, torch.Generator | None], SearchResult]
 
 
-def searcher(mode: str, root: RootOutput, recurrent: RecurrentFn, config: SearchConfig) -> Searcher:
+def searcher(mode: str, root: RootOutput, recurrent: RecurrentFn, config: SearchConfig) -> Search:
     """A function of the noise and the generator that searches from the roots."""
-    return lambda noise, generator: search(root, recurrent, config, noise, generator)
+    if mode == FUNCTION:
+        return lambda noise, generator: search(root, recurrent, config, noise, generator)
+    kept = Searcher(StateStep(recurrent), launch=LAUNCHES[mode])
+    return lambda noise, generator: kept.search(root, config, noise, generator)

@@ -34,7 +34,7 @@ STAGES = (
     Stage("network_kernels", 25, SEARCH, is_correctness=True, interpreter=True),
     Stage("sanitizer", 35, SEARCH, is_correctness=True),
     Stage("search_check", 50, SEARCH, is_correctness=True, interpreter=True),
-    Stage("search_speed", 90, SEARCH),
+    Stage("search_speed", 90, SEARCH, interpreter=True),
     Stage("learner", 110, SEARCH, is_correctness=True, may_be_cut=True, interpreter=True),
     Stage("gather", 30, (*TORCH, "triton"), interpreter=True),
     Stage("sharing", 30, SEARCH),

@@ -6,7 +6,10 @@ The action's plane of a/A (MuZero, App. E; EfficientZero, App. A) is a map added
 that the convolution keeps a number of channels that tensor cores like. Latents are rows with a border of zeros between
 the images: `layout.py`. Sums are float32 whatever the type. Called by inference on the GPU.
 
-Axes: R rows, B images, C channels, G grid.
+A search keeps the latents of every node: `nodes` takes a second copy of the result, at the node whose number lies in
+device memory, so that one captured launch serves every simulation.
+
+Axes: R rows, B images, C channels, G grid, N nodes.
 """
 
 from __future__ import annotations
@@ -31,12 +34,16 @@ def conv3x3_latent(
     relu: bool = True,
     compact: bool = False,
     out: torch.Tensor | None = None,
+    nodes: torch.Tensor | None = None,
+    node: torch.Tensor | None = None,
     backend: str = "auto",
 ) -> torch.Tensor:
     """Convolve `batch` images.
 
     rows, residual: [R, C] and weight: [9, C, C], all float32 or all bfloat16; bias: [C] float32; action: [B] int64 and
     action_map: [G, G, C] float32, both or none. `layout.py` makes rows, weight and action_map.
+    nodes: [N, R, C] of the rows' type, each node's made by `zero_rows`, and node: [1] int64 below N, both or none; not
+    where compact.
 
     Returns out: [R, C] with its zero rows, or compact, [B, G, G, C]; of the rows' type. A given `out` must have been
     made by `zero_rows`, or be compact; it may be `residual`, not `rows`.
@@ -51,6 +58,8 @@ def conv3x3_latent(
         "action": (action, (batch,), torch.int64),
         "action_map": (action_map, (grid, grid, channels), torch.float32),
         "out": (out, (batch, grid, grid, channels) if compact else rows.shape, rows.dtype),
+        "nodes": (nodes, (len(nodes) if nodes is not None else 0, *rows.shape), rows.dtype),
+        "node": (node, (1,), torch.int64),
     }
     for name, (tensor, shape, dtype) in wanted.items():
         if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or not tensor.is_contiguous()):
@@ -59,6 +68,8 @@ def conv3x3_latent(
             )
     if (action is None) != (action_map is None):
         raise ValueError("action and action_map: both or none")
+    if (nodes is None) != (node is None) or (nodes is not None and compact):
+        raise ValueError("nodes and node: both or none, and none where compact")
     if rows.numel() >= 2**31:
         raise ValueError(f"{rows.numel()} numbers in rows are 2^31 or more")
     if out is None:
@@ -77,5 +88,6 @@ def conv3x3_latent(
     run(
         rows, weight, bias, out,
         batch=batch, grid=grid, action=action, action_map=action_map, residual=residual, relu=relu,
+        nodes=nodes, node=node,
     )  # fmt: skip
     return out

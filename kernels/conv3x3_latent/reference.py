@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from kernels.conv3x3_latent.layout import all_image_rows, as_images
+from kernels.conv3x3_latent.layout import all_image_rows, as_images, margin_rows
 
 
 def conv3x3_latent(
@@ -20,6 +20,8 @@ def conv3x3_latent(
     action_map: torch.Tensor | None,
     residual: torch.Tensor | None,
     relu: bool,
+    nodes: torch.Tensor | None = None,
+    node: torch.Tensor | None = None,
 ) -> None:
     """See the package's docstring."""
     # A matrix product, since a convolution on a GPU rounds float32 to TF32 unless told otherwise.
@@ -37,3 +39,6 @@ def conv3x3_latent(
     else:
         all_image_rows(out, batch=batch, grid=grid).zero_()
         as_images(out, batch=batch, grid=grid).copy_(y)
+    if nodes is not None and node is not None:
+        images = all_image_rows(out, batch=batch, grid=grid)
+        nodes.narrow(1, margin_rows(grid), len(images)).index_copy_(0, node, images.unsqueeze(0))

@@ -1,6 +1,6 @@
 """conv3x3_latent on the GPU: nine products of shifted rows, summed in float32, and what follows, all in registers.
 
-Axes: R rows (see layout.py), C channels, G grid.
+Axes: R rows (see layout.py), C channels, G grid, N nodes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def conv3x3_latent(
     action_map: torch.Tensor | None,
     residual: torch.Tensor | None,
     relu: bool,
+    nodes: torch.Tensor | None,
+    node: torch.Tensor | None,
 ) -> None:
     """See the package's docstring."""
     image_row_count = batch * image_rows(grid)
@@ -36,18 +38,21 @@ def conv3x3_latent(
     conv3x3_latent_kernel[(triton.cdiv(image_row_count, block),)](
         rows, weight, bias,
         rows if action is None else action, bias if action_map is None else action_map,
-        rows if residual is None else residual, out, image_row_count,
+        rows if residual is None else residual, out,
+        out if nodes is None else nodes, rows if node is None else node, image_row_count, rows.shape[0],
         GRID=grid, CHANNELS=rows.shape[1], HAS_ACTION=action is not None, HAS_RESIDUAL=residual is not None,
-        RELU=relu, COMPACT=out.dim() == 4, BLOCK_ROWS=block, num_warps=NUM_WARPS, num_stages=NUM_STAGES[rows.dtype],
+        RELU=relu, COMPACT=out.dim() == 4, HAS_NODES=nodes is not None, BLOCK_ROWS=block,
+        num_warps=NUM_WARPS, num_stages=NUM_STAGES[rows.dtype],
     )  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["image_row_count"])
+@triton.jit(do_not_specialize=["image_row_count", "row_count"])
 def conv3x3_latent_kernel(
-    rows, weight, bias, action, action_map, residual, out, image_row_count,
+    rows, weight, bias, action, action_map, residual, out, nodes, node, image_row_count, row_count,
     GRID: tl.constexpr, CHANNELS: tl.constexpr, HAS_ACTION: tl.constexpr, HAS_RESIDUAL: tl.constexpr,
-    RELU: tl.constexpr, COMPACT: tl.constexpr, BLOCK_ROWS: tl.constexpr,
+    RELU: tl.constexpr, COMPACT: tl.constexpr, HAS_NODES: tl.constexpr, BLOCK_ROWS: tl.constexpr,
 ):  # fmt: skip
+    """row_count: R, the rows of a node's latents."""
     width: tl.constexpr = GRID + 1
     margin: tl.constexpr = GRID + 2
     row = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)  # counted from the first image
@@ -80,3 +85,6 @@ def conv3x3_latent_kernel(
     else:
         total = tl.where(is_pixel[:, None], total, 0.0)
         tl.store(out + tile, total.to(out.dtype.element_ty), is_image[:, None])
+        if HAS_NODES:  # a node's rows are fewer than 2^31 numbers, those of all nodes are not
+            kept = nodes + tl.load(node) * row_count * CHANNELS
+            tl.store(kept + tile, total.to(nodes.dtype.element_ty), is_image[:, None])

@@ -18,20 +18,31 @@ from kernels.decode_head import reference
 
 
 def decode_head(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, step: float, backend: str = "auto"
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    *,
+    step: float,
+    out: torch.Tensor | None = None,
+    backend: str = "auto",
 ) -> torch.Tensor:
-    """hidden: [B, K]; weight: [N, K]; bias: [N]; float32 or bfloat16, contiguous -> [B] float32.
+    """hidden: [B, K]; weight: [N, K]; bias: [N]; float32 or bfloat16, contiguous -> out: [B] float32.
 
     step: the distance between two bins. Raises ValueError where shapes do not fit.
     """
     batch, inputs = hidden.shape
     if weight.shape != (bins := bias.shape[0], inputs):
         raise ValueError(f"weight is {list(weight.shape)}, hidden {list(hidden.shape)} and bias [{bins}] need [N, K]")
+    if out is None:
+        out = torch.empty(batch, device=hidden.device)
+    if out.shape != (batch,) or out.dtype != torch.float32 or not out.is_contiguous():
+        raise ValueError(f"out is {list(out.shape)} {out.dtype}, must be [{batch}] torch.float32, contiguous")
     if uses_triton(hidden, backend):
         from kernels.decode_head import triton_gpu
 
-        return triton_gpu.decode_head(hidden.contiguous(), weight.contiguous(), bias, step=step)
-    return reference.decode_head(hidden, weight, bias, step=step)
+        triton_gpu.decode_head(hidden.contiguous(), weight.contiguous(), bias, out, step=step)
+        return out
+    return out.copy_(reference.decode_head(hidden, weight, bias, step=step))
 
 
 def decode_logits(logits: torch.Tensor, *, step: float, backend: str = "auto") -> torch.Tensor:

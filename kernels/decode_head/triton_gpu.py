@@ -20,16 +20,16 @@ _LINEAR_SQUARED: tl.constexpr = tl.constexpr((1.0 + 2.0 * EPSILON) ** 2)
 _FOUR_EPSILON: tl.constexpr = tl.constexpr(4.0 * EPSILON)
 
 
-def decode_head(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, step: float) -> torch.Tensor:
+def decode_head(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, out: torch.Tensor, *, step: float
+) -> None:
     """See the package's docstring."""
     batch, inputs = hidden.shape
-    out = torch.empty(batch, device=hidden.device)
     decode_head_kernel[(triton.cdiv(batch, BLOCK_ROWS),)](
         hidden, weight, bias, out, batch, step,
         INPUTS=inputs, BLOCK_INPUTS=max(16, triton.next_power_of_2(inputs)), BINS=weight.shape[0],
         BLOCK_ROWS=BLOCK_ROWS, BLOCK_BINS=BLOCK_BINS, num_warps=NUM_WARPS,
     )  # fmt: skip
-    return out
 
 
 def decode_logits(logits: torch.Tensor, *, step: float) -> torch.Tensor:

@@ -5,9 +5,15 @@ for the last root of the other's. Its definition is the two operations in sequen
 and of `kernels.puct_select` or `kernels.gumbel_select`.
 
 The select overwrites `tree.parent_row` and `tree.reset`: what the caller does with a leaf's, it does before.
+
+`bind_on_device` gives all that a whole search does to its trees by the simulation's number in device memory, as a
+captured search needs it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -15,6 +21,36 @@ from kernels.expand_backup import ExpandBackup, bind_expand_backup
 from kernels.gumbel_select import GumbelRule, bind_gumbel
 from kernels.puct_select import PuctRule, bind_puct_select
 from kernels.tree import Tree
+
+
+@dataclass(frozen=True)
+class DeviceOperations:
+    """A search's operations on its trees. The first argument's first int32 is the simulation's number."""
+
+    select: Callable[[torch.Tensor], None]
+    # (simulation, reward or value prefix [B], value [B], policy logits [B, A]), contiguous float32.
+    expand_then_select: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], None]
+    expand_backup: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], None]
+
+
+def bind_on_device(tree: Tree, rule: PuctRule | GumbelRule, *, discount: float, has_prefix: bool) -> DeviceOperations:
+    """Triton's operations on `tree`: select the first leaf, go on to the next, and add the last."""
+    from kernels.expand_backup.triton_gpu import launcher as expand_backup  # importing triton takes a while
+    from kernels.fused_tree.triton_gpu import launcher as expand_then_select
+
+    if isinstance(rule, PuctRule):
+        from kernels.puct_select.triton_gpu import launcher as puct_select
+
+        select = puct_select(tree, rule)
+    else:
+        from kernels.gumbel_select.triton_gpu import launcher as gumbel_select
+
+        select = gumbel_select(tree, rule)
+    return DeviceOperations(
+        select=select,
+        expand_then_select=expand_then_select(tree, rule, discount=discount, has_prefix=has_prefix),
+        expand_backup=expand_backup(tree, discount=discount, has_prefix=has_prefix),
+    )
 
 
 def bind_expand_then_select(

@@ -4,9 +4,10 @@
 
 (Hochreiter and Schmidhuber 1997; gates in torch's order.) The head reads h' as `output`; the state that the leaf keeps
 is zero where its depth is a multiple of the prefix horizon (`reset`), so that its children's value prefix starts anew.
+With `node` the state goes where a search keeps those of every node, at the node whose number lies in device memory.
 Called by inference on the GPU.
 
-Axes: B rows, D inputs, H hidden units.
+Axes: B rows, D inputs, H hidden units, N nodes.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from kernels.lstm_cell import reference
 
 @dataclass(frozen=True)
 class LSTMStep:
-    """What a step gives. Without resets `output` and `h` are the same tensor."""
+    """What a step gives. Without resets and nodes `output` and `h` are the same tensor."""
 
     output: torch.Tensor  # [B, H] float32 or bfloat16: h', whether or not the row is reset
-    h: torch.Tensor  # [B, H], as output: the state to keep
-    c: torch.Tensor  # [B, H] float32: the state to keep
+    h: torch.Tensor  # [B, H] or [N, B, H] float32 or bfloat16: the state to keep
+    c: torch.Tensor  # the same in float32
 
 
 def lstm_cell(
@@ -57,10 +58,12 @@ def lstm_pointwise(
     *,
     reset: torch.Tensor | None = None,
     out: LSTMStep | None = None,
+    node: torch.Tensor | None = None,
     backend: str = "auto",
 ) -> LSTMStep:
     """The step after the matrix product. gates: [B, 4H], float32 or bfloat16, without the bias.
 
+    node: [1] int64, where out.h and out.c are [N, B, H].
     Raises ValueError where shapes or types do not fit.
     """
     batch, hidden = c.shape
@@ -75,17 +78,20 @@ def lstm_pointwise(
     if out is None:
         output = gates.new_empty(batch, hidden)
         out = LSTMStep(output, output if reset is None else torch.empty_like(output), torch.empty_like(c))
-    if reset is None and out.h is not out.output:
+    if reset is None and node is None and out.h is not out.output:
         raise ValueError("without resets out.h is out.output")
-    for tensor in (out.output, out.h, out.c):
-        if tensor.shape != c.shape or not tensor.is_contiguous():
-            raise ValueError(f"out must be contiguous {list(c.shape)}, has {list(tensor.shape)}")
+    if node is not None and (node.shape != (1,) or node.dtype != torch.int64):
+        raise ValueError(f"node is {list(node.shape)} {node.dtype}, must be [1] torch.int64")
+    kept_shape = c.shape if node is None else (out.c.shape[0], *c.shape)
+    for tensor, shape in ((out.output, c.shape), (out.h, kept_shape), (out.c, kept_shape)):
+        if tensor.shape != shape or not tensor.is_contiguous():
+            raise ValueError(f"out must be contiguous {list(shape)}, has {list(tensor.shape)}")
     if uses_triton(gates, backend):
         from kernels.lstm_cell import triton_gpu
 
-        triton_gpu.lstm_pointwise(gates.contiguous(), bias, c.contiguous(), reset, out)
+        triton_gpu.lstm_pointwise(gates.contiguous(), bias, c.contiguous(), reset, out, node)
     else:
-        reference.lstm_pointwise(gates, bias, c, reset, out)
+        reference.lstm_pointwise(gates, bias, c, reset, out, node)
     return out
 
 

@@ -1,6 +1,8 @@
 """A network ready to act: root inference, recurrent inference and search with one set of weights.
 
-Used by the actor (newest weights), the reanalyzer (target weights) and the evaluator.
+Used by the actor (newest weights), the reanalyzer (target weights) and the evaluator. On the CPU the network's own
+layers compute in float32. On a GPU searches are launched at once (`Searcher`), and a convolutional network runs in
+bfloat16 through the fused kernels.
 
 Axes: B batch, S stacked frames, A actions, P flat weights, ... an observation's own axes.
 """
@@ -17,59 +19,76 @@ from speedyzero.env.base import ObservationSpec
 from speedyzero.model.blocks import fold_into
 from speedyzero.model.build import build_network
 from speedyzero.model.codec import ScalarCodec
+from speedyzero.model.fused_inference import FusedInference, can_fuse
 from speedyzero.model.observation import to_network_input
-from speedyzero.search import RootOutput, SearchResult, StepOutput, search
+from speedyzero.model.plain_inference import PlainInference
+from speedyzero.search import RootOutput, Searcher, SearchResult, StateStep, StepModel, StepOutput, search
+from speedyzero.search.checks import backend_for
+from speedyzero.search.searcher import DEFAULT_LAUNCH
 from speedyzero.weights.flat import unflatten_into
 
 
 class Agent:
     """Inference and search. Weights are replaced in place; `version` names the ones that it holds."""
 
-    def __init__(self, config: Config, spec: ObservationSpec, num_actions: int, *, device: str = "cpu"):
+    def __init__(
+        self,
+        config: Config,
+        spec: ObservationSpec,
+        num_actions: int,
+        *,
+        device: str = "cpu",
+        launch: str = DEFAULT_LAUNCH,
+    ):
+        """launch: how a search is started where Triton's kernels run it, one of `speedyzero.search.LAUNCHES`."""
         self.num_actions = num_actions
         self.device = torch.device(device)
         self.version = -1
         self.search_config = config.search
         self._source = build_network(config, spec, num_actions).to(self.device).eval()
         self._network = build_network(config, spec, num_actions, folded=True).to(self.device).eval()
-        self._value_codec = ScalarCodec(config.model.value_codec).to(self.device)
-        self._prefix_codec = ScalarCodec(config.model.prefix_codec).to(self.device)
+        self._plain = PlainInference(
+            self._network,
+            value_codec=ScalarCodec(config.model.value_codec).to(self.device),
+            prefix_codec=ScalarCodec(config.model.prefix_codec).to(self.device),
+        )
+        self._fused: FusedInference | None = None
+        self._searcher: Searcher | None = None
+        if backend_for(config.search.backend, self.device) == "triton":
+            if can_fuse(self._network):
+                dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+                self._fused = FusedInference(self._plain, dtype=dtype, backend="triton")
+            self._searcher = Searcher(self.step_model, launch=launch)
 
     def load(self, flat: torch.Tensor, *, version: int) -> None:
         """Take over flat weights, [P] float32, of a training network."""
         unflatten_into(self._source, flat)
         fold_into(self._network, self._source)
+        if self._fused is not None:
+            self._fused.load()
         self.version = version
 
     @property
+    def step_model(self) -> StepModel:
+        """What is launched for each simulation where Triton's kernels run the search."""
+        return StateStep(self.recurrent) if self._fused is None else self._fused
+
+    @property
     def input_dtype(self) -> torch.dtype:
-        """What the network computes in."""
-        return next(self._network.parameters()).dtype
+        """What the representation computes in."""
+        return torch.float32 if self._fused is None else self._fused.dtype
 
     def root(self, stacked: np.ndarray) -> RootOutput:
         """Root inference. stacked: [B, S, ...] -> policy_logits [B, A], value [B], state."""
         return self.root_from(to_network_input(torch.from_numpy(stacked).to(self.device)))
 
-    @torch.inference_mode()
     def root_from(self, observation: torch.Tensor) -> RootOutput:
         """Root inference from a network input on this agent's device, [B, S*C, H, W] or [B, S*D]."""
-        latent = self._network.represent(observation)
-        prediction = self._network.predict(latent)
-        state = {"latent": latent, **self._network.initial_prefix_state(latent.shape[0])}
-        return RootOutput(prediction.policy_logits, self._value_codec.decode(prediction.value_logits), state)
+        return self._plain.root_from(observation) if self._fused is None else self._fused.root_from(observation)
 
-    @torch.inference_mode()
     def recurrent(self, state: dict[str, torch.Tensor], action: torch.Tensor) -> StepOutput:
         """Recurrent inference, the search's model. action: [B] int64."""
-        prefix_state = {key: value for key, value in state.items() if key != "latent"}
-        transition = self._network.dynamics(state["latent"], action, prefix_state)
-        prediction = self._network.predict(transition.latent)
-        return StepOutput(
-            self._prefix_codec.decode(transition.prefix_logits),
-            self._value_codec.decode(prediction.value_logits),
-            prediction.policy_logits,
-            {"latent": transition.latent, **transition.prefix_state},
-        )
+        return self._plain.recurrent(state, action) if self._fused is None else self._fused(state, action)
 
     def search_from(
         self, root: RootOutput, *, noise: np.ndarray | None = None, simulations: int = 0, tie_seed: int = 0
@@ -88,6 +107,8 @@ class Agent:
         if config.algorithm == "puct" and config.first_pick == "uniform":
             generator = torch.Generator(device=self.device).manual_seed(tie_seed)
         tensor = None if noise is None else torch.from_numpy(noise).to(self.device)
+        if self._searcher is not None:
+            return self._searcher.search(root, config, noise=tensor, generator=generator)
         return search(root, self.recurrent, config, noise=tensor, generator=generator)
 
     def search(

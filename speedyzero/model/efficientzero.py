@@ -114,6 +114,7 @@ class EfficientZeroNetwork(Network):
         super().__init__()
         self.num_actions = num_actions
         channels, grid = config.latent_channels, latent_grid(image_size_px)
+        self.latent_channels, self.latent_grid = channels, grid
         self.representation = Representation(in_channels, image_size_px, config, folded=folded)
         self.action_conv = ActionConv(channels, num_actions, folded=folded)
         self.dynamics_block = ResidualBlock(channels, folded=folded)

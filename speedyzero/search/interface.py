@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -36,6 +37,46 @@ class StepOutput:
 
 # (state, action [B] int64) -> StepOutput
 RecurrentFn = Callable[[State, torch.Tensor], StepOutput]
+
+
+class NodeStates(Protocol):
+    """A model's states of every node of every tree, in memory that stays where it is."""
+
+    def write_root(self, state: State) -> None:
+        """Node 0: the states [b, ...] of the first b <= B roots, and zeros for the others."""
+
+
+@dataclass(frozen=True)
+class StepBuffers:
+    """One simulation of every root, as a model is to compute it without the host. All memory stays where it is."""
+
+    nodes: NodeStates  # as the model made them: read at parent_row, written at leaf
+    parent_row: torch.Tensor  # [B] int64: parent's node * B + root
+    action: torch.Tensor  # [B] int64
+    reset: torch.Tensor  # [B] bool: the leaf keeps a prefix state of zeros
+    leaf: torch.Tensor  # [1] int64: the leaf's node, of every root
+
+    # To be written, float32.
+    reward: torch.Tensor  # [B]
+    value: torch.Tensor  # [B]
+    policy_logits: torch.Tensor  # [B, A]
+
+
+@runtime_checkable
+class StepModel(Protocol):
+    """A recurrent function that can also work in given buffers.
+
+    By that it promises that `step_into` may be captured: with the same buffers it launches the same work on the same
+    memory, whatever numbers lie there, and the host waits for nothing.
+    """
+
+    def __call__(self, state: State, action: torch.Tensor) -> StepOutput: ...
+
+    def make_nodes(self, state: State, *, batch: int, num_nodes: int) -> NodeStates:
+        """Memory for the states of `batch` roots. state: a root's, of any batch, for shapes and types."""
+
+    def step_into(self, buffers: StepBuffers) -> None:
+        """Compute the leaf's state, reward or value prefix, value and policy."""
 
 
 @dataclass(frozen=True)

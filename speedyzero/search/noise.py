@@ -18,7 +18,7 @@ class SearchNoise:
     """What a search needs of chance; None where the configuration asks for none."""
 
     root: torch.Tensor | None  # [B, A] float32: Dirichlet (puct) or standard Gumbel (gumbel)
-    tie_seed: int | None  # 32 bits
+    tie_seed: int | torch.Tensor | None  # 32 bits; in device memory as [1] int64
 
 
 def draw_noise(

@@ -16,9 +16,10 @@ def conv_case(
     has_action: bool = True,
     has_residual: bool = True,
     compact: bool = False,
+    has_nodes: bool = False,
 ) -> Case:
     """bf16 must use Hopper's tensor cores, and two programs fit a multiprocessor."""
-    parts = ["action"] * has_action + ["residual"] * has_residual + ["compact"] * compact
+    parts = ["action"] * has_action + ["residual"] * has_residual + ["compact"] * compact + ["nodes"] * has_nodes
     return Case(
         name="-".join([f"conv3x3_latent-{dtype}-{channels}", *parts]),
         kernel="kernels.conv3x3_latent.triton_gpu:conv3x3_latent_kernel",
@@ -30,7 +31,10 @@ def conv_case(
             "action_map": "*fp32",
             "residual": f"*{dtype}",
             "out": f"*{dtype}",
+            "nodes": f"*{dtype}",
+            "node": "*i64" if has_nodes else f"*{dtype}",
             "image_row_count": "i32",
+            "row_count": "i32",
         },  # fmt: skip
         constexprs={
             "GRID": 6,
@@ -39,9 +43,10 @@ def conv_case(
             "HAS_RESIDUAL": has_residual,
             "RELU": True,
             "COMPACT": compact,
+            "HAS_NODES": has_nodes,
             "BLOCK_ROWS": block_rows,
         },  # fmt: skip
-        aligned=("rows", "weight", "bias", "action", "action_map", "residual", "out"),
+        aligned=("rows", "weight", "bias", "action", "action_map", "residual", "out", "nodes", "node"),
         options={"num_warps": 4, "num_stages": stages},
         max_shared_bytes=shared_bytes,
         max_registers=registers,
@@ -61,6 +66,16 @@ CASES: list[Case] = [
         has_action=False,
         has_residual=False,
         compact=True,
+    ),  # fmt: skip
+    conv_case(
+        "bf16",
+        channels=64,
+        block_rows=128,
+        stages=3,
+        shared_bytes=73728,
+        registers=224,
+        has_action=False,
+        has_nodes=True,
     ),  # fmt: skip
     conv_case("bf16", channels=32, block_rows=128, stages=3, shared_bytes=30720, registers=128),
     conv_case("fp32", channels=64, block_rows=32, stages=2, shared_bytes=24576, registers=128),
@@ -95,7 +110,7 @@ CASES: list[Case] = [
     ),
     *(
         Case(
-            name=f"lstm_pointwise-{dtype}-reset-{has_reset}",
+            name=f"lstm_pointwise-{dtype}-reset-{has_reset}" + "-node" * has_node,
             kernel="kernels.lstm_cell.triton_gpu:lstm_pointwise_kernel",
             signature={
                 "gates": f"*{dtype}",
@@ -105,14 +120,21 @@ CASES: list[Case] = [
                 "output": f"*{dtype}",
                 "h_out": f"*{dtype}",
                 "c_out": "*fp32",
+                "node": "*i64" if has_node else "*fp32",
                 "units": "i32",
             },  # fmt: skip
-            constexprs={"HIDDEN": 512, "HAS_RESET": has_reset, "BLOCK": 512},
-            aligned=("gates", "bias", "c", "reset", "output", "h_out", "c_out"),
+            constexprs={
+                "HIDDEN": 512,
+                "HAS_RESET": has_reset,
+                "KEEPS_H": has_reset,
+                "HAS_NODE": has_node,
+                "BLOCK": 512,
+            },  # fmt: skip
+            aligned=("gates", "bias", "c", "reset", "output", "h_out", "c_out", "node"),
             options={"num_warps": 4},
             max_registers=64,
         )
-        for dtype, has_reset in (("bf16", True), ("fp32", False))
+        for dtype, has_reset, has_node in (("bf16", True, False), ("bf16", True, True), ("fp32", False, False))
     ),
     *(
         Case(

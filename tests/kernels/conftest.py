@@ -13,12 +13,16 @@ import sys
 import pytest
 import torch
 
+from tests.kernels.fast_interpreter import patch_once
+
 HAS_GPU = torch.cuda.device_count() > 0
 
 if not HAS_GPU and os.environ.get("TRITON_INTERPRET") != "1":
     if "triton" in sys.modules:
         raise RuntimeError("triton was imported before TRITON_INTERPRET=1 could be set, so its kernels can't run here")
     os.environ["TRITON_INTERPRET"] = "1"
+if not HAS_GPU:
+    patch_once()
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,22 @@ def test_a_dynamics_step_is_the_models(device, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_copy_goes_to_the_node_that_device_memory_names(device, backend):
+    """And nothing to the others, nor to the margins."""
+    batch, channels, grid, node = 3, 16, 4, 2
+    images, weight = normal(batch, channels, grid, grid, seed=0, device=device), torch.ones(9, channels, channels)
+    nodes = torch.stack([poisoned_rows(batch, channels, grid, device) for _ in range(4)])
+    before = nodes.clone()
+    found = conv3x3_latent(
+        pack_images(images), weight.to(device), torch.zeros(channels, device=device), batch=batch, grid=grid,
+        nodes=nodes, node=torch.tensor([node], device=device), backend=backend,
+    )  # fmt: skip
+    assert torch.equal(nodes[node], found) and as_images(found, batch=batch, grid=grid).abs().max() > 1.0
+    others = [0, 1, 3]
+    torch.testing.assert_close(nodes[others], before[others], rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_what_is_not_a_number_reaches_its_neighbours_and_no_other_image(device, backend):
     """Through relu too, and not across the border between images."""
     images = torch.zeros(3, 16, 6, 6, device=device)
@@ -157,6 +173,10 @@ def test_misfits_are_refused(device):
         conv3x3_latent(rows.bfloat16(), weight, bias, batch=2)
     with pytest.raises(ValueError, match="both or none"):
         conv3x3_latent(rows, weight, bias, batch=2, action=torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(ValueError, match="nodes and node: both or none"):
+        conv3x3_latent(rows, weight, bias, batch=2, nodes=rows[None])
+    with pytest.raises(ValueError, match=r"nodes is \[1, 143, 16\]"):
+        conv3x3_latent(rows, weight, bias, batch=2, nodes=rows[None, 1:], node=torch.tensor([0]))
     with pytest.raises(ValueError, match="out is rows"):
         conv3x3_latent(rows, weight, bias, batch=2, out=rows)
     few = [tensor.to(device) for tensor in (rows[:, :8].contiguous(), torch.zeros(9, 8, 8), bias[:8])]

@@ -49,6 +49,24 @@ def test_agrees_with_torchs_cell_in_float64(monkeypatch, device, backend, batch,
     torch.testing.assert_close(found.c.cpu().double(), expected_c * kept, rtol=1e-6, atol=4e-6)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("has_reset", [False, True])
+def test_the_state_goes_to_the_node_that_device_memory_names(device, backend, has_reset):
+    batch, hidden, nodes, node = 7, 13, 4, 2
+    gates, c = torch.randn(batch, 4 * hidden).to(device), torch.randn(batch, hidden).to(device)
+    bias, reset = torch.zeros(4 * hidden, device=device), (torch.arange(batch) % 3 == 0).to(device)
+    reset = reset if has_reset else None
+    alone = lstm_pointwise(gates, bias, c, reset=reset, backend="reference")
+    h_nodes, c_nodes = (torch.full((nodes, batch, hidden), torch.nan, device=device) for _ in range(2))
+    out = LSTMStep(torch.full((batch, hidden), torch.nan, device=device), h_nodes, c_nodes)
+    number = torch.tensor([node], device=device)
+    lstm_pointwise(gates, bias, c, reset=reset, out=out, node=number, backend=backend)
+    torch.testing.assert_close(out.output, alone.output, rtol=1e-6, atol=4e-6)
+    for of_nodes, kept in ((h_nodes, alone.h), (c_nodes, alone.c)):
+        torch.testing.assert_close(of_nodes[node], kept, rtol=1e-6, atol=4e-6)
+        assert of_nodes[[0, 1, 3]].isnan().all()
+
+
 @pytest.mark.parametrize("backend", BF16_BACKENDS)
 def test_bfloat16_gates_are_computed_with_in_float32(device, backend):
     torch.manual_seed(0)

@@ -57,6 +57,31 @@ class TableModel:
         )
 
 
+class DeviceTables:
+    """A table model whose tables lie on the device: no number crosses to the host during a search."""
+
+    def __init__(self, model: TableModel, device: torch.device):
+        self._model, self._device = model, device
+        self._reward, self._value, self._logits = (
+            torch.from_numpy(x).to(device) for x in (model.reward, model.value, model.logits)
+        )
+
+    def root(self, states: np.ndarray) -> RootOutput:
+        number = torch.from_numpy(states.astype(np.int64)).to(self._device)
+        state = {"number": number}
+        if self._model.has_prefix:
+            state["prefix_state_sum"] = torch.zeros(len(states), 1, device=self._device)
+        return RootOutput(self._logits[number], self._value[number], state)
+
+    def recurrent(self, state: dict[str, torch.Tensor], action: torch.Tensor) -> StepOutput:
+        number = next_state(state["number"], action)
+        reward, new_state = self._reward[number], {"number": number}
+        if self._model.has_prefix:
+            new_state["prefix_state_sum"] = state["prefix_state_sum"] + reward[:, None]
+            reward = value_prefix(new_state["prefix_state_sum"][:, 0])
+        return StepOutput(reward, self._value[number], self._logits[number], new_state)
+
+
 def next_state(number, action):
     """Works on Python integers and on tensors."""
     return (number * 31 + action * 17 + 5) % STATES

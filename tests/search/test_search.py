@@ -8,7 +8,7 @@ import torch
 
 from kernels.gumbel_select.numba_cpu import LANES
 from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
-from speedyzero.search.tree_search import _backend
+from speedyzero.search.checks import backend_for
 from tests.search.models import TableModel, dirichlet, gumbel, root_states
 
 BACKENDS = ("reference", "numba")
@@ -210,12 +210,12 @@ def test_refuses_configurations(settings, message, monkeypatch):
 
 @pytest.mark.parametrize("device, backend", [("cpu", "numba"), ("cuda", "triton"), ("mps", "reference")])
 def test_auto_is_the_fastest_form_for_the_device(device, backend):
-    assert _backend("auto", torch.device(device)) == backend
+    assert backend_for("auto", torch.device(device)) == backend
 
 
 def test_numba_is_refused_on_a_gpu():
     with pytest.raises(ValueError, match="search.backend=numba needs CPU tensors, got cuda"):
-        _backend("numba", torch.device("cuda"))
+        backend_for("numba", torch.device("cuda"))
 
 
 def test_refuses_what_does_not_fit():

@@ -1,0 +1,59 @@
+"""What a search is given, checked: the kernels take sizes and types on trust.
+
+Axes: B roots, A actions.
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from speedyzero.config import SearchConfig
+from speedyzero.search.interface import RootOutput, StepOutput
+
+ALGORITHMS = ("puct", "gumbel")
+
+
+def backend_for(backend: str, device: torch.device) -> str:
+    """The form of the tree's kernels for tensors on `device`. TRITON_INTERPRET=1 has Triton's run on the CPU."""
+    if backend == "auto":
+        return {"cpu": "numba", "cuda": "triton"}.get(device.type, "reference")
+    if backend not in ("reference", "numba", "triton"):
+        raise ValueError(f"search.backend={backend}: must be auto, reference, numba or triton")
+    if backend == "numba" and device.type != "cpu":
+        raise ValueError(f"search.backend=numba needs CPU tensors, got {device}: use auto")
+    if backend == "triton" and device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(f"search.backend=triton needs CUDA tensors, got {device} without TRITON_INTERPRET=1: use auto")
+    return backend
+
+
+def check_root(root: RootOutput, config: SearchConfig, noise: torch.Tensor | None) -> None:
+    """Raises ValueError for an unknown algorithm, for shapes that don't fit, and for types other than float32."""
+    if config.algorithm not in ALGORITHMS:
+        raise ValueError(f"search.algorithm={config.algorithm}: must be one of {', '.join(ALGORITHMS)}")
+    if config.num_simulations < 1:
+        raise ValueError(f"search.num_simulations={config.num_simulations}: must be 1 or more")
+    logits = root.policy_logits
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ValueError(f"the root's policy_logits are {list(logits.shape)}, must be [B, A] with B, A >= 1")
+    batch = logits.shape[0]
+    _expect("the root's policy_logits", logits, logits.shape)
+    _expect("the root's value", root.value, (batch,))
+    for key, tensor in root.state.items():
+        if tensor.ndim == 0 or tensor.shape[0] != batch:
+            raise ValueError(f"the root's state[{key!r}] is {list(tensor.shape)}, must be [{batch}, ...]")
+    if noise is not None:
+        _expect("noise", noise, logits.shape)
+
+
+def check_step(step: StepOutput, *, batch: int, actions: int) -> None:
+    """Raises ValueError where a model's output does not fit its roots."""
+    _expect("reward of the recurrent function", step.reward, (batch,))
+    _expect("value of the recurrent function", step.value, (batch,))
+    _expect("policy_logits of the recurrent function", step.policy_logits, (batch, actions))
+
+
+def _expect(name: str, tensor: torch.Tensor, shape: torch.Size | tuple[int, ...]) -> None:
+    if tensor.shape != shape or tensor.dtype != torch.float32:
+        raise ValueError(f"{name}: {list(tensor.shape)} {tensor.dtype}, must be {list(shape)} torch.float32")

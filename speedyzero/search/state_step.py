@@ -1,0 +1,42 @@
+"""A recurrent function as a step model: any network's, one that knows nothing of a search's memory.
+
+Used by the agent for networks without fused kernels.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from speedyzero.search.checks import check_step
+from speedyzero.search.interface import RecurrentFn, State, StepBuffers, StepOutput
+from speedyzero.search.latents import LatentStore
+
+
+class StateStep:
+    """Gathers the parents' states for the function and stores the leaves'.
+
+    Whoever makes one promises, as `StepModel` does, that the function may be captured: it reads nothing but its
+    arguments and memory that stays in place, such as a network's weights, and waits for nothing on the host.
+    """
+
+    def __init__(self, recurrent_fn: RecurrentFn):
+        self._recurrent_fn = recurrent_fn
+
+    def __call__(self, state: State, action: torch.Tensor) -> StepOutput:
+        return self._recurrent_fn(state, action)
+
+    def make_nodes(self, state: State, *, batch: int, num_nodes: int) -> LatentStore:
+        """As `StepModel`'s."""
+        return LatentStore(state, num_nodes=num_nodes, batch=batch)
+
+    def step_into(self, buffers: StepBuffers) -> None:
+        """As `StepModel`'s. Raises ValueError where the function's output does not fit."""
+        nodes = buffers.nodes
+        assert isinstance(nodes, LatentStore)
+        step = self._recurrent_fn(nodes.gather(buffers.parent_row), buffers.action)
+        batch, actions = buffers.policy_logits.shape
+        check_step(step, batch=batch, actions=actions)
+        buffers.reward.copy_(step.reward)
+        buffers.value.copy_(step.value)
+        buffers.policy_logits.copy_(step.policy_logits)
+        nodes.write_at(buffers.leaf, step.state, reset=buffers.reset)

@@ -1,0 +1,196 @@
+"""The searches of one batch size in memory that stays where it is, to be launched at once. See docs/search.md.
+
+    fill: root outputs, noise, root states -> static buffers
+    launch: begin     plant the trees, select the first leaf                                  once
+            simulate  the model's step, expand, back up, select the next leaf                 S - 1 times
+            finish    the model's step, expand, back up, the result                           once
+
+These three are captured as CUDA graphs, or run as they are: the same operations in the same order in every mode.
+
+Axes: B roots (padded), A actions, S simulations, N = S + 1 nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from kernels.capture import Graphed
+from kernels.fused_tree import bind_on_device
+from kernels.tree import Tree
+from speedyzero.config import SearchConfig
+from speedyzero.search.gumbel import GumbelSearch
+from speedyzero.search.interface import NodeStates, RootOutput, SearchResult, StepBuffers, StepModel
+from speedyzero.search.latents import copy_padded
+from speedyzero.search.noise import SearchNoise
+from speedyzero.search.puct import PuctSearch
+
+TreeAlgorithm = PuctSearch | GumbelSearch
+ALGORITHMS: dict[str, type[PuctSearch] | type[GumbelSearch]] = {"puct": PuctSearch, "gumbel": GumbelSearch}
+_INT64_IN_16_BYTES = 2  # numbers for kernels begin 16 bytes apart: a pointer's alignment counts in a compilation
+
+
+@dataclass(frozen=True)
+class _At:
+    """Where one simulation finds its number and all else."""
+
+    simulation: torch.Tensor  # int32, the number first: the lower half of an int64, machines being little-endian
+    buffers: StepBuffers
+
+
+class StaticSearch:
+    """One batch size, configuration and model. Made and used under inference mode, on one stream."""
+
+    def __init__(
+        self,
+        model: StepModel,
+        root: RootOutput,
+        chance: SearchNoise,
+        config: SearchConfig,
+        *,
+        batch: int,
+        launch: str,
+        capture_mode: str,
+    ):
+        """root, chance: an example of those to come, of any batch. batch: B. launch, capture_mode: as `Searcher`'s."""
+        actions, device = root.policy_logits.shape[1], root.policy_logits.device
+        self._model, self._simulations = model, config.num_simulations
+        self._root = RootOutput(torch.zeros(batch, actions, device=device), torch.zeros(batch, device=device), {})
+        self._chance = SearchNoise(
+            root=None if chance.root is None else torch.zeros(batch, actions, device=device),
+            tie_seed=None if chance.tie_seed is None else torch.zeros(1, dtype=torch.int64, device=device),
+        )
+        self._nodes = model.make_nodes(root.state, batch=batch, num_nodes=config.num_simulations + 1)
+        self.algorithm = ALGORITHMS[config.algorithm](self._root, config, self._chance, backend="triton")
+        self.operations = bind_on_device(
+            self.algorithm.tree,
+            self.algorithm.rule,
+            discount=config.discount,
+            has_prefix=config.prefix_horizon > 0,
+        )
+        self.launch = self._launcher(launch, capture_mode)
+
+    def fill(self, root: RootOutput, chance: SearchNoise) -> None:
+        """Copy in what to search from. Roots beyond the given ones are zero in every respect: no NaN comes of them."""
+        copy_padded(self._root.policy_logits, root.policy_logits)
+        copy_padded(self._root.value, root.value)
+        if chance.root is not None:
+            assert self._chance.root is not None
+            copy_padded(self._chance.root, chance.root)
+        if chance.tie_seed is not None:
+            assert isinstance(self._chance.tie_seed, torch.Tensor)
+            self._chance.tie_seed.fill_(chance.tie_seed)
+        self._nodes.write_root(root.state)
+
+    def _launcher(self, launch: str, capture_mode: str) -> Callable[[], SearchResult]:
+        """The search from what was filled in. Its result is overwritten by the next one."""
+        device = self._root.value.device
+
+        def graphed(function: Callable) -> Graphed:
+            # One eager call is enough to compile kernels and choose algorithms: no state appears later.
+            return Graphed(function, device=device, warmups=1, capture_mode=capture_mode)
+
+        if launch == "simulation":
+            return self._one_by_one(graphed)
+        simulations = _numbered(self.algorithm.tree, self._nodes)
+
+        def whole() -> SearchResult:
+            self._begin(simulations[0])
+            for at in simulations[:-1]:
+                self._simulate(at)
+            return self._finish(simulations[-1])
+
+        return graphed(whole) if launch == "whole" else whole
+
+    def _one_by_one(self, graphed: Callable[[Callable], Graphed]) -> Callable[[], SearchResult]:
+        """One simulation serves for all: its number counts up in device memory."""
+        counted = _Counted(self.algorithm.tree, self._nodes)
+
+        def first() -> None:
+            counted.start()
+            self._begin(counted.at)
+
+        def following() -> None:
+            counted.take_action()
+            self._simulate(counted.at)
+            counted.advance()
+
+        def last() -> SearchResult:
+            counted.take_action()
+            return self._finish(counted.at)
+
+        begin, simulate, finish = graphed(first), graphed(following), graphed(last)
+
+        def launch() -> SearchResult:
+            begin()
+            for _ in range(self._simulations - 1):
+                simulate()
+            return finish()
+
+        return launch
+
+    def _begin(self, at: _At) -> None:
+        self.algorithm.plant()
+        self.operations.select(at.simulation)
+
+    def _simulate(self, at: _At) -> None:
+        to = at.buffers
+        self._model.step_into(to)
+        self.operations.expand_then_select(at.simulation, to.reward, to.value, to.policy_logits)
+
+    def _finish(self, at: _At) -> SearchResult:
+        to = at.buffers
+        self._model.step_into(to)
+        self.operations.expand_backup(at.simulation, to.reward, to.value, to.policy_logits)
+        return self.algorithm.result()
+
+
+def _numbered(tree: Tree, nodes: NodeStates) -> list[_At]:
+    """Every simulation with a number, a leaf and a row of actions of its own. They share what the model writes."""
+    numbers = torch.arange(tree.num_simulations + 1, device=tree.edges.device)
+    rows = numbers[:, None].repeat(1, _INT64_IN_16_BYTES).unbind(0)
+    first = _at(tree, nodes, simulation=rows[0], leaf=rows[1], action=tree.action[0])
+    others = [
+        _At(rows[k].view(torch.int32), replace(first.buffers, leaf=rows[k + 1][:1], action=tree.action[k]))
+        for k in range(1, tree.num_simulations)
+    ]
+    return [first, *others]
+
+
+class _Counted:
+    """The simulation under way: its number, its leaf and its actions change in device memory."""
+
+    def __init__(self, tree: Tree, nodes: NodeStates):
+        self._tree = tree
+        # The first simulation and its leaf.
+        self._start = torch.arange(2, device=tree.edges.device)[:, None].repeat(1, _INT64_IN_16_BYTES)
+        self._now = self._start.clone()
+        self._action = torch.zeros_like(tree.action[:1])
+        self.at = _at(tree, nodes, simulation=self._now[0], leaf=self._now[1], action=self._action[0])
+
+    def start(self) -> None:
+        self._now.copy_(self._start)
+
+    def take_action(self) -> None:
+        torch.index_select(self._tree.action, 0, self._now[0, :1], out=self._action)
+
+    def advance(self) -> None:
+        self._now.add_(1)
+
+
+def _at(tree: Tree, nodes: NodeStates, *, simulation: torch.Tensor, leaf: torch.Tensor, action: torch.Tensor) -> _At:
+    """simulation, leaf: [2] int64, the number first."""
+    _, batch, _, actions = tree.edges.shape
+    buffers = StepBuffers(
+        nodes=nodes,
+        parent_row=tree.parent_row,
+        action=action,
+        reset=tree.reset,
+        leaf=leaf[:1],
+        reward=tree.edges.new_zeros(batch),
+        value=tree.edges.new_zeros(batch),
+        policy_logits=tree.edges.new_zeros(batch, actions),
+    )
+    return _At(simulation.view(torch.int32), buffers)
