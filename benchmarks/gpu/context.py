@@ -5,6 +5,7 @@ Every stage runs in a process of its own, so it may hang or crash. What it kept 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.json_file import write_json
+from tests.kernels.fast_interpreter import patch_once
 
 
 class NoGpu(Exception):
@@ -43,6 +45,8 @@ class Context:
         device = torch.device("cpu" if is_rehearsal else "cuda")
         if is_rehearsal:
             torch.set_num_threads(1)
+            if os.environ.get("TRITON_INTERPRET") == "1":
+                patch_once()
         return Context(out, device, is_rehearsal, time.monotonic() + limit_s, result_path)
 
     def size(self, on_gpu: Any, in_rehearsal: Any) -> Any:
