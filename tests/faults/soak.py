@@ -3,7 +3,8 @@
 Runs the fault suite with the contract's counts and prints its table: each promise, what is asked, what was reached by
 which test, pass or fail. A row fails where a test of it failed, a count was not reached, a time was longer than
 promised, or nothing was told. Rows of later steps are listed as such. A line for each row goes to
-benchmarks/results/soak.jsonl. Exit code: 0 where no row failed.
+benchmarks/results/soak.jsonl. Exit code: 0 where no row failed. `--latest` prints the newest line of each row as
+the table of `docs/contract.md`, and tries nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common import write_result
+from benchmarks.common import RESULTS, write_result
 from tests.faults.ring_contract import CONTRACT, Promise, is_soak
 
 SUITE = Path(__file__).parent
@@ -58,7 +59,11 @@ def main() -> int:
     parser.add_argument(
         "--tenth", action="store_true", help="as `make test` tries them: counts are not asked, nothing is written"
     )
+    parser.add_argument("--latest", action="store_true", help="print what was recorded last of each row, as Markdown")
     arguments = parser.parse_args()
+    if arguments.latest:
+        print("\n".join(recorded_table((RESULTS / "soak.jsonl").read_text().splitlines())))
+        return 0
     unknown = set(arguments.rows) - set(CONTRACT)
     if unknown:
         parser.error(f"there are rows {min(CONTRACT)} to {max(CONTRACT)}, not {sorted(unknown)}")
@@ -114,6 +119,23 @@ def shortfalls(promise: Promise, counts: Counter[str]) -> list[str]:
     if not is_soak():
         return []
     return [f"{counts[name]} < {asked} {name}" for name, asked in promise.asked.items() if counts[name] < asked]
+
+
+def recorded_table(lines: Sequence[str]) -> list[str]:
+    """The newest line of each row, as a Markdown table."""
+    newest = {line["results"]["row"]: line for line in map(json.loads, lines)}
+    table = ["| row | promise | asked | reached | commit |", "|---|---|---|---|---|"]
+    for row in sorted(CONTRACT):
+        if row not in newest:
+            table.append(f"| {row} | {CONTRACT[row].text} | | not tried yet: {CONTRACT[row].later or 'no soak'} | |")
+            continue
+        found, commit = newest[row]["results"], newest[row]["commit"]
+        asked = [f"{count:,} {name}" for name, count in found["asked"].items()]
+        asked += [f"at most {found['limit_s']:g} s"] if found["limit_s"] is not None else []
+        reached_in = f"**{found['verdict']}**: " if found["verdict"] != "later" else ""
+        figures = "; ".join(found["figures"]) or found["why"]
+        table.append(f"| {row} | {found['promise']} | {'; '.join(asked)} | {reached_in}{figures} | {commit} |")
+    return table
 
 
 def print_table(rows: Sequence[dict]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.faults.ring_contract import CONTRACT
-from tests.faults.soak import Outcomes, judged
+from tests.faults.soak import Outcomes, judged, recorded_table
 
 ROW, TEST = 7, "tests/faults/test_some.py::test_one"
 ENOUGH = {"interrupted once": 10, "interrupted twice": 10}
@@ -60,3 +62,16 @@ def test_every_row_of_today_has_a_test(pytestconfig):
         for text in path.read_text().split("@pytest.mark.contract(")[1:]:
             marks |= {int(row) for row in text.partition(")")[0].split(",") if row.strip().isdigit()}
     assert marks == {row for row, promise in CONTRACT.items() if promise.asked}
+
+
+def test_the_newest_line_of_a_row_is_told():
+    def line(verdict: str, figure: str, commit: str) -> str:
+        results = {
+            "row": 3, "promise": "P", "asked": {"kills": 1000}, "limit_s": 10, "verdict": verdict,
+            "figures": [figure], "why": "",
+        }  # fmt: skip
+        return json.dumps({"results": results, "commit": commit})
+
+    table = recorded_table([line("FAIL", "11 s", "abc"), line("pass", "9 s", "def")])
+    assert table[1 + 3] == "| 3 | P | 1,000 kills; at most 10 s | **pass**: 9 s | def |"
+    assert table[1 + 4].endswith("| not tried yet: no soak | |") and len(table) == 2 + len(CONTRACT)
