@@ -65,8 +65,7 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """For files."""
-        return f"{re.sub(r'[^A-Za-z0-9._=-]+', '-', self.arm)}-seed{self.seed}"
+        return run_name(self.arm, self.seed)
 
     def command(self, run_dir: Path, *, inline: bool) -> list[str]:
         """The words of `train` that carry it out."""
@@ -74,6 +73,11 @@ class PlannedRun:
         flags = ["--game", config.env.game, "--preset", config.preset, "--seed", f"{self.seed}"]
         mode = ["--inline"] if inline else []
         return ["train", *flags, "--gpus", f"{config.gpus}", "--run-dir", str(run_dir), *mode, *self.settings]
+
+
+def run_name(arm: str, seed: int) -> str:
+    """What a run's files are called."""
+    return f"{re.sub(r'[^A-Za-z0-9._=-]+', '-', arm)}-seed{seed}"
 
 
 def read_factors(words: Iterable[str]) -> tuple[list[Factor], list[str]]:

@@ -17,6 +17,7 @@ from speedyzero.ablate import command
 from speedyzero.ablate.command import AblationFolder, RunsFailed, slots_for
 from speedyzero.ablate.plan import Ablation, Arm, plan_runs
 from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, run
+from speedyzero.observe.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 150.0  # far beyond any wait that succeeds
@@ -151,6 +152,9 @@ def test_a_killed_ablation_goes_on_where_it_was(tmp_path: Path):
     assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == finished
     assert [path.name for path in (tmp_path / "abandoned").iterdir()] == [f"{second.name}-001"]
     assert [line["arm"] for line in lines_of(tmp_path)] == ["base", "refresh.enabled=false"]
+    metrics = read_metrics(first)
+    (waited_s,) = metrics["evaluate/training_waited_s"].values  # inline, so the final evaluation held all else up
+    assert 0 < waited_s < metrics["evaluate/training_waited_s"].times_s[0]
 
 
 def test_an_interrupted_ablation_stops_its_processes_and_leaves_nothing(tmp_path: Path):

@@ -1,0 +1,103 @@
+"""Optimisers, Priority Refresh and the memo compared on a small game, one change at a time from its preset.
+
+Every optimiser has the same sweep of rates and the same budget: each of `RATES` on `SWEEP_SEEDS` seeds, then its best,
+by area under the curve, on all seeds (the sweep's among them: that favours none, but all are a little flattered).
+AdamW, the preset's own optimiser, is the base and keeps the preset's rate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common import RESULTS, write_result
+from speedyzero.ablate.command import AblationFolder
+from speedyzero.ablate.curves import draw_curves
+from speedyzero.ablate.outcome import Outcome
+from speedyzero.ablate.plan import BASE, Ablation, Arm
+from speedyzero.ablate.table import by_arm, table_of
+
+RUNS = Path("runs/techniques")
+FIGURES = Path("docs/figures")
+OPTIMIZERS = ("sgd", "lars", "clipped_lars")
+SWEEP_SEEDS, SEEDS = (0, 1), (0, 1, 2, 3, 4)
+WARMUP = "optimizer.warmup_fraction=0.08"
+REFRESH_OFF, MEMO_OFF = "no refresh", "no memo"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A game with a batch size, and how long its runs are."""
+
+    game: str
+    settings: tuple[str, ...]
+    rates: tuple[str, ...]
+    """The sweep of every optimiser."""
+
+
+# Half the preset's play and one unrolled step, with which Catch is learned too (docs/evidence.md): minutes for a table.
+_CATCH = ("schedule.env_steps=2900", "target.unroll_steps=1", "evaluate.interval_episodes=100")
+SCENES = {
+    "catch-256": Scene(
+        "Catch", ("learner.batch_size=256", "schedule.train_steps=600", *_CATCH), rates=("0.1", "0.4", "1.6")
+    ),
+    "catch-2048": Scene(
+        "Catch", ("learner.batch_size=2048", "schedule.train_steps=300", *_CATCH), rates=("0.1", "0.4", "1.6")
+    ),
+}
+
+
+def compare(name: str, *, parts: bool = True, seeds: Sequence[int] = SEEDS, jobs: int = 1) -> list[Outcome]:
+    """Sweep and compare; print the tables, keep raw results and the picture. parts: refresh and memo too."""
+    scene, out = SCENES[name], RUNS / name
+    shared = Ablation(
+        arms=(), seeds=SWEEP_SEEDS, game=scene.game, gpus=0, inline=True, settings=("cpu_threads=1", *scene.settings)
+    )
+    sweep = replace(shared, arms=tuple(_arm(name, rate) for name in OPTIMIZERS for rate in scene.rates))
+    swept = AblationFolder(sweep, out, jobs=jobs).carry_out()
+    best = [_best(swept, optimizer) for optimizer in OPTIMIZERS]
+    arms = [Arm(BASE, ()), *best]
+    if parts:
+        arms += [Arm(REFRESH_OFF, ("refresh.enabled=false",)), Arm(MEMO_OFF, ("reanalyze.memo=false",))]
+    outcomes = AblationFolder(replace(shared, arms=tuple(arms), seeds=tuple(seeds)), out, jobs=jobs).carry_out()
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    draw_curves(outcomes, FIGURES / f"techniques-{name}.png", title=name)
+    results = {
+        "scene": name,
+        "settings": scene.settings,
+        "sweep": [outcome.to_json() for outcome in swept],
+        "runs": [outcome.to_json() for outcome in outcomes],
+    }
+    path = write_result("bench_techniques", results, packages=("torch", "numba", "numpy"))
+    print(f"sweep, {len(SWEEP_SEEDS)} seeds each:\n\n{table_of(swept)}\nall:\n\n{table_of(outcomes)}\nraw in {path}")
+    return outcomes
+
+
+def best_arms(scene: str, optimizers: Sequence[str]) -> list[str]:
+    """The arms of these optimisers in the last comparison of a scene. Raises ValueError where there is none."""
+    lines = (RESULTS / "bench_techniques.jsonl").read_text().splitlines()
+    compared = [results for results in (json.loads(line)["results"] for line in lines) if "sweep" in results]
+    last = next((results for results in reversed(compared) if results["scene"] == scene), None)
+    if last is None:
+        raise ValueError(f"{scene} was not compared yet: do that first")
+    arms = dict.fromkeys(run["arm"] for run in last["runs"])
+    return [next(arm for arm in arms if arm.startswith(f"{optimizer} ")) for optimizer in optimizers]
+
+
+def _arm(optimizer: str, rate: str) -> Arm:
+    settings = (f"optimizer.name={optimizer}", f"optimizer.learning_rate={rate}", WARMUP)
+    return Arm(f"{optimizer} {rate}", settings)
+
+
+def _best(swept: Sequence[Outcome], optimizer: str) -> Arm:
+    """The optimiser's arm with the largest mean area."""
+    areas = {
+        arm: np.mean([run.area for run in runs])
+        for arm, runs in by_arm(swept).items()
+        if arm.partition(" ")[0] == optimizer
+    }
+    return _arm(*max(areas, key=lambda arm: areas[arm]).split())
