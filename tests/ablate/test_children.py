@@ -115,11 +115,17 @@ def test_a_child_ends_with_a_killed_parent_and_the_lock_is_held_till_then(tmp_pa
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), script])
     wait_for((tmp_path / "pid").exists)
     child = int((tmp_path / "pid").read_text())
-    assert is_locked_by(tmp_path / "lock", child)
-    parent.kill()
-    parent.wait()
-    wait_for(lambda: not is_alive(child))
-    assert (tmp_path / "end").read_text() == "SIGTERM"
+    try:
+        assert is_locked_by(tmp_path / "lock", child)
+        parent.kill()
+        parent.wait()
+        wait_for(lambda: not is_alive(child))
+        assert (tmp_path / "end").read_text() == "SIGTERM"
+    finally:
+        for pid in (parent.pid, child):
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        parent.wait()
 
 
 def names(process: Path, folder: Path) -> bool:
