@@ -19,7 +19,7 @@ from speedyzero.ablate.command import AblationFolder
 from speedyzero.ablate.curves import draw_curves
 from speedyzero.ablate.outcome import Outcome
 from speedyzero.ablate.plan import BASE, Ablation, Arm
-from speedyzero.ablate.table import by_arm, table_of
+from speedyzero.ablate.table import by_arm
 
 RUNS = Path("runs/techniques")
 FIGURES = Path("docs/figures")
@@ -73,7 +73,7 @@ def compare(name: str, *, parts: bool = True, seeds: Sequence[int] = SEEDS, jobs
         "runs": [outcome.to_json() for outcome in outcomes],
     }
     path = write_result("bench_techniques", results, packages=("torch", "numba", "numpy"))
-    print(f"sweep, {len(SWEEP_SEEDS)} seeds each:\n\n{table_of(swept)}\nall:\n\n{table_of(outcomes)}\nraw in {path}")
+    print(f"the sweep is the first table, the comparison the second; raw in {path}")
     return outcomes
 
 
