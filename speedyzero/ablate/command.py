@@ -100,7 +100,7 @@ class AblationFolder:
             "arms": {arm.name: arm.settings for arm in ablation.arms},
             "seeds": ablation.seeds,
             "inline": ablation.inline,
-            "machine": {"processor": platform.processor(), "cores": len(os.sched_getaffinity(0))},
+            "machine": {"system": platform.platform(), "cores": len(os.sched_getaffinity(0))},
         }
         write_json(self.out / "ablation.json", content)
 
