@@ -1,9 +1,11 @@
 """SpeedyZero's techniques on small games: what they buy, and the mechanisms measured. Read in docs/techniques.md.
 
-    make bench NAME=techniques ARGS="compare catch-256"      a sweep, then optimisers, refresh and memo over 5 seeds
-    make bench NAME=techniques ARGS="trust catch-256"        trust ratios of those runs, with and without the clip
-    make bench NAME=techniques ARGS="priorities catch-256"   how stale priorities are, with refresh and without
-    make bench NAME=techniques ARGS=memo                     searches a train step on Pong, and the target network's age
+    make bench NAME=techniques ARGS="optimizers catch-2048"   a sweep of rates, then SGD, LARS and Clipped LARS over 5 seeds
+    make bench NAME=techniques ARGS="parts catch-2048"        Priority Refresh and the memo, on against off
+    make bench NAME=techniques ARGS="trust catch-2048"        trust ratios of the first's runs, with and without the clip
+    make bench NAME=techniques ARGS="priorities catch-2048"   how stale priorities are, with refresh and without
+    make bench NAME=techniques ARGS="cost catch-2048"         processor time of a train step, by turns
+    make bench NAME=techniques ARGS=memo                      searches a train step on Pong, and the target network's age
 
 Runs lie in runs/techniques and are not made twice; pictures go to docs/figures, raw results to benchmarks/results.
 """
@@ -12,29 +14,31 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.techniques.comparison import SCENES, SEEDS, compare
+from benchmarks.techniques.comparison import SCENES, SEEDS, compare_optimizers, compare_parts
+from benchmarks.techniques.cost import measure_cost
 from benchmarks.techniques.mechanism import priorities, trust_ratios
 from benchmarks.techniques.memo import measure_memo
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("compare", "trust", "priorities", "memo"))
-    parser.add_argument("scene", nargs="?", choices=tuple(SCENES), help="not for memo")
+    parser.add_argument("what", choices=("optimizers", "parts", "trust", "priorities", "cost", "memo"))
+    parser.add_argument("scene", nargs="?", choices=tuple(SCENES), help="for all but memo")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help=f"0 to N - 1 (default {len(SEEDS)})")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; clocks are fair for one alone (default 1)")
     arguments = parser.parse_args()
-    if (arguments.what == "memo") != (arguments.scene is None):
+    what, scene, seeds, jobs = arguments.what, arguments.scene, range(arguments.seeds), arguments.jobs
+    if (what == "memo") != (scene is None):
         parser.error("a scene is needed for all but memo")
-    seeds = range(arguments.seeds)
-    if arguments.what == "compare":
-        compare(arguments.scene, seeds=seeds, jobs=arguments.jobs)
-    elif arguments.what == "trust":
-        trust_ratios(arguments.scene, seeds=seeds)
-    elif arguments.what == "priorities":
-        priorities(arguments.scene, seeds=seeds)
-    else:
-        measure_memo()
+    actions = {
+        "optimizers": lambda: compare_optimizers(scene, seeds=seeds, jobs=jobs),
+        "parts": lambda: compare_parts(scene, seeds=seeds, jobs=jobs),
+        "trust": lambda: trust_ratios(scene, seeds=seeds),
+        "priorities": lambda: priorities(scene, seeds=seeds),
+        "cost": lambda: measure_cost(scene),
+        "memo": measure_memo,
+    }
+    actions[what]()
 
 
 if __name__ == "__main__":

@@ -51,36 +51,52 @@ SCENES = {
 }
 
 
-def compare(name: str, *, parts: bool = True, seeds: Sequence[int] = SEEDS, jobs: int = 1) -> list[Outcome]:
-    """Sweep and compare; print the tables, keep raw results and the picture. parts: refresh and memo too."""
-    scene, out = SCENES[name], RUNS / name
-    shared = Ablation(
-        arms=(), seeds=SWEEP_SEEDS, game=scene.game, gpus=0, inline=True, settings=("cpu_threads=1", *scene.settings)
-    )
-    sweep = replace(shared, arms=tuple(_arm(name, rate) for name in OPTIMIZERS for rate in scene.rates))
-    swept = AblationFolder(sweep, out, jobs=jobs).carry_out()
-    best = [_best(swept, optimizer) for optimizer in OPTIMIZERS]
-    arms = [Arm(BASE, ()), *best]
-    if parts:
-        arms += [Arm(REFRESH_OFF, ("refresh.enabled=false",)), Arm(MEMO_OFF, ("reanalyze.memo=false",))]
-    outcomes = AblationFolder(replace(shared, arms=tuple(arms), seeds=tuple(seeds)), out, jobs=jobs).carry_out()
+def compare_optimizers(name: str, *, seeds: Sequence[int] = SEEDS, jobs: int = 1) -> None:
+    """Sweep, then compare each optimiser's best rate and the base."""
+    shared = _shared(name)
+    sweep = replace(shared, arms=tuple(_arm(one, rate) for one in OPTIMIZERS for rate in SCENES[name].rates))
+    swept = AblationFolder(sweep, RUNS / name, jobs=jobs).carry_out()
+    arms = (Arm(BASE, ()), *(_best(swept, optimizer) for optimizer in OPTIMIZERS))
+    _compare(name, replace(shared, arms=arms, seeds=tuple(seeds)), "optimizers", jobs=jobs, sweep=swept)
+
+
+def compare_parts(name: str, *, seeds: Sequence[int] = SEEDS, jobs: int = 1) -> None:
+    """The base beside itself without Priority Refresh, and without the memo."""
+    arms = (Arm(BASE, ()), Arm(REFRESH_OFF, ("refresh.enabled=false",)), Arm(MEMO_OFF, ("reanalyze.memo=false",)))
+    _compare(name, replace(_shared(name), arms=arms, seeds=tuple(seeds)), "parts", jobs=jobs)
+
+
+def _shared(name: str) -> Ablation:
+    scene = SCENES[name]
+    settings = ("cpu_threads=1", *scene.settings)
+    return Ablation(arms=(), seeds=SWEEP_SEEDS, game=scene.game, gpus=0, inline=True, settings=settings)
+
+
+def _compare(name: str, ablation: Ablation, what: str, *, jobs: int, sweep: Sequence[Outcome] = ()) -> None:
+    """Carry it out, which prints the table; keep the picture and raw results."""
+    outcomes = AblationFolder(ablation, RUNS / name, jobs=jobs).carry_out()
     FIGURES.mkdir(parents=True, exist_ok=True)
-    draw_curves(outcomes, FIGURES / f"techniques-{name}.png", title=name)
+    draw_curves(outcomes, FIGURES / f"{what}-{name}.png", title=name)
     results = {
         "scene": name,
-        "settings": scene.settings,
-        "sweep": [outcome.to_json() for outcome in swept],
+        "compared": what,
+        "settings": ablation.settings,
+        "jobs": jobs,
+        "sweep": [outcome.to_json() for outcome in sweep],
         "runs": [outcome.to_json() for outcome in outcomes],
     }
     path = write_result("bench_techniques", results, packages=("torch", "numba", "numpy"))
-    print(f"the sweep is the first table, the comparison the second; raw in {path}")
-    return outcomes
+    print(f"raw in {path}")
 
 
 def best_arms(scene: str, optimizers: Sequence[str]) -> list[str]:
     """The arms of these optimisers in the last comparison of a scene. Raises ValueError where there is none."""
     lines = (RESULTS / "bench_techniques.jsonl").read_text().splitlines()
-    compared = [results for results in (json.loads(line)["results"] for line in lines) if "sweep" in results]
+    compared = [
+        results
+        for results in (json.loads(line)["results"] for line in lines)
+        if results.get("compared") == "optimizers"
+    ]
     last = next((results for results in reversed(compared) if results["scene"] == scene), None)
     if last is None:
         raise ValueError(f"{scene} was not compared yet: do that first")

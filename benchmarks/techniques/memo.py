@@ -17,8 +17,8 @@ from speedyzero.ablate.plan import BASE, Ablation, Arm
 from speedyzero.observe.metrics import read_metrics
 
 SETTINGS = (
-    "schedule.train_steps=400",
-    "schedule.env_steps=1100",
+    "schedule.train_steps=300",
+    "schedule.env_steps=900",
     "evaluate.interval_train_steps=0",
     "evaluate.episodes=1",
 )
