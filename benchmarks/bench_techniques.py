@@ -1,11 +1,11 @@
 """SpeedyZero's techniques on small games: what they buy, and the mechanisms measured. Read in docs/techniques.md.
 
-    make bench NAME=techniques ARGS="optimizers catch-2048"   a sweep of rates, then SGD, LARS and Clipped LARS over 5 seeds
+    make bench NAME=techniques ARGS="optimizers catch-2048"   rates swept, then SGD, LARS, Clipped LARS over 5 seeds
     make bench NAME=techniques ARGS="parts catch-2048"        Priority Refresh and the memo, on against off
-    make bench NAME=techniques ARGS="trust catch-2048"        trust ratios of the first's runs, with and without the clip
+    make bench NAME=techniques ARGS="trust catch-2048"        trust ratios in the first's runs, clipped and not
     make bench NAME=techniques ARGS="priorities catch-2048"   how stale priorities are, with refresh and without
     make bench NAME=techniques ARGS="cost catch-2048"         processor time of a train step, by turns
-    make bench NAME=techniques ARGS=memo                      searches a train step on Pong, and the target network's age
+    make bench NAME=techniques ARGS=memo                      searches a train step on Pong, target network's age
 
 Runs lie in runs/techniques and are not made twice; pictures go to docs/figures, raw results to benchmarks/results.
 """

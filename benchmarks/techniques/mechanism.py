@@ -1,7 +1,7 @@
 """What the techniques act on: trust ratios with and without the clip, and how stale priorities are.
 
-`trust_ratios` reads the runs that the optimisers' comparison left; `priorities` makes runs of its own, and looks into them: it
-judges every position that was drawn before by the newest weights, without writing anything down, and compares.
+`trust_ratios` reads the runs that the optimisers' comparison left. `priorities` makes runs of its own and looks into
+them: it judges every position that was drawn before by the newest weights, without writing anything down, and compares.
 """
 
 from __future__ import annotations
