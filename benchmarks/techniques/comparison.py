@@ -26,7 +26,8 @@ FIGURES = Path("docs/figures")
 OPTIMIZERS = ("sgd", "lars", "clipped_lars")
 SWEEP_SEEDS, SEEDS = (0, 1), (0, 1, 2, 3, 4)
 WARMUP = "optimizer.warmup_fraction=0.08"
-REFRESH_OFF, MEMO_OFF = "no refresh", "no memo"
+REFRESH_OFF = Arm("no refresh", ("refresh.enabled=false",))
+MEMO_OFF = Arm("no memo", ("reanalyze.memo=false",))
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,9 @@ def compare_optimizers(name: str, *, seeds: Sequence[int] = SEEDS, jobs: int = 1
     _compare(name, replace(shared, arms=arms, seeds=tuple(seeds)), "optimizers", jobs=jobs, sweep=swept)
 
 
-def compare_parts(name: str, *, seeds: Sequence[int] = SEEDS, jobs: int = 1) -> None:
-    """The base beside itself without Priority Refresh, and without the memo."""
-    arms = (Arm(BASE, ()), Arm(REFRESH_OFF, ("refresh.enabled=false",)), Arm(MEMO_OFF, ("reanalyze.memo=false",)))
-    _compare(name, replace(_shared(name), arms=arms, seeds=tuple(seeds)), "parts", jobs=jobs)
+def compare_part(name: str, off: Arm, *, seeds: Sequence[int] = SEEDS, jobs: int = 1) -> None:
+    """The base beside itself with one part switched off."""
+    _compare(name, replace(_shared(name), arms=(Arm(BASE, ()), off), seeds=tuple(seeds)), off.name, jobs=jobs)
 
 
 def _shared(name: str) -> Ablation:
@@ -76,7 +76,7 @@ def _compare(name: str, ablation: Ablation, what: str, *, jobs: int, sweep: Sequ
     """Carry it out, which prints the table; keep the picture and raw results."""
     outcomes = AblationFolder(ablation, RUNS / name, jobs=jobs).carry_out()
     FIGURES.mkdir(parents=True, exist_ok=True)
-    draw_curves(outcomes, FIGURES / f"{what}-{name}.png", title=name)
+    draw_curves(outcomes, FIGURES / f"{what.replace(' ', '-')}-{name}.png", title=name)
     results = {
         "scene": name,
         "compared": what,

@@ -19,8 +19,8 @@ VARIANTS = {
     BASE: (),
     "sgd": ("optimizer.name=sgd", "optimizer.learning_rate=0.1"),
     "clipped_lars": ("optimizer.name=clipped_lars", "optimizer.learning_rate=0.1"),
-    REFRESH_OFF: ("refresh.enabled=false",),
-    MEMO_OFF: ("reanalyze.memo=false",),
+    REFRESH_OFF.name: REFRESH_OFF.settings,
+    MEMO_OFF.name: MEMO_OFF.settings,
 }
 WARM_UP, TURNS, STEPS = 12, 10, 5  # one target interval of 50 is measured
 

@@ -72,7 +72,7 @@ def priorities(scene: str, *, seeds: Iterable[int]) -> None:
     figure = Figure(figsize=(11, 4), layout="constrained")
     panels = figure.subplots(1, 2)
     results, rows = {}, []
-    for arm, settings, colour in ((BASE, (), "C0"), (REFRESH_OFF, ("refresh.enabled=false",), "C1")):
+    for arm, settings, colour in ((BASE, (), "C0"), (REFRESH_OFF.name, REFRESH_OFF.settings, "C1")):
         runs = [_looks(scene, seed, settings) for seed in seeds]
         steps = np.array([look.train_step for look in runs[0]])
         for axes, name in zip(panels, ("age_median", "rank_correlation"), strict=True):

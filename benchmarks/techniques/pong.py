@@ -24,7 +24,7 @@ SETTINGS = (
 )
 
 
-def measure_memo() -> None:
+def measure_pong() -> None:
     """Pong by the laptop preset, shortened, inline and as processes. Print the factor, check the staleness."""
     results = {}
     print("mode        searches a step, without   with   factor   largest lag (bound) train steps   largest batch age")
