@@ -44,10 +44,10 @@ class Scene:
 _CATCH = ("schedule.env_steps=2900", "target.unroll_steps=1", "evaluate.interval_episodes=100")
 SCENES = {
     "catch-256": Scene(
-        "Catch", ("learner.batch_size=256", "schedule.train_steps=600", *_CATCH), rates=("0.1", "0.4", "1.6")
+        "Catch", ("learner.batch_size=256", "schedule.train_steps=600", *_CATCH), rates=("0.025", "0.1", "0.4")
     ),
     "catch-2048": Scene(
-        "Catch", ("learner.batch_size=2048", "schedule.train_steps=300", *_CATCH), rates=("0.1", "0.4", "1.6")
+        "Catch", ("learner.batch_size=2048", "schedule.train_steps=300", *_CATCH), rates=("0.025", "0.1", "0.4")
     ),
 }
 
