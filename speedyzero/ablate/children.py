@@ -71,7 +71,7 @@ def run_jobs(
                     if child is not None and child.process.poll() is not None:
                         running[slot] = None
                         ended(Ended(child.job, child.process.returncode, time.monotonic() - child.started_s))
-                    if running[slot] is None and waiting:
+                    if running[slot] is None and waiting and not interrupts.count:
                         job = waiting.pop(0)
                         started(job)
                         running[slot] = _start(job, slots[slot], descriptor)

@@ -85,6 +85,17 @@ def test_an_interrupt_is_passed_on_and_waited_for(tmp_path: Path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_after_an_interrupt_no_free_slot_is_filled(tmp_path: Path):
+    jobs = [job(tmp_path, name, PATIENT.format(then=""), str(tmp_path / f"{name}.end")) for name in ("a", "b")]
+
+    def interrupt_ourselves(begun: Job) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with open(tmp_path / "lock", "w") as lock, pytest.raises(KeyboardInterrupt):
+        run_jobs(jobs, slots=[{}, {}], descriptor=lock.fileno(), started=interrupt_ourselves, ended=lambda ended: None)
+    assert jobs[0].output.exists() and not jobs[1].output.exists()
+
+
 def test_children_end_if_what_is_made_of_them_cannot_be_kept(tmp_path: Path):
     script = PATIENT.format(then="")
     jobs = [job(tmp_path, "long", script, str(tmp_path / "long.end")), job(tmp_path, "short", "")]
