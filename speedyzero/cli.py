@@ -1,4 +1,4 @@
-"""The command line: `train` and `evaluate`.
+"""The command line: `train`, `evaluate` and `ablate`.
 
 A command is checked first and carried out second. Checking reads the user's words, imports nothing heavy until they
 make sense and creates nothing; a ValueError there is bad input. Whatever is raised while it is carried out is a fault
@@ -22,6 +22,7 @@ from speedyzero.settings import near
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 VIDEO_SUFFIXES = (".mp4", ".gif")
+GRIDS = ("one-at-a-time", "full")
 
 _Action = Callable[[], object]
 
@@ -52,7 +53,7 @@ def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *,
 
 def check_command(words: Sequence[str], prog: str) -> _Action:
     """What a command and its words will do. Raises ValueError for bad input."""
-    commands = {"train": check_train, "evaluate": check_evaluate}
+    commands = {"train": check_train, "evaluate": check_evaluate, "ablate": check_ablate}
     if not words:
         raise ValueError(f"a command is needed: {' or '.join(commands)}; --help shows more")
     if words[0] in ("-h", "--help"):
@@ -75,18 +76,24 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     config = replace(config, env=replace(config.env, game=game.name))
     if config.run_dir:
         _check_new_directory(Path(config.run_dir))
+    _check_runs(config, inline=flags.inline)
+    return lambda: _train(config, inline=flags.inline)
+
+
+def _check_runs(config: Config, *, inline: bool) -> None:
+    """Whether a run of this config, of a game that exists, can be carried out here."""
+    from speedyzero.env.registry import check_game
     from speedyzero.model.build import network_kind
 
-    network_kind(config, game.spec)
+    network_kind(config, check_game(config.env).spec)
     if config.evaluate.video:
         _check_drawable(config, "evaluate.video=true")
-    if flags.inline:
+    if inline:
         _check_one_of_each(config)
-    if not flags.inline:
-        from speedyzero.supervisor.space import wire_where_it_fits
+        return
+    from speedyzero.supervisor.space import wire_where_it_fits
 
-        wire_where_it_fits(config)
-    return lambda: _train(config, inline=flags.inline)
+    wire_where_it_fits(config)
 
 
 def _check_one_of_each(config: Config) -> None:
@@ -122,6 +129,39 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
     load_agent(config, load_weights(find_weights(run_dir, "last")))
     episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
     return lambda: _evaluate(run_dir, episodes, video)
+
+
+def check_ablate(words: Sequence[str], prog: str) -> _Action:
+    """What `ablate` with these words will do. Raises ValueError for bad input, in any of its runs too."""
+    flags = _parse(_ablate_parser(prog), words)
+    for name in ("seeds", "jobs"):
+        count = getattr(flags, name)
+        if count is not None and count < 1:
+            raise ValueError(f"--{name} {count}: must be 1 or more")
+    _check_writable(flags.out, f"--out {flags.out}")
+    from speedyzero.ablate.plan import Ablation, arms_of, read_factors
+
+    factors, settings = read_factors(flags.vary)
+    if not factors:
+        raise ValueError(
+            "--vary: name a switch, a choice, or a setting with two values or more, as optimizer.clip=1,10"
+        )
+    shared = Ablation(
+        arms=(),
+        seeds=tuple(range(flags.seeds)),
+        game=flags.game,
+        preset=flags.preset,
+        gpus=flags.gpus,
+        settings=(*flags.settings, *settings),
+        inline=flags.inline,
+    )
+    ablation = replace(shared, arms=arms_of(shared, factors, grid=flags.grid))
+    from speedyzero.ablate.command import AblationFolder
+
+    folder = AblationFolder(ablation, flags.out, jobs=flags.jobs)
+    for run in folder.runs[: len(ablation.arms)]:
+        _check_runs(run.config, inline=flags.inline)
+    return folder.carry_out
 
 
 def _train(config: Config, *, inline: bool) -> None:
@@ -163,6 +203,29 @@ def _evaluate_parser(prog: str) -> _Parser:
     parser.add_argument("run_dir", metavar="RUN_DIR")
     parser.add_argument("--episodes", type=int, help="default: as the run was evaluated at its end")
     parser.add_argument("--video", type=Path, help="film one episode into this .mp4 or .gif file")
+    return parser
+
+
+def _ablate_parser(prog: str) -> _Parser:
+    parser = _Parser(prog=prog, allow_abbrev=False, description="Compare runs that differ in one part, over seeds.")
+    parser.add_argument("--game", help="as for train")
+    parser.add_argument("--preset", help="as for train")
+    parser.add_argument("--gpus", type=int, help="for each run; runs that fit go side by side")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="0 to N - 1; default: 5")
+    parser.add_argument(
+        "--vary",
+        nargs="+",
+        required=True,
+        metavar="key[=value,...]",
+        help="what to compare; without values: a switch's both, a choice's all",
+    )
+    parser.add_argument(
+        "--grid", choices=GRIDS, default=GRIDS[0], help="from the preset one change at a time, or all combinations"
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as fit")
+    parser.add_argument("--inline", action="store_true", help="each run in one process")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or of the same ablation to go on")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="for all runs")
     return parser
 
 

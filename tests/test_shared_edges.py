@@ -176,7 +176,7 @@ def test_damage_is_dropped_and_not_consumed(run):
 
 
 def test_metrics_are_packed_and_dropped_when_full(run):
-    spec = RingSpec("metrics", METRIC_LAYOUT, 32)
+    spec = RingSpec("metrics", METRIC_LAYOUT, 64)
     Ring.create(run, spec).close()
     sender, ring = MetricSender(run, spec), Ring.attach(run, spec)
     consumer = ring.consumer()
@@ -189,7 +189,7 @@ def test_metrics_are_packed_and_dropped_when_full(run):
     while (packed := consumer.get()) is not None:
         received.append(MetricRecord(METRIC_NAMES[packed.name], packed.step, packed.value))
     assert received == sent
-    for _ in range(36):
+    for _ in range(68):
         sender.put(sent[0])
     assert not sender.full and ring.stats().dropped["full"] == 4 and ring.stats().unaccounted == 0
     with pytest.raises(ValueError, match="not in tuple"):

@@ -27,6 +27,11 @@ class WriterLock:
         with contextlib.suppress(OSError):  # a full disk: then the message names no process, or an older one
             os.pwrite(self._descriptor, f"{os.getpid():<20}\n".encode(), 0)
 
+    @property
+    def descriptor(self) -> int:
+        """Of the open file, for child processes that write too: while one of them has it open, the lock is held."""
+        return self._descriptor
+
     def release(self) -> None:
         """Let others write. The file stays: removing it would let two in."""
         if self._descriptor >= 0:

@@ -31,6 +31,7 @@ from speedyzero.learner.group import LEAVING, Group, LoneLearner
 from speedyzero.learner.loss import Loss, importance_weights
 from speedyzero.learner.schedule import importance_exponent
 from speedyzero.learner.trainer import Launched, Trainer, Update
+from speedyzero.learner.trust_figures import trust_ratio_figures
 from speedyzero.model.base import Network
 from speedyzero.pacing import Pacing, record_interval
 from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord, WeightsRecord
@@ -251,11 +252,6 @@ class Learner:
         # Of the newest update, on a GPU one later than the rest. Waits for the device, on this interval alone.
         ratios = optimizer.trust_ratio_summary() if isinstance(optimizer, ClippedLARS) else None
         if ratios is not None:
-            figures |= {
-                "learner/trust_ratio_min": ratios.minimum,
-                "learner/trust_ratio_median": ratios.median,
-                "learner/trust_ratio_largest_unclipped": ratios.largest_unclipped,
-                "learner/trust_ratio_share_clipped": ratios.share_clipped,
-            }
+            figures |= trust_ratio_figures(ratios)
         for name, value in figures.items():
             self._edges.metrics.put(MetricRecord(name, done.train_step, float(value)))

@@ -170,6 +170,7 @@ class Reanalyzer:
             found = self.refresh.figures
             figures |= {
                 "reanalyzer/refreshed": found.refreshed,
+                "reanalyzer/refreshed_share": found.share,
                 "reanalyzer/refresh_s": found.seconds,
                 "reanalyzer/refresh_rank_correlation": found.rank_correlation,
                 "reanalyzer/refresh_ratio": found.ratio,

@@ -37,6 +37,7 @@ class RefreshFigures:
     """What a sweep found so far, for the record."""
 
     refreshed: int  # positions, since the run began
+    share: float  # of the positions drawn before: those judged by this sweep's weights, or newer; NaN: none
     seconds: float  # spent, since the run began
     rank_correlation: float  # Spearman's, of old and new priorities of the last slice; NaN before the first
     ratio: float  # median of the learner's over the refreshed priority, of positions both have just judged; NaN: none
@@ -68,7 +69,9 @@ class PriorityRefresh:
 
     @property
     def figures(self) -> RefreshFigures:
-        return RefreshFigures(self._refreshed, self._seconds, self._correlation, self._ratio)
+        _, _, version = self._sampler.drawn_positions()
+        share = float((version >= self._swept_version).mean()) if len(version) else float("nan")
+        return RefreshFigures(self._refreshed, share, self._seconds, self._correlation, self._ratio)
 
     def pay(self, samples: int, *, train_step: int) -> None:
         """A batch of so many samples was made: refresh what that pays for, in whole slices."""

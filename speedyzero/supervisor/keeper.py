@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,9 +49,11 @@ class RunKeeper:
         self._progress.note(line)
 
     def evaluate(self, step: int, *, episodes: int, film: Film | None = None) -> EvaluationResult:
-        """Score the checkpoint of a train step here and now."""
+        """Score the checkpoint of a train step here and now. How long that held up all else is a metric, for clocks."""
+        started_s = time.monotonic()
         result = evaluate_checkpoint(self._config, self._run_dir, step=step, episodes=episodes, film=film)
         self.book_score(step)
+        self.metrics.write("evaluate/training_waited_s", time.monotonic() - started_s, step)
         return result
 
     def book_score(self, step: int) -> None:

@@ -107,6 +107,20 @@ def test_only_what_is_paid_for_is_refreshed_in_whole_slices():
     assert len(refreshing.pay(4 * SLICE)) == 2 * SLICE
 
 
+def test_the_share_refreshed_counts_what_the_learner_judged_since_too():
+    refreshing = Refreshing()
+    assert np.isnan(refreshing.refresh.figures.share)  # nothing was drawn yet
+    lane, step = refreshing.eligible(4 * SLICE)
+    refreshing.judge(lane, step, version=1)
+    refreshing.publish()
+    refreshing.pay(SLICE)
+    assert refreshing.refresh.figures.share == 0.25
+    refreshing.judge(lane[-SLICE:], step[-SLICE:], version=NEWEST + 1)
+    assert refreshing.refresh.figures.share == 0.5
+    refreshing.pay(4 * SLICE)
+    assert refreshing.refresh.figures.share == 1.0
+
+
 def test_a_sweep_begins_with_newer_weights_alone():
     refreshing = Refreshing()
     lane, step = refreshing.eligible(2 * SLICE)

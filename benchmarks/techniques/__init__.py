@@ -1,0 +1,1 @@
+"""What SpeedyZero's techniques buy, and the mechanisms that they act on."""

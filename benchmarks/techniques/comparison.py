@@ -1,0 +1,119 @@
+"""Optimisers, Priority Refresh and the memo compared on a small game, one change at a time from its preset.
+
+Every optimiser has the same sweep of rates and the same budget: each of `RATES` on `SWEEP_SEEDS` seeds, then its best,
+by area under the curve, on all seeds (the sweep's among them: that favours none, but all are a little flattered).
+AdamW, the preset's own optimiser, is the base and keeps the preset's rate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common import RESULTS, write_result
+from speedyzero.ablate.command import AblationFolder
+from speedyzero.ablate.curves import draw_curves
+from speedyzero.ablate.outcome import Outcome
+from speedyzero.ablate.plan import BASE, Ablation, Arm
+from speedyzero.ablate.table import by_arm
+
+RUNS = Path("runs/techniques")
+FIGURES = Path("docs/figures")
+OPTIMIZERS = ("sgd", "lars", "clipped_lars")
+SWEEP_SEEDS, SEEDS = (0, 1), (0, 1, 2, 3, 4)
+WARMUP = "optimizer.warmup_fraction=0.08"
+REFRESH_OFF = Arm("no refresh", ("refresh.enabled=false",))
+MEMO_OFF = Arm("no memo", ("reanalyze.memo=false",))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A game with a batch size, and how long its runs are."""
+
+    game: str
+    settings: tuple[str, ...]
+    rates: tuple[str, ...]
+    """The sweep of every optimiser."""
+
+
+# Half the preset's play and one unrolled step, with which Catch is learned too (docs/evidence.md): minutes for a table.
+_CATCH = ("schedule.env_steps=2900", "target.unroll_steps=1", "evaluate.interval_episodes=100")
+SCENES = {
+    "catch-256": Scene(
+        "Catch", ("learner.batch_size=256", "schedule.train_steps=600", *_CATCH), rates=("0.025", "0.1", "0.4")
+    ),
+    "catch-2048": Scene(
+        "Catch", ("learner.batch_size=2048", "schedule.train_steps=300", *_CATCH), rates=("0.025", "0.1", "0.4")
+    ),
+}
+
+
+def compare_optimizers(name: str, *, seeds: Sequence[int] = SEEDS, jobs: int = 1) -> None:
+    """Sweep, then compare each optimiser's best rate and the base."""
+    shared = _shared(name)
+    sweep = replace(shared, arms=tuple(_arm(one, rate) for one in OPTIMIZERS for rate in SCENES[name].rates))
+    swept = AblationFolder(sweep, RUNS / name, jobs=jobs).carry_out()
+    arms = (Arm(BASE, ()), *(_best(swept, optimizer) for optimizer in OPTIMIZERS))
+    _compare(name, replace(shared, arms=arms, seeds=tuple(seeds)), "optimizers", jobs=jobs, sweep=swept)
+
+
+def compare_part(name: str, off: Arm, *, seeds: Sequence[int] = SEEDS, jobs: int = 1) -> None:
+    """The base beside itself with one part switched off."""
+    _compare(name, replace(_shared(name), arms=(Arm(BASE, ()), off), seeds=tuple(seeds)), off.name, jobs=jobs)
+
+
+def _shared(name: str) -> Ablation:
+    scene = SCENES[name]
+    settings = ("cpu_threads=1", *scene.settings)
+    return Ablation(arms=(), seeds=SWEEP_SEEDS, game=scene.game, gpus=0, inline=True, settings=settings)
+
+
+def _compare(name: str, ablation: Ablation, what: str, *, jobs: int, sweep: Sequence[Outcome] = ()) -> None:
+    """Carry it out, which prints the table; keep the picture and raw results."""
+    outcomes = AblationFolder(ablation, RUNS / name, jobs=jobs).carry_out()
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    draw_curves(outcomes, FIGURES / f"{what.replace(' ', '-')}-{name}.png", title=name)
+    results = {
+        "scene": name,
+        "compared": what,
+        "settings": ablation.settings,
+        "jobs": jobs,
+        "sweep": [outcome.to_json() for outcome in sweep],
+        "runs": [outcome.to_json() for outcome in outcomes],
+    }
+    path = write_result("bench_techniques", results, packages=("torch", "numba", "numpy"))
+    print(f"raw in {path}")
+
+
+def best_arms(scene: str, optimizers: Sequence[str]) -> list[str]:
+    """The arms of these optimisers in the last comparison of a scene. Raises ValueError where there is none."""
+    lines = (RESULTS / "bench_techniques.jsonl").read_text().splitlines()
+    compared = [
+        results
+        for results in (json.loads(line)["results"] for line in lines)
+        if results.get("compared") == "optimizers"
+    ]
+    last = next((results for results in reversed(compared) if results["scene"] == scene), None)
+    if last is None:
+        raise ValueError(f"{scene} was not compared yet: do that first")
+    arms = dict.fromkeys(run["arm"] for run in last["runs"])
+    return [next(arm for arm in arms if arm.startswith(f"{optimizer} ")) for optimizer in optimizers]
+
+
+def _arm(optimizer: str, rate: str) -> Arm:
+    settings = (f"optimizer.name={optimizer}", f"optimizer.learning_rate={rate}", WARMUP)
+    return Arm(f"{optimizer} {rate}", settings)
+
+
+def _best(swept: Sequence[Outcome], optimizer: str) -> Arm:
+    """The optimiser's arm with the largest mean area."""
+    areas = {
+        arm: np.mean([run.area for run in runs])
+        for arm, runs in by_arm(swept).items()
+        if arm.partition(" ")[0] == optimizer
+    }
+    return _arm(*max(areas, key=lambda arm: areas[arm]).split())
