@@ -12,8 +12,6 @@ group, to it: it is started with both blocked.
 from __future__ import annotations
 
 import ctypes
-import os
-import signal
 import sys
 import threading
 import time
@@ -35,7 +33,7 @@ from speedyzero.wiring import Wiring, bell_of
 STARTING, WORKING, DONE = 1, 2, 3
 PULSE_S = 0.5
 IDLE_S = 0.005  # pacing stands on the board, which rings no bell: a waiting role looks again after this long
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_PR_SET_NAME = 15
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,6 @@ class ProcessSpec:
     run_dir: Path
     device: str
     threads: int
-    supervisor_pid: int
 
 
 class Role(Protocol):
@@ -108,7 +105,6 @@ class RoleProcess:
 @contextmanager
 def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
     """Set this process up as a role; on an exception leave the traceback and exit with 1."""
-    die_with(spec.supervisor_pid)
     set_title(spec.name)
     torch.set_num_threads(spec.threads)
     try:
@@ -132,15 +128,6 @@ def _pulse(row: BoardRow) -> None:
 def crash_file(run_dir: Path, process: str) -> Path:
     """Where a process that dies of an exception leaves its traceback."""
     return run_dir / f"crash.{process}.txt"
-
-
-def die_with(supervisor_pid: int) -> None:
-    """Ask the kernel for SIGKILL when the supervisor's thread that started us ends."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != supervisor_pid:  # it died before we asked
-        sys.exit(1)
 
 
 def set_title(name: str) -> None:

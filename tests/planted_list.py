@@ -160,6 +160,13 @@ BUGS = (
         ("tests/supervisor/test_crew.py",),
     ),
     Bug(
+        "orphans-live-until-they-have-imported",
+        "speedyzero/parent_death.py",
+        "return _armed, (self.parent_pid,)",
+        "return DiesWithParent, (self.parent_pid,)",
+        ("tests/supervisor/test_child.py",),
+    ),
+    Bug(
         "gradients-summed-not-averaged",
         "speedyzero/learner/group.py",
         "        self._flat[:end] /= self.size\n",

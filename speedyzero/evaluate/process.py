@@ -7,13 +7,12 @@ from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.evaluate.checkpointed import evaluate_checkpoint
-from speedyzero.role_process import die_with, set_title
+from speedyzero.role_process import set_title
 
 NICE = 10  # a score that comes a little later costs nobody anything
 
 
-def main(config: Config, run_dir: Path, step: int, supervisor_pid: int) -> None:
-    die_with(supervisor_pid)
+def main(config: Config, run_dir: Path, step: int) -> None:
     set_title("evaluator")
     os.nice(NICE)
     evaluate_checkpoint(config, run_dir, step=step, episodes=config.evaluate.interval_episodes)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
+from speedyzero.parent_death import DiesWithParent, begin
 from speedyzero.role_process import ProcessSpec, crash_file
 
 
 def start_shielded(target: Callable[..., None], arguments: tuple, *, name: str) -> BaseProcess:
-    """Start a process with Ctrl-C and SIGTERM blocked: they may reach the whole group, and the supervisor decides."""
+    """Start a process with Ctrl-C and SIGTERM blocked: they may reach the whole group, and the supervisor decides.
+
+    It dies with this thread, before it has imported anything of `target`'s module too.
+    """
     resource_tracker.ensure_running()  # its start would unblock the signals again
-    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, name=name)
+    guarded = DiesWithParent(os.getpid()), target, arguments
+    process = multiprocessing.get_context("spawn").Process(target=begin, args=guarded, name=name)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         process.start()

@@ -47,8 +47,7 @@ class Crew:
 
         def children(count: int, name: Callable[[int], str], target: Callable[..., None]) -> list[Child]:
             specs = (
-                ProcessSpec(name(i), config, wiring, run_dir, wiring.devices[name(i)], threads, os.getpid())
-                for i in range(count)
+                ProcessSpec(name(i), config, wiring, run_dir, wiring.devices[name(i)], threads) for i in range(count)
             )
             return [Child(spec, target, (i,)) for i, spec in enumerate(specs)]
 

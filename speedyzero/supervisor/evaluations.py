@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -33,7 +32,7 @@ class Evaluations:
             self._step = checkpoint_step
             self._process = start_shielded(
                 evaluate_process.main,
-                (self._config, self._run_dir, checkpoint_step, os.getpid()),
+                (self._config, self._run_dir, checkpoint_step),
                 name="speedyzero-evaluator",
             )
 
