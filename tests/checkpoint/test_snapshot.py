@@ -7,6 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.snapshot import STATE_FILE, encode_document, encode_tensors, take_snapshot
 
 META = {"step": 12, "preset": "catch", "game": "Catch", "num_actions": 3, "score": None}
@@ -18,8 +19,7 @@ def test_training_that_goes_on_does_not_change_it():
         meta=META,
         weights={"w": weight.T},
         state=state,
-        tensors={"priorities_0": {"priority": priorities}},
-        documents={"config": {"seed": 1}},
+        parts={"replay_0": Part({"seed": 1}, {"priority": priorities})},
     )
     before = encode_tensors(snapshot.tensors["weights.safetensors"])
     weight.zero_()
@@ -28,11 +28,11 @@ def test_training_that_goes_on_does_not_change_it():
     assert encode_tensors(snapshot.tensors["weights.safetensors"]) == before
     assert snapshot.tensors["weights.safetensors"]["w"].is_contiguous()
     assert snapshot.tensors["weights.safetensors"]["w"].tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
-    assert snapshot.tensors["priorities_0.safetensors"]["priority"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert snapshot.tensors["replay_0.safetensors"]["priority"].tolist() == [0.0, 1.0, 2.0, 3.0]
     assert json.loads(snapshot.documents[STATE_FILE]) == {"draws": [1, 2]}
     assert snapshot.step == 12
     assert sorted([*snapshot.tensors, *snapshot.documents]) == [
-        *("config.json", "meta.json", "priorities_0.safetensors", "state.json", "weights.safetensors")
+        *("meta.json", "replay_0.json", "replay_0.safetensors", "state.json", "weights.safetensors")
     ]
     assert snapshot.nbytes == 6 * 4 + 4 * 8 + sum(map(len, snapshot.documents.values()))
 
@@ -59,15 +59,14 @@ def test_meta_must_be_complete(key):
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "A", "", "a.json"])
 def test_names_of_files_are_plain(name):
-    for kind in ("tensors", "documents"):
-        with pytest.raises(ValueError, match="is named by"):
-            take_snapshot(meta=META, weights={}, state={}, **{kind: {name: {}}})
+    with pytest.raises(ValueError, match="is named by"):
+        take_snapshot(meta=META, weights={}, state={}, parts={name: Part({}, {})})
 
 
 def test_no_file_takes_the_place_of_another():
-    for given in ({"tensors": {"weights": {}}}, {"documents": {"meta": {}}}, {"documents": {"state": {}}}):
+    for name in ("weights", "meta", "state"):
         with pytest.raises(ValueError, match="places of their own"):
-            take_snapshot(meta=META, weights={}, state={}, **given)
+            take_snapshot(meta=META, weights={}, state={}, parts={name: Part({}, {})})
 
 
 @pytest.mark.parametrize("content", [float("nan"), float("inf"), {"a": {1, 2}}, np.float32(1)])

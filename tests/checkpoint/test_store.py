@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from speedyzero.checkpoint.manifest import MANIFEST_FILE, checkpoint_dir, read_manifest, write_manifest
+from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.snapshot import Snapshot, encode_document, encode_tensors, take_snapshot
 from speedyzero.checkpoint.store import (
     CheckpointStore,
@@ -34,8 +35,7 @@ def snapshot_of(step: int) -> Snapshot:
         meta={"step": step, **META},
         weights=weights_of(step),
         state={"counter": step},
-        tensors={"optimizer": {"m": torch.full((3,), float(step))}},
-        documents={"optimizer": {"lr": step / 7}},
+        parts={"learner": Part({"lr": step / 7}, {"m": torch.full((3,), float(step))})},
     )
 
 
@@ -48,16 +48,16 @@ def write_steps(run_dir, *steps) -> None:
 def assert_is(checkpoint, step) -> None:
     assert checkpoint.step == step
     assert checkpoint.document("state") == {"counter": step}
-    assert checkpoint.document("optimizer") == {"lr": step / 7}
+    learner = checkpoint.part("learner")
+    assert learner.document == {"lr": step / 7} and learner.array("m").tolist() == [step] * 3
     assert torch.equal(checkpoint.tensors("weights")["w"], weights_of(step)["w"])
-    assert checkpoint.tensors("optimizer")["m"].tolist() == [step] * 3
 
 
 def test_round_trip(tmp_path):
     write_steps(tmp_path, 5)
     assert_is(open_checkpoint(checkpoint_dir(tmp_path, 5)), 5)
     assert_is(newest_valid(tmp_path), 5)
-    assert read_document(checkpoint_dir(tmp_path, 5), "optimizer") == {"lr": 5 / 7}
+    assert read_document(checkpoint_dir(tmp_path, 5), "learner") == {"lr": 5 / 7}
     saved = load_weights(checkpoint_dir(tmp_path, 5))  # what `evaluate` reads of it
     assert torch.equal(saved.state["w"], weights_of(5)["w"]) and saved.meta["step"] == 5
     with pytest.raises(ValueError, match="not one of its files"):
