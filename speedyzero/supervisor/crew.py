@@ -17,7 +17,7 @@ from speedyzero.actor import process as actor_process
 from speedyzero.config import Config
 from speedyzero.learner import process as learner_process
 from speedyzero.reanalyze import process as reanalyze_process
-from speedyzero.role_process import DONE, WORKING, ProcessSpec, crash_file
+from speedyzero.role_process import DONE, WORKING, ProcessSpec, ResumePoint, crash_file
 from speedyzero.shm import Board
 from speedyzero.supervisor.child import Child
 from speedyzero.wiring import SUPERVISOR, Wiring, actor_name, learner_name, reanalyzer_name
@@ -35,10 +35,23 @@ class RunFailed(RuntimeError):
     """A run that cannot go on; the message names the process and carries its traceback."""
 
 
+class LearnersFell(RunFailed):
+    """The learners died: nobody can go on from where they were, but perhaps from the last checkpoint."""
+
+
 class Crew:
     """The role processes of one run."""
 
-    def __init__(self, config: Config, wiring: Wiring, run_dir: Path, board: Board, *, note: Callable[[str], None]):
+    def __init__(
+        self,
+        config: Config,
+        wiring: Wiring,
+        run_dir: Path,
+        board: Board,
+        *,
+        note: Callable[[str], None],
+        resume: ResumePoint | None = None,
+    ):
         self._board, self._run_dir, self._note = board, run_dir, note
         self._silent_s, self._hang_s = config.supervisor.silent_s, config.supervisor.hang_s
         self._row = board.row(SUPERVISOR)
@@ -47,7 +60,7 @@ class Crew:
 
         def children(count: int, name: Callable[[int], str], target: Callable[..., None]) -> list[Child]:
             specs = (
-                ProcessSpec(name(i), config, wiring, run_dir, wiring.devices[name(i)], threads, os.getpid())
+                ProcessSpec(name(i), config, wiring, run_dir, wiring.devices[name(i)], threads, os.getpid(), resume)
                 for i in range(count)
             )
             return [Child(spec, target, (i,)) for i, spec in enumerate(specs)]
@@ -127,7 +140,7 @@ class Crew:
     def _replace(self, child: Child) -> None:
         name = child.spec.name
         if child in self.learners:
-            raise RunFailed(self._fall_of_the_group())
+            raise LearnersFell(self._fall_of_the_group())
         report = child.take_report()
         child.reports.append(report)
         if child.restarts >= MAX_RESTARTS:
