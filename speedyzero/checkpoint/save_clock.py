@@ -21,7 +21,8 @@ class SaveClock:
         config = self._config
         if config.keep_last == 0 or step == self.saved_step:
             return False
-        by_steps = step > 0 and config.interval_train_steps > 0 and step % config.interval_train_steps == 0
+        interval = config.interval_train_steps
+        by_steps = interval > 0 and step // interval > max(self.saved_step, 0) // interval
         passed_s = self._clock() - self._saved_s
         return by_steps or 0 < config.interval_minutes * 60 <= passed_s
 

@@ -3,7 +3,8 @@
     rank 0: due? -> save_step -> all ranks, after that step: average buffers -> rank 0: copy to the host (the pause),
     snapshot_step -> a thread writes the files -> saved_step, or unsaved_step where the disk does not take them
 
-The reanalyzers write their files when they see `snapshot_step`, the supervisor makes a checkpoint of all of them.
+The reanalyzers write their files when they see `snapshot_step`, the supervisor makes a checkpoint of all of them and
+says so by its own `saved_step`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from speedyzero.checkpoint.store import write_snapshot
 from speedyzero.learner.learner import Learner
 from speedyzero.records import MetricRecord
 from speedyzero.role_process import RoleProcess
-from speedyzero.wiring import LEARNER
+from speedyzero.wiring import LEARNER, SUPERVISOR
 
 AHEAD_STEPS = 2  # the other ranks, at most a step away from the first, hear of a save before they come to it
 
@@ -37,11 +38,14 @@ class GroupSaver:
         self._clock = SaveClock(self._config, step=learner.train_step or -1)
         self._thread: threading.Thread | None = None
 
-    @property
-    def is_due(self) -> bool:
-        """Whether all ranks are to save after the step just done. To be asked once, after every step."""
+    def due(self) -> bool:
+        """Whether all ranks are to save after the step just done. To be asked once, after every step.
+
+        While a save is under way none begins: it comes late rather than that one of the two is lost.
+        """
         step = self._learner.train_step
-        if self._learner.reports and not self._is_writing and self._clock.due(step + self._ahead):
+        is_under_way = self._snapshot_step > self._board.counter(SUPERVISOR, "saved_step")
+        if self._learner.reports and not is_under_way and self._clock.due(step + self._ahead):
             self._clock.saved(step + self._ahead)
             self._process.told("save_step", step + self._ahead)
         return 0 < step == self._board.counter(LEARNER, "save_step")
@@ -50,7 +54,8 @@ class GroupSaver:
         """Copy the state, for rank 0, and begin to write it. Buffers are averaged. Each step is saved once."""
         learner = self._learner
         step = learner.train_step
-        if self._config.keep_last == 0 or step <= self._saved_step:
+        resume = self._process.spec.resume
+        if self._config.keep_last == 0 or step <= max(self._snapshot_step, resume.step if resume else 0):
             return
         self.wait()
         started_s = time.monotonic()
@@ -75,14 +80,8 @@ class GroupSaver:
             self._thread.join()
 
     @property
-    def _saved_step(self) -> int:
-        """Of the last snapshot, or that the run was resumed at."""
-        resume = self._process.spec.resume
-        return max(self._board.counter(LEARNER, "snapshot_step"), resume.step if resume else 0)
-
-    @property
-    def _is_writing(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+    def _snapshot_step(self) -> int:
+        return self._board.counter(LEARNER, "snapshot_step")
 
     def _write(self, snapshot: Snapshot) -> None:
         try:

@@ -68,7 +68,7 @@ def _train(process: RoleProcess, learner: Learner, game: GameInfo) -> None:
         goal = learner.train_step + 1
         process.loop(learner, done=partial(_reached, learner, goal))
         step = learner.train_step
-        is_scored, is_whole = learner.due_checkpoint() is not None, saver.is_due
+        is_scored, is_whole = learner.due_checkpoint() is not None, saver.due()
         if not is_scored and process.stop_requested():
             learner.leave()
         is_over = learner.has_left or step == total

@@ -54,7 +54,7 @@ class Crew:
     ):
         self._board, self._run_dir, self._note = board, run_dir, note
         self._silent_s, self._hang_s = config.supervisor.silent_s, config.supervisor.hang_s
-        self._row = board.row(SUPERVISOR)
+        self.row = board.row(SUPERVISOR)
         self._looked_s = time.monotonic()
         threads = threads_per_process(config, len(wiring.processes))
 
@@ -106,7 +106,7 @@ class Crew:
 
     def stop(self, *, interruptions: Callable[[], int]) -> None:
         """Ask everybody to end, wait, and kill whoever is left; at once whoever has not begun to work."""
-        self._row.request_stop()
+        self.row.request_stop()
         for child in self.children:
             if child.alive and not self.works(child):
                 child.kill()
@@ -146,7 +146,7 @@ class Crew:
         if child.restarts >= MAX_RESTARTS:
             raise RunFailed(f"{name} died {len(child.reports)} times, at first {child.reports[0]}")
         child.restarts += 1
-        self._row.add("restarts")
+        self.row.add("restarts")
         self._note(f"{name} died and is replaced ({child.restarts} of {MAX_RESTARTS}), {report}")
         child.start()
 

@@ -121,7 +121,7 @@ def _run(
             keeper.record(_drain(wiring, metrics))
             keeper.metrics.flush()
 
-        saves = Saves(config, wiring, opened.store, board, note=keeper.note, flush=flush)
+        saves = Saves(config, wiring, opened.store, board, note=keeper.note, row=crew.row, flush=flush)
         evaluations = Evaluations(config, run_dir, keeper)
         try:
             crew.start(interrupted=lambda: interrupts.count > 0)

@@ -15,7 +15,7 @@ from speedyzero.checkpoint.weights_file import WEIGHTS_FILES
 from speedyzero.config import Config
 from speedyzero.learner.state import PART as LEARNER_PART
 from speedyzero.reanalyze.restored import replay_part
-from speedyzero.shm import Board
+from speedyzero.shm import Board, BoardRow
 from speedyzero.supervisor.thinning import thin_out
 from speedyzero.wiring import LEARNER, Wiring, reanalyzer_name
 
@@ -33,10 +33,14 @@ class Saves:
         board: Board,
         *,
         note: Callable[[str], None],
+        row: BoardRow,
         flush: Callable[[], None],
     ):
-        """flush: brings to disk what was told of the steps up to a checkpoint."""
-        self._config, self._store, self._board, self._note, self._flush = config, store, board, note, flush
+        """row: the supervisor's, where it says which step it has dealt with. flush: brings to disk what was told of the
+        steps up to a checkpoint.
+        """
+        self._config, self._store, self._board, self._row = config, store, board, row
+        self._note, self._flush = note, flush
         shards = len(wiring.placement.shards)
         self._savers = [LEARNER, *(reanalyzer_name(index) for index in range(shards))]
         parts = [LEARNER_PART, PUBLISHED_PART, *(replay_part(index) for index in range(shards))]
@@ -50,14 +54,14 @@ class Saves:
             return
         failed = [name for name in self._savers if self._board.counter(name, "unsaved_step") >= step]
         if failed:
-            self._settled_step = step
             self._store.give_up(step)
+            self._settle(step)
             self._note(
                 f"checkpoint of train step {step} was not saved, {', '.join(failed)} could not; training goes on"
             )
         elif all(self._board.counter(name, "saved_step") >= step for name in self._savers):
-            self._settled_step = step
             self._finish(step)
+            self._settle(step)
 
     def end(self) -> None:
         """Everybody has ended: a save that is not complete by now will never be."""
@@ -68,12 +72,16 @@ class Saves:
             self._store.give_up(step)
             self._note(f"checkpoint of train step {step} was not saved: {', '.join(missing)} ended before")
 
+    def _settle(self, step: int) -> None:
+        self._settled_step = step
+        self._row.set_counter("saved_step", step)
+
     def _finish(self, step: int) -> None:
         try:
             self._flush()
             self._store.finish(step, files=self._files)
             thin_out(self._store, self._config, logs={})
-        except OSError as error:
+        except (OSError, ValueError) as error:
             _log.warning("%s", error)
             self._note(f"{error}; training goes on")
         else:
