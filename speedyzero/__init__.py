@@ -1,0 +1,18 @@
+"""EfficientZero-class agents trained in minutes on one machine. `speedyzero.load(DIR)` gives a trained one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speedyzero.evaluate.loaded import load as load
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":  # only then: the command line checks its words without torch
+        from speedyzero.evaluate.loaded import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

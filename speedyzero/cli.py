@@ -14,11 +14,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from speedyzero.config import Config
-from speedyzero.resolve import load_config, presets, resolve
-from speedyzero.settings import near
+from speedyzero.resolve import check_gpus, presets, read_words, resolve
+from speedyzero.settings import Given, near
+
+if TYPE_CHECKING:
+    from speedyzero.supervisor.resume import ResumedRun
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 VIDEO_SUFFIXES = (".mp4", ".gif")
@@ -66,9 +69,12 @@ def check_command(words: Sequence[str], prog: str) -> _Action:
 def check_train(words: Sequence[str], prog: str) -> _Action:
     """What `train` with these words will do. Raises ValueError for bad input; leaves nothing behind."""
     flags = _parse(_train_parser(prog), words)
-    for name in ("resume", "profile"):
-        if getattr(flags, name) is not None:
-            raise ValueError(f"--{name}: not built yet")
+    if flags.profile is not None:
+        raise ValueError("--profile: not built yet")
+    if flags.resume is not None:
+        return _check_resume(flags)
+    if flags.force:
+        raise ValueError(f"--force {flags.force[0]}: only --resume has something to force")
     config = resolve(flags.preset, flags.game, flags.seed, flags.gpus, flags.run_dir, flags.settings)
     from speedyzero.env.registry import check_game
 
@@ -85,7 +91,12 @@ def _check_runs(config: Config, *, inline: bool) -> None:
     from speedyzero.env.registry import check_game
     from speedyzero.model.build import network_kind
 
-    network_kind(config, check_game(config.env).spec)
+    game = check_game(config.env)
+    network_kind(config, game.spec)
+    if config.init_from:
+        from speedyzero.learner.first_network import first_network
+
+        first_network(config, game)
     if config.evaluate.video:
         _check_drawable(config, "evaluate.video=true")
     if inline:
@@ -94,6 +105,32 @@ def _check_runs(config: Config, *, inline: bool) -> None:
     from speedyzero.supervisor.space import wire_where_it_fits
 
     wire_where_it_fits(config)
+
+
+def _check_resume(flags: argparse.Namespace) -> _Action:
+    """What `train --resume` with these words will do."""
+    where, settings = flags.resume, list(flags.settings)
+    if "=" in where and not Path(where).exists():  # the first setting, which argparse took for the directory
+        where, settings = "", [where, *settings]
+    given = read_words(flags.game, flags.seed, flags.gpus, None, settings)
+    if "gpus" in given:
+        check_gpus(given["gpus"])
+    from speedyzero.supervisor.resume import find_resumable, resumed_config
+
+    if where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
+        raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run goes on in its own directory; name one")
+    run_dir, checkpoint = find_resumable(where or flags.run_dir or "")
+    if flags.preset is not None:
+        given["preset"] = Given(flags.preset, "--preset")
+    config, resumed = resumed_config(run_dir, checkpoint, given, force=flags.force)
+    check_gpus(Given(config.gpus, f"{run_dir}: give --gpus"))
+    if flags.inline:
+        _check_one_of_each(config)
+    else:
+        from speedyzero.supervisor.space import wire_where_it_fits
+
+        wire_where_it_fits(config)
+    return lambda: _train(config, inline=flags.inline, resume=resumed)
 
 
 def _check_one_of_each(config: Config) -> None:
@@ -118,15 +155,14 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
         if video.suffix not in VIDEO_SUFFIXES:
             raise ValueError(f"--video {video}: must end in {' or '.join(VIDEO_SUFFIXES)}")
         _check_writable(video.parent, f"--video {video}")
-    if not (run_dir / "config.yaml").is_file():
-        raise ValueError(f"{run_dir}: no config.yaml there; name the directory of a run, as runs/Pong-laptop-seed0-001")
-    config = load_config(run_dir / "config.yaml")
+    from speedyzero.evaluate.command import load_agent
+    from speedyzero.evaluate.source import find_source
+
+    source = find_source(run_dir)
+    config = source.config
     if video is not None:
         _check_drawable(config, f"--video {video}")
-    from speedyzero.checkpoint.weights_file import load_weights
-    from speedyzero.evaluate.command import find_weights, load_agent
-
-    load_agent(config, load_weights(find_weights(run_dir, "last")))
+    load_agent(config, source.weights)
     episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
     return lambda: _evaluate(run_dir, episodes, video)
 
@@ -164,13 +200,13 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
     return folder.carry_out
 
 
-def _train(config: Config, *, inline: bool) -> None:
+def _train(config: Config, *, inline: bool, resume: ResumedRun | None = None) -> None:
     if inline:
         from speedyzero.supervisor.inline import train
     else:
         from speedyzero.supervisor.process import train
 
-    train(config)
+    train(config, resume)
 
 
 def _evaluate(run_dir: Path, episodes: int, video: Path | None) -> None:
@@ -192,7 +228,8 @@ def _train_parser(prog: str) -> _Parser:
     parser.add_argument("--gpus", type=int, help="how many to use; 0 is the CPU; default: every visible one")
     parser.add_argument("--run-dir", help="a new or empty directory; default: runs/<game>-<preset>-seed<seed>-<number>")
     parser.add_argument("--inline", action="store_true", help="one process, bit-reproducible on a CPU")
-    parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="not built yet")
+    parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="go on with a run or checkpoint")
+    parser.add_argument("--force", action="append", default=[], metavar="SETTING", help="may differ in a resumed run")
     parser.add_argument("--profile", nargs="?", const="", metavar="SECONDS", help="not built yet")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="any setting, as search.num_simulations=16")
     return parser
@@ -200,7 +237,7 @@ def _train_parser(prog: str) -> _Parser:
 
 def _evaluate_parser(prog: str) -> _Parser:
     parser = _Parser(prog=prog, allow_abbrev=False, description="Score a run's newest weights on full games.")
-    parser.add_argument("run_dir", metavar="RUN_DIR")
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="or a checkpoint's directory, copied anywhere")
     parser.add_argument("--episodes", type=int, help="default: as the run was evaluated at its end")
     parser.add_argument("--video", type=Path, help="film one episode into this .mp4 or .gif file")
     return parser

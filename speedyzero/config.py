@@ -307,6 +307,20 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """Whole checkpoints, which a run can be resumed from: on an interval, at the end and where it is interrupted."""
+
+    interval_minutes: float = 10.0
+    """Minutes between two of them, so at most so much work is lost; 0: not by the clock."""
+    interval_train_steps: int = 0
+    """Train steps between two of them; 0: not by steps."""
+    keep_last: int = 2
+    """Whole checkpoints kept; of older ones only the weights that were scored stay. 0: none are written, nor replay."""
+    restarts: int = 3
+    """Times that a run whose learners died goes on from its last checkpoint by itself."""
+
+
+@dataclass(frozen=True)
 class SupervisorConfig:
     """Looking after the processes of a run."""
 
@@ -332,6 +346,8 @@ class Config:
     """A directory for shared segments as files, where /dev/shm is too small; empty: /dev/shm."""
     run_dir: str = ""
     """Where results go; empty: runs/<game>-<preset>-seed<seed>-<number>."""
+    init_from: str = ""
+    """A run or checkpoint whose weights a new run begins with; all else begins anew."""
     env: EnvConfig = field(default_factory=EnvConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -344,6 +360,7 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     placement: PlacementConfig = field(default_factory=PlacementConfig)
 
@@ -402,8 +419,10 @@ _NOT_NEGATIVE = (
     "seed gpus cpu_threads actor.actors replay.shards learner.ranks target.unroll_steps search.prefix_horizon "
     "target.td_decay_fraction refresh.per_sample learner.shift_px learner.intensity_scale "
     "optimizer.weight_decay optimizer.decay_factor schedule.frozen_train_steps schedule.pacing_slack_env_steps "
-    "evaluate.interval_train_steps evaluate.num_simulations replay.alpha learner.prefix_coefficient "
-    "learner.value_coefficient learner.policy_coefficient learner.consistency_coefficient search.gumbel_scale "
+    "evaluate.interval_train_steps evaluate.num_simulations "
+    "checkpoint.interval_minutes checkpoint.interval_train_steps checkpoint.keep_last checkpoint.restarts "
+    "replay.alpha learner.prefix_coefficient learner.value_coefficient learner.policy_coefficient "
+    "learner.consistency_coefficient search.gumbel_scale "
     "search.pb_c_init search.c_visit search.c_scale"
 ).split()
 _FRACTIONS = (

@@ -30,6 +30,11 @@ class MemoryQueue(Generic[Record]):
     def empty(self) -> bool:
         return not self._records
 
+    @property
+    def waiting(self) -> tuple[Record, ...]:
+        """Records not yet got, oldest first."""
+        return tuple(self._records)
+
     def put(self, record: Record) -> None:
         assert not self.full, f"{self._edge.producer} must check `full` before it puts"
         self._records.append(record)

@@ -111,6 +111,9 @@ METRIC_NAMES = (
     "reanalyzer/refresh_s",
     "reanalyzer/refresh_rank_correlation",
     "reanalyzer/refresh_ratio",
+    "learner/save_pause_s",
+    "learner/save_mib",
+    "reanalyzer/save_s",
 )
 
 

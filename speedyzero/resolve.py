@@ -16,6 +16,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from speedyzero.checkpoint.atomic_file import write_atomically
 from speedyzero.config import Config, EnvConfig, get, validate
 from speedyzero.placement import place
 from speedyzero.settings import SETTINGS, Given, build, convert, flatten, near
@@ -28,7 +29,7 @@ PARITY_PRESET = "efficientzero"
 # Settings that say where, when and how a run happens, not what it computes.
 _NOT_THE_PAPERS = re.compile(
     r"preset|seed|gpus|cpu_threads|shm_dir|run_dir|env\.game|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
-    r"|evaluate\.(parallel_envs|video)|supervisor\..*|replay\.(shards|device_mirror)|placement\..*"
+    r"|evaluate\.(parallel_envs|video)|checkpoint\..*|supervisor\..*|replay\.(shards|device_mirror)|placement\..*"
     r"|learner\.(ranks|cuda_graph|norms)"
 )
 
@@ -60,6 +61,20 @@ def resolve(
 
     Raises ValueError, one line, for anything unknown, of a wrong type, or that cannot work.
     """
+    given = read_words(game, seed, gpus, run_dir, overrides)
+    visible = visible_gpus()
+    if preset is None:
+        game_played = convert("env.game", given["env.game"]) if "env.game" in given else Config().env.game
+        preset = _default_preset(game_played, convert("gpus", given["gpus"]) if "gpus" in given else visible)
+    written = {"gpus": Given(visible, "this machine"), **read_preset(preset), **given}
+    check_gpus(written["gpus"])
+    return _assemble({**written, "preset": Given(preset, "--preset")})
+
+
+def read_words(
+    game: str | None, seed: int | None, gpus: int | None, run_dir: str | None, overrides: Sequence[str]
+) -> dict[str, Given]:
+    """The settings that flags and `key=value` arguments give. Raises ValueError for what is none."""
     flags = (
         ("env.game", game, "--game"),
         ("seed", seed, "--seed"),
@@ -69,15 +84,14 @@ def resolve(
     given = {path: Given(value, flag) for path, value, flag in flags if value is not None}
     for argument in overrides:
         given.update(_read_argument(argument))
-    visible = visible_gpus()
-    if preset is None:
-        game_played = convert("env.game", given["env.game"]) if "env.game" in given else Config().env.game
-        preset = _default_preset(game_played, convert("gpus", given["gpus"]) if "gpus" in given else visible)
-    written = {"gpus": Given(visible, "this machine"), **read_preset(preset), **given}
-    gpus_used = convert("gpus", written["gpus"])
-    if gpus_used > visible:
-        raise ValueError(f"{written['gpus'].where}: gpus={gpus_used}, but {visible} visible here; 0 is the CPU")
-    return _assemble({**written, "preset": Given(preset, "--preset")})
+    return given
+
+
+def check_gpus(gpus: Given) -> None:
+    """Raises ValueError where more are asked for than there are."""
+    used, visible = convert("gpus", gpus), visible_gpus()
+    if used > visible:
+        raise ValueError(f"{gpus.where}: gpus={used}, but {visible} visible here; 0 is the CPU")
 
 
 def read_preset(name: str) -> dict[str, Given]:
@@ -95,7 +109,28 @@ def load_config(path: str | Path) -> Config:
 
 def save_config(config: Config, path: str | Path) -> None:
     """Write every setting as YAML; `load_config` gives back an equal `Config`."""
-    OmegaConf.save(_tree({setting: get(config, setting) for setting in SETTINGS}), Path(path))
+    text = OmegaConf.to_yaml(_tree({setting: get(config, setting) for setting in SETTINGS}))
+    write_atomically(path, text.encode())
+
+
+def config_document(config: Config) -> dict[str, Any]:
+    """Every setting by its dotted path, as strict JSON: what a checkpoint keeps."""
+    values = {path: get(config, path) for path in SETTINGS}
+    return {path: list(value) if isinstance(value, tuple) else value for path, value in values.items()}
+
+
+def read_config_document(document: Any, where: str) -> Config:
+    """The Config of a checkpoint's settings; those that it does not name have their defaults. where: for messages.
+
+    Raises ValueError for what `config_document` does not make.
+    """
+    return _assemble(dict(flatten("", document, where)))
+
+
+def override(config: Config, given: Mapping[str, Given]) -> Config:
+    """A Config with other values for some settings. Raises ValueError as `resolve`."""
+    before = {path: Given(get(config, path), "the run's config") for path in SETTINGS}
+    return _assemble({**before, **given})
 
 
 def deviations(config: Config) -> list[Deviation]:

@@ -37,6 +37,16 @@ _PR_SET_NAME = 15
 
 
 @dataclass(frozen=True)
+class ResumePoint:
+    """Where a resumed run goes on from. By actor: rows of each of its lanes, and env steps in them."""
+
+    checkpoint: Path
+    step: int
+    ticks: tuple[int, ...]
+    env_steps: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ProcessSpec:
     """All that a role's process is told. Picklable."""
 
@@ -46,6 +56,7 @@ class ProcessSpec:
     run_dir: Path
     device: str
     threads: int
+    resume: ResumePoint | None = None
 
 
 class Role(Protocol):
@@ -70,7 +81,7 @@ class RoleProcess:
     def __init__(self, spec: ProcessSpec, board: Board, row: BoardRow):
         self.spec, self._row = spec, row
         self.stop_requested = board.stop_requested
-        self.board = SharedBoard(board, row)
+        self.board, self.run_board = SharedBoard(board, row), board
         self.metrics = MetricSender(spec.wiring.run, spec.wiring.metrics_of(spec.name))
         self._bell = Doorbell.attach(spec.wiring.run, bell_of(spec.name))
 
@@ -92,6 +103,10 @@ class RoleProcess:
             row.add("busy_cpu_ns" if moved else "wait_cpu_ns", cpu_ns - last_cpu_ns)
             row.set_counter("weights_version", max(0, role.weights_version))
             last_ns, last_cpu_ns = now_ns, cpu_ns
+
+    def told(self, counter: str, step: int) -> None:
+        """Say what this process has done for a whole checkpoint, by one of the counters for it."""
+        self._row.set_counter(counter, step)
 
     def checkpointed(self, step: int) -> None:
         """Say that the checkpoint of a train step is whole."""

@@ -6,7 +6,7 @@ Made by each process for itself from the `Wiring` that its supervisor hands it (
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -108,9 +108,10 @@ class SlotSink:
 class SlotSource:
     """Reads weights, and keeps the last few versions for those who ask for one by name."""
 
-    def __init__(self, slots: WeightSlots):
+    def __init__(self, slots: WeightSlots, *, before: Iterable[WeightsRecord] = ()):
+        """before: versions that were published before the run was resumed."""
         self._reader: WeightReader = slots.reader()
-        self._kept: deque[WeightsRecord] = deque(maxlen=KEPT_VERSIONS)
+        self._kept: deque[WeightsRecord] = deque(before, maxlen=KEPT_VERSIONS)
 
     def newer_than(self, version: int) -> WeightsRecord | None:
         self._poll()
@@ -124,7 +125,7 @@ class SlotSource:
 
     def _poll(self) -> None:
         publication = self._reader.read() if self._reader.has_newer else None
-        if publication is not None:
+        if publication is not None and not any(one.version == publication.version for one in self._kept):
             flat = torch.from_numpy(publication.data.view(np.float32))
             self._kept.append(WeightsRecord(version=publication.version, flat=flat))
 

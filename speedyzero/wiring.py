@@ -69,6 +69,8 @@ def learner_name(rank: int) -> str:
 REANALYZER, LEARNER = reanalyzer_name(0), learner_name(0)  # the first of each; LEARNER counts the train steps
 
 # *_cpu_ns: processor time spent on being busy, on waiting. weights_version: what the role acts with, or has made.
+# save_step: after which a whole checkpoint is to be taken; snapshot_step: of which the learner has taken its copy;
+# saved_step, unsaved_step: whose files this process has written, or could not; restored: 1 where a shard is.
 # rounds: turns of the role's loop, waits included, by which a process that lives but is stuck is told.
 COUNTERS = (
     "env_steps",
@@ -80,6 +82,11 @@ COUNTERS = (
     "wait_cpu_ns",
     "weights_version",
     "checkpoint_step",
+    "save_step",
+    "snapshot_step",
+    "saved_step",
+    "unsaved_step",
+    "restored",
     "restarts",
 )
 

@@ -34,7 +34,7 @@ def empty_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configs that a run would have been started with."""
     configs: list[Config] = []
-    monkeypatch.setattr(cli, "_train", lambda config, *, inline: configs.append(config))
+    monkeypatch.setattr(cli, "_train", lambda config, *, inline, resume=None: configs.append(config))
     return configs
 
 
@@ -74,8 +74,11 @@ def python(*words: str) -> subprocess.CompletedProcess[str]:
         (["--sed", "3"], ["--sed", "did you mean --seed?", "--game"]),
         (["--gam=Pong"], ["did you mean --game?"]),
         (["Pong"], ["argument Pong", "key=value"]),
-        (["--resume"], ["--resume", "not built yet"]),
-        (["--resume", "runs/x"], ["--resume", "not built yet"]),
+        (["--resume"], ["--resume", "name the run's directory", "there are 0"]),
+        (["--resume", "runs/x"], ["--resume runs/x", "no such directory"]),
+        (["--resume", "full"], ["--resume full", "no checkpoint to resume from"]),
+        (["--resume", "full/file"], ["--resume full/file", "is no directory"]),
+        (["--force", "seed"], ["--force seed", "only --resume"]),
         (["--profile", "30"], ["--profile", "not built yet"]),
         (["--run-dir", "full"], ["full", "not empty"]),
         (["--run-dir", "full/file"], ["full/file", "is a file"]),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from speedyzero import keyed_random
+from speedyzero.checkpoint.part import Part
 from speedyzero.config import ActorConfig, Config
 from speedyzero.edges import WAIT_PACING, WAIT_SPACE, ActorEdges
 from speedyzero.env.base import EnvStep, LaneEnv
@@ -67,6 +68,32 @@ class Actor:
         self._ticks = first_tick
         self.waiting_for = WAIT_PACING
         self.waited_inside_ns = 0
+
+    def part(self) -> Part:
+        """All that its next steps follow from, but the environments and the weights, which are the newest published."""
+        tensors = {
+            "stack": self._stack.frames,
+            "frame": self._frame,
+            "first": self._first,
+            "last": self._last,
+            "score": self._score,
+        }
+        return Part({"ticks": self._ticks}, tensors)
+
+    def restore(self, part: Part, frame: np.ndarray) -> None:
+        """Go on from a part, with environments brought back to where they were. frame: what they show, [E, ...].
+
+        Raises ValueError where that is not what they showed then, such as under another version of an emulator.
+        """
+        shown = part.array("frame")
+        for lane in range(len(frame)):
+            if not np.array_equal(frame[lane], shown[lane]):
+                game = self._config.env.game
+                raise ValueError(f"lane {lane} of {game} does not play again as it did: is it another emulator?")
+        self._frame, self._ticks = frame, part.document["ticks"]
+        self._stack.frames[:] = part.array("stack")
+        self._first, self._last = part.array("first").copy(), part.array("last").copy()
+        self._score = part.array("score").copy()
 
     @property
     def weights_version(self) -> int:

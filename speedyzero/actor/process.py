@@ -18,8 +18,9 @@ def main(spec: ProcessSpec, index: int) -> None:
     with role_process(spec) as process:
         first_lane = index * config.actor.envs
         steps = RingSender(wiring.run, wiring.steps[index])
-        # A successor goes on where its predecessor's ticks end, so that it draws no number twice.
-        env = make_env(config.env, lanes=config.actor.envs, seed=config.seed + steps.published, first_lane=first_lane)
+        # Whoever comes later goes on where the ticks before end, so that it draws no number twice.
+        first_tick = steps.published + (spec.resume.ticks[index] if spec.resume else 0)
+        env = make_env(config.env, lanes=config.actor.envs, seed=config.seed + first_tick, first_lane=first_lane)
         edges = ActorEdges(
             steps=steps,
             weights=SlotSource(WeightSlots.attach(wiring.run, wiring.weights)),
@@ -28,7 +29,7 @@ def main(spec: ProcessSpec, index: int) -> None:
         )
         pacing = Pacing.of(config)
         agent = Agent(config, env.spec, env.num_actions, device=spec.device)
-        actor = Actor(config, edges, pacing, agent, env, first_lane=first_lane, first_tick=steps.published)
+        actor = Actor(config, edges, pacing, agent, env, first_lane=first_lane, first_tick=first_tick)
         try:
             process.loop(actor)
         finally:

@@ -1,8 +1,8 @@
 """Rows of a shard as bytes: what one block of the replay log holds, compressed.
 
 A block is `ticks` consecutive rows of all of an actor's lanes: every chosen field in turn, lane after lane, time
-running within a lane. Nothing is subtracted: zstd finds the frame before by itself, `ticks` of a lane lying together,
-and its blocks of Pong come out smaller than those of differences (`benchmarks/bench_replay_log.py`).
+running within a lane. Nothing is subtracted: zstd finds the frame before by itself, `ticks` of a lane lying together
+(bytes a frame: `benchmarks/bench_checkpoint.py`).
 
 Axes: E lanes of one actor, n ticks, ... a field's own axes.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a shard's module imports torch, which a reader of the log c
     from speedyzero.replay.shard import Shard, ShardShape
 
 ZSTD_LEVEL = 3
-NOT_IN_ROWS = ("ticks", "priority", "stamp", "largest_priority")  # a checkpoint keeps those itself
+NOT_IN_ROWS = ("ticks", "env_steps", "priority", "stamp", "largest_priority")  # a checkpoint keeps those itself
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,17 @@ def record_score(run_dir: str | Path, *, step: int, mean: float, **details: obje
     return is_best
 
 
+def forget_scores_after(run_dir: str | Path, step: int) -> None:
+    """Drop the scores of later train steps: a resumed run comes to those anew."""
+    scores = read_scores(run_dir)
+    kept = {kind: score for kind, score in scores.items() if score["step"] <= step}
+    if kept != scores:
+        if kept:
+            write_json(Path(run_dir) / SCORES_FILE, {"last": kept["best"], "best": kept["best"], **kept})
+        else:
+            (Path(run_dir) / SCORES_FILE).unlink()
+
+
 def read_scores(run_dir: str | Path) -> dict[str, dict]:
     """{"last": {...}, "best": {...}}, empty before the first evaluation. Raises ValueError if it cannot be read."""
     path = Path(run_dir) / SCORES_FILE

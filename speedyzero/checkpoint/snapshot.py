@@ -12,17 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from speedyzero.checkpoint.part import Part, Tensors
 from speedyzero.checkpoint.weights_file import META_FILE, META_KEYS, WEIGHTS_FILE
 
 STATE_FILE = "state.json"
 """What a checkpoint must have to be resumed from; one of weights alone has none."""
-
-Tensors = Mapping[str, Tensor | np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -45,28 +43,42 @@ def take_snapshot(
     meta: Mapping[str, Any],
     weights: Mapping[str, Tensor],
     state: Any,
-    tensors: Mapping[str, Tensors] | None = None,
-    documents: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Part] | None = None,
 ) -> Snapshot:
     """Copy everything that a run goes on from.
 
     meta: as for `save_weights`; its step names the checkpoint. weights: the model's, which `evaluate` plays with.
-    state: counters, schedules, states of random generators, as JSON: the file state.json. tensors, documents: further
-    files NAME.safetensors and NAME.json, of tensors or arrays by name and of JSON. Raises ValueError if meta lacks a
-    key, a name is no plain one, or a document is not strict JSON.
+    state: of the run as a whole, as JSON: the file state.json. parts: what roles go on from, by name.
+
+    Raises ValueError if meta lacks a key, a name is no plain one, or a document is not strict JSON.
     """
     if missing := [key for key in META_KEYS if key not in meta]:
         raise ValueError(f"meta of a checkpoint lacks {', '.join(missing)}")
-    files = {WEIGHTS_FILE: weights, **{f"{_plain(name)}.safetensors": group for name, group in (tensors or {}).items()}}
+    files: dict[str, Tensors] = {WEIGHTS_FILE: weights}
     texts = {META_FILE: dict(meta), STATE_FILE: state}
-    texts |= {f"{_plain(name)}.json": content for name, content in (documents or {}).items()}
-    if len(files) != 1 + len(tensors or {}) or len(texts) != 2 + len(documents or {}):
-        raise ValueError(f"{WEIGHTS_FILE}, {META_FILE} and {STATE_FILE} have places of their own in a checkpoint")
+    for name, part in (parts or {}).items():
+        tensors_file, document_file = part_files(name)
+        if tensors_file in files or document_file in texts:
+            raise ValueError(f"{WEIGHTS_FILE}, {META_FILE} and {STATE_FILE} have places of their own in a checkpoint")
+        files[tensors_file], texts[document_file] = part.tensors, part.document
     return Snapshot(
         step=meta["step"],
         tensors={name: _copies(group) for name, group in files.items()},
         documents={name: encode_document(content) for name, content in texts.items()},
     )
+
+
+def part_files(name: str) -> tuple[str, str]:
+    """The files of a part: tensors, document. Raises ValueError for a name that is no plain one."""
+    if not re.fullmatch("[a-z0-9_]+", name):
+        raise ValueError(f"{name!r}: a part of a checkpoint is named by a-z, 0-9 and _")
+    return f"{name}.safetensors", f"{name}.json"
+
+
+def encode_part(name: str, part: Part) -> dict[str, bytes]:
+    """The content of its files. Raises ValueError as `take_snapshot`."""
+    tensors_file, document_file = part_files(name)
+    return {tensors_file: encode_tensors(part.tensors), document_file: encode_document(part.document)}
 
 
 def encode_document(content: Any) -> bytes:
@@ -87,9 +99,3 @@ def _copies(tensors: Tensors) -> dict[str, Tensor]:
         name: torch.as_tensor(tensor).detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-
-
-def _plain(name: str) -> str:
-    if not re.fullmatch("[a-z0-9_]+", name):
-        raise ValueError(f"{name!r}: a file of a checkpoint is named by a-z, 0-9 and _")
-    return name

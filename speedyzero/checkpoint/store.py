@@ -1,8 +1,8 @@
 """Whole checkpoints of a run: written by one process, found again, thinned out.
 
     RUN_DIR/checkpoints/step_XXXXXXXXX/   weights.safetensors meta.json   as in `weights_file.py`
-                                          state.json                      counters, schedules, random generators
-                                          any more, as optimizer.safetensors, replay_0.json, priorities_0.safetensors
+                                          state.json                      of the run as a whole
+                                          PART.json PART.safetensors      of each role: learner, replay_0, ...
                                           manifest.json                   size and sha256 of each; written last
     RUN_DIR/checkpoints/lock              held by the process that writes
 
@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ from speedyzero.checkpoint.manifest import (
     step_of,
     write_manifest,
 )
-from speedyzero.checkpoint.snapshot import STATE_FILE, Snapshot
+from speedyzero.checkpoint.part import Part
+from speedyzero.checkpoint.snapshot import STATE_FILE, Snapshot, part_files
 from speedyzero.checkpoint.weights_file import META_FILE, WEIGHTS_FILES
 from speedyzero.checkpoint.writer_lock import WriterLock
 
@@ -71,6 +73,13 @@ class Checkpoint:
             return safetensors.torch.load(self._content(f"{name}.safetensors"))
         except (ValueError, KeyError, safetensors.SafetensorError) as error:
             raise ValueError(f"checkpoint {self.directory}: {name}.safetensors: {error}") from error
+
+    def part(self, name: str) -> Part:
+        """What one role goes on from. Raises ValueError where there is none."""
+        return Part(self.document(name), self.tensors(name))
+
+    def has_part(self, name: str) -> bool:
+        return set(part_files(name)) <= set(self.files)
 
     def _content(self, file: str) -> bytes:
         if file not in self.files:
@@ -142,6 +151,14 @@ def write_part(run_dir: str | Path, step: int, file: str, content: bytes) -> Non
         raise SaveError(error.errno, f"{directory / file} was not saved: {error.strerror}") from error
 
 
+def write_snapshot(run_dir: str | Path, snapshot: Snapshot) -> None:
+    """Write the files of a checkpoint that another process will finish (`CheckpointStore.finish`).
+
+    Raises OSError where the disk does not take it, ValueError where the step has a finished one of other content.
+    """
+    _write_files(checkpoint_dir(run_dir, snapshot.step), snapshot)
+
+
 class CheckpointStore:
     """The writer of a run's checkpoints. A context. Raises ValueError while another process is the writer."""
 
@@ -159,17 +176,41 @@ class CheckpointStore:
         ValueError where the step has a finished checkpoint of other content.
         """
         directory = checkpoint_dir(self.run_dir, snapshot.step)
-        try:
+        with self._told_and_cleared(directory):
             self._write(directory, snapshot, parts)
+        return directory
+
+    @contextmanager
+    def _told_and_cleared(self, directory: Path) -> Iterator[None]:
+        """Of a save that the disk does not take no trace stays; SaveError says what is left."""
+        try:
+            yield
         except OSError as error:
             self._clear(directory)
             last = resumable(self.run_dir)
             state = f"the newest is that of step {step_of(last[0])}" if last else "there is none yet"
             reason = f"{error.strerror or error}: {error.filename or directory}"
             raise SaveError(
-                error.errno, f"checkpoint of train step {snapshot.step} was not saved ({reason}); {state}"
+                error.errno, f"checkpoint of train step {step_of(directory)} was not saved ({reason}); {state}"
             ) from error
+
+    def finish(self, step: int, *, files: Collection[str]) -> Path:
+        """Make a checkpoint of files that other processes have written for a step; its directory.
+
+        Raises SaveError as `write`.
+        """
+        directory = checkpoint_dir(self.run_dir, step)
+        with self._told_and_cleared(directory):
+            entries = _finished_entries(directory)
+            for name in files:
+                if name not in entries:
+                    entries[name] = entry_of((directory / name).read_bytes())
+            write_manifest(directory, entries)
         return directory
+
+    def give_up(self, step: int) -> None:
+        """Remove what was written for a checkpoint that will not be finished."""
+        self._clear(checkpoint_dir(self.run_dir, step))
 
     def prune(self, *, keep_last: int, keep_weights_of: Collection[int] = ()) -> list[Path]:
         """Keep the last checkpoints whole, of older ones the weights of some steps (the best), and no more.
@@ -222,36 +263,10 @@ class CheckpointStore:
         self.close()
 
     def _write(self, directory: Path, snapshot: Snapshot, parts: Collection[str]) -> None:
-        contents = dict(snapshot.documents)
-        contents |= {name: safetensors.torch.save(tensors) for name, tensors in snapshot.tensors.items()}
-        entries = self._finished_entries(directory)
-        for name, content in contents.items():
-            if name != META_FILE and entries.get(name, entry_of(content)) != entry_of(content):
-                raise ValueError(
-                    f"{directory} already holds another {name}: a finished checkpoint is never written over"
-                )
-        new = {name: content for name, content in contents.items() if name not in entries}
-        directory.mkdir(exist_ok=True)
-        sync_directory(directory.parent)
-        for name, content in new.items():
-            write_atomically(directory / name, content)
-            entries[name] = entry_of(content)
+        entries = _write_files(directory, snapshot)
         for name in parts:
             entries[name] = entry_of((directory / name).read_bytes())
         write_manifest(directory, entries)
-
-    def _finished_entries(self, directory: Path) -> dict[str, dict]:
-        """Of a checkpoint that is finished already and whole, the files."""
-        if not is_finished(directory):
-            return {}
-        try:
-            entries = read_manifest(directory)
-            read_verified(directory, required=WEIGHTS_FILES)
-        except ValueError as error:
-            _log.warning("written over: %s", error)
-            (directory / MANIFEST_FILE).unlink(missing_ok=True)
-            return {}
-        return entries
 
     def _clear(self, directory: Path) -> None:
         """Remove the files that no manifest lists, and a directory that holds no others."""
@@ -267,3 +282,34 @@ class CheckpointStore:
                 directory.rmdir()
         except OSError as error:
             _log.warning("%s is not tidy: %s", directory, error)
+
+
+def _write_files(directory: Path, snapshot: Snapshot) -> dict[str, dict]:
+    """Write a snapshot's files, but those that a finished checkpoint has already; what is known of all of them."""
+    contents = dict(snapshot.documents)
+    contents |= {name: safetensors.torch.save(tensors) for name, tensors in snapshot.tensors.items()}
+    entries = _finished_entries(directory)
+    for name, content in contents.items():
+        if name != META_FILE and entries.get(name, entry_of(content)) != entry_of(content):
+            raise ValueError(f"{directory} already holds another {name}: a finished checkpoint is never written over")
+    new = {name: content for name, content in contents.items() if name not in entries}
+    directory.mkdir(parents=True, exist_ok=True)
+    sync_directory(directory.parent)
+    for name, content in new.items():
+        write_atomically(directory / name, content)
+        entries[name] = entry_of(content)
+    return entries
+
+
+def _finished_entries(directory: Path) -> dict[str, dict]:
+    """Of a checkpoint that is finished already and whole, the files."""
+    if not is_finished(directory):
+        return {}
+    try:
+        entries = read_manifest(directory)
+        read_verified(directory, required=WEIGHTS_FILES)
+    except ValueError as error:
+        _log.warning("written over: %s", error)
+        (directory / MANIFEST_FILE).unlink(missing_ok=True)
+        return {}
+    return entries

@@ -77,6 +77,12 @@ class AtariLanes:
         self._begin(np.ones(lanes, np.bool_))
         return self._frame
 
+    def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:
+        self._game[mask], self._ended[mask] = game[mask], False
+        self._frame = self._frame.copy()  # what was handed out stays as it is
+        self._begin(mask)
+        return self._frame
+
     def step(self, action: np.ndarray) -> EnvStep:
         # The library waits for ever after an action that it does not know.
         assert action.shape == (self.num_lanes,) and action.min() >= 0 and action.max() < self.num_actions, action

@@ -50,6 +50,13 @@ class LaneEnv(Protocol):
         """Begin game number 0 in every lane, also when games were under way; the first frames, [E, ...]."""
         ...
 
+    def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:
+        """Begin the games of these numbers in the lanes of a mask, whatever they play; all lanes' frames, [E, ...].
+
+        mask: [E] bool; game: [E] int64, read where the mask is. The lanes' next games have the numbers that follow.
+        """
+        ...
+
     def step(self, action: np.ndarray) -> EnvStep:
         """Act in every lane. action: [E] int64. The arrays returned are never written to again."""
         ...

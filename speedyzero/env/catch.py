@@ -30,6 +30,11 @@ class CatchLanes:
         self._begin(np.ones(self.num_lanes, np.bool_))
         return self._draw()
 
+    def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:
+        self._game[mask], self._game_over[mask] = game[mask], False
+        self._begin(mask)
+        return self._draw()
+
     def step(self, action: np.ndarray) -> EnvStep:
         started = self._game_over
         self._paddle = np.clip(self._paddle + action - 1, 0, WIDTH - 1)

@@ -81,6 +81,13 @@ class GymnasiumLanes:
         self._frame = np.stack([self._to_frame(self._begin(lane)) for lane in range(self.num_lanes)])
         return self._frame
 
+    def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:
+        self._frame = self._frame.copy()  # what was handed out stays as it is
+        for lane in np.flatnonzero(mask).tolist():
+            self._game[lane], self._ended[lane] = int(game[lane]), False
+            self._frame[lane] = self._to_frame(self._begin(lane))
+        return self._frame
+
     def step(self, action: np.ndarray) -> EnvStep:
         started = self._ended
         frame = np.empty((self.num_lanes, *self.spec.shape), self.spec.dtype)

@@ -90,6 +90,12 @@ class MinAtarLanes:
             self._begin(lane)
         return self._draw()
 
+    def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:
+        for lane in np.flatnonzero(mask).tolist():
+            self._number[lane], self._ended[lane] = int(game[lane]), False
+            self._begin(lane)
+        return self._draw()
+
     def step(self, action: np.ndarray) -> EnvStep:
         started = self._ended
         raw_reward = np.zeros(self.num_lanes, np.float32)

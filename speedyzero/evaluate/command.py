@@ -9,17 +9,16 @@ from pathlib import Path
 import torch
 
 from speedyzero.checkpoint.atomic_file import write_json
-from speedyzero.checkpoint.scores import read_scores
-from speedyzero.checkpoint.weights_file import SavedWeights, checkpoint_dir, load_weights, newest
+from speedyzero.checkpoint.weights_file import SavedWeights
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
 from speedyzero.evaluate.evaluator import evaluate
 from speedyzero.evaluate.result import EvaluationResult
+from speedyzero.evaluate.source import find_source
 from speedyzero.evaluate.video import Film
 from speedyzero.model.agent import Agent
 from speedyzero.model.build import build_network
 from speedyzero.model.threads import threads_for
-from speedyzero.resolve import load_config
 from speedyzero.weights.flat import flatten
 
 EVALUATIONS_FOLDER = "evaluations"
@@ -28,18 +27,14 @@ EVALUATIONS_FOLDER = "evaluations"
 def evaluate_run(
     run_dir: str | Path, episodes: int | None = None, video_path: str | Path | None = None, which: str = "last"
 ) -> EvaluationResult:
-    """Score a run's weights, print the result and keep it in RUN_DIR/evaluations/.
+    """Score the weights of a run or a checkpoint, print the result and keep it in evaluations/ of the run.
 
     episodes: None as the run itself was evaluated at its end. video_path: film the first episode there. which: the
     weights, "last" (the newest) or "best" (those of the best evaluation). Raises ValueError, one line, for whatever
     is missing or damaged.
     """
-    run_dir = Path(run_dir)
-    config_path = run_dir / "config.yaml"
-    if not config_path.is_file():
-        raise ValueError(f"{run_dir} has no config.yaml: not the directory of a run")
-    config = load_config(config_path)
-    saved = load_weights(find_weights(run_dir, which))
+    source = find_source(run_dir, which)
+    config, saved = source.config, source.weights
     agent = load_agent(config, saved)
     started_s = time.monotonic()
     with contextlib.nullcontext() if video_path is None else Film(video_path) as film:
@@ -52,7 +47,7 @@ def evaluate_run(
             film=film,
         )
     duration_s = time.monotonic() - started_s
-    kept = _keep(run_dir, {"step": saved.meta["step"], "weights": which, **result.to_json()})
+    kept = _keep(source.results, {"step": saved.meta["step"], "weights": which, **result.to_json()})
     print(f"{result.game}, {which} weights, train step {saved.meta['step']}")
     print(f"score     {result}")
     print(f"protocol  {describe(result.protocol)}; {duration_s:.0f} s")
@@ -60,21 +55,6 @@ def evaluate_run(
     if film is not None:
         print(f"video     {film.path}, {film.frames} frames")
     return result
-
-
-def find_weights(run_dir: Path, which: str) -> Path:
-    """The checkpoint of the "last" or "best" weights. Raises ValueError where there is none."""
-    if which == "last":
-        found = newest(run_dir)
-        if found is None:
-            raise ValueError(f"{run_dir} has no whole checkpoint: nothing to evaluate")
-        return found
-    if which != "best":
-        raise ValueError(f"weights {which!r}: choose last or best")
-    scores = read_scores(run_dir)
-    if not scores:
-        raise ValueError(f"{run_dir} has no evaluation yet, so no best weights: choose last")
-    return checkpoint_dir(run_dir, scores["best"]["step"])
 
 
 def load_agent(config: Config, saved: SavedWeights) -> Agent:

@@ -23,6 +23,7 @@ from typing import SupportsFloat
 import numpy as np
 import torch
 
+from speedyzero.checkpoint.published import Published
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, LearnerEdges
 from speedyzero.learner.batch import BatchReader, join
@@ -30,6 +31,7 @@ from speedyzero.learner.clipped_lars import ClippedLARS
 from speedyzero.learner.group import LEAVING, Group, LoneLearner
 from speedyzero.learner.loss import Loss, importance_weights
 from speedyzero.learner.schedule import importance_exponent
+from speedyzero.learner.state import LearnerState
 from speedyzero.learner.trainer import Launched, Trainer, Update
 from speedyzero.learner.trust_figures import trust_ratio_figures
 from speedyzero.model.base import Network
@@ -66,10 +68,13 @@ class Learner:
         device: str = "cpu",
         group: Group | None = None,
         deferred: bool | None = None,
+        state: LearnerState | None = None,
     ):
         """shards: of `edges.batches`, in their order. group: this learner's, which it joins; None: it is alone.
 
-        deferred: see `Trainer`.
+        deferred: see `Trainer`. state: to go on from; the board must have counted its train steps.
+
+        Raises ValueError where the state does not fit.
         """
         self._config, self._edges, self._pacing = config, edges, pacing
         self.group = group or LoneLearner()
@@ -87,7 +92,13 @@ class Learner:
         self._bad_batches = 0
         self._checkpointed_step = 0
         self._record_interval = record_interval(config.schedule)
-        self._publish(0)
+        # What the roles that act and make targets have been given, for who resumes the run.
+        self._acting: deque[WeightsRecord] = deque(maxlen=1)
+        self._targets: deque[WeightsRecord] = deque(maxlen=2)
+        if state is None:
+            self._publish(0)
+        else:
+            self._go_on(state)
 
     @property
     def network(self) -> Network:
@@ -109,6 +120,35 @@ class Learner:
     def reports(self) -> bool:
         """Whether this rank counts and reports for its group."""
         return self.group.rank == 0
+
+    def state(self) -> LearnerState:
+        """What another run goes on from; buffers are to be averaged over the group before. Between two steps.
+
+        Priorities of an update under way are given up where their ring is full: the positions keep older ones.
+        """
+        while self._under_way:
+            self._finish(self._under_way.popleft())
+        return LearnerState(
+            train_step=self.train_step,
+            bad_batches=self._bad_batches,
+            weights=self.network.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            optimizer_kind=type(self.optimizer).__name__,
+            published=Published(tuple(self._acting), tuple(self._targets)),
+        )
+
+    def _go_on(self, state: LearnerState) -> None:
+        assert state.train_step == self.train_step, f"state of step {state.train_step}, board at {self.train_step}"
+        state.load_into(self.network, self.optimizer)
+        self._bad_batches, self._checkpointed_step = state.bad_batches, state.train_step
+        for records, sink, kept in (
+            (state.published.acting, self._edges.weights, self._acting),
+            (state.published.targets, self._edges.targets, self._targets),
+        ):
+            for record in records:
+                kept.append(record)
+                if sink is not None:
+                    sink.publish(record)
 
     def step(self) -> bool:
         """One update, or what one under way has found, where no other can be started."""
@@ -183,13 +223,15 @@ class Learner:
         """Deal with the oldest update under way, where there is one and room for its priorities."""
         if not self._under_way or any(queue.full for queue in self._edges.priorities):
             return False
-        done = self._under_way.popleft()
+        self._finish(self._under_way.popleft())
+        return True
+
+    def _finish(self, done: _UnderWay) -> None:
         update = self._outcome(done)
-        if update.is_finite:
+        if update.is_finite and not any(queue.full for queue in self._edges.priorities):
             self._send_priorities(done, update.loss)
         if self.reports and done.train_step % self._record_interval == 0:
             self._record(done, update.loss)
-        return True
 
     def _outcome(self, done: _UnderWay) -> Update:
         """What an update found. A batch whose loss or gradient was not finite changed nothing and is counted.
@@ -233,8 +275,10 @@ class Learner:
             record = WeightsRecord(version=train_steps, flat=flatten(self.network))
             if for_actors:
                 self._edges.weights.publish(record)
+                self._acting.append(record)
             if for_targets:
                 self._edges.targets.publish(record)
+                self._targets.append(record)
 
     def _record(self, done: _UnderWay, loss: Loss) -> None:
         figures: dict[str, SupportsFloat] = {

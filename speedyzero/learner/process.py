@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
-import torch
-
-from speedyzero import keyed_random
+from speedyzero.checkpoint.store import open_checkpoint
 from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
-from speedyzero.config import Config
 from speedyzero.edges import LearnerEdges
 from speedyzero.env.registry import GameInfo, check_game
+from speedyzero.learner.first_network import first_network
 from speedyzero.learner.group import join_group
+from speedyzero.learner.group_saver import GroupSaver
 from speedyzero.learner.learner import Learner
-from speedyzero.model.build import build_network
+from speedyzero.learner.saving import checkpoint_meta
+from speedyzero.learner.state import LearnerState
 from speedyzero.pacing import Pacing
 from speedyzero.replay.shard import Shard
 from speedyzero.role_process import ProcessSpec, RoleProcess, role_process
@@ -30,8 +29,7 @@ def main(spec: ProcessSpec, rank: int) -> None:
         game = check_game(config.env)
         ranks = len(wiring.placement.learners)
         group = join_group(rank, ranks, meeting_file=wiring.run.meeting_file, device=spec.device)
-        torch.manual_seed(keyed_random.seed_for(config.seed, keyed_random.INIT))
-        network = build_network(config, game.spec, game.num_actions)
+        network = first_network(config, game)
         feeds = wiring.feeds_of(learner=rank)
         edges = LearnerEdges(
             batches=[RingReceiver(wiring.run, wiring.batches[feed]) for feed in feeds],
@@ -42,7 +40,9 @@ def main(spec: ProcessSpec, rank: int) -> None:
             board=process.board,
         )
         shards = [_shard(wiring, wiring.placement.feeds[feed].shard) for feed in feeds]
-        learner = Learner(config, edges, Pacing.of(config), network, shards, device=spec.device, group=group)
+        state = LearnerState.of(open_checkpoint(spec.resume.checkpoint)) if spec.resume else None
+        pacing = Pacing.of(config)
+        learner = Learner(config, edges, pacing, network, shards, device=spec.device, group=group, state=state)
         _train(process, learner, game)
 
 
@@ -57,41 +57,33 @@ def _shard(wiring: Wiring, index: int) -> Shard:
 
 
 def _train(process: RoleProcess, learner: Learner, game: GameInfo) -> None:
-    """The loop, with a checkpoint whenever one is due; interrupted, a last one of where it stands.
+    """The loop, with weights and whole checkpoints whenever they are due; interrupted, last ones of where it stands.
 
-    All ranks come to every checkpoint, at the same train step, and average their buffers.
+    All ranks come to every one of them, at the same train step, and average their buffers.
     """
     spec, board = process.spec, process.board
     total = spec.config.schedule.total_train_steps
+    saver = GroupSaver(process, learner)
     while learner.train_step < total and not learner.has_left:
         goal = learner.train_step + 1
         process.loop(learner, done=partial(_reached, learner, goal))
-        is_due = learner.due_checkpoint() is not None
-        if not is_due and process.stop_requested():
+        step = learner.train_step
+        is_scored, is_whole = learner.due_checkpoint() is not None, saver.due()
+        if not is_scored and process.stop_requested():
             learner.leave()
-        if is_due or learner.has_left:
+        is_over = learner.has_left or step == total
+        if is_scored or is_whole or is_over:
             learner.group.average_buffers()
             if learner.reports:
-                step = learner.train_step
-                save_checkpoint(spec.run_dir, spec.config, game, learner, env_steps=board.env_steps, step=step)
-                process.checkpointed(step)
+                meta = checkpoint_meta(spec.config, game, env_steps=board.env_steps, step=step)
+                if is_scored or is_over:
+                    save_weights(checkpoint_dir(spec.run_dir, step), learner.network.state_dict(), meta)
+                    process.checkpointed(step)
+                if is_whole or is_over:
+                    saver.save(meta)
+    saver.wait()
     process.finished()
 
 
 def _reached(learner: Learner, goal: int) -> bool:
     return learner.train_step >= goal or learner.has_left
-
-
-def save_checkpoint(
-    run_dir: Path, config: Config, game: GameInfo, learner: Learner, *, env_steps: int, step: int
-) -> None:
-    """Write the learner's weights with what names them."""
-    meta = {
-        "step": step,
-        "env_steps": env_steps,
-        "preset": config.preset,
-        "game": game.name,
-        "num_actions": game.num_actions,
-        "score": None,
-    }
-    save_weights(checkpoint_dir(run_dir, step), learner.network.state_dict(), meta)

@@ -25,7 +25,7 @@ from speedyzero.model.plain_inference import PlainInference
 from speedyzero.search import RootOutput, Searcher, SearchResult, StateStep, StepModel, StepOutput, search
 from speedyzero.search.checks import backend_for
 from speedyzero.search.searcher import DEFAULT_LAUNCH
-from speedyzero.weights.flat import unflatten_into
+from speedyzero.weights.flat import flatten, unflatten_into
 
 
 class Agent:
@@ -72,6 +72,11 @@ class Agent:
     def step_model(self) -> StepModel:
         """What is launched for each simulation where Triton's kernels run the search."""
         return StateStep(self.recurrent) if self._fused is None else self._fused
+
+    @property
+    def flat(self) -> torch.Tensor:
+        """A copy of the weights that were loaded last, [P] float32 on the CPU."""
+        return flatten(self._source)
 
     @property
     def input_dtype(self) -> torch.dtype:

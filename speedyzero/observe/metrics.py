@@ -118,6 +118,23 @@ def read_metrics(run_dir: str | Path) -> dict[str, MetricSeries]:
     }
 
 
+def put_aside_after(run_dir: str | Path, step: int) -> int:
+    """Move the metrics of later train steps to another file: a resumed run comes to those anew. How many there were."""
+    path = Path(run_dir) / METRICS_FILE
+    if not path.exists():
+        return 0
+    _repair(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    later = [line for line in lines if json.loads(line)["step"] > step]
+    if later:
+        with open(path.with_name(f"metrics_given_up_at_{step:09}.jsonl"), "ab") as file:
+            file.writelines(later)
+        aside = path.with_name(f".{METRICS_FILE}.part")
+        aside.write_bytes(b"".join(line for line in lines if json.loads(line)["step"] <= step))
+        os.replace(aside, path)
+    return len(later)
+
+
 def _repair(path: Path) -> float:
     """Cut off a line that a crash left unfinished; the time in seconds at which the last whole line was written."""
     if not path.exists():

@@ -11,6 +11,8 @@ Axes: E lanes, T rows, N requested positions, M stale ones, A actions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -63,6 +65,20 @@ class MemoTable:
         self._root_value[lane, slot] = root_value
         self._search_version[lane, slot] = version
         self._search_step[lane, slot] = step
+
+    def current(self, version: int) -> dict[str, np.ndarray]:
+        """All that one network said, with the positions, as the two `store` methods take it."""
+        value_lane, value_slot = np.nonzero(self._value_version == version)
+        search_lane, search_slot = np.nonzero(self._search_version == version)
+        return {
+            "value_lane": value_lane,
+            "value_step": self._value_step[value_lane, value_slot],
+            "network_value": self._network_value[value_lane, value_slot],
+            "search_lane": search_lane,
+            "search_step": self._search_step[search_lane, search_slot],
+            "policy": self._policy[search_lane, search_slot],
+            "root_value": self._root_value[search_lane, search_slot],
+        }
 
     def network_values(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
         return self._network_value[lane, step % self._rows]
@@ -129,6 +145,21 @@ class TargetMemo:
             self._search_part(self._ahead, agent, lane[part], step[part])
         self.ahead_searches += len(stale)
         return len(stale)
+
+    def said(self, version: int) -> dict[str, np.ndarray]:
+        """What the target network has said, for a checkpoint: nothing where nothing is remembered.
+
+        Asked anew it would say the same only up to rounding, which depends on the positions that are asked together.
+        """
+        return self._table.current(version) if self._config.memo else {}
+
+    def recall(self, said: Mapping[str, np.ndarray], version: int) -> None:
+        """Remember what was said of positions."""
+        if said:
+            self._table.store_values(said["value_lane"], said["value_step"], said["network_value"], version)
+            self._table.store_search(
+                said["search_lane"], said["search_step"], said["policy"], said["root_value"], version
+            )
 
     def take_over(self) -> None:
         """The next target network is the target now; what it said is there already."""

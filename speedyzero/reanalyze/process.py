@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from speedyzero.checkpoint.published import Published
+from speedyzero.checkpoint.store import Checkpoint, open_checkpoint
 from speedyzero.config import Config
 from speedyzero.edges import ReanalyzerEdges
 from speedyzero.env.registry import check_game
 from speedyzero.model.agent import Agent
 from speedyzero.pacing import Pacing
-from speedyzero.reanalyze.reanalyzer import Reanalyzer
+from speedyzero.reanalyze.reanalyzer import Reanalyzer, cut_off
+from speedyzero.reanalyze.restored import RestoredShard, draws_of, open_log, restore_shard, ticks_of
+from speedyzero.reanalyze.saver import ReplaySaver
 from speedyzero.replay.shard import Shard
-from speedyzero.role_process import ProcessSpec, role_process
+from speedyzero.role_process import ProcessSpec, RoleProcess, role_process
 from speedyzero.shared_edges import RingReceiver, RingSender, SlotSource
 from speedyzero.shm import SharedArrays, WeightSlots
 
@@ -20,13 +24,15 @@ def main(spec: ProcessSpec, index: int) -> None:
     with role_process(spec) as process:
         game = check_game(config.env)
         arrays = SharedArrays.attach(wiring.run, wiring.shards[index], writable=True)
+        checkpoint = open_checkpoint(spec.resume.checkpoint) if spec.resume else None
+        published = Published.of(checkpoint).targets if checkpoint else ()
         feeds = wiring.feeds_of(shard=index)
         batches = [RingSender(wiring.run, wiring.batches[feed]) for feed in feeds]
         edges = ReanalyzerEdges(
             steps=[RingReceiver(wiring.run, ring) for ring in wiring.steps_into(index)],
             priorities=[RingReceiver(wiring.run, wiring.priorities[feed]) for feed in feeds],
             batches=batches,
-            targets=SlotSource(WeightSlots.attach(wiring.run, wiring.targets)),
+            targets=SlotSource(WeightSlots.attach(wiring.run, wiring.targets), before=published),
             weights=SlotSource(WeightSlots.attach(wiring.run, wiring.weights)),
             metrics=process.metrics,
             board=process.board,
@@ -36,7 +42,9 @@ def main(spec: ProcessSpec, index: int) -> None:
             return Agent(config, game.spec, game.num_actions, device=spec.device)
 
         shard = Shard(wiring.shard_shape, {name: arrays[name] for name in wiring.shard_shape.fields()})
-        first_draw = sum(sender.published for sender in batches)
+        restored = _restore(process, shard, checkpoint, index) if checkpoint else None
+        log = open_log(spec.run_dir, shard, restored, index=index) if config.checkpoint.keep_last else None
+        draws_before = draws_of(checkpoint, index) if checkpoint else 0
         reanalyzer = Reanalyzer(
             config,
             edges,
@@ -46,9 +54,38 @@ def main(spec: ProcessSpec, index: int) -> None:
             newest=agent() if config.refresh.enabled else None,
             following=agent() if fills_ahead(config, spec.device) else None,
             shard_index=index,
-            first_draw=first_draw,
+            first_draw=draws_before + sum(sender.published for sender in batches),
+            log=log,
+            resumed_ticks=ticks_of(checkpoint, index) if checkpoint else None,
         )
+        if restored is not None:
+            reanalyzer.restore(restored.part, train_step=restored.train_step)
+            for actor in range(shard.shape.actors):
+                cut_off(shard, log, actor=actor)  # those that were under way are no more
+            process.told("restored", 1)
+        _keep(process, reanalyzer, index)
+
+
+def _keep(process: RoleProcess, reanalyzer: Reanalyzer, index: int) -> None:
+    """The loop, with a save whenever the learner has begun one."""
+    if reanalyzer.log is None:
         process.loop(reanalyzer)
+        return
+    saver = ReplaySaver(process, reanalyzer, index=index)
+    while not process.stop_requested():
+        process.loop(reanalyzer, done=saver.is_wanted)
+        if saver.is_wanted():
+            saver.save()
+    saver.save_last()
+    reanalyzer.log.close()
+
+
+def _restore(process: RoleProcess, shard: Shard, checkpoint: Checkpoint, index: int) -> RestoredShard | None:
+    """The shard as it was at the checkpoint; None for a successor, which finds it restored."""
+    if process.run_board.counter(process.spec.name, "restored"):
+        return None
+    shard.ticks[:] = 0  # of a predecessor that died over it
+    return restore_shard(shard, checkpoint, process.spec.run_dir, index=index)
 
 
 def fills_ahead(config: Config, device: str) -> bool:

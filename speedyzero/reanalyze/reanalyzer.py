@@ -9,10 +9,13 @@ Axes: E lanes, B batch.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from speedyzero import keyed_random
+from speedyzero.checkpoint.part import Part
+from speedyzero.checkpoint.replay_log import ReplayLog
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_INPUT, WAIT_SPACE, ReanalyzerEdges, Receiver
 from speedyzero.model.agent import Agent
@@ -23,6 +26,7 @@ from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.refresh import PriorityRefresh
 from speedyzero.reanalyze.target_maker import TargetMaker
 from speedyzero.records import BatchRecord, MetricRecord, StepRecord
+from speedyzero.replay.kept_priorities import kept_priorities
 from speedyzero.replay.mirror_choice import frame_sources
 from speedyzero.replay.sampler import Sample, Sampler
 from speedyzero.replay.shard import Shard
@@ -43,8 +47,12 @@ class Reanalyzer:
         following: Agent | None = None,
         shard_index: int = 0,
         first_draw: int = 0,
+        log: ReplayLog | None = None,
+        resumed_ticks: Sequence[int] | None = None,
     ):
-        """shard: with what it holds already. first_draw: batches that a predecessor made.
+        """shard: with what it holds already. first_draw: batches that a predecessor made. log: of the shard, if kept.
+
+        resumed_ticks: by actor, records that the shard held when the run was resumed and its step rings began anew.
 
         agent: for the target network. newest: for the newest weights, needed where `refresh.enabled`. following: for
         the next target network, where its searches are made ahead.
@@ -54,7 +62,8 @@ class Reanalyzer:
         # The first shard draws as the only one would.
         seed = keyed_random.seed_for(config.seed, keyed_random.SHARD, shard_index) if shard_index else config.seed
         self._config, self._edges, self._pacing, self._agent = config, edges, pacing, agent
-        self.shard = shard
+        self.shard, self.log = shard, log
+        self._resumed_ticks = resumed_ticks or [0] * len(edges.steps)
         self.sampler = Sampler(shard, config.replay, seed=seed, first_draw=first_draw)
         (frames,) = frame_sources(config, [shard], agent.device, dtype=agent.input_dtype)
         self.memo = TargetMemo(
@@ -94,12 +103,14 @@ class Reanalyzer:
 
     def _append(self, record: StepRecord, actor: int, queue: Receiver[StepRecord]) -> None:
         epoch_before, self._epochs[actor] = self._epochs[actor], queue.epoch
-        if self.shard.ticks[actor] > queue.consumed:
+        if self.shard.ticks[actor] > self._resumed_ticks[actor] + queue.consumed:
             return  # a predecessor died after it appended this record and before it freed it
         if epoch_before not in (0, queue.epoch):
-            self.shard.cut_off(actor=actor)
+            cut_off(self.shard, self.log, actor=actor)
         self.shard.append(record, actor=actor)
         self.sampler.follow(actor=actor)
+        if self.log is not None:
+            self.log.append(actor=actor)
 
     def _take_priorities(self) -> bool:
         moved = False
@@ -195,3 +206,46 @@ class Reanalyzer:
             target_version=self._agent.version,
             made_at=train_step,
         )
+
+    def part(self) -> Part:
+        """What another run goes on from, all rows forced to the log's disk. Raises OSError where the disk fails.
+
+        Only where there is a log.
+        """
+        assert self.log is not None
+        position = self.log.sync()
+        version, refresh = self._agent.version, self.refresh.part() if self.refresh is not None else Part(None, {})
+        document = {
+            "log": position.to_json(),
+            "env_steps": [self.shard.env_steps_of(actor) for actor in range(self.shard.shape.actors)],
+            "draws": self.sampler.draws,
+            "target_version": version,
+            "searches": [self.memo.requested_searches, self.memo.done_searches],
+            "next_record": self._next_record,
+            "refresh": refresh.document,
+        }
+        said = {f"said_{name}": array for name, array in self.memo.said(version).items()}
+        return Part(document, {**kept_priorities(self.shard), **said, **refresh.tensors})
+
+    def restore(self, part: Part, *, train_step: int) -> None:
+        """Go on from a part of a checkpoint of this train step, shard, draws and published weights being back already.
+
+        Versions are named after train steps, so of newer ones than the checkpoint's nothing is taken over: the run
+        comes to those steps anew, with other weights.
+        """
+        document, version = part.document, part.document["target_version"]
+        self._follow_target()
+        self.memo.requested_searches, self.memo.done_searches = document["searches"]
+        self._next_record = document["next_record"]
+        if 0 <= version <= train_step:
+            names = [name for name in part.tensors if name.startswith("said_")]
+            self.memo.recall({name.removeprefix("said_"): part.array(name) for name in names}, version)
+        if self.refresh is not None and document["refresh"] is not None:
+            self.refresh.restore(Part(document["refresh"], part.tensors), newest_version=train_step)
+
+
+def cut_off(shard: Shard, log: ReplayLog | None, *, actor: int) -> None:
+    """End the games of an actor that is no more, in the shard and in its log."""
+    shard.cut_off(actor=actor)
+    if log is not None:
+        log.cut_off(actor=actor)

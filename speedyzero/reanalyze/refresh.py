@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from speedyzero.checkpoint.part import Part
 from speedyzero.config import RefreshConfig
 from speedyzero.edges import WeightSource
 from speedyzero.model.agent import Agent
@@ -72,6 +73,26 @@ class PriorityRefresh:
         _, _, version = self._sampler.drawn_positions()
         share = float((version >= self._swept_version).mean()) if len(version) else float("nan")
         return RefreshFigures(self._refreshed, share, self._seconds, self._correlation, self._ratio)
+
+    def part(self) -> Part:
+        """The sweep under way, its weights included: the newest ones have moved on since it began."""
+        document = {
+            "owed": self._owed,
+            "swept_version": self._swept_version,
+            "refreshed": self._refreshed,
+            "seconds": self._seconds,
+        }
+        tensors = {"sweep_lane": self._lane, "sweep_step": self._step}
+        return Part(document, {**tensors, "sweep_weights": self._agent.flat} if self._swept_version >= 0 else tensors)
+
+    def restore(self, part: Part, *, newest_version: int) -> None:
+        """Go on with a sweep; begin anew where its weights are newer than any that the run has yet."""
+        self._owed, self._refreshed, self._seconds = (part.document[name] for name in ("owed", "refreshed", "seconds"))
+        version = part.document["swept_version"]
+        if 0 <= version <= newest_version:
+            self._agent.load(torch.from_numpy(part.array("sweep_weights")), version=version)
+            self._swept_version = version
+            self._lane, self._step = part.array("sweep_lane"), part.array("sweep_step")
 
     def pay(self, samples: int, *, train_step: int) -> None:
         """A batch of so many samples was made: refresh what that pays for, in whole slices."""

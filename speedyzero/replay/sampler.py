@@ -48,6 +48,11 @@ class Sampler:
             self._adopt(lane)
 
     @property
+    def draws(self) -> int:
+        """Batches drawn so far, a predecessor's included."""
+        return self._draws
+
+    @property
     def size(self) -> int:
         """Eligible positions."""
         return round(self._eligible.total)

@@ -59,6 +59,7 @@ class ShardShape:
         rows = (self.lanes, self.rows)
         return {
             "ticks": ("i8", (self.actors,)),  # records appended from each actor: the commit, stored last
+            "env_steps": ("i8", (self.actors, 2)),  # that each actor's records hold, after an even and an odd tick
             "frame": (np.dtype(self.spec.dtype).str, (*rows, *self.spec.shape)),
             "action": ("i2", rows),
             "reward": ("f4", rows),
@@ -86,6 +87,7 @@ class Shard:
         if arrays is None:
             arrays = {name: np.zeros(size, dtype) for name, (dtype, size) in shape.fields().items()}
         self.ticks = arrays["ticks"]
+        self.env_steps = arrays["env_steps"]
         self.frame, self.action, self.reward = arrays["frame"], arrays["action"], arrays["reward"]
         self.raw_reward, self.root_value = arrays["raw_reward"], arrays["root_value"]
         self.first, self.last = arrays["first"], arrays["last"]
@@ -109,7 +111,13 @@ class Shard:
             getattr(self, name)[lane, slot] = getattr(record, name)
         self.priority[lane, slot], self.stamp[lane, slot] = 0, -1
         self.head[lane] += 1
+        parity = self.ticks[actor] % 2
+        self.env_steps[actor, 1 - parity] = self.env_steps[actor, parity] + np.count_nonzero(~record.last)
         self.ticks[actor] += 1  # last: a writer that dies before leaves rows that its successor writes again
+
+    def env_steps_of(self, actor: int) -> int:
+        """Steps acted in the records appended from an actor, those that were overwritten since included."""
+        return int(self.env_steps[actor, self.ticks[actor] % 2])
 
     def cut_off(self, *, actor: int) -> None:
         """An actor died: its lanes' last committed rows become final observations of truncated episodes.

@@ -98,6 +98,11 @@ class Board:
         """
         return BoardRow(self, name)
 
+    def begin_with(self, row: str, counter: str, value: int) -> None:
+        """For the owner of the run, before anybody takes the row: what a run counted before it was resumed."""
+        assert self.process(row) is None, f"row {row} has a writer"
+        self.words[self.spec.word_of(row, counter)] = value
+
     def counter(self, row: str, entry: str) -> int:
         assert entry in self.spec.counters, f"{entry} is no counter"
         return self.words[self.spec.word_of(row, entry)]

@@ -17,7 +17,7 @@ from speedyzero.actor import process as actor_process
 from speedyzero.config import Config
 from speedyzero.learner import process as learner_process
 from speedyzero.reanalyze import process as reanalyze_process
-from speedyzero.role_process import DONE, WORKING, ProcessSpec, crash_file
+from speedyzero.role_process import DONE, WORKING, ProcessSpec, ResumePoint, crash_file
 from speedyzero.shm import Board
 from speedyzero.supervisor.child import Child
 from speedyzero.wiring import SUPERVISOR, Wiring, actor_name, learner_name, reanalyzer_name
@@ -35,19 +35,33 @@ class RunFailed(RuntimeError):
     """A run that cannot go on; the message names the process and carries its traceback."""
 
 
+class LearnersFell(RunFailed):
+    """The learners died: nobody can go on from where they were, but perhaps from the last checkpoint."""
+
+
 class Crew:
     """The role processes of one run."""
 
-    def __init__(self, config: Config, wiring: Wiring, run_dir: Path, board: Board, *, note: Callable[[str], None]):
+    def __init__(
+        self,
+        config: Config,
+        wiring: Wiring,
+        run_dir: Path,
+        board: Board,
+        *,
+        note: Callable[[str], None],
+        resume: ResumePoint | None = None,
+    ):
         self._board, self._run_dir, self._note = board, run_dir, note
         self._silent_s, self._hang_s = config.supervisor.silent_s, config.supervisor.hang_s
-        self._row = board.row(SUPERVISOR)
+        self.row = board.row(SUPERVISOR)
         self._looked_s = time.monotonic()
         threads = threads_per_process(config, len(wiring.processes))
 
         def children(count: int, name: Callable[[int], str], target: Callable[..., None]) -> list[Child]:
             specs = (
-                ProcessSpec(name(i), config, wiring, run_dir, wiring.devices[name(i)], threads) for i in range(count)
+                ProcessSpec(name(i), config, wiring, run_dir, wiring.devices[name(i)], threads, resume)
+                for i in range(count)
             )
             return [Child(spec, target, (i,)) for i, spec in enumerate(specs)]
 
@@ -92,7 +106,7 @@ class Crew:
 
     def stop(self, *, interruptions: Callable[[], int]) -> None:
         """Ask everybody to end, wait, and kill whoever is left; at once whoever has not begun to work."""
-        self._row.request_stop()
+        self.row.request_stop()
         for child in self.children:
             if child.alive and not self.works(child):
                 child.kill()
@@ -126,13 +140,13 @@ class Crew:
     def _replace(self, child: Child) -> None:
         name = child.spec.name
         if child in self.learners:
-            raise RunFailed(self._fall_of_the_group())
+            raise LearnersFell(self._fall_of_the_group())
         report = child.take_report()
         child.reports.append(report)
         if child.restarts >= MAX_RESTARTS:
             raise RunFailed(f"{name} died {len(child.reports)} times, at first {child.reports[0]}")
         child.restarts += 1
-        self._row.add("restarts")
+        self.row.add("restarts")
         self._note(f"{name} died and is replaced ({child.restarts} of {MAX_RESTARTS}), {report}")
         child.start()
 

@@ -8,29 +8,37 @@ The same roles as in processes, deterministic to the bit on a CPU: for tests, de
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from speedyzero import keyed_random
 from speedyzero.actor.actor import Actor
+from speedyzero.checkpoint.replay_log import ReplayLog
+from speedyzero.checkpoint.store import Checkpoint
 from speedyzero.config import Config
-from speedyzero.env.base import LaneEnv
 from speedyzero.env.registry import GameInfo, check_game, make_env
+from speedyzero.env.taped import TAPE, TapedLanes
+from speedyzero.learner.first_network import first_network
 from speedyzero.learner.learner import Learner
-from speedyzero.learner.process import save_checkpoint
-from speedyzero.memory_edges import InlineEdges
+from speedyzero.learner.saving import save_checkpoint
+from speedyzero.learner.state import LearnerState
+from speedyzero.memory_edges import InlineEdges, MemoryBoard
 from speedyzero.model.agent import Agent
-from speedyzero.model.build import build_network
 from speedyzero.model.threads import threads_for
-from speedyzero.observe.run_dir import create_run_dir, run_log
 from speedyzero.pacing import Pacing
-from speedyzero.reanalyze.reanalyzer import Reanalyzer
+from speedyzero.reanalyze.reanalyzer import Reanalyzer, cut_off
+from speedyzero.reanalyze.restored import draws_of, open_log, restore_shard
 from speedyzero.replay.shard import Shard, shard_shape
-from speedyzero.resolve import save_config
+from speedyzero.supervisor.inline_checkpoints import InlineCheckpoints
+from speedyzero.supervisor.inline_state import ACTOR_PART, EDGES_PART, ENV_PART, restore_edges
+from speedyzero.supervisor.interrupts import HURRY, Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
+from speedyzero.supervisor.resume import OpenedRun, ResumedRun, opened_run
+
+_log = logging.getLogger("speedyzero.supervisor")
 
 
 @dataclass(frozen=True)
@@ -41,14 +49,21 @@ class InlineRun:
     game: GameInfo
     edges: InlineEdges
     pacing: Pacing
-    env: LaneEnv
+    env: TapedLanes
     actor: Actor
     reanalyzer: Reanalyzer
     learner: Learner
+    log: ReplayLog | None  # of the shard, where checkpoints are kept
 
     @property
     def done(self) -> bool:
         return self.edges.board.train_steps >= self.config.schedule.total_train_steps
+
+    def close(self) -> None:
+        """End the environments and let the log go."""
+        self.env.close()
+        if self.log is not None:
+            self.log.close()
 
     def turn(self) -> None:
         """One round of all roles. Raises RuntimeError where none of them can move."""
@@ -61,58 +76,124 @@ class InlineRun:
             )
 
 
-def build_run(config: Config, *, device: str = "cpu") -> InlineRun:
-    """Make environments, networks and roles. The number of torch threads is set for the whole process."""
+def build_run(
+    config: Config, *, device: str = "cpu", run_dir: Path | None = None, checkpoint: Checkpoint | None = None
+) -> InlineRun:
+    """Make environments, networks and roles. The number of torch threads is set for the whole process.
+
+    run_dir: where the replay is logged; None: nowhere. checkpoint: of that directory, to go on from. Raises ValueError
+    where it does not fit, or another process writes the log.
+    """
     game = check_game(config.env)
     torch.set_num_threads(threads_for(config, game.spec))
-    torch.manual_seed(keyed_random.seed_for(config.seed, keyed_random.INIT))
-    network = build_network(config, game.spec, game.num_actions)
+    network = first_network(config, game)
     edges = InlineEdges()
     pacing = Pacing.of(config)
-    env = make_env(config.env, lanes=config.actor.envs, seed=config.seed)
+    shard = Shard(shard_shape(config, game.spec, game.num_actions))
+    resumed = None
+    if checkpoint is not None:
+        assert run_dir is not None, "a checkpoint refers to its directory's replay log"
+        resumed = restore_shard(shard, checkpoint, run_dir, index=0)
+    log = None if run_dir is None else open_log(run_dir, shard, resumed, index=0)
+    ticks = int(shard.ticks[0])
+    if resumed is not None:
+        edges.board.env_steps, edges.board.train_steps = shard.env_steps_of(0), resumed.train_step
+    goes_on = checkpoint is not None and checkpoint.has_part(ENV_PART)
+    # Without the games that were under way new ones begin, which must not be those of the beginning again.
+    env_seed = checkpoint.document(ENV_PART)["seed"] if checkpoint is not None and goes_on else config.seed + ticks
+    env = TapedLanes(make_env(config.env, lanes=config.actor.envs, seed=env_seed), seed=env_seed)
 
     def agent() -> Agent:
         return Agent(config, game.spec, game.num_actions, device=device)
 
-    shard = Shard(shard_shape(config, game.spec, game.num_actions))
-    reanalyzer = Reanalyzer(config, edges.for_reanalyzer(), pacing, agent(), shard, newest=agent())
-    learner = Learner(config, edges.for_learner(), pacing, network, [shard], device=device)
-    actor = Actor(config, edges.for_actor(), pacing, agent(), env)
-    return InlineRun(config, game, edges, pacing, env, actor, reanalyzer, learner)
+    reanalyzer = Reanalyzer(
+        config,
+        edges.for_reanalyzer(),
+        pacing,
+        agent(),
+        shard,
+        newest=agent(),
+        first_draw=0 if checkpoint is None else draws_of(checkpoint, 0),
+        log=log,
+        resumed_ticks=[ticks],
+    )
+    state = None if checkpoint is None else LearnerState.of(checkpoint)
+    learner = Learner(config, edges.for_learner(), pacing, network, [shard], device=device, state=state)
+    actor = Actor(config, edges.for_actor(), pacing, agent(), env, first_tick=ticks)
+    if resumed is not None:
+        reanalyzer.restore(resumed.part, train_step=resumed.train_step)
+    if checkpoint is not None and goes_on:
+        tape = checkpoint.part(ENV_PART)
+        actor.restore(checkpoint.part(ACTOR_PART), env.replay(**{name: tape.array(name) for name in TAPE}))
+        restore_edges(edges, checkpoint.part(EDGES_PART))
+    elif resumed is not None:
+        cut_off(shard, log, actor=0)
+    return InlineRun(config, game, edges, pacing, env, actor, reanalyzer, learner, log)
 
 
-def train(config: Config) -> Path:
-    """Train, evaluate and save as configured; the run directory. Prints what a user needs to follow it."""
-    run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
-    save_config(config, run_dir / "config.yaml")
-    print_plan(config, run_dir, processes="one process")
-    with run_log(run_dir) as log:
-        started_s = time.monotonic()
-        run = build_run(config, device="cuda" if config.gpus else "cpu")
-        keeper = RunKeeper(config, run_dir)
-        try:
-            while not run.done:
-                run.turn()
-                _after_turn(run, keeper, run_dir)
-            trained_s = time.monotonic() - started_s
-            result = keeper.finish(run.edges.board.train_steps)
-        finally:
-            keeper.close()
-            run.env.close()
-        log.info("trained in %.1f s, score %s", trained_s, result)
-    board = run.edges.board
-    print_summary(run_dir, result, env_steps=board.env_steps, train_steps=board.train_steps, duration_s=trained_s)
-    return run_dir
+def train(config: Config, resume: ResumedRun | None = None) -> Path:
+    """Train, evaluate and save as configured; the run directory. Prints what a user needs to follow it.
+
+    resume: the run to go on with. Raises KeyboardInterrupt after an interrupted run was saved.
+    """
+    with opened_run(config, resume) as opened:
+        print_plan(config, opened.run_dir, processes="one process", resumed_step=resume.step if resume else None)
+        with Interrupts(raise_at=HURRY) as interrupts:
+            started_s = time.monotonic()
+            keeper = RunKeeper(config, opened.run_dir)
+            try:
+                board = _train(config, opened, resume, keeper, interrupts)
+                trained_s = time.monotonic() - started_s
+                interrupts.raise_from_now_on()
+                result = keeper.finish(board.train_steps)
+            finally:
+                keeper.close()
+            _log.info("trained in %.1f s, score %s", trained_s, result)
+    steps = {"env_steps": board.env_steps, "train_steps": board.train_steps}
+    print_summary(opened.run_dir, result, duration_s=trained_s, **steps)
+    return opened.run_dir
 
 
-def _after_turn(run: InlineRun, keeper: RunKeeper, run_dir: Path) -> None:
-    """Metrics, progress, and on the interval a checkpoint with its score."""
+def _train(
+    config: Config, opened: OpenedRun, resume: ResumedRun | None, keeper: RunKeeper, interrupts: Interrupts
+) -> MemoryBoard:
+    """Turn after turn until the run is done or interrupted; the counters."""
+    keeps = config.checkpoint.keep_last > 0
+    run = build_run(
+        config,
+        device="cuda" if config.gpus else "cpu",
+        run_dir=opened.run_dir if keeps or resume is not None else None,
+        checkpoint=None if resume is None else resume.checkpoint,
+    )
+    checkpoints = InlineCheckpoints(run, opened.store, note=keeper.note) if keeps else None
+    try:
+        while not run.done and not interrupts.count:
+            run.turn()
+            _after_turn(run, keeper, opened.run_dir, checkpoints)
+        if interrupts.count:
+            keeper.note("interrupted: saving and ending (once more to hurry)")
+            _save_weights(run, opened.run_dir)
+        if checkpoints is not None:
+            checkpoints.save()
+    finally:
+        run.close()
+    return run.edges.board
+
+
+def _after_turn(run: InlineRun, keeper: RunKeeper, run_dir: Path, checkpoints: InlineCheckpoints | None) -> None:
+    """Metrics, progress, and on their intervals a checkpoint and a score."""
     board, evaluation = run.edges.board, run.config.evaluate
     keeper.record(run.edges.metrics.drain())
     keeper.progress(env_steps=board.env_steps, train_steps=board.train_steps)
     step = run.learner.due_checkpoint()
-    if step is None:
-        return
-    save_checkpoint(run_dir, run.config, run.game, run.learner, env_steps=board.env_steps, step=step)
-    if not run.done:
+    if step is not None:
+        _save_weights(run, run_dir)
+    if checkpoints is not None:
+        checkpoints.after_turn()
+    if step is not None and not run.done:
         keeper.evaluate(step, episodes=evaluation.interval_episodes)
+
+
+def _save_weights(run: InlineRun, run_dir: Path) -> None:
+    board, learner = run.edges.board, run.learner
+    save_checkpoint(run_dir, run.config, run.game, learner, env_steps=board.env_steps, step=learner.train_step)

@@ -79,13 +79,15 @@ class RunKeeper:
         self.metrics.close()
 
 
-def print_plan(config: Config, run_dir: Path, *, processes: str) -> None:
+def print_plan(config: Config, run_dir: Path, *, processes: str, resumed_step: int | None = None) -> None:
     """What is about to be done, where results go, and what differs from the paper."""
     schedule = config.schedule
     device = f"{config.gpus} GPU" if config.gpus else "CPU"
     batches = f"{schedule.total_train_steps} train steps of {config.learner.batch_size} samples"
     print(f"{config.env.game}, preset {config.preset}, seed {config.seed}, {device}, {processes}")
     print(f"to do    {schedule.env_steps} env steps, {batches}")
+    if resumed_step is not None:
+        print(f"resumes  at train step {resumed_step}")
     print(f"results  {run_dir}")
     if check_game(config.env).kind == "atari":  # the paper is about nothing else
         share = schedule.env_steps / PAPER_ENV_STEPS

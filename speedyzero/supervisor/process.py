@@ -1,7 +1,8 @@
 """A whole run as processes: make the shared memory, start the roles, watch them, end everything cleanly.
 
     sweep dead runs -> check space -> create -> start learner, reanalyzer, actors -> all WORKING
-    watch: drain metrics, read the gauges, show progress, replace the dead, have new checkpoints scored
+    watch: drain metrics, read the gauges, show progress, replace the dead, finish checkpoints, have new ones scored
+    the learners fell -> end everybody -> begin again from the last checkpoint
     learner DONE or Ctrl-C -> stop flag -> join -> kill what is left -> remove shared memory -> final evaluation
 
 Everything shared is made here, before anybody starts, so no order of starting matters.
@@ -10,16 +11,13 @@ Everything shared is made here, before anybody starts, so no order of starting m
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from speedyzero.config import Config
-from speedyzero.observe.run_dir import create_run_dir, run_log
 from speedyzero.records import METRIC_NAMES, MetricRecord
-from speedyzero.resolve import save_config
-from speedyzero.role_process import set_title
+from speedyzero.role_process import ResumePoint, set_title
 from speedyzero.shm import (
     Board,
     Consumer,
@@ -29,19 +27,22 @@ from speedyzero.shm import (
     WeightSlots,
     remove_run,
 )
-from speedyzero.supervisor.crew import Crew
+from speedyzero.supervisor.crew import Crew, LearnersFell
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
+from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
 from speedyzero.supervisor.placement_table import print_placement
+from speedyzero.supervisor.resume import OpenedRun, ResumedRun, go_back, last_checkpoint, opened_run, resume_point
+from speedyzero.supervisor.saves import Saves
 from speedyzero.supervisor.space import wire_where_it_fits
-from speedyzero.wiring import LEARNER, REANALYZER, Wiring, bell_of
+from speedyzero.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of
 
 TICK_S = 0.05
 log = logging.getLogger("speedyzero.supervisor")
 
 
-def train(config: Config) -> Path:
+def train(config: Config, resume: ResumedRun | None = None) -> Path:
     """Train as processes, evaluate and save as configured; the run directory.
 
     Raises SegmentError (a ValueError) where shared memory does not suffice, before anything starts; RunFailed where
@@ -49,59 +50,78 @@ def train(config: Config) -> Path:
     """
     set_title("supervisor")
     wiring = wire_where_it_fits(config)
-    run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
-    save_config(config, run_dir / "config.yaml")
-    print_plan(config, run_dir, processes=f"{len(wiring.processes) + 1} processes")
-    print_placement(config, wiring)
-    with run_log(run_dir), Interrupts() as interrupts:
-        started_s = time.monotonic()
-        keeper = RunKeeper(config, run_dir)
-        try:
-            steps = _run(config, wiring, run_dir, keeper, interrupts)
-            trained_s = time.monotonic() - started_s
-            interrupts.raise_from_now_on()
-            result = keeper.finish(steps["train_steps"])
-        finally:
-            keeper.close()
-        log.info("trained in %.1f s, score %s", trained_s, result)
+    with opened_run(config, resume) as opened:
+        run_dir = opened.run_dir
+        resumed_step = resume.step if resume else None
+        print_plan(config, run_dir, processes=f"{len(wiring.processes) + 1} processes", resumed_step=resumed_step)
+        print_placement(config, wiring)
+        with Interrupts() as interrupts:
+            started_s = time.monotonic()
+            keeper = RunKeeper(config, run_dir)
+            try:
+                steps = _run_on(config, wiring, opened, keeper, interrupts, resume)
+                trained_s = time.monotonic() - started_s
+                interrupts.raise_from_now_on()
+                result = keeper.finish(steps["train_steps"])
+            finally:
+                keeper.close()
+            log.info("trained in %.1f s, score %s", trained_s, result)
     print_summary(run_dir, result, duration_s=trained_s, **steps)
     return run_dir
 
 
-class Interrupts:
-    """Counts SIGINT and SIGTERM instead of raising: the first ends the run in order, more of them hurry."""
+def _run_on(
+    config: Config,
+    wiring: Wiring,
+    opened: OpenedRun,
+    keeper: RunKeeper,
+    interrupts: Interrupts,
+    resume: ResumedRun | None,
+) -> dict[str, int]:
+    """`_run`, and after a fall of the learners again, from the last checkpoint; a limited number of times."""
+    restarts = 0
+    while True:
+        try:
+            return _run(config, wiring, opened, keeper, interrupts, resume)
+        except LearnersFell as fall:
+            restarts += 1
+            last = last_checkpoint(opened.run_dir) if restarts <= config.checkpoint.restarts else None
+            if last is None or interrupts.count:
+                raise
+            keeper.note(
+                f"{fall}\nthe run goes on from its checkpoint of train step {last.step} "
+                f"({restarts} of {config.checkpoint.restarts} times)"
+            )
+            log.warning("the learners fell, restart %d: %s", restarts, fall)
+            keeper.metrics.flush()
+            resume = ResumedRun(opened.run_dir, last, ())
+            go_back(config, resume, opened.store, say=keeper.note)
+            wiring = wire_where_it_fits(config)
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._raises = False
 
-    def __enter__(self) -> Interrupts:
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def raise_from_now_on(self) -> None:
-        """Raise KeyboardInterrupt for the signals that came and for those to come: all others have ended."""
-        self._raises = True
-        if self.count:
-            raise KeyboardInterrupt
-
-    def _note(self, *_: object) -> None:
-        self.count += 1
-        if self._raises:
-            raise KeyboardInterrupt
-
-
-def _run(config: Config, wiring: Wiring, run_dir: Path, keeper: RunKeeper, interrupts: Interrupts) -> dict[str, int]:
+def _run(
+    config: Config,
+    wiring: Wiring,
+    opened: OpenedRun,
+    keeper: RunKeeper,
+    interrupts: Interrupts,
+    resume: ResumedRun | None,
+) -> dict[str, int]:
     """The roles from start to stop; the steps done. Shared memory is gone when it returns, or raises."""
+    run_dir, point = opened.run_dir, resume_point(wiring, resume.checkpoint) if resume else None
     try:
         board = create_shared(wiring)
+        if point is not None:
+            _count_from(board, point)
         metrics = [Ring.attach(wiring.run, spec).consumer() for spec in wiring.metrics]
         gauges = Gauges(wiring, board, keeper.metrics, interval_s=config.supervisor.record_interval_s)
-        crew = Crew(config, wiring, run_dir, board, note=keeper.note)
+        crew = Crew(config, wiring, run_dir, board, note=keeper.note, resume=point)
+
+        def flush() -> None:
+            keeper.record(_drain(wiring, metrics))
+            keeper.metrics.flush()
+
+        saves = Saves(config, wiring, opened.store, board, note=keeper.note, row=crew.row, flush=flush)
         evaluations = Evaluations(config, run_dir, keeper)
         try:
             crew.start(interrupted=lambda: interrupts.count > 0)
@@ -110,12 +130,14 @@ def _run(config: Config, wiring: Wiring, run_dir: Path, keeper: RunKeeper, inter
                 keeper.progress(**_steps(board))
                 gauges.follow()
                 crew.look_after()
+                saves.follow()
                 evaluations.follow(board.counter(LEARNER, "checkpoint_step"))
                 time.sleep(TICK_S)
         finally:
             if interrupts.count:
                 keeper.note("interrupted: saving the weights and ending (once more to hurry)")
             crew.stop(interruptions=lambda: interrupts.count)
+            saves.end()
             evaluations.stop(give_up=lambda: interrupts.count > 0 or not crew.learner_done)
             keeper.record(_drain(wiring, metrics))
             gauges.record_all()
@@ -138,6 +160,13 @@ def create_shared(wiring: Wiring) -> Board:
         SharedArrays.create(run, shard).close()
     run.meeting_file.touch(mode=0o600, exist_ok=False)
     return Board.create(run, wiring.board)
+
+
+def _count_from(board: Board, point: ResumePoint) -> None:
+    """The counters that pace a run, as they were."""
+    for actor, env_steps in enumerate(point.env_steps):
+        board.begin_with(actor_name(actor), "env_steps", env_steps)
+    board.begin_with(LEARNER, "train_steps", point.step)
 
 
 def _drain(wiring: Wiring, consumers: list[Consumer]) -> Iterator[MetricRecord]:

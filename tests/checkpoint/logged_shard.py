@@ -14,6 +14,7 @@ from speedyzero.records import StepRecord
 from speedyzero.replay.shard import Shard, ShardShape
 
 ROWS = 24
+COUNTED = ("largest_priority", "env_steps")  # a checkpoint has them
 
 
 def make_shard(*, actors=2, lanes=2, rows=ROWS, frame=(3,), dtype=np.uint8) -> Shard:
@@ -40,7 +41,7 @@ def random_tick(shard: Shard, rng: np.random.Generator, *, first: bool) -> StepR
 
 def contents(shard: Shard) -> dict[str, bytes]:
     """Every array to the bit, the heads included."""
-    arrays = {name: getattr(shard, name) for name in shard.shape.fields() if name != "largest_priority"}
+    arrays = {name: getattr(shard, name) for name in shard.shape.fields() if name not in COUNTED}
     return {name: array.tobytes() for name, array in {**arrays, "head": shard.head}.items()}
 
 

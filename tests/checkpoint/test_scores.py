@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from speedyzero.checkpoint.scores import SCORES_FILE, read_scores, record_score
+from speedyzero.checkpoint.scores import SCORES_FILE, forget_scores_after, read_scores, record_score
 
 
 def test_last_and_best(tmp_path):
@@ -26,3 +26,17 @@ def test_damage_is_named(tmp_path, content):
     (tmp_path / SCORES_FILE).write_text(content)
     with pytest.raises(ValueError, match="damaged"):
         read_scores(tmp_path)
+
+
+def test_scores_of_later_steps_are_forgotten(tmp_path):
+    forget_scores_after(tmp_path, 5)
+    for step, mean in ((1, 3.0), (5, 2.0), (9, 4.0)):
+        record_score(tmp_path, step=step, mean=mean)
+    forget_scores_after(tmp_path, 9)
+    assert read_scores(tmp_path)["best"]["step"] == 9
+    forget_scores_after(tmp_path, 5)
+    assert read_scores(tmp_path) == {}, "both were of step 9"
+    record_score(tmp_path, step=3, mean=5.0)
+    record_score(tmp_path, step=6, mean=1.0)
+    forget_scores_after(tmp_path, 5)
+    assert {kind: score["step"] for kind, score in read_scores(tmp_path).items()} == {"last": 3, "best": 3}

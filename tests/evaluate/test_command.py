@@ -1,16 +1,19 @@
 """`evaluate RUN_DIR` on a run directory with a real, untrained network."""
 
 import json
+import shutil
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
 
+from speedyzero import cli
 from speedyzero.checkpoint.scores import record_score
 from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
 from speedyzero.env.registry import check_game
 from speedyzero.evaluate.command import evaluate_run
+from speedyzero.learner.saving import checkpoint_meta
 from speedyzero.model.build import build_network
 from speedyzero.resolve import resolve, save_config
 
@@ -30,7 +33,7 @@ def network(config, seed):
 
 
 def save(config, run_dir, step):
-    meta = {"step": step, "preset": config.preset, "game": "Catch", "num_actions": 3, "score": None}
+    meta = checkpoint_meta(config, check_game(config.env), env_steps=0, step=step)
     save_weights(checkpoint_dir(run_dir, step), network(config, seed=step).state_dict(), meta)
 
 
@@ -98,3 +101,22 @@ def test_what_is_missing_is_one_line(tmp_path, run_dir, config):
     empty.mkdir()
     save_config(config, empty / "config.yaml")
     assert "nothing to evaluate" in refusal(empty)
+
+
+def test_a_checkpoint_is_enough_on_another_machine(run_dir, tmp_path_factory, capsys):
+    copied = tmp_path_factory.mktemp("elsewhere") / "brought along"
+    shutil.copytree(checkpoint_dir(run_dir, 10), copied)
+    elsewhere = evaluate_run(copied, 30)
+    shutil.rmtree(checkpoint_dir(run_dir, 20))
+    assert evaluate_run(run_dir, 30).episode_scores.tolist() == elsewhere.episode_scores.tolist()
+    assert len(list((copied.parent / "evaluations").iterdir())) == 1
+    words = ["evaluate", str(copied), "--episodes", "3"]
+    assert cli.run(cli.check_command, words, prog="speedyzero") == cli.DONE
+    assert sorted(path.name for path in copied.iterdir()) == ["manifest.json", "meta.json", "weights.safetensors"]
+
+
+def test_a_checkpoint_without_settings_says_what_to_name(tmp_path, config):
+    meta = {"step": 1, "preset": config.preset, "game": "Catch", "num_actions": 3, "score": None}
+    save_weights(tmp_path, network(config, seed=1).state_dict(), meta)
+    with pytest.raises(ValueError, match="no settings of its own"):
+        evaluate_run(tmp_path)

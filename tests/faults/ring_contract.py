@@ -22,8 +22,6 @@ class Promise:
     later: str = ""  # why nothing is asked yet
 
 
-_CHECKPOINTS = "comes with whole checkpoints and resume"
-
 CONTRACT: Mapping[int, Promise] = {
     1: Promise("Killing an actor never corrupts training", {"kills of producers": 200}),
     2: Promise(
@@ -59,18 +57,23 @@ CONTRACT: Mapping[int, Promise] = {
     8: Promise("The next start sweeps what dead runs left, and only that", {"dead runs": 20, "dead whole runs": 1}),
     9: Promise("Two runs on one machine never meet", {"starts of two runs": 20, "starts of two whole runs": 1}),
     10: Promise("No process ever computes with weights of mixed versions", {"reads": 100_000}),
-    11: Promise("A crash at any system call of a save leaves a loadable checkpoint", later=_CHECKPOINTS),
-    12: Promise("At most one checkpoint interval of work is lost; of a finished one, nothing", later=_CHECKPOINTS),
-    13: Promise("Every corruption is detected and the previous checkpoint used, loudly", later=_CHECKPOINTS),
-    14: Promise("A full disk never kills training nor the last good checkpoint", later=_CHECKPOINTS),
+    11: Promise("A crash at any system call of a save leaves a loadable checkpoint", {"system calls": 50}),
+    12: Promise(
+        "At most one checkpoint interval of work is lost; of a finished one, nothing", {"whole runs killed": 10}
+    ),
+    13: Promise(
+        "Every corruption is detected and the previous checkpoint used, loudly",
+        {"bit flips": 300, "truncations": 200},
+    ),
+    14: Promise(
+        "A full disk never kills training nor the last good checkpoint", {"ENOSPC": 20, "EIO": 20, "RLIMIT_FSIZE": 20}
+    ),
     15: Promise(
         "Too little /dev/shm is refused before anything starts, with both numbers and the way out; never SIGBUS",
         {"sizes of a tiny tmpfs": 10},
     ),
-    16: Promise(
-        "Bad input: one clear line, exit 2 within 10 s, nothing left behind", later="comes with the whole command line"
-    ),
-    17: Promise("Resume continues the same run", later=_CHECKPOINTS),
+    16: Promise("Bad input: one clear line, exit 2 within 10 s, nothing left behind", {"bad resumes": 20}),
+    17: Promise("Resume continues the same run", {"resumes equal to the bit": 6}),
     18: Promise(
         "NaN or Inf never reaches a checkpoint or published weights; training stops after K bad batches",
         {"injections": 20},

@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
-from speedyzero.resolve import resolve
+from speedyzero.resolve import load_config, override, read_words, resolve
 from speedyzero.shm import Board, Run
 from speedyzero.shm.run import SHM_MOUNT, run_id_of
 from speedyzero.wiring import Wiring, wire
@@ -37,11 +37,23 @@ SHORT = (
 class WholeRun:
     config: Config
     process: subprocess.Popen
+    printed: str = ""
 
     @classmethod
     def start(cls, run_dir: Path, *settings: str) -> WholeRun:
         words = ["--game", "Catch", "--gpus", "0", "--run-dir", str(run_dir), *SHORT, *settings]
-        config = resolve("catch", "Catch", 0, 0, str(run_dir), [*SHORT, *settings])
+        return cls._started(resolve("catch", "Catch", 0, 0, str(run_dir), [*SHORT, *settings]), words)
+
+    @classmethod
+    def resume(cls, run_dir: Path, *settings: str) -> WholeRun:
+        """Go on with a run that has ended."""
+        config = load_config(run_dir / "config.yaml")
+        return cls._started(
+            override(config, read_words(None, None, None, None, settings)), ["--resume", str(run_dir), *settings]
+        )
+
+    @classmethod
+    def _started(cls, config: Config, words: Sequence[str]) -> WholeRun:
         process = subprocess.Popen(
             [sys.executable, "train.py", *words],
             cwd=ROOT,
@@ -132,6 +144,11 @@ class WholeRun:
             ids = {run_id_of(Path(line.split(maxsplit=5)[5]).name) for line in lines if str(SHM_MOUNT) in line}
             found[pid] = {one for one in ids if one}
         return found
+
+    def wait(self) -> int:
+        """The exit code, once it has ended; `printed` is all that it said."""
+        self.printed = self.output()
+        return self.process.returncode
 
     def output(self) -> str:
         """Everything that it printed, once it has ended."""

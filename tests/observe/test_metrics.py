@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from speedyzero.observe.metrics import METRICS_FILE, MetricsWriter, read_metrics
+from speedyzero.observe.metrics import METRICS_FILE, MetricsWriter, put_aside_after, read_metrics
 
 
 class Clock:
@@ -107,3 +107,20 @@ def test_tensorboard_reads_the_events(tmp_path):
         for value in event.summary.value
     ]
     assert scalars == [(3, "score", 1.5), (4, "score", 2.5)]
+
+
+def test_metrics_of_later_steps_are_put_aside(tmp_path):
+    assert put_aside_after(tmp_path, 3) == 0
+    writer = MetricsWriter(tmp_path)
+    for step in range(6):
+        writer.write("loss", step, step)
+    writer.close()
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 7, "ti')  # cut off by a crash
+    assert put_aside_after(tmp_path, 3) == 2
+    assert read_metrics(tmp_path)["loss"].steps.tolist() == [0, 1, 2, 3]
+    assert len((tmp_path / "metrics_given_up_at_000000003.jsonl").read_text().splitlines()) == 2
+    writer = MetricsWriter(tmp_path)
+    writer.write("loss", 9, 4)
+    writer.close()
+    assert read_metrics(tmp_path)["loss"].values.tolist() == [0, 1, 2, 3, 9]

@@ -15,7 +15,7 @@ from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.pacing import Pacing
 from speedyzero.shm import segment
-from speedyzero.supervisor.process import Interrupts
+from speedyzero.supervisor.interrupts import Interrupts
 from tests.faults.whole_run import WholeRun
 
 

@@ -1,0 +1,137 @@
+"""What whole checkpoints cost: the learner's pause, bytes, seconds to write and to resume; bytes a frame on disk.
+
+A run of a game in one process plays its head start by random actions, so many positions, and then trains a few steps,
+so that optimiser and memo hold something. (Of a full memo a checkpoint keeps 4 A + 40 bytes a position, A actions.) It
+is saved twice: the second save adds what was played since. Times are of one save each, on this machine's disk.
+
+    make bench NAME=checkpoint                                   # 10,000 positions of Pong, 96x96 in colour
+    make bench NAME=checkpoint ARGS="--positions 10000 100000 --preset laptop"
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.common import write_result
+from speedyzero.checkpoint.manifest import checkpoint_dir
+from speedyzero.checkpoint.snapshot import take_snapshot
+from speedyzero.checkpoint.store import CheckpointStore
+from speedyzero.learner.saving import checkpoint_meta
+from speedyzero.resolve import resolve
+from speedyzero.supervisor.inline import InlineRun, build_run
+from speedyzero.supervisor.inline_checkpoints import snapshot_of
+from speedyzero.supervisor.resume import find_resumable
+
+TRAINED_STEPS, FURTHER_STEPS = 3, 2
+
+
+@dataclass(frozen=True)
+class Cost:
+    game: str
+    preset: str
+    positions: int
+    frame_bytes: int  # in memory
+    log_bytes_per_frame: float  # on disk, with everything else of the row
+    log_mib: float
+    checkpoint_mib: float
+    learner_pause_ms: float  # copying what the learner keeps to host memory
+    first_save_s: float  # whole, in one process: what the log had not yet written included
+    second_save_s: float
+    second_save_log_kib: float  # what it added to the log
+    verify_s: float  # reading every byte of checkpoint and log
+    restore_s: float  # of a new process after its imports: roles, shard, networks, unfinished games
+
+
+def measure(game: str, preset: str, positions: int, folder: Path) -> Cost:
+    settings = [
+        f"schedule.env_steps={2 * positions}",
+        f"schedule.head_start_env_steps={positions}",
+        "schedule.train_steps=1000",
+        f"replay.capacity_steps={2 * positions}",
+        "learner.batch_size=16",
+        "search.num_simulations=4",
+        "refresh.enabled=false",
+    ]
+    config = resolve(preset, game, 0, 0, str(folder), settings)
+    run = build_run(config, run_dir=folder)
+    advance(run, TRAINED_STEPS)
+    board = run.edges.board
+    started_s = time.monotonic()
+    state = run.learner.state()
+    meta = checkpoint_meta(config, run.game, env_steps=board.env_steps, step=state.train_step)
+    take_snapshot(meta=meta, weights=state.weights, state={}, parts=state.parts())
+    pause_ms = 1e3 * (time.monotonic() - started_s)
+    first_save_s, step = save(run, folder), run.learner.train_step
+    log_bytes, frames = bytes_in(folder / "replay"), int(run.reanalyzer.shard.head.sum())
+    advance(run, step + FURTHER_STEPS)
+    second_save_s = save(run, folder)
+    added_bytes = bytes_in(folder / "replay") - log_bytes
+    run.close()
+    started_s = time.monotonic()
+    _, checkpoint = find_resumable(str(folder))
+    verify_s = time.monotonic() - started_s
+    started_s = time.monotonic()
+    build_run(config, run_dir=folder, checkpoint=checkpoint).close()
+    return Cost(
+        game=game,
+        preset=preset,
+        positions=frames,
+        frame_bytes=run.reanalyzer.shard.frame[0, 0].nbytes,
+        log_bytes_per_frame=log_bytes / frames,
+        log_mib=log_bytes / 2**20,
+        checkpoint_mib=bytes_in(checkpoint_dir(folder, checkpoint.step)) / 2**20,
+        learner_pause_ms=pause_ms,
+        first_save_s=first_save_s,
+        second_save_s=second_save_s,
+        second_save_log_kib=added_bytes / 1024,
+        verify_s=verify_s,
+        restore_s=time.monotonic() - started_s,
+    )
+
+
+def advance(run: InlineRun, to_step: int) -> None:
+    while run.learner.train_step < to_step:
+        run.turn()
+        for _ in run.edges.metrics.drain():
+            pass
+
+
+def save(run: InlineRun, folder: Path) -> float:
+    """Seconds that it took."""
+    started_s = time.monotonic()
+    with CheckpointStore(folder) as store:
+        store.write(snapshot_of(run))
+    return time.monotonic() - started_s
+
+
+def bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--game", default="Pong")
+    parser.add_argument("--preset", default="efficientzero")
+    parser.add_argument("--positions", type=int, nargs="+", default=[10_000])
+    arguments = parser.parse_args()
+    costs = []
+    for positions in arguments.positions:
+        with tempfile.TemporaryDirectory() as folder:
+            costs.append(measure(arguments.game, arguments.preset, positions, Path(folder)))
+        for name, value in asdict(costs[-1]).items():
+            print(f"{name:22} {value:,.2f}" if isinstance(value, float) else f"{name:22} {value}")
+        print()
+    path = write_result(
+        "checkpoint",
+        {"costs": [asdict(cost) for cost in costs]},
+        packages=("torch", "numpy", "safetensors", "zstandard", "ale-py"),
+    )
+    print("written to", path)
+
+
+if __name__ == "__main__":
+    main()

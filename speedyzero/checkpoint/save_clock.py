@@ -1,0 +1,31 @@
+"""When a whole checkpoint is due: so many minutes or train steps after the one before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from speedyzero.config import CheckpointConfig
+
+
+class SaveClock:
+    """Asked after every train step by whoever saves."""
+
+    def __init__(self, config: CheckpointConfig, *, step: int, clock: Callable[[], float] = time.monotonic):
+        """step: that a run was resumed at, or a negative one."""
+        self._config, self._clock = config, clock
+        self.saved(step)
+
+    def due(self, step: int) -> bool:
+        """Whether the state after so many train steps is to be saved."""
+        config = self._config
+        if config.keep_last == 0 or step == self.saved_step:
+            return False
+        interval = config.interval_train_steps
+        by_steps = interval > 0 and step // interval > max(self.saved_step, 0) // interval
+        passed_s = self._clock() - self._saved_s
+        return by_steps or 0 < config.interval_minutes * 60 <= passed_s
+
+    def saved(self, step: int) -> None:
+        """A save of this step has begun, or was tried."""
+        self.saved_step, self._saved_s = step, self._clock()

@@ -1,0 +1,88 @@
+"""Environments that can be brought back to where they were, by playing their unfinished games again.
+
+No emulator here can be copied, but each game follows from (seed, lane, number of the game) and its actions: so it is
+enough to remember those. Used by runs in one process, whose checkpoints continue to the bit.
+
+Axes: E lanes, N actions of all unfinished games.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from speedyzero.checkpoint.part import Part
+from speedyzero.env.base import EnvStep, LaneEnv
+
+TAPE = ("game", "length", "action")
+
+
+class TapedLanes:
+    """Another environment's lanes, with a tape of each lane's game; see `base.LaneEnv`."""
+
+    def __init__(self, env: LaneEnv, *, seed: int):
+        """seed: what the environment was made with."""
+        self._env, self._seed = env, seed
+        self.num_lanes, self.num_actions, self.spec = env.num_lanes, env.num_actions, env.spec
+
+    def reset(self) -> np.ndarray:
+        self._game = np.zeros(self.num_lanes, np.int64)  # number of each lane's game
+        self._tapes: list[list[int]] = [[] for _ in range(self.num_lanes)]
+        return self._env.reset()
+
+    def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:
+        for lane in np.flatnonzero(mask).tolist():
+            self._game[lane] = game[lane]
+            self._tapes[lane] = []
+        return self._env.begin(mask, game)
+
+    def step(self, action: np.ndarray) -> EnvStep:
+        outcome = self._env.step(action)
+        for lane, (number, started) in enumerate(zip(action.tolist(), outcome.started.tolist(), strict=True)):
+            if started:
+                self._game[lane] += 1
+                self._tapes[lane] = []
+            else:
+                self._tapes[lane].append(number)
+        return outcome
+
+    def tape(self) -> dict[str, np.ndarray]:
+        """What `replay` needs: each lane's game [E] int64, its actions' number [E] int64, the actions [N] int16."""
+        lengths = np.array([len(tape) for tape in self._tapes], np.int64)
+        actions = np.array([action for tape in self._tapes for action in tape], np.int16)
+        return {"game": self._game.copy(), "length": lengths, "action": actions}
+
+    def part(self) -> Part:
+        """The seed and the tape, as a checkpoint keeps them."""
+        return Part({"seed": self._seed}, self.tape())
+
+    def replay(self, *, game: np.ndarray, length: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Play every lane's game up to where a tape ends; the frames there, [E, ...].
+
+        Lanes with short tapes wait, in whatever game they have, so that all end at once. Raises ValueError for a
+        tape of other lanes or actions.
+        """
+        fits = len(game) == len(length) == self.num_lanes and length.sum() == len(action)
+        if not fits or (len(action) and not 0 <= action.min() <= action.max() < self.num_actions):
+            raise ValueError(
+                f"a tape of {len(game)} lanes, {len(action)} actions; here are {self.num_lanes} lanes that know "
+                f"{self.num_actions} actions"
+            )
+        self.reset()
+        ticks = int(length.max())
+        waits = ticks - length
+        padded = np.zeros((ticks, self.num_lanes), np.int64)
+        for lane, tape in enumerate(np.split(action, np.cumsum(length)[:-1])):
+            padded[waits[lane] :, lane] = tape
+        for tick in range(ticks):
+            if (begins := waits == tick).any():
+                self.begin(begins, game)
+            frame = self.step(padded[tick]).frame
+        if (begins := waits == ticks).any():  # a game whose first frame is all that was seen of it
+            frame = self.begin(begins, game)
+        return frame
+
+    def render(self, lane: int) -> np.ndarray:
+        return self._env.render(lane)
+
+    def close(self) -> None:
+        self._env.close()

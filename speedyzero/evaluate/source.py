@@ -1,0 +1,58 @@
+"""Where weights lie that somebody wants to play with: in a run's directory, or in a checkpoint copied anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER, MANIFEST_FILE
+from speedyzero.checkpoint.scores import read_scores
+from speedyzero.checkpoint.weights_file import SavedWeights, checkpoint_dir, load_weights, newest
+from speedyzero.config import Config
+from speedyzero.resolve import load_config, read_config_document
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights that were read and found whole, with the settings that they were trained under."""
+
+    config: Config
+    weights: SavedWeights
+    results: Path  # where what is found out about them goes: the run's directory, or that which the checkpoint lies in
+
+
+def find_source(directory: str | Path, which: str = "last") -> Source:
+    """Of a run the "last" (newest) or "best" weights; of a checkpoint its own.
+
+    Raises ValueError, one line, for whatever is missing or damaged.
+    """
+    directory = Path(directory)
+    if (directory / MANIFEST_FILE).is_file():
+        weights = load_weights(directory)
+        if "config" not in weights.meta:
+            raise ValueError(f"checkpoint {directory} has no settings of its own: name the directory of its run")
+        config = read_config_document(weights.meta["config"], f"checkpoint {directory}")
+        parent = directory.resolve().parent
+        return Source(config, weights, parent.parent if parent.name == CHECKPOINTS_FOLDER else parent)
+    path = directory / "config.yaml"
+    if not path.is_file():
+        raise ValueError(
+            f"{directory}: no config.yaml there, so not the directory of a run, and no checkpoint; name one, as "
+            "runs/Pong-laptop-seed0-001"
+        )
+    return Source(load_config(path), load_weights(find_weights(directory, which)), directory)
+
+
+def find_weights(run_dir: Path, which: str) -> Path:
+    """The checkpoint of the "last" or "best" weights. Raises ValueError where there is none."""
+    if which == "last":
+        found = newest(run_dir)
+        if found is None:
+            raise ValueError(f"{run_dir} has no whole checkpoint: nothing to evaluate")
+        return found
+    if which != "best":
+        raise ValueError(f"weights {which!r}: choose last or best")
+    scores = read_scores(run_dir)
+    if not scores:
+        raise ValueError(f"{run_dir} has no evaluation yet, so no best weights: choose last")
+    return checkpoint_dir(run_dir, scores["best"]["step"])

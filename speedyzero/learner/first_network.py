@@ -1,0 +1,32 @@
+"""The network that a run begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from speedyzero import keyed_random
+from speedyzero.checkpoint.manifest import MANIFEST_FILE
+from speedyzero.checkpoint.weights_file import load_weights, newest
+from speedyzero.config import Config
+from speedyzero.env.registry import GameInfo
+from speedyzero.learner.state import load_weights_into
+from speedyzero.model.base import Network
+from speedyzero.model.build import build_network
+
+
+def first_network(config: Config, game: GameInfo) -> Network:
+    """Initialised by the run's seed, or with the weights of `init_from`. Raises ValueError where those do not fit."""
+    torch.manual_seed(keyed_random.seed_for(config.seed, keyed_random.INIT))
+    network = build_network(config, game.spec, game.num_actions)
+    if config.init_from:
+        where = Path(config.init_from)
+        directory = where if (where / MANIFEST_FILE).is_file() else newest(where)
+        if directory is None:
+            raise ValueError(f"init_from={where}: no checkpoint there, nor the directory of a run that has one")
+        try:
+            load_weights_into(network, load_weights(directory).state)
+        except ValueError as error:
+            raise ValueError(f"init_from={where}: {error}") from error
+    return network

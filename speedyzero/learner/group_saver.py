@@ -1,0 +1,93 @@
+"""The learners' share of whole checkpoints: they agree on a step, the first copies its state, a thread writes it.
+
+    rank 0: due? -> save_step -> all ranks, after that step: average buffers -> rank 0: copy to the host (the pause),
+    snapshot_step -> a thread writes the files -> saved_step, or unsaved_step where the disk does not take them
+
+The reanalyzers write their files when they see `snapshot_step`, the supervisor makes a checkpoint of all of them and
+says so by its own `saved_step`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from speedyzero.checkpoint.save_clock import SaveClock
+from speedyzero.checkpoint.snapshot import Snapshot, take_snapshot
+from speedyzero.checkpoint.store import write_snapshot
+from speedyzero.learner.learner import Learner
+from speedyzero.records import MetricRecord
+from speedyzero.role_process import RoleProcess
+from speedyzero.wiring import LEARNER, SUPERVISOR
+
+AHEAD_STEPS = 2  # the other ranks, at most a step away from the first, hear of a save before they come to it
+
+_log = logging.getLogger("speedyzero.checkpoint")
+
+
+class GroupSaver:
+    """One rank's view of the run's saves."""
+
+    def __init__(self, process: RoleProcess, learner: Learner):
+        self._process, self._learner = process, learner
+        self._config, self._board = process.spec.config.checkpoint, process.run_board
+        self._ahead = AHEAD_STEPS if learner.group.size > 1 else 0
+        self._clock = SaveClock(self._config, step=learner.train_step or -1)
+        self._thread: threading.Thread | None = None
+
+    def due(self) -> bool:
+        """Whether all ranks are to save after the step just done. To be asked once, after every step.
+
+        While a save is under way none begins: it comes late rather than that one of the two is lost.
+        """
+        step = self._learner.train_step
+        is_under_way = self._snapshot_step > self._board.counter(SUPERVISOR, "saved_step")
+        if self._learner.reports and not is_under_way and self._clock.due(step + self._ahead):
+            self._clock.saved(step + self._ahead)
+            self._process.told("save_step", step + self._ahead)
+        return 0 < step == self._board.counter(LEARNER, "save_step")
+
+    def save(self, meta: Mapping[str, Any]) -> None:
+        """Copy the state, for rank 0, and begin to write it. Buffers are averaged. Each step is saved once."""
+        learner = self._learner
+        step = learner.train_step
+        resume = self._process.spec.resume
+        if self._config.keep_last == 0 or step <= max(self._snapshot_step, resume.step if resume else 0):
+            return
+        self.wait()
+        started_s = time.monotonic()
+        state = learner.state()
+        snapshot = take_snapshot(
+            meta=meta,
+            weights=state.weights,
+            state={"train_steps": step, "mode": "processes"},
+            parts=state.parts(),
+        )
+        pause_s = time.monotonic() - started_s
+        self._clock.saved(step)
+        self._process.told("snapshot_step", step)
+        for name, value in (("learner/save_pause_s", pause_s), ("learner/save_mib", snapshot.nbytes / 2**20)):
+            self._process.metrics.put(MetricRecord(name, step, value))
+        self._thread = threading.Thread(target=self._write, args=(snapshot,), name="save")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """For a save that is being written."""
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def _snapshot_step(self) -> int:
+        return self._board.counter(LEARNER, "snapshot_step")
+
+    def _write(self, snapshot: Snapshot) -> None:
+        try:
+            write_snapshot(self._process.spec.run_dir, snapshot)
+        except (OSError, ValueError) as error:
+            _log.warning("%s", error)
+            self._process.told("unsaved_step", snapshot.step)
+        else:
+            self._process.told("saved_step", snapshot.step)

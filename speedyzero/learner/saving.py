@@ -1,0 +1,33 @@
+"""What a learner brings to disk: weights to be scored, and its share of whole checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
+from speedyzero.config import Config
+from speedyzero.env.registry import GameInfo
+from speedyzero.learner.learner import Learner
+from speedyzero.resolve import config_document
+
+
+def save_checkpoint(
+    run_dir: Path, config: Config, game: GameInfo, learner: Learner, *, env_steps: int, step: int
+) -> None:
+    """Write the learner's weights with what names them."""
+    meta = checkpoint_meta(config, game, env_steps=env_steps, step=step)
+    save_weights(checkpoint_dir(run_dir, step), learner.network.state_dict(), meta)
+
+
+def checkpoint_meta(config: Config, game: GameInfo, *, env_steps: int, step: int) -> dict[str, Any]:
+    """What names a set of weights, and all settings: enough to play with it where there is nothing else of the run."""
+    return {
+        "step": step,
+        "env_steps": env_steps,
+        "preset": config.preset,
+        "game": game.name,
+        "num_actions": game.num_actions,
+        "score": None,
+        "config": config_document(config),
+    }

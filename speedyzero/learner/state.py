@@ -1,0 +1,85 @@
+"""What a learner goes on from: network, optimiser, published weights, counters. The parts "learner" and "published".
+
+Schedules and every random choice follow from the train step, so there is nothing of them to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from speedyzero.checkpoint.optimizer_state import pack_optimizer, unpack_optimizer
+from speedyzero.checkpoint.part import Part
+from speedyzero.checkpoint.published import PART as PUBLISHED_PART
+from speedyzero.checkpoint.published import Published
+from speedyzero.checkpoint.store import Checkpoint
+
+PART = "learner"
+
+
+@dataclass(frozen=True)
+class LearnerState:
+    """Tensors may be the learner's own."""
+
+    train_step: int
+    bad_batches: int  # in a row
+    weights: Mapping[str, Tensor]  # the network's state
+    optimizer: Mapping[str, Any]  # its state dict
+    optimizer_kind: str
+    published: Published
+
+    def parts(self) -> dict[str, Part]:
+        """All but the weights, which have a file of their own, by name."""
+        tensors, rest = pack_optimizer(self.optimizer)
+        document = {
+            "train_step": self.train_step,
+            "bad_batches": self.bad_batches,
+            "optimizer_kind": self.optimizer_kind,
+            "optimizer": rest,
+        }
+        return {PART: Part(document, tensors), PUBLISHED_PART: self.published.part()}
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> LearnerState:
+        """Raises ValueError where the checkpoint has no such parts or odd ones."""
+        part = checkpoint.part(PART)
+        try:
+            tensors = {name: torch.as_tensor(tensor) for name, tensor in part.tensors.items()}
+            return cls(
+                train_step=part.document["train_step"],
+                bad_batches=part.document["bad_batches"],
+                weights=checkpoint.tensors("weights"),
+                optimizer_kind=part.document["optimizer_kind"],
+                optimizer=unpack_optimizer(tensors, part.document["optimizer"]),
+                published=Published.of(checkpoint),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"checkpoint {checkpoint.directory}: no state of a learner: {error}") from error
+
+    def load_into(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Set both to this state. Settings, rates among them, stay those of the optimiser: the configuration's.
+
+        Raises ValueError where the state does not fit.
+        """
+        if self.optimizer_kind != type(optimizer).__name__:
+            raise ValueError(f"the state is that of {self.optimizer_kind}, this run has {type(optimizer).__name__}")
+        load_weights_into(network, self.weights)
+        own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+        try:
+            optimizer.load_state_dict(dict(self.optimizer))
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"the optimiser's state does not fit this run's optimiser: {error}") from error
+        for group, settings in zip(optimizer.param_groups, own, strict=True):
+            group.update(settings)
+
+
+def load_weights_into(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raises ValueError, in one line, where the weights are of another network."""
+    try:
+        network.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise ValueError(f"the weights do not fit this run's network: {str(error).splitlines()[-1].strip()}") from error

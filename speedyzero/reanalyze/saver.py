@@ -1,0 +1,70 @@
+"""A reanalyzer's share of whole checkpoints: its log forced to disk, priorities and memo in a part of their own."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from speedyzero.checkpoint.log_format import LogPosition
+from speedyzero.checkpoint.snapshot import encode_part
+from speedyzero.checkpoint.store import read_document, resumable, write_part
+from speedyzero.reanalyze.reanalyzer import Reanalyzer
+from speedyzero.reanalyze.restored import replay_part
+from speedyzero.records import MetricRecord
+from speedyzero.role_process import DONE, RoleProcess
+from speedyzero.wiring import LEARNER
+
+# For the learner's last snapshot, once everybody was asked to end; within what the supervisor allows for the end.
+LAST_WAIT_S = 6.0
+DEAD_S = 3.0  # without a sign of life, which comes twice a second: a learner that copies nothing any more
+_TICK_S = 0.01
+
+_log = logging.getLogger("speedyzero.checkpoint")
+
+
+class ReplaySaver:
+    """Saves one shard when the learner has copied its state."""
+
+    def __init__(self, process: RoleProcess, reanalyzer: Reanalyzer, *, index: int):
+        self._process, self._reanalyzer, self._index = process, reanalyzer, index
+        self._board, self._name = process.run_board, process.spec.name
+
+    def is_wanted(self) -> bool:
+        done = max(self._board.counter(self._name, counter) for counter in ("saved_step", "unsaved_step"))
+        return self._board.counter(LEARNER, "snapshot_step") > done
+
+    def save(self) -> None:
+        """Write the files of the step that the learner has copied. Where the disk does not take them, say so."""
+        process, started_s = self._process, time.monotonic()
+        step = self._board.counter(LEARNER, "snapshot_step")
+        try:
+            name = replay_part(self._index)
+            for file, content in encode_part(name, self._reanalyzer.part()).items():
+                write_part(process.spec.run_dir, step, file, content)
+            self._discard()
+        except (OSError, ValueError) as error:
+            _log.warning("%s could not save train step %d: %s", self._name, step, error)
+            process.told("unsaved_step", step)
+            return
+        process.told("saved_step", step)
+        process.metrics.put(MetricRecord("reanalyzer/save_s", step, time.monotonic() - started_s))
+
+    def save_last(self) -> None:
+        """Once the run is to end: save with the learner's last snapshot, if one comes."""
+        deadline_s = time.monotonic() + LAST_WAIT_S
+        is_over = False
+        while not self.is_wanted():
+            if is_over:
+                return
+            time.sleep(_TICK_S)
+            # Whoever is done has copied before: one more look.
+            silent_s = self._board.heartbeat_age_s(LEARNER) or 0.0
+            is_over = self._board.state(LEARNER) == DONE or silent_s > DEAD_S or time.monotonic() > deadline_s
+        self.save()
+
+    def _discard(self) -> None:
+        """Let go what of the log neither a checkpoint nor the shard needs."""
+        log, name = self._reanalyzer.log, replay_part(self._index)
+        assert log is not None
+        documents = [read_document(directory, name) for directory in resumable(self._process.spec.run_dir)]
+        log.discard(kept=[LogPosition.from_json(document["log"]) for document in documents])

@@ -1,0 +1,65 @@
+"""Whole checkpoints of a run in one process: between two turns, on the spot."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from speedyzero.checkpoint.save_clock import SaveClock
+from speedyzero.checkpoint.snapshot import Snapshot, take_snapshot
+from speedyzero.checkpoint.store import CheckpointStore
+from speedyzero.learner.saving import checkpoint_meta
+from speedyzero.reanalyze.restored import replay_part
+from speedyzero.supervisor.inline_state import ACTOR_PART, EDGES_PART, ENV_PART, edges_part
+from speedyzero.supervisor.thinning import thin_out
+
+if TYPE_CHECKING:
+    from speedyzero.supervisor.inline import InlineRun
+
+_log = logging.getLogger("speedyzero.checkpoint")
+
+
+class InlineCheckpoints:
+    """Saves one run."""
+
+    def __init__(self, run: InlineRun, store: CheckpointStore, *, note: Callable[[str], None]):
+        self._run, self._store, self._note = run, store, note
+        self._clock = SaveClock(run.config.checkpoint, step=run.learner.train_step or -1)
+
+    def after_turn(self) -> None:
+        """Save where it is due."""
+        if self._clock.due(self._run.learner.train_step):
+            self.save()
+
+    def save(self) -> None:
+        """Save the run as it stands, unless this train step was. A disk that does not take it is told of, no more."""
+        if self._run.learner.train_step != self._clock.saved_step:
+            self.save_now()
+
+    def save_now(self) -> None:
+        step = self._run.learner.train_step
+        self._clock.saved(step)
+        try:
+            self._store.write(snapshot_of(self._run))
+            thin_out(self._store, self._run.config, logs={0: self._run.log} if self._run.log is not None else {})
+        except OSError as error:
+            _log.warning("%s", error)
+            self._note(f"checkpoint of train step {step} was not saved, training goes on: {error}")
+
+
+def snapshot_of(run: InlineRun) -> Snapshot:
+    """Raises OSError where the replay's rows cannot be forced to disk."""
+    state, board = run.learner.state(), run.edges.board
+    return take_snapshot(
+        meta=checkpoint_meta(run.config, run.game, env_steps=board.env_steps, step=state.train_step),
+        weights=state.weights,
+        state={"train_steps": state.train_step, "mode": "inline"},
+        parts={
+            **state.parts(),
+            replay_part(0): run.reanalyzer.part(),
+            ACTOR_PART: run.actor.part(),
+            ENV_PART: run.env.part(),
+            EDGES_PART: edges_part(run.edges),
+        },
+    )

@@ -1,0 +1,58 @@
+"""All that the next turn of a run in one process follows from, as a checkpoint's parts.
+
+    learner    network, optimiser, published weights, counters          `learner/state.py`
+    replay_0   log position, priorities, draws, memo, sweep             `reanalyze/reanalyzer.py`
+    actor_0    frame stacks, flags, scores, ticks                       `actor/actor.py`
+    env_0      seed, and a tape of each lane's unfinished game          `env/taped.py`
+    edges      batches and priorities on their way
+
+A run as processes saves the first two; whoever resumes without the others begins new games.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+
+from speedyzero.checkpoint.part import Part
+from speedyzero.memory_edges import InlineEdges, MemoryQueue
+from speedyzero.records import BatchRecord, PriorityRecord
+
+ACTOR_PART, ENV_PART, EDGES_PART = "actor_0", "env_0", "edges"
+_KINDS = {"batches": BatchRecord, "priorities": PriorityRecord}
+
+
+def edges_part(edges: InlineEdges) -> Part:
+    """Batches and priorities that nobody has taken yet, between two turns."""
+    assert edges.steps.empty, "the reanalyzer takes every record in the turn that it was made in"
+    document: dict[str, list[dict[str, int]]] = {}
+    tensors: dict[str, np.ndarray] = {}
+    for name, queue in _queues(edges).items():
+        document[name] = []
+        for number, record in enumerate(queue.waiting):
+            values = vars(record)
+            document[name].append({key: int(value) for key, value in values.items() if not _is_array(value)})
+            tensors |= {f"{name}/{number}/{key}": value for key, value in values.items() if _is_array(value)}
+    return Part(document, tensors)
+
+
+def restore_edges(edges: InlineEdges, part: Part) -> None:
+    """Put what was on its way into new edges. Raises ValueError where a record is not whole."""
+    for name, queue in _queues(edges).items():
+        for number, numbers in enumerate(part.document[name]):
+            kind = _KINDS[name]
+            arrays = {
+                field.name: part.array(f"{name}/{number}/{field.name}")
+                for field in fields(kind)
+                if field.name not in numbers
+            }
+            queue.put(kind(**numbers, **arrays))
+
+
+def _queues(edges: InlineEdges) -> dict[str, MemoryQueue]:
+    return {"batches": edges.batches, "priorities": edges.priorities}
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, np.ndarray)

@@ -1,0 +1,236 @@
+"""Go on with a run: which checkpoint, whether it fits, what may differ, and its directory as it was then.
+
+Everything is checked before anything is changed: `find_resumable` and `resumed_config` only read. `opened_run` takes
+the directory's lock and puts aside what the run will come to anew: later checkpoints, scores and metrics.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from speedyzero.checkpoint.log_format import read_start
+from speedyzero.checkpoint.log_reader import first_needed_segment, verify
+from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER
+from speedyzero.checkpoint.replay_log import replay_log_dir
+from speedyzero.checkpoint.row_format import RowFormat
+from speedyzero.checkpoint.scores import forget_scores_after
+from speedyzero.checkpoint.store import Checkpoint, CheckpointStore, newest_valid, open_checkpoint
+from speedyzero.config import Config, get
+from speedyzero.env.registry import check_game
+from speedyzero.learner.schedule import build_optimizer
+from speedyzero.learner.state import LearnerState
+from speedyzero.model.build import build_network
+from speedyzero.observe.metrics import put_aside_after
+from speedyzero.observe.run_dir import create_run_dir, run_log
+from speedyzero.placement import place
+from speedyzero.reanalyze.restored import env_steps_of, log_position, ticks_of
+from speedyzero.replay.shard import shard_shape
+from speedyzero.resolve import override, read_config_document, save_config
+from speedyzero.role_process import ResumePoint
+from speedyzero.settings import SETTINGS, Given, near
+from speedyzero.wiring import Wiring
+
+# What may differ without being named: where and how a run happens, how it is looked at, and how long it is.
+SAFE = re.compile(
+    r"preset|gpus|cpu_threads|shm_dir|run_dir|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
+    r"|learner\.(cuda_graph|norms)|replay\.device_mirror|(evaluate|checkpoint|supervisor|placement)\..*"
+)
+MAY_GROW = re.compile(r"schedule\.(env_steps|train_steps|frozen_train_steps)")
+RUNS = Path("runs")
+
+_log = logging.getLogger("speedyzero.supervisor")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that differs from the one the run was saved with."""
+
+    path: str
+    now: Any
+    saved: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}={self.now} (the run has {self.saved})"
+
+
+@dataclass(frozen=True)
+class ResumedRun:
+    run_dir: Path
+    checkpoint: Checkpoint
+    changes: tuple[Change, ...]
+
+    @property
+    def step(self) -> int:
+        return self.checkpoint.step
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run's directory, this process being its writer."""
+
+    run_dir: Path
+    store: CheckpointStore
+
+
+def find_resumable(where: str) -> tuple[Path, Checkpoint]:
+    """A run's directory and the checkpoint to go on from, with every byte verified, the replay's too.
+
+    where: a run's directory, of which the newest that is whole is taken; one of its checkpoints; or nothing, for the
+    only run there is in `runs/`. Raises ValueError, in one line.
+    """
+    path = Path(where) if where else _only_run()
+    if not path.is_dir():
+        raise ValueError(f"--resume {path}: {'is no directory' if path.exists() else 'there is no such directory'}")
+    try:
+        if path.resolve().parent.name == CHECKPOINTS_FOLDER:
+            run_dir, checkpoint = path.resolve().parent.parent, open_checkpoint(path)
+            _verify_replay(run_dir, checkpoint)
+            return run_dir, checkpoint
+        return path, newest_valid(path, check=lambda checkpoint: _verify_replay(path, checkpoint))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"--resume {path}: {error}") from error
+
+
+def resumed_config(
+    run_dir: Path, checkpoint: Checkpoint, given: Mapping[str, Given], *, force: Collection[str]
+) -> tuple[Config, ResumedRun]:
+    """The settings to go on with: the run's own, with what was given on top.
+
+    force: settings that may differ although that makes it another run. Raises ValueError where others differ, where the
+    run has nothing left to do, or where the checkpoint does not fit.
+    """
+    unknown = [path for path in force if path not in SETTINGS]
+    if unknown:
+        raise ValueError(f"--force {unknown[0]}: unknown setting{near(unknown[0], SETTINGS)}")
+    meta = checkpoint.document("meta")
+    saved = read_config_document(meta.get("config"), f"checkpoint {checkpoint.directory}")
+    config = override(saved, {**given, "run_dir": Given(str(run_dir), "--resume")})
+    changes = _changes(config, saved)
+    _check_changes(changes, force)
+    total = config.schedule.total_train_steps
+    if checkpoint.step >= total:
+        raise ValueError(
+            f"{run_dir} is done: train step {checkpoint.step} of {total}; for more give schedule.train_steps= or "
+            "schedule.frozen_train_steps="
+        )
+    check_fits(config, run_dir, checkpoint)
+    return config, ResumedRun(run_dir, checkpoint, tuple(changes))
+
+
+def check_fits(config: Config, run_dir: Path, checkpoint: Checkpoint) -> None:
+    """Raises ValueError, in one line, where a run of these settings could not take the checkpoint over."""
+    game = check_game(config.env)
+    shape, shards = shard_shape(config, game.spec, game.num_actions), len(place(config).shards)
+    saved_shards = sum(checkpoint.has_part(f"replay_{index}") for index in range(shards + 1))
+    if saved_shards != shards:
+        at_least = " or more" if saved_shards > shards else ""
+        raise ValueError(
+            f"{checkpoint.directory} has {saved_shards} shards of replay{at_least}, this run {shards}: another number "
+            "of GPUs or shards cannot be resumed yet; set replay.shards, actor.actors, learner.ranks as they were"
+        )
+    for index in range(shards):
+        position, directory = log_position(checkpoint, index), replay_log_dir(run_dir, index)
+        start = read_start(directory, first_needed_segment(directory, position, rows=shape.rows))
+        if difference := start.rows.difference(RowFormat.of(shape)):
+            raise ValueError(f"replay log {start.path} has {difference} as this run")
+    network = build_network(config, game.spec, game.num_actions)
+    try:
+        LearnerState.of(checkpoint).load_into(network, build_optimizer(config.optimizer, network))
+    except ValueError as error:
+        raise ValueError(f"checkpoint {checkpoint.directory}: {error}") from error
+
+
+def resume_point(wiring: Wiring, checkpoint: Checkpoint) -> ResumePoint:
+    """What the roles of a resumed run are told."""
+    actors, shards = len(wiring.placement.actors), len(wiring.placement.shards)
+    ticks, env_steps = [0] * actors, [0] * actors
+    for index in range(shards):  # actor a feeds shard a mod S
+        ticks[index::shards] = ticks_of(checkpoint, index)
+        env_steps[index::shards] = env_steps_of(checkpoint, index)
+    return ResumePoint(checkpoint.directory, checkpoint.step, tuple(ticks), tuple(env_steps))
+
+
+@contextmanager
+def opened_run(config: Config, resume: ResumedRun | None) -> Iterator[OpenedRun]:
+    """The run's directory, made or as it was at the checkpoint, locked against other writers, its log begun.
+
+    Raises ValueError where another process writes there.
+    """
+    if resume is None:
+        run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
+        save_config(config, run_dir / "config.yaml")
+    else:
+        run_dir = resume.run_dir
+    with CheckpointStore(run_dir) as store, run_log(run_dir):
+        if resume is not None:
+            go_back(config, resume, store, say=print)
+        yield OpenedRun(run_dir, store)
+
+
+def last_checkpoint(run_dir: Path) -> Checkpoint | None:
+    """The newest that is whole, if there is one."""
+    try:
+        return find_resumable(str(run_dir))[1]
+    except ValueError as error:
+        _log.warning("%s", error)
+        return None
+
+
+def go_back(config: Config, resume: ResumedRun, store: CheckpointStore, *, say: Callable[[str], None]) -> None:
+    """Put aside what the run will come to anew, and keep its settings as they are now."""
+    aside = store.set_aside_after(resume.step)
+    forget_scores_after(resume.run_dir, resume.step)
+    put_aside = put_aside_after(resume.run_dir, resume.step)
+    lines = [
+        f"resuming {resume.run_dir} at train step {resume.step}: {len(aside)} later checkpoints and {put_aside} later "
+        "metrics put aside",
+        *(f"resumed with {change}" for change in resume.changes),
+    ]
+    for line in lines:
+        say(line)
+        _log.warning("%s", line)
+    save_config(config, resume.run_dir / "config.yaml")
+
+
+def _verify_replay(run_dir: Path, checkpoint: Checkpoint) -> None:
+    config = read_config_document(checkpoint.document("meta").get("config"), f"checkpoint {checkpoint.directory}")
+    game = check_game(config.env)
+    rows = shard_shape(config, game.spec, game.num_actions).rows
+    index = 0
+    while checkpoint.has_part(f"replay_{index}"):
+        verify(replay_log_dir(run_dir, index), log_position(checkpoint, index), rows=rows)
+        index += 1
+    if index == 0:
+        raise ValueError(f"checkpoint {checkpoint.directory} has no replay")
+
+
+def _only_run() -> Path:
+    runs = sorted(path.parent for path in RUNS.glob(f"*/{CHECKPOINTS_FOLDER}") if path.is_dir())
+    if len(runs) != 1:
+        there = f"there are {len(runs)}" + (f", the last is {runs[-1]}" if runs else "")
+        raise ValueError(f"--resume: name the run's directory, as --resume {RUNS}/Pong-laptop-seed0-001; {there}")
+    return runs[0]
+
+
+def _changes(config: Config, saved: Config) -> list[Change]:
+    pairs = ((path, get(config, path), get(saved, path)) for path in SETTINGS)
+    return [Change(path, now, before) for path, now, before in pairs if now != before and path != "run_dir"]
+
+
+def _check_changes(changes: Collection[Change], force: Collection[str]) -> None:
+    refused = []
+    for change in changes:
+        grows = MAY_GROW.fullmatch(change.path) and change.now >= change.saved
+        if not grows and not SAFE.fullmatch(change.path) and change.path not in force:
+            refused.append(change)
+    if refused:
+        raise ValueError(
+            f"--resume: {'; '.join(map(str, refused))}: that would be another run; leave it out, or say so with "
+            f"--force {' --force '.join(change.path for change in refused)}"
+        )

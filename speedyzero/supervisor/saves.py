@@ -1,0 +1,88 @@
+"""Whole checkpoints of a run as processes: finished once all have written their files, given up where one cannot.
+
+The learners and the reanalyzers write (`learner/group_saver.py`, `reanalyze/saver.py`); the manifest is written here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from speedyzero.checkpoint.published import PART as PUBLISHED_PART
+from speedyzero.checkpoint.snapshot import STATE_FILE, part_files
+from speedyzero.checkpoint.store import CheckpointStore
+from speedyzero.checkpoint.weights_file import WEIGHTS_FILES
+from speedyzero.config import Config
+from speedyzero.learner.state import PART as LEARNER_PART
+from speedyzero.reanalyze.restored import replay_part
+from speedyzero.shm import Board, BoardRow
+from speedyzero.supervisor.thinning import thin_out
+from speedyzero.wiring import LEARNER, Wiring, reanalyzer_name
+
+_log = logging.getLogger("speedyzero.checkpoint")
+
+
+class Saves:
+    """Follows the saves of one run."""
+
+    def __init__(
+        self,
+        config: Config,
+        wiring: Wiring,
+        store: CheckpointStore,
+        board: Board,
+        *,
+        note: Callable[[str], None],
+        row: BoardRow,
+        flush: Callable[[], None],
+    ):
+        """row: the supervisor's, where it says which step it has dealt with. flush: brings to disk what was told of the
+        steps up to a checkpoint.
+        """
+        self._config, self._store, self._board, self._row = config, store, board, row
+        self._note, self._flush = note, flush
+        shards = len(wiring.placement.shards)
+        self._savers = [LEARNER, *(reanalyzer_name(index) for index in range(shards))]
+        parts = [LEARNER_PART, PUBLISHED_PART, *(replay_part(index) for index in range(shards))]
+        self._files = [*WEIGHTS_FILES, STATE_FILE, *(file for part in parts for file in part_files(part))]
+        self._settled_step = 0
+
+    def follow(self) -> None:
+        """Finish the save under way if its files are there, give it up if one could not be written."""
+        step = self._board.counter(LEARNER, "snapshot_step")
+        if step <= self._settled_step:
+            return
+        failed = [name for name in self._savers if self._board.counter(name, "unsaved_step") >= step]
+        if failed:
+            self._store.give_up(step)
+            self._settle(step)
+            self._note(
+                f"checkpoint of train step {step} was not saved, {', '.join(failed)} could not; training goes on"
+            )
+        elif all(self._board.counter(name, "saved_step") >= step for name in self._savers):
+            self._finish(step)
+            self._settle(step)
+
+    def end(self) -> None:
+        """Everybody has ended: a save that is not complete by now will never be."""
+        self.follow()
+        step = self._board.counter(LEARNER, "snapshot_step")
+        if step > self._settled_step:
+            missing = [name for name in self._savers if self._board.counter(name, "saved_step") < step]
+            self._store.give_up(step)
+            self._note(f"checkpoint of train step {step} was not saved: {', '.join(missing)} ended before")
+
+    def _settle(self, step: int) -> None:
+        self._settled_step = step
+        self._row.set_counter("saved_step", step)
+
+    def _finish(self, step: int) -> None:
+        try:
+            self._flush()
+            self._store.finish(step, files=self._files)
+            thin_out(self._store, self._config, logs={})
+        except (OSError, ValueError) as error:
+            _log.warning("%s", error)
+            self._note(f"{error}; training goes on")
+        else:
+            _log.info("checkpoint of train step %d saved", step)

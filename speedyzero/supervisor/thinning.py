@@ -1,0 +1,29 @@
+"""Which checkpoints of a run stay, and what of the replay logs they need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from speedyzero.checkpoint.log_format import LogPosition
+from speedyzero.checkpoint.manifest import step_of
+from speedyzero.checkpoint.replay_log import ReplayLog
+from speedyzero.checkpoint.scores import read_scores
+from speedyzero.checkpoint.store import CheckpointStore, read_document, resumable
+from speedyzero.config import Config
+from speedyzero.reanalyze.restored import replay_part
+
+
+def thin_out(store: CheckpointStore, config: Config, *, logs: Mapping[int, ReplayLog]) -> None:
+    """Keep the last checkpoints whole, of older ones the weights that were scored; cut the logs to what is needed.
+
+    logs: by shard, those that this process writes. Raises OSError where the disk does not obey.
+    """
+    steps = [step_of(directory) for directory in resumable(store.run_dir)]
+    interval, best = config.evaluate.interval_train_steps, read_scores(store.run_dir).get("best")
+    scored = {step for step in steps if interval > 0 and step % interval == 0}
+    kept = store.prune(
+        keep_last=config.checkpoint.keep_last, keep_weights_of=scored | {best["step"]} if best else scored
+    )
+    for shard, log in logs.items():
+        documents = (read_document(directory, replay_part(shard)) for directory in kept)
+        log.discard(kept=[LogPosition.from_json(document["log"]) for document in documents])

@@ -1,0 +1,75 @@
+"""A snapshot is a copy, names its files plainly, and holds nothing that could not be written down."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from speedyzero.checkpoint.part import Part
+from speedyzero.checkpoint.snapshot import STATE_FILE, encode_document, encode_tensors, take_snapshot
+
+META = {"step": 12, "preset": "catch", "game": "Catch", "num_actions": 3, "score": None}
+
+
+def test_training_that_goes_on_does_not_change_it():
+    weight, priorities, state = torch.arange(6.0).reshape(2, 3), np.arange(4.0), {"draws": [1, 2]}
+    snapshot = take_snapshot(
+        meta=META,
+        weights={"w": weight.T},
+        state=state,
+        parts={"replay_0": Part({"seed": 1}, {"priority": priorities})},
+    )
+    before = encode_tensors(snapshot.tensors["weights.safetensors"])
+    weight.zero_()
+    priorities[:] = -1
+    state["draws"].append(3)
+    assert encode_tensors(snapshot.tensors["weights.safetensors"]) == before
+    assert snapshot.tensors["weights.safetensors"]["w"].is_contiguous()
+    assert snapshot.tensors["weights.safetensors"]["w"].tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+    assert snapshot.tensors["replay_0.safetensors"]["priority"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert json.loads(snapshot.documents[STATE_FILE]) == {"draws": [1, 2]}
+    assert snapshot.step == 12
+    assert sorted([*snapshot.tensors, *snapshot.documents]) == [
+        *("meta.json", "replay_0.json", "replay_0.safetensors", "state.json", "weights.safetensors")
+    ]
+    assert snapshot.nbytes == 6 * 4 + 4 * 8 + sum(map(len, snapshot.documents.values()))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "i8", "u1", "?"])
+def test_arrays_keep_their_type_and_bits(dtype):
+    array = np.random.default_rng(0).integers(0, 2 if dtype == "?" else 100, (3, 5)).astype(dtype)
+    read = safetensors.torch.load(encode_tensors({"a": array, "none": array[:0]}))
+    assert read["a"].numpy().dtype == array.dtype and np.array_equal(read["a"].numpy(), array)
+    assert read["none"].shape == (0, 5)
+
+
+def test_nan_in_tensors_keeps_its_bits():
+    odd = torch.tensor([0x7FC00001, -0x400000, 0x7F800000], dtype=torch.int32).view(torch.float32)
+    read = safetensors.torch.load(encode_tensors({"a": odd}))["a"]
+    assert torch.equal(read.view(torch.int32), odd.view(torch.int32))
+
+
+@pytest.mark.parametrize("key", META)
+def test_meta_must_be_complete(key):
+    with pytest.raises(ValueError, match=key):
+        take_snapshot(meta={name: META[name] for name in META if name != key}, weights={}, state={})
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "A", "", "a.json"])
+def test_names_of_files_are_plain(name):
+    with pytest.raises(ValueError, match="is named by"):
+        take_snapshot(meta=META, weights={}, state={}, parts={name: Part({}, {})})
+
+
+def test_no_file_takes_the_place_of_another():
+    for name in ("weights", "meta", "state"):
+        with pytest.raises(ValueError, match="places of their own"):
+            take_snapshot(meta=META, weights={}, state={}, parts={name: Part({}, {})})
+
+
+@pytest.mark.parametrize("content", [float("nan"), float("inf"), {"a": {1, 2}}, np.float32(1)])
+def test_documents_are_strict_json(content):
+    with pytest.raises(ValueError):
+        encode_document(content)

@@ -1,0 +1,282 @@
+"""Whole checkpoints: read as they were written, there or not there whatever happens, never silently another."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from speedyzero.checkpoint.manifest import MANIFEST_FILE, checkpoint_dir, read_manifest, write_manifest
+from speedyzero.checkpoint.part import Part
+from speedyzero.checkpoint.snapshot import Snapshot, encode_document, encode_tensors, take_snapshot
+from speedyzero.checkpoint.store import (
+    CheckpointStore,
+    SaveError,
+    newest_valid,
+    open_checkpoint,
+    read_document,
+    resumable,
+    write_part,
+)
+from speedyzero.checkpoint.weights_file import load_weights, newest, save_weights
+from tests.checkpoint.failing_calls import Crash, FailingCalls
+
+META = {"preset": "catch", "game": "Catch", "num_actions": 3, "score": None}
+
+
+def weights_of(step: int) -> dict[str, torch.Tensor]:
+    return {"w": torch.arange(8.0) + step}
+
+
+def snapshot_of(step: int) -> Snapshot:
+    return take_snapshot(
+        meta={"step": step, **META},
+        weights=weights_of(step),
+        state={"counter": step},
+        parts={"learner": Part({"lr": step / 7}, {"m": torch.full((3,), float(step))})},
+    )
+
+
+def write_steps(run_dir, *steps) -> None:
+    with CheckpointStore(run_dir) as store:
+        for step in steps:
+            store.write(snapshot_of(step))
+
+
+def assert_is(checkpoint, step) -> None:
+    assert checkpoint.step == step
+    assert checkpoint.document("state") == {"counter": step}
+    learner = checkpoint.part("learner")
+    assert learner.document == {"lr": step / 7} and learner.array("m").tolist() == [step] * 3
+    assert torch.equal(checkpoint.tensors("weights")["w"], weights_of(step)["w"])
+
+
+def test_round_trip(tmp_path):
+    write_steps(tmp_path, 5)
+    assert_is(open_checkpoint(checkpoint_dir(tmp_path, 5)), 5)
+    assert_is(newest_valid(tmp_path), 5)
+    assert read_document(checkpoint_dir(tmp_path, 5), "learner") == {"lr": 5 / 7}
+    saved = load_weights(checkpoint_dir(tmp_path, 5))  # what `evaluate` reads of it
+    assert torch.equal(saved.state["w"], weights_of(5)["w"]) and saved.meta["step"] == 5
+    with pytest.raises(ValueError, match="not one of its files"):
+        open_checkpoint(checkpoint_dir(tmp_path, 5)).document("nothing")
+
+
+def test_parts_of_other_processes_are_in_the_manifest(tmp_path):
+    write_part(tmp_path, 3, "replay_0.json", encode_document({"at": 9}))
+    write_part(tmp_path, 3, "priorities_0.safetensors", encode_tensors({"p": torch.ones(2)}))
+    assert resumable(tmp_path) == []
+    with CheckpointStore(tmp_path) as store:
+        store.write(snapshot_of(3), parts=("replay_0.json", "priorities_0.safetensors"))
+        with pytest.raises(SaveError, match="not saved"):
+            store.write(snapshot_of(4), parts=("replay_0.json",))
+    checkpoint = newest_valid(tmp_path)
+    assert_is(checkpoint, 3)
+    assert checkpoint.document("replay_0") == {"at": 9} and checkpoint.tensors("priorities_0")["p"].tolist() == [1, 1]
+    assert not checkpoint_dir(tmp_path, 4).exists()
+    with pytest.raises(ValueError, match="never written over"):
+        write_part(tmp_path, 3, "replay_0.json", encode_document({"at": 10}))
+
+
+def test_a_save_adds_to_weights_that_were_saved_before(tmp_path):
+    save_weights(checkpoint_dir(tmp_path, 6), weights_of(6), {"step": 6, **META})
+    assert resumable(tmp_path) == []
+    write_steps(tmp_path, 6)
+    assert_is(newest_valid(tmp_path), 6)
+    write_steps(tmp_path, 6)  # again, the same: nothing to do
+    other = take_snapshot(meta={"step": 6, **META}, weights=weights_of(7), state={})
+    with CheckpointStore(tmp_path) as store, pytest.raises(ValueError, match="never written over"):
+        store.write(other)
+    assert_is(newest_valid(tmp_path), 6)
+
+
+def test_the_highest_step_wins_and_weights_alone_are_passed_over(tmp_path):
+    write_steps(tmp_path, 99, 1_000_000_000, 999_999_999)
+    save_weights(checkpoint_dir(tmp_path, 2_000_000_000), weights_of(0), {"step": 2_000_000_000, **META})
+    assert_is(newest_valid(tmp_path), 1_000_000_000)
+
+
+def test_a_run_without_a_checkpoint_says_so(tmp_path):
+    with pytest.raises(ValueError, match="has no checkpoint to resume from"):
+        newest_valid(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "manifest"])
+def test_damage_anywhere_is_told_and_the_one_before_is_used(tmp_path, caplog, damage):
+    write_steps(tmp_path, 1, 2)
+    directory = checkpoint_dir(tmp_path, 2)
+    for name in [MANIFEST_FILE] if damage == "manifest" else list(read_manifest(directory)):
+        content = (directory / name).read_bytes()
+        if damage == "remove":
+            (directory / name).unlink()
+        elif damage == "cut":
+            (directory / name).write_bytes(content[:-2])
+        else:
+            middle = len(content) // 2
+            (directory / name).write_bytes(content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :])
+        caplog.clear()
+        assert_is(newest_valid(tmp_path), 1)
+        assert "step 2 passed over" in caplog.text and "1 newer checkpoints were passed over" in caplog.text
+        (directory / name).write_bytes(content)
+    assert_is(newest_valid(tmp_path), 2)
+
+
+def test_nothing_left_that_is_whole_is_no_fresh_start(tmp_path):
+    write_steps(tmp_path, 1, 2)
+    for step in (1, 2):
+        (checkpoint_dir(tmp_path, step) / "state.json").write_text("{}")
+    with pytest.raises(ValueError, match="2 were passed over, the newest because.*state.json"):
+        newest_valid(tmp_path)
+
+
+def test_what_lies_outside_of_a_checkpoint_can_rule_it_out(tmp_path, caplog):
+    write_steps(tmp_path, 1, 2)
+
+    def check(checkpoint):
+        if checkpoint.step == 2:
+            raise ValueError("replay log is damaged")
+
+    assert_is(newest_valid(tmp_path, check=check), 1)
+    assert "replay log is damaged" in caplog.text
+
+
+def test_another_format_version_is_refused(tmp_path):
+    write_steps(tmp_path, 1)
+    manifest = checkpoint_dir(tmp_path, 1) / MANIFEST_FILE
+    manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(ValueError, match="format version 2; this program reads 1"):
+        open_checkpoint(manifest.parent)
+
+
+@pytest.mark.parametrize("before", ["nothing", "weights", "parts"])
+def test_a_crash_between_any_two_calls_leaves_the_old_checkpoint_or_the_new(tmp_path, before):
+    """And the next save after it succeeds and leaves nothing of the crashed one behind."""
+    crashes = olds = 0
+    for attempt in range(1, 200):
+        run_dir = tmp_path / str(attempt)
+        write_steps(run_dir, 1)
+        parts = ()
+        if before == "weights":
+            save_weights(checkpoint_dir(run_dir, 2), weights_of(2), {"step": 2, **META})
+        if before == "parts":
+            write_part(run_dir, 2, "replay_0.json", encode_document({"at": 1}))
+            parts = ("replay_0.json",)
+        with pytest.MonkeyPatch.context() as patch, CheckpointStore(run_dir) as store:
+            calls = FailingCalls(patch)
+            calls.begin(fail_at=attempt, failure=Crash)
+            try:
+                store.write(snapshot_of(2), parts=parts)
+                store.prune(keep_last=2)
+            except Crash:
+                crashes += 1
+            else:
+                break
+            finally:
+                calls.end()
+        found = newest_valid(run_dir)
+        assert_is(found, found.step)
+        olds += found.step == 1
+        assert newest(run_dir) is not None
+        if before == "parts":
+            write_part(run_dir, 2, "replay_0.json", encode_document({"at": 1}))
+        with CheckpointStore(run_dir) as store:
+            store.write(snapshot_of(2), parts=parts)
+            store.write(snapshot_of(3))
+            store.prune(keep_last=2)
+        assert_is(newest_valid(run_dir), 3)
+        left = {path.name for path in run_dir.rglob("*") if path.is_file() and path.name.endswith(".part")}
+        assert not left and [int(path.name[5:]) for path in resumable(run_dir)] == [3, 2]
+    assert crashes > 15 and olds > 10
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_fails_at_any_call_is_told_and_costs_nothing(tmp_path, number):
+    write_steps(tmp_path, 1)
+    failures = 0
+    with CheckpointStore(tmp_path) as store:
+        for attempt in range(1, 200):
+            with pytest.MonkeyPatch.context() as patch:
+                calls = FailingCalls(patch)
+                calls.begin(fail_at=attempt, failure=lambda: OSError(number, os.strerror(number)))
+                try:
+                    store.write(snapshot_of(2))
+                except SaveError as error:
+                    failures += 1
+                    assert error.errno == number and "step 2 was not saved" in str(error)
+                else:
+                    break
+                finally:
+                    calls.end()
+            assert_is(newest_valid(tmp_path), newest_valid(tmp_path).step)
+            assert [path.name for path in checkpoint_dir(tmp_path, 2).glob(".*")] == []
+    assert failures > 10
+    assert_is(newest_valid(tmp_path), 2)
+
+
+def test_prune_keeps_the_last_whole_and_the_best_weights(tmp_path):
+    write_steps(tmp_path, 1, 2, 3, 4, 5)
+    save_weights(checkpoint_dir(tmp_path, 6), weights_of(6), {"step": 6, **META})
+    with CheckpointStore(tmp_path) as store:
+        assert store.prune(keep_last=2, keep_weights_of=(2,)) == [checkpoint_dir(tmp_path, step) for step in (5, 4)]
+        assert resumable(tmp_path) == [checkpoint_dir(tmp_path, step) for step in (5, 4)]
+        assert torch.equal(load_weights(checkpoint_dir(tmp_path, 2)).state["w"], weights_of(2)["w"])
+        assert sorted(path.name for path in checkpoint_dir(tmp_path, 2).iterdir()) == [
+            *("manifest.json", "meta.json", "weights.safetensors")
+        ]
+        load_weights(checkpoint_dir(tmp_path, 6))
+        for step in (1, 3):
+            assert not checkpoint_dir(tmp_path, step).exists()
+        with pytest.raises(ValueError, match="keep_last=0"):
+            store.prune(keep_last=0)
+
+
+def test_prune_leaves_one_in_the_making_alone_and_tidies_after_crashes(tmp_path):
+    write_part(tmp_path, 2, "replay_0.json", b"{}")
+    write_steps(tmp_path, 5)
+    write_part(tmp_path, 7, "replay_0.json", b"{}")
+    with CheckpointStore(tmp_path) as store:
+        store.prune(keep_last=1)
+    assert not checkpoint_dir(tmp_path, 2).exists()
+    assert (checkpoint_dir(tmp_path, 7) / "replay_0.json").exists()
+
+
+def test_later_checkpoints_are_set_aside(tmp_path, caplog):
+    write_steps(tmp_path, 1, 2, 3)
+    with CheckpointStore(tmp_path) as store:
+        aside = store.set_aside_after(1)
+        assert [path.name for path in aside] == ["aside_001_step_000000003", "aside_001_step_000000002"]
+        assert_is(newest_valid(tmp_path), 1)
+        store.write(snapshot_of(2))
+        assert [path.name for path in store.set_aside_after(1)] == ["aside_002_step_000000002"]
+        assert store.set_aside_after(1) == []
+    assert_is(newest_valid(tmp_path), 1)
+    assert "2 later checkpoints are set aside" in caplog.text
+
+
+WRITER = """
+import sys
+from speedyzero.checkpoint.store import CheckpointStore
+store = CheckpointStore(sys.argv[1])
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_one_writer_at_a_time_and_a_dead_one_is_no_hindrance(tmp_path):
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == "locked\n"
+        with pytest.raises(ValueError, match=f"being written by process {writer.pid} already"):
+            CheckpointStore(tmp_path)
+        writer.kill()
+    write_steps(tmp_path, 1)
+
+
+def test_a_manifest_that_lists_a_file_outside_is_refused(tmp_path):
+    write_steps(tmp_path, 1)
+    entries = read_manifest(checkpoint_dir(tmp_path, 1))
+    write_manifest(checkpoint_dir(tmp_path, 1), {**entries, "../x": entries["meta.json"]})
+    with pytest.raises(ValueError, match="outside"):
+        open_checkpoint(checkpoint_dir(tmp_path, 1))

@@ -1,0 +1,187 @@
+"""Resumes that cannot be: one line that says what, where and what to do, exit code 2, and nothing is changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from speedyzero import cli
+from speedyzero.checkpoint.manifest import MANIFEST_FILE, checkpoint_dir, entry_of, read_manifest, write_manifest
+from speedyzero.checkpoint.store import CheckpointStore
+from tests.faults.ring_contract import reached
+from tests.faults.small_run import NEWER, OLDER, copy_of, make_small_run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bad") / "made"
+    make_small_run(path)
+    return path
+
+
+def both(run_dir: Path) -> list[Path]:
+    return [checkpoint_dir(run_dir, step) for step in (OLDER, NEWER)]
+
+
+def nothing(run_dir: Path) -> None:
+    pass
+
+
+def future_format(run_dir: Path) -> None:
+    for directory in both(run_dir):
+        path = directory / MANIFEST_FILE
+        path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 9'))
+
+
+def without(name: str) -> Callable[[Path], None]:
+    def remove(run_dir: Path) -> None:
+        for directory in both(run_dir):
+            (directory / name).unlink()
+
+    return remove
+
+
+def unlisted(name: str) -> Callable[[Path], None]:
+    """As a checkpoint of weights alone, or of another program."""
+
+    def forget(run_dir: Path) -> None:
+        for directory in both(run_dir):
+            entries = read_manifest(directory)
+            del entries[name]
+            write_manifest(directory, entries)
+
+    return forget
+
+
+def no_log(run_dir: Path) -> None:
+    for path in (run_dir / "replay" / "shard-0").glob("segment-*"):
+        path.unlink()
+
+
+def flipped_log(run_dir: Path) -> None:
+    path = next((run_dir / "replay" / "shard-0").glob("segment-*"))
+    content = path.read_bytes()
+    path.write_bytes(content[:300] + bytes([content[300] ^ 1]) + content[301:])
+
+
+def rewritten(name: str, change: Callable[[dict], None]) -> Callable[[Path], None]:
+    """A document that was tampered with, its hash made right again."""
+
+    def rewrite(run_dir: Path) -> None:
+        for directory in both(run_dir):
+            document = json.loads((directory / name).read_bytes())
+            change(document)
+            (directory / name).write_text(json.dumps(document))
+            write_manifest(directory, read_manifest(directory) | {name: entry_of((directory / name).read_bytes())})
+
+    return rewrite
+
+
+def empty(run_dir: Path) -> None:
+    for path in sorted(run_dir.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def a_file(run_dir: Path) -> None:
+    empty(run_dir)
+    run_dir.rmdir()
+    run_dir.write_text("no directory")
+
+
+CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
+    "another game": (nothing, ["--game", "CartPole-v1"], ["env.game=CartPole-v1 (the run has Catch)"]),
+    "another game, forced": (nothing, ["--game", "CartPole-v1", "--force", "env.game"], ["replay log", "not"]),
+    "another seed": (nothing, ["--seed", "7"], ["seed=7 (the run has 0)"]),
+    "another network": (nothing, ["model.mlp_hidden=32"], ["model.mlp_hidden=32 (the run has 16)"]),
+    "another network, forced": (nothing, ["model.mlp_hidden=32", "--force", "model.mlp_hidden"], ["do not fit"]),
+    "another optimiser, forced": (nothing, ["optimizer.name=sgd", "--force", "optimizer.name"], ["AdamW", "SGD"]),
+    "more envs, forced": (nothing, ["actor.envs=4", "--force", "actor.envs"], ["lanes of each actor"]),
+    "more shards, forced": (
+        nothing,
+        [*"actor.actors=2 replay.shards=2 actor.envs=4 --force replay.shards --force actor.actors".split()]
+        + ["--force", "actor.envs"],
+        ["1 shards of replay, this run 2"],
+    ),
+    "fewer steps": (nothing, ["schedule.train_steps=200"], ["schedule.train_steps=200 (the run has 300)"]),
+    "a run that is done": (
+        nothing,
+        ["schedule.train_steps=9", "--force", "schedule.train_steps"],
+        ["is done", "schedule.train_steps="],
+    ),
+    "no such setting to force": (nothing, ["--force", "optimizer.nam"], ["did you mean optimizer.name?"]),
+    "more GPUs than there are": (nothing, ["--gpus", "99"], ["gpus=99"]),
+    "two directories": (nothing, ["--run-dir", "elsewhere"], ["goes on in its own directory"]),
+    "a future format": (future_format, [], ["format version 9; this program reads 1"]),
+    "no learner's state": (without("learner.safetensors"), [], ["learner.safetensors", "No such file"]),
+    "weights alone": (unlisted("state.json"), [], ["has no checkpoint to resume from"]),
+    "no replay in it": (unlisted("replay_0.json"), [], ["has no replay"]),
+    "no replay log": (no_log, [], ["segment-000000000.log is missing"]),
+    "a damaged replay log": (flipped_log, [], ["damaged at byte"]),
+    "an empty directory": (empty, [], ["has no checkpoint to resume from"]),
+    "a file": (a_file, [], ["is no directory"]),
+    "settings of another program": (
+        rewritten("meta.json", lambda meta: meta["config"].update({"env.gravity": 9.8})),
+        [],
+        ["unknown setting env.gravity"],
+    ),
+    "no settings": (rewritten("meta.json", lambda meta: meta.pop("config")), [], ["must be a group of settings"]),
+    "a position that is none": (rewritten("replay_0.json", lambda part: part.pop("log")), [], ["no position in"]),
+}  # fmt: skip
+
+
+def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert cli.run(cli.check_train, words, prog="train.py") == cli.BAD_INPUT
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("train.py: ") and captured.err.count("\n") == 1, captured
+    return captured.err
+
+
+@pytest.mark.contract(16)
+@pytest.mark.parametrize("name", CASES)
+def test_bad_resumes_are_one_line(made, tmp_path, capsys, name):
+    change, words, expected = CASES[name]
+    run_dir = copy_of(made, tmp_path / "run")
+    change(run_dir)
+    before = contents(tmp_path)
+    line = refusal(["--inline", "--resume", str(run_dir), *words], capsys)
+    for part in expected:
+        assert part in line
+    assert contents(tmp_path) == before
+    reached(16, f"{name}: {line.strip()[:100]}", counts={"bad resumes": 1})
+
+
+@pytest.mark.contract(16)
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission_is_one_line(made, tmp_path, capsys):
+    run_dir = copy_of(made, tmp_path / "run")
+    for directory in both(run_dir):
+        (directory / "learner.json").chmod(0)
+    assert "Permission denied" in refusal(["--inline", "--resume", str(run_dir)], capsys)
+
+
+def test_what_may_differ_is_told_and_taken(made, tmp_path, monkeypatch):
+    run_dir = copy_of(made, tmp_path / "run")
+    taken = []
+    monkeypatch.setattr(cli, "_train", lambda config, *, inline, resume: taken.append((config, resume)))
+    words = ["schedule.train_steps=400", "checkpoint.keep_last=1", "optimizer.weight_decay=0.5"]
+    forced = ["--force", "optimizer.weight_decay"]
+    for where in (str(run_dir), str(checkpoint_dir(run_dir, OLDER))):
+        assert cli.run(cli.check_train, ["--inline", "--resume", where, *words, *forced], prog="train.py") == cli.DONE
+    assert [resume.step for _, resume in taken] == [NEWER, OLDER]
+    config, resume = taken[0]
+    assert {change.path for change in resume.changes} == {word.partition("=")[0] for word in words}
+    assert config.optimizer.weight_decay == 0.5 and Path(config.run_dir) == run_dir
+
+
+def test_a_run_that_another_process_writes_is_refused(made, tmp_path):
+    run_dir = copy_of(made, tmp_path / "run")
+    with CheckpointStore(run_dir), pytest.raises(ValueError, match=f"written by process {os.getpid()} already"):
+        cli.run(cli.check_train, ["--inline", "--resume", str(run_dir)], prog="train.py")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

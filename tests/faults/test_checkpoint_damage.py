@@ -1,0 +1,89 @@
+"""Whatever becomes of the bytes of a checkpoint or of the replay log: it is seen, told, and an older one is used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speedyzero.checkpoint.manifest import checkpoint_dir
+from speedyzero.supervisor.resume import find_resumable
+from tests.faults.inline_runs import advance
+from tests.faults.ring_contract import reached, share
+from tests.faults.small_run import NEWER, OLDER, make_small_run, resumed
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("damaged") / "run"
+    make_small_run(path)
+    return path
+
+
+def files_of_the_newer(run_dir: Path) -> list[Path]:
+    """All that it is read from, the replay log included."""
+    return [*checkpoint_dir(run_dir, NEWER).iterdir(), *(run_dir / "replay" / "shard-0").glob("segment-*")]
+
+
+def outcome(run_dir: Path, caplog: pytest.LogCaptureFixture) -> str:
+    """What a resume would do about the damage; silence fails."""
+    caplog.clear()
+    try:
+        _, checkpoint = find_resumable(str(run_dir))
+    except ValueError as error:
+        assert "\n" not in str(error) and "passed over" in str(error)
+        return "refused"
+    assert checkpoint.step == OLDER, "a damaged checkpoint was taken for a whole one"
+    assert f"step {NEWER} passed over" in caplog.text
+    return "older one used"
+
+
+def tried(run_dir: Path, path: Path, damaged: bytes, caplog: pytest.LogCaptureFixture) -> str:
+    content = path.read_bytes()
+    path.write_bytes(damaged)
+    try:
+        return outcome(run_dir, caplog)
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.mark.contract(13)
+@pytest.mark.parametrize("kind", ["bit flips", "truncations"])
+def test_damage_is_never_silent(run_dir, caplog, kind):
+    rng, outcomes = np.random.default_rng(0), []
+    count = share({"bit flips": 300, "truncations": 200}[kind])
+    files = files_of_the_newer(run_dir)
+    for trial in range(count):
+        path = files[trial % len(files)]
+        content = bytearray(path.read_bytes())
+        if kind == "bit flips":
+            content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        else:
+            # A final line break is no loss: the manifest, which nothing else vouches for, is whole without.
+            content = content[: rng.integers(len(content) - (path.name == "manifest.json"))]
+        outcomes.append(tried(run_dir, path, bytes(content), caplog))
+    assert set(outcomes) <= {"older one used", "refused"} and outcomes.count("older one used") > count / 2
+    figure = f"{count} {kind} in {len(files)} files: {outcomes.count('older one used')} times the older one was used"
+    reached(13, f"{figure}, {outcomes.count('refused')} times nothing was whole and it was said", counts={kind: count})
+
+
+@pytest.mark.contract(13)
+def test_a_missing_file_is_never_silent(run_dir, caplog):
+    for path in files_of_the_newer(run_dir):
+        content = path.read_bytes()
+        path.unlink()
+        assert outcome(run_dir, caplog) in ("older one used", "refused")
+        path.write_bytes(content)
+    assert find_resumable(str(run_dir))[1].step == NEWER
+
+
+@pytest.mark.contract(13)
+def test_the_older_one_is_good_to_go_on_from(run_dir):
+    path = checkpoint_dir(run_dir, NEWER) / "learner.safetensors"
+    os.truncate(path, path.stat().st_size - 1)
+    run = resumed(run_dir)
+    assert run.learner.train_step == OLDER
+    assert len(advance(run, to_step=NEWER)) == NEWER - OLDER
+    run.close()

@@ -1,0 +1,93 @@
+"""A disk that is full or fails costs a checkpoint, never the run nor the checkpoints that there are."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from speedyzero.supervisor.inline import InlineRun
+from speedyzero.supervisor.resume import find_resumable
+from tests.checkpoint.failing_calls import FailingCalls
+from tests.faults.inline_runs import advance
+from tests.faults.ring_contract import reached, share
+from tests.faults.small_run import make_small_run, resumed, save
+
+EACH = 20
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[InlineRun]:
+    make_small_run(tmp_path)
+    run = resumed(tmp_path)
+    yield run
+    run.close()
+
+
+def strike(run: InlineRun, run_dir: Path, struck: Callable[[], AbstractContextManager]) -> list[str]:
+    """Train on, save while `struck` holds, and see that all there was before is as it was; what the user was told."""
+    step = run.learner.train_step + 1
+    advance(run, to_step=step)
+    before = find_resumable(str(run_dir))[1].step
+    told = save(run, run_dir, struck)
+    found = find_resumable(str(run_dir))[1]
+    assert found.step in (before, step) and (told == []) == (found.step == step)
+    return told
+
+
+def assert_recovered(run: InlineRun, run_dir: Path) -> None:
+    """Once the disk takes it again."""
+    advance(run, to_step=run.learner.train_step + 1)
+    assert save(run, run_dir) == []
+    assert find_resumable(str(run_dir))[1].step == run.learner.train_step
+    run.close()
+    successor = resumed(run_dir)
+    advance(successor, to_step=successor.learner.train_step + 2)
+    successor.close()
+
+
+@pytest.mark.contract(14)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+def test_errors_at_any_call(run, tmp_path, number):
+    told = []
+    for trial in range(share(EACH)):
+
+        @contextmanager
+        def failing(call: int = 2 + 3 * trial) -> Iterator[None]:
+            with pytest.MonkeyPatch.context() as patch:
+                calls = FailingCalls(patch)
+                calls.begin(fail_at=call, failure=lambda: OSError(number, os.strerror(number)))
+                yield
+                calls.end()
+
+        told += strike(run, tmp_path, failing)
+    assert told and all("was not saved, training goes on" in line for line in told)
+    assert_recovered(run, tmp_path)
+    name = errno.errorcode[number]
+    reached(14, f"{share(EACH)} saves with {name} at one call: {len(told)} lost and told", counts={name: share(EACH)})
+
+
+@pytest.mark.contract(14)
+def test_a_limit_on_the_size_of_files(run, tmp_path):
+    """As a quota: what fits is written, what does not fails in its middle."""
+    told, limits = [], resource.getrlimit(resource.RLIMIT_FSIZE)
+    for trial in range(share(EACH)):
+
+        @contextmanager
+        def limited(size: int = 200 + 3000 * trial) -> Iterator[None]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+            try:
+                yield
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+        told += strike(run, tmp_path, limited)
+    assert told and all("was not saved, training goes on" in line for line in told)
+    assert_recovered(run, tmp_path)
+    count = share(EACH)
+    reached(14, f"{count} saves under RLIMIT_FSIZE: {len(told)} lost and told", counts={"RLIMIT_FSIZE": count})

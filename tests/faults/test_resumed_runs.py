@@ -1,0 +1,125 @@
+"""Whole runs that were struck down and resumed: what was counted, played and learned goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speedyzero.checkpoint.log_format import LogPosition
+from speedyzero.checkpoint.log_reader import read_rows
+from speedyzero.checkpoint.manifest import checkpoint_dir, step_of
+from speedyzero.checkpoint.replay_log import replay_log_dir
+from speedyzero.checkpoint.store import newest_valid, open_checkpoint, resumable
+from speedyzero.checkpoint.weights_file import load_weights
+from speedyzero.observe.metrics import read_metrics
+from speedyzero.pacing import Pacing
+from speedyzero.reanalyze.restored import log_position
+from tests.faults.ring_contract import reached, trials
+from tests.faults.whole_run import WholeRun
+
+EVERY = 20
+SAVING = (
+    f"checkpoint.interval_train_steps={EVERY}",
+    "actor.actors=2",
+    "actor.envs=4",
+    "target.interval_train_steps=30",
+)
+TOTAL = 120  # train steps
+
+
+def rows_of(run_dir: Path, position: LogPosition) -> dict[str, np.ndarray]:
+    """Every row of both actors up to a position, [8, n, ...], as a resumed run would find them."""
+    found: dict[str, list[list[np.ndarray]]] = {}
+    for block in read_rows(replay_log_dir(run_dir, 0), position, rows=10_000):
+        for name, column in block.columns.items():
+            of_actor = found.setdefault(name, [[], []])[block.actor]
+            if block.is_amendment:
+                whole = np.concatenate(of_actor, axis=1)
+                whole[:, block.first_row : block.first_row + column.shape[1]] = column
+                of_actor[:] = [whole]
+            else:
+                of_actor.append(column.copy())
+    lanes = {name: [np.concatenate(blocks, axis=1) for blocks in actors] for name, actors in found.items()}
+    shortest = min(lane.shape[1] for lane in lanes["last"])
+    return {name: np.concatenate([lane[:, :shortest] for lane in actors]) for name, actors in lanes.items()}
+
+
+def assert_went_on(run_dir: Path, run: WholeRun) -> None:
+    """A finished run that was resumed is in every count the run that was never left."""
+    metrics = read_metrics(run_dir)
+    for name in ("learner/loss", "learner/target_lag"):
+        assert metrics[name].steps.tolist() == list(range(TOTAL)), name
+    lag = metrics["learner/target_lag"].values
+    assert (lag[60:] >= 30).all() and (lag[60:] < 60 + 3).all(), "one to two intervals, whoever made the batch"
+    schedule, tick = run.config.schedule, 8
+    pacing, series = Pacing(schedule, tick_env_steps=tick, actors=2), metrics["reanalyzer/env_steps"]
+    for step, env_steps in zip(series.steps, series.values, strict=True):
+        assert pacing.env_steps_due(step) - tick <= env_steps <= pacing.env_steps_due(step + 2) + 4 * tick, step
+    last = newest_valid(run_dir)
+    assert last.step == TOTAL
+    meta = load_weights(checkpoint_dir(run_dir, TOTAL)).meta
+    assert schedule.env_steps <= meta["env_steps"] < schedule.env_steps + 2 * tick
+    assert (run.group(), run.shared_names()) == ([], [])
+
+
+@pytest.mark.contract(7, 12, 17)
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
+    run_dir = tmp_path / "run"
+    with WholeRun.start(run_dir, *SAVING) as run:
+        run.wait_for_step(50)
+        os.kill(run.process.pid, signal.SIGINT)
+        assert run.wait() == 130, run.printed
+    left = newest_valid(run_dir)
+    before = rows_of(run_dir, log_position(left, 0))
+    assert left.step >= 50 and left.step == max(map(step_of, resumable(run_dir)))
+    played = (~before["last"]).sum()
+    assert abs(sum(left.document("replay_0")["env_steps"]) - played) <= 8  # an actor may have been a tick further
+    with WholeRun.resume(run_dir) as run:
+        assert run.wait() == 0, run.printed
+    assert f"resuming {run_dir} at train step {left.step}: 0 later" in run.printed
+    assert_went_on(run_dir, run)
+    after = rows_of(run_dir, log_position(newest_valid(run_dir), 0))
+    cut = before["last"].shape[1] - 1
+    for name, column in before.items():
+        assert np.array_equal(column[:, : cut - 1], after[name][:, : cut - 1]), name
+    assert np.array_equal(before["frame"], after["frame"][:, : cut + 1])
+    assert after["last"][:, cut].all() and after["first"][:, cut + 1].all(), "the games that were under way are over"
+    goes_on = ~before["last"][:, cut] & ~before["first"][:, cut]
+    assert goes_on.any() and after["truncated"][goes_on, cut - 1].all()
+    reached(17, f"a run interrupted at train step {left.step} went on with its counters, pacing, replay and target lag")
+
+
+@pytest.mark.contract(12, 17)
+def test_a_run_that_was_killed_loses_an_interval_at_most(tmp_path):
+    worst = 0
+    for trial in trials(12, 10):
+        run_dir = tmp_path / str(trial)
+        with WholeRun.start(run_dir, *SAVING) as run:
+            run.wait_for_step(45 + 7 * trial)
+            done = run.board.total("train_steps")
+            os.killpg(run.process.pid, signal.SIGKILL)
+            run.wait()
+        left = newest_valid(run_dir)
+        worst = max(worst, done - left.step)
+        assert done - left.step <= 2 * EVERY, "an interval, and the one that was being written"
+        with WholeRun.resume(run_dir) as run:
+            assert run.wait() == 0, run.printed
+        assert_went_on(run_dir, run)
+        open_checkpoint(checkpoint_dir(run_dir, TOTAL))
+        reached(12, f"killed at train step {done}, resumed at {left.step}", counts={"whole runs killed": 1})
+
+
+@pytest.mark.contract(5, 12)
+def test_learners_that_died_go_on_from_the_last_checkpoint(tmp_path):
+    run_dir = tmp_path / "run"
+    with WholeRun.start(run_dir, *SAVING) as run:
+        run.wait_for_step(45)
+        os.kill(run.pid_of("learner-0"), signal.SIGKILL)
+        assert run.wait() == 0, run.printed
+        assert "learner-0 died by signal SIGKILL" in run.printed and "(1 of 3 times)" in run.printed
+        assert_went_on(run_dir, run)
+    reached(12, "a learner killed at train step 45 or later: the run went on from its last checkpoint by itself")

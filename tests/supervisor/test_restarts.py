@@ -1,0 +1,72 @@
+"""A run whose learners fell goes on from its last checkpoint, a limited number of times, and says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from speedyzero.checkpoint.store import CheckpointStore
+from speedyzero.supervisor import process
+from speedyzero.supervisor.crew import LearnersFell
+from speedyzero.supervisor.resume import OpenedRun
+from tests.faults.small_run import NEWER, make_small_run, small_config
+
+
+class Falling:
+    """Instead of the roles: the learners fall so many times, then the run is done."""
+
+    def __init__(self, falls: int):
+        self.falls, self.resumed_at = falls, []
+
+    def run(self, config, wiring, opened, keeper, interrupts, resume):
+        self.resumed_at.append(resume.step if resume else None)
+        if len(self.resumed_at) <= self.falls:
+            raise LearnersFell(f"learner-0 died by signal SIGKILL, number {len(self.resumed_at)}")
+        return {"env_steps": 1, "train_steps": 2}
+
+
+def go_on(monkeypatch, run_dir, falling, *, restarts=3, interruptions=0):
+    """Everything that was noted, and what came out."""
+    config = small_config()
+    config = replace(config, checkpoint=replace(config.checkpoint, restarts=restarts))
+    notes: list[str] = []
+    monkeypatch.setattr(process, "_run", falling.run)
+    monkeypatch.setattr(process, "wire_where_it_fits", lambda config: "new wiring")
+    keeper = SimpleNamespace(note=notes.append, metrics=SimpleNamespace(flush=lambda: notes.append("flushed")))
+    with CheckpointStore(run_dir) as store:
+        opened, interrupts = OpenedRun(run_dir, store), SimpleNamespace(count=interruptions)
+        steps = process._run_on(config, "wiring", opened, keeper, interrupts, None)
+    return notes, steps
+
+
+def test_falls_are_told_and_the_run_goes_on(tmp_path, monkeypatch):
+    make_small_run(tmp_path)
+    falling = Falling(3)
+    notes, steps = go_on(monkeypatch, tmp_path, falling)
+    assert steps == {"env_steps": 1, "train_steps": 2} and falling.resumed_at == [None, NEWER, NEWER, NEWER]
+    told = [note for note in notes if "SIGKILL" in note]
+    assert [f"({number} of 3 times)" in note for number, note in enumerate(told, 1)] == [True] * 3
+    assert all(f"checkpoint of train step {NEWER}" in note for note in told) and "flushed" in notes
+
+
+@pytest.mark.parametrize("restarts", [0, 2])
+def test_a_fall_too_many_ends_the_run(tmp_path, monkeypatch, restarts):
+    make_small_run(tmp_path)
+    falling = Falling(9)
+    with pytest.raises(LearnersFell, match=f"number {restarts + 1}"):
+        go_on(monkeypatch, tmp_path, falling, restarts=restarts)
+    assert len(falling.resumed_at) == restarts + 1
+
+
+def test_without_a_checkpoint_the_first_fall_is_the_end(tmp_path, monkeypatch):
+    falling = Falling(1)
+    with pytest.raises(LearnersFell, match="number 1"):
+        go_on(monkeypatch, tmp_path, falling)
+
+
+def test_an_interrupted_run_does_not_begin_again(tmp_path, monkeypatch):
+    make_small_run(tmp_path)
+    with pytest.raises(LearnersFell):
+        go_on(monkeypatch, tmp_path, Falling(1), interruptions=1)
