@@ -119,20 +119,30 @@ def read_metrics(run_dir: str | Path) -> dict[str, MetricSeries]:
 
 
 def put_aside_after(run_dir: str | Path, step: int) -> int:
-    """Move the metrics of later train steps to another file: a resumed run comes to those anew. How many there were."""
+    """Move the metrics of later train steps to another file: a resumed run comes to those anew. How many there were.
+
+    What the learner says at a step is of the update that begins there, so at `step` itself it is of a later one, too.
+    """
     path = Path(run_dir) / METRICS_FILE
     if not path.exists():
         return 0
     _repair(path)
     lines = path.read_bytes().splitlines(keepends=True)
-    later = [line for line in lines if json.loads(line)["step"] > step]
+    is_later = [_is_later(json.loads(line), step) for line in lines]
+    later = [line for line, gone in zip(lines, is_later, strict=True) if gone]
     if later:
         with open(path.with_name(f"metrics_given_up_at_{step:09}.jsonl"), "ab") as file:
             file.writelines(later)
         aside = path.with_name(f".{METRICS_FILE}.part")
-        aside.write_bytes(b"".join(line for line in lines if json.loads(line)["step"] <= step))
+        aside.write_bytes(b"".join(line for line, gone in zip(lines, is_later, strict=True) if not gone))
         os.replace(aside, path)
     return len(later)
+
+
+def _is_later(record: dict, step: int) -> bool:
+    name = record["name"]
+    is_of_next_update = name.startswith("learner/") and not name.startswith("learner/save_")
+    return record["step"] > step or (record["step"] == step and is_of_next_update)
 
 
 def _repair(path: Path) -> float:

@@ -19,7 +19,6 @@ class Promise:
     text: str
     asked: Mapping[str, int] = field(default_factory=dict)
     limit_s: float | None = None
-    later: str = ""  # why nothing is asked yet
 
 
 CONTRACT: Mapping[int, Promise] = {

@@ -124,3 +124,15 @@ def test_metrics_of_later_steps_are_put_aside(tmp_path):
     writer.write("loss", 9, 4)
     writer.close()
     assert read_metrics(tmp_path)["loss"].values.tolist() == [0, 1, 2, 3, 9]
+
+
+def test_what_the_learner_said_at_the_step_itself_is_of_the_next_update(tmp_path):
+    writer = MetricsWriter(tmp_path)
+    for name in ("learner/loss", "learner/save_pause_s", "evaluate/mean_score"):
+        for step in (2, 3):
+            writer.write(name, step, step)
+    writer.close()
+    assert put_aside_after(tmp_path, 3) == 1
+    kept = read_metrics(tmp_path)
+    assert kept["learner/loss"].steps.tolist() == [2]
+    assert kept["learner/save_pause_s"].steps.tolist() == kept["evaluate/mean_score"].steps.tolist() == [2, 3]

@@ -38,7 +38,7 @@ def test_a_run_leaves_its_directory_and_nothing_else(finished):
     assert list(read_metrics(run_dir)["evaluate/mean_score"].steps) == [60, 120]
     assert load_weights(newest(run_dir)).meta["step"] == 120
     assert not list(run_dir.glob("crash.*"))
-    for part in ("actor-1", "steps.actor-0 (", "steps.actor-1 (", "shared memory", "score", str(run_dir)):
+    for part in ("actor-1", "steps.actor-0 (", "steps.actor-1 (", "shared in /dev/shm", "score", str(run_dir)):
         assert part in output
 
 
