@@ -26,16 +26,20 @@ def main() -> None:
     parser.add_argument("what", choices=("optimizers", "refresh", "memo", "trust", "priorities", "cost", "pong"))
     parser.add_argument("scene", nargs="?", choices=tuple(SCENES), help="for all but pong")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help=f"0 to N - 1 (default {len(SEEDS)})")
+    parser.add_argument(
+        "--rates", nargs="+", help="for optimizers, instead of the scene's; for trust, one instead of the best"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; clocks are fair for one alone (default 1)")
     arguments = parser.parse_args()
     what, scene, seeds, jobs = arguments.what, arguments.scene, range(arguments.seeds), arguments.jobs
+    rates = arguments.rates
     if (what == "pong") != (scene is None):
         parser.error("a scene is needed for all but pong")
     actions = {
-        "optimizers": lambda: compare_optimizers(scene, seeds=seeds, jobs=jobs),
+        "optimizers": lambda: compare_optimizers(scene, rates=rates, seeds=seeds, jobs=jobs),
         "refresh": lambda: compare_part(scene, REFRESH_OFF, seeds=seeds, jobs=jobs),
         "memo": lambda: compare_part(scene, MEMO_OFF, seeds=seeds, jobs=jobs),
-        "trust": lambda: trust_ratios(scene, seeds=seeds),
+        "trust": lambda: trust_ratios(scene, rate=rates[0] if rates else None, seeds=seeds),
         "priorities": lambda: priorities(scene, seeds=seeds),
         "cost": lambda: measure_cost(scene),
         "pong": measure_pong,

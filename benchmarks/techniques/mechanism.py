@@ -30,12 +30,14 @@ LOOKS = 15
 CLIP = 10.0
 
 
-def trust_ratios(scene: str, *, seeds: Iterable[int]) -> None:
-    """LARS beside Clipped LARS, each at its best rate: a picture, and what is kept of every run."""
+def trust_ratios(scene: str, *, rate: str | None, seeds: Iterable[int]) -> None:
+    """LARS beside Clipped LARS: a picture, and what is kept of every run. rate: of both; None: each one's best."""
+    optimizers = ("lars", "clipped_lars")
+    arms = best_arms(scene, optimizers) if rate is None else [f"{optimizer} {rate}" for optimizer in optimizers]
     figure = Figure(figsize=(11, 4), layout="constrained")
     panels = figure.subplots(1, 2)
     results = {}
-    for arm, colour in zip(best_arms(scene, ("lars", "clipped_lars")), ("C1", "C0"), strict=True):
+    for arm, colour in zip(arms, ("C1", "C0"), strict=True):
         runs = [read_metrics(RUNS / scene / "runs" / run_name(arm, seed)) for seed in seeds]
         for axes, name in zip(panels, ("largest_unclipped", "median"), strict=True):
             series = [run[f"learner/trust_ratio_{name}"] for run in runs]

@@ -17,8 +17,8 @@ from speedyzero.ablate.plan import BASE, Ablation, Arm
 from speedyzero.observe.metrics import read_metrics
 
 SETTINGS = (
-    "schedule.train_steps=300",
-    "schedule.env_steps=900",
+    "schedule.train_steps=210",
+    "schedule.env_steps=760",
     "evaluate.interval_train_steps=0",
     "evaluate.episodes=1",
 )
