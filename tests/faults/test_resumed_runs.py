@@ -18,8 +18,12 @@ from speedyzero.checkpoint.weights_file import load_weights
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.pacing import Pacing
 from speedyzero.reanalyze.restored import log_position
-from tests.faults.ring_contract import reached, trials
+from tests.faults.ring_contract import is_soak, reached, trials
 from tests.faults.whole_run import WholeRun
+
+pytestmark = pytest.mark.skipif(
+    not is_soak(), reason="whole runs that are resumed take a minute each: make soak ROWS='7 12 17'"
+)
 
 EVERY = 20
 SAVING = (
