@@ -126,4 +126,4 @@ def test_segments_may_lie_in_a_directory(tmp_path):
         output = run.output()
         assert run.process.returncode == 0, output
     assert list(folder.iterdir()) == [] and run.shared_names() == []
-    assert f"in {folder}:" in output
+    assert f"shared in {folder}" in output
