@@ -55,8 +55,10 @@ def train(game: str, run_dir: Path, *words: str) -> dict[str, MetricSeries]:
     return read_metrics(run_dir)
 
 
-def curve(series: MetricSeries, train_steps: int) -> list[float | None]:
-    """Means over equal parts of the train steps; None for a part without a value."""
+def curve(series: MetricSeries | None, train_steps: int) -> list[float | None]:
+    """Means over equal parts of the train steps; None for a part without a value, as where no game ended."""
+    if series is None:
+        return [None] * PARTS
     part = np.minimum(series.steps * PARTS // max(train_steps, 1), PARTS - 1)
     return [float(series.values[part == i].mean()) if (part == i).any() else None for i in range(PARTS)]
 
@@ -134,7 +136,7 @@ def main() -> None:
                 one = rates(metrics)
                 measured[mode].append(one)
                 scores[mode].append(last["mean"])
-                curves[mode].append({name: curve(metrics[name], last["step"]) for name in CURVES})
+                curves[mode].append({name: curve(metrics.get(name), last["step"]) for name in CURVES})
                 print(
                     f"{mode:10} {seed:>4} {one.env_steps_per_s:>12.1f} {one.train_steps_per_s:>14.2f} "
                     f"{one.paced_s:>8.1f} {last['mean']:>12.1f}",
