@@ -21,6 +21,7 @@ from speedyzero.resolve import check_gpus, presets, read_words, resolve
 from speedyzero.settings import Given, near
 
 if TYPE_CHECKING:
+    from speedyzero.supervisor.reshard import Reshard
     from speedyzero.supervisor.resume import ResumedRun
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -73,6 +74,8 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
         raise ValueError("--profile: not built yet")
     if flags.resume is not None:
         return _check_resume(flags)
+    if flags.reshard:
+        raise ValueError("--reshard: only --resume has something to reshard")
     if flags.force:
         raise ValueError(f"--force {flags.force[0]}: only --resume has something to force")
     config = resolve(flags.preset, flags.game, flags.seed, flags.gpus, flags.run_dir, flags.settings)
@@ -117,12 +120,15 @@ def _check_resume(flags: argparse.Namespace) -> _Action:
         check_gpus(given["gpus"])
     from speedyzero.supervisor.resume import find_resumable, resumed_config
 
-    if where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
+    if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
         raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run goes on in its own directory; name one")
-    run_dir, checkpoint = find_resumable(where or flags.run_dir or "")
+    run_dir, checkpoint = find_resumable(where or ("" if flags.reshard else flags.run_dir) or "")
     if flags.preset is not None:
         given["preset"] = Given(flags.preset, "--preset")
-    config, resumed = resumed_config(run_dir, checkpoint, given, force=flags.force)
+    if flags.reshard and flags.run_dir:
+        _check_new_directory(Path(flags.run_dir))
+        given["run_dir"] = Given(flags.run_dir, "--run-dir")
+    config, resumed = resumed_config(run_dir, checkpoint, given, force=flags.force, reshard=flags.reshard)
     check_gpus(Given(config.gpus, f"{run_dir}: give --gpus"))
     if flags.inline:
         _check_one_of_each(config)
@@ -130,6 +136,11 @@ def _check_resume(flags: argparse.Namespace) -> _Action:
         from speedyzero.supervisor.space import wire_where_it_fits
 
         wire_where_it_fits(config)
+    if flags.reshard:
+        from speedyzero.supervisor.reshard import check_reshard
+
+        reshard = check_reshard(config, resumed)
+        return lambda: _train_resharded(reshard, inline=flags.inline)
     return lambda: _train(config, inline=flags.inline, resume=resumed)
 
 
@@ -209,6 +220,13 @@ def _train(config: Config, *, inline: bool, resume: ResumedRun | None = None) ->
     train(config, resume)
 
 
+def _train_resharded(reshard: Reshard, *, inline: bool) -> None:
+    from speedyzero.supervisor.reshard import carry_out
+
+    config, resumed = carry_out(reshard)
+    _train(config, inline=inline, resume=resumed)
+
+
 def _evaluate(run_dir: Path, episodes: int, video: Path | None) -> None:
     from speedyzero.evaluate.command import evaluate_run
 
@@ -230,6 +248,11 @@ def _train_parser(prog: str) -> _Parser:
     parser.add_argument("--inline", action="store_true", help="one process, bit-reproducible on a CPU")
     parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="go on with a run or checkpoint")
     parser.add_argument("--force", action="append", default=[], metavar="SETTING", help="may differ in a resumed run")
+    parser.add_argument(
+        "--reshard",
+        action="store_true",
+        help="resume with other numbers of GPUs, actors, envs, shards, in a new directory",
+    )
     parser.add_argument("--profile", nargs="?", const="", metavar="SECONDS", help="not built yet")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="any setting, as search.num_simulations=16")
     return parser

@@ -127,7 +127,11 @@ class Shard:
         lane = self.lanes_of(actor)
         lane = lane[self.head[lane] > 0]
         final = (self.head[lane] - 1) % self.rows
-        lane, final = lane[~self.last[lane, final]], final[~self.last[lane, final]]
+        under_way = ~self.last[lane, final]
+        self.end_game(lane[under_way], final[under_way])
+
+    def end_game(self, lane: np.ndarray, final: np.ndarray) -> None:
+        """Make rows the final observations of truncated episodes. lane, final (slots): [N]."""
         goes_on = ~self.first[lane, final]  # else the row began an episode, and there is nothing to truncate
         self.truncated[lane[goes_on], final[goes_on] - 1] = True
         for name in ("action", "reward", "raw_reward", "terminal", "truncated"):

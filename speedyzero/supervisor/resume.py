@@ -41,6 +41,8 @@ SAFE = re.compile(
     r"preset|gpus|cpu_threads|shm_dir|run_dir|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
     r"|learner\.(cuda_graph|norms)|replay\.device_mirror|(evaluate|checkpoint|supervisor|placement)\..*"
 )
+# What `--reshard` may change: how many processes play, keep and learn, and how much is kept.
+LAYOUT = re.compile(r"gpus|actor\.(actors|envs)|replay\.(shards|capacity_steps)|learner\.ranks|placement\..*")
 MAY_GROW = re.compile(r"schedule\.(env_steps|train_steps|frozen_train_steps)")
 RUNS = Path("runs")
 
@@ -98,28 +100,30 @@ def find_resumable(where: str) -> tuple[Path, Checkpoint]:
 
 
 def resumed_config(
-    run_dir: Path, checkpoint: Checkpoint, given: Mapping[str, Given], *, force: Collection[str]
+    run_dir: Path, checkpoint: Checkpoint, given: Mapping[str, Given], *, force: Collection[str], reshard: bool = False
 ) -> tuple[Config, ResumedRun]:
     """The settings to go on with: the run's own, with what was given on top.
 
-    force: settings that may differ although that makes it another run. Raises ValueError where others differ, where the
-    run has nothing left to do, or where the checkpoint does not fit.
+    force: settings that may differ although that makes it another run. reshard: those of the layout may differ, and the
+    run gets another directory (`reshard.py`). Raises ValueError where others differ, where the run has nothing left to
+    do, or where the checkpoint does not fit.
     """
     unknown = [path for path in force if path not in SETTINGS]
     if unknown:
         raise ValueError(f"--force {unknown[0]}: unknown setting{near(unknown[0], SETTINGS)}")
     meta = checkpoint.document("meta")
     saved = read_config_document(meta.get("config"), f"checkpoint {checkpoint.directory}")
-    config = override(saved, {**given, "run_dir": Given(str(run_dir), "--resume")})
+    own_directory = {} if reshard else {"run_dir": Given(str(run_dir), "--resume")}
+    config = override(saved, {"run_dir": Given("", "--reshard"), **given, **own_directory})
     changes = _changes(config, saved)
-    _check_changes(changes, force)
+    _check_changes(changes, force, reshard=reshard)
     total = config.schedule.total_train_steps
     if checkpoint.step >= total:
         raise ValueError(
             f"{run_dir} is done: train step {checkpoint.step} of {total}; for more give schedule.train_steps= or "
             "schedule.frozen_train_steps="
         )
-    check_fits(config, run_dir, checkpoint)
+    check_fits(config if not reshard else saved, run_dir, checkpoint)
     return config, ResumedRun(run_dir, checkpoint, tuple(changes))
 
 
@@ -131,8 +135,8 @@ def check_fits(config: Config, run_dir: Path, checkpoint: Checkpoint) -> None:
     if saved_shards != shards:
         at_least = " or more" if saved_shards > shards else ""
         raise ValueError(
-            f"{checkpoint.directory} has {saved_shards} shards of replay{at_least}, this run {shards}: another number "
-            "of GPUs or shards cannot be resumed yet; set replay.shards, actor.actors, learner.ranks as they were"
+            f"{checkpoint.directory} has {saved_shards} shards of replay{at_least}, this run {shards}: set "
+            "replay.shards, actor.actors, learner.ranks as they were, or change them with --reshard"
         )
     for index in range(shards):
         position, directory = log_position(checkpoint, index), replay_log_dir(run_dir, index)
@@ -223,12 +227,15 @@ def _changes(config: Config, saved: Config) -> list[Change]:
     return [Change(path, now, before) for path, now, before in pairs if now != before and path != "run_dir"]
 
 
-def _check_changes(changes: Collection[Change], force: Collection[str]) -> None:
+def _check_changes(changes: Collection[Change], force: Collection[str], *, reshard: bool) -> None:
     refused = []
     for change in changes:
         grows = MAY_GROW.fullmatch(change.path) and change.now >= change.saved
-        if not grows and not SAFE.fullmatch(change.path) and change.path not in force:
+        is_laid_out = reshard and LAYOUT.fullmatch(change.path)
+        if not grows and not is_laid_out and not SAFE.fullmatch(change.path) and change.path not in force:
             refused.append(change)
+    if refused and all(LAYOUT.fullmatch(change.path) for change in refused):
+        raise ValueError(f"--resume: {'; '.join(map(str, refused))}: add --reshard to go on in another layout")
     if refused:
         raise ValueError(
             f"--resume: {'; '.join(map(str, refused))}: that would be another run; leave it out, or say so with "

@@ -1,0 +1,153 @@
+"""Go on with a run in another layout: other numbers of GPUs, actors, environments, shards or learners.
+
+    checkpoint of the old run -> its shards, whole -> rows dealt to the new shards -> logs and a checkpoint of a new run
+
+The new run has a directory of its own, which begins with the old one's metrics up to the checkpoint; the old run stays
+as it is. The new checkpoint's manifest is written last, so a reshard that is cut short leaves nothing to resume from.
+Replay is held twice in memory meanwhile.
+
+What goes on: network, optimiser, schedules, counters, target lag, replay with its priorities. What does not: games
+under way, the target network's remembered searches, the sweep of priorities, scores and weights of older steps.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from speedyzero.checkpoint.log_format import LogPosition
+from speedyzero.checkpoint.part import Part
+from speedyzero.checkpoint.published import PART as PUBLISHED_PART
+from speedyzero.checkpoint.replay_log import ReplayLog, replay_log_dir
+from speedyzero.checkpoint.snapshot import take_snapshot
+from speedyzero.checkpoint.store import Checkpoint, CheckpointStore
+from speedyzero.config import Config
+from speedyzero.env.registry import check_game
+from speedyzero.learner.state import PART as LEARNER_PART
+from speedyzero.observe.metrics import METRICS_FILE
+from speedyzero.observe.run_dir import create_run_dir
+from speedyzero.placement import Placement, place
+from speedyzero.reanalyze.restored import draws_of, env_steps_of, replay_part, restore_shard
+from speedyzero.replay.kept_priorities import kept_priorities
+from speedyzero.replay.redistribute import Dealt, redistribute
+from speedyzero.replay.shard import Shard, shard_shape
+from speedyzero.resolve import config_document, read_config_document
+from speedyzero.supervisor.resume import LAYOUT, ResumedRun, find_resumable
+
+
+@dataclass(frozen=True)
+class Reshard:
+    """A run to go on with in another layout, checked."""
+
+    config: Config
+    source: ResumedRun
+
+    def described(self) -> str:
+        """What changes, in a few lines."""
+        saved = _saved_config(self.source.checkpoint)
+        changed = ", ".join(str(change) for change in self.source.changes if LAYOUT.fullmatch(change.path))
+        return f"reshard      {changed}\n             {_in_words(saved)} become {_in_words(self.config)}"
+
+
+def check_reshard(config: Config, source: ResumedRun) -> Reshard:
+    """Raises ValueError where no setting of the layout differs, or the new one has no room for a lookahead."""
+    if not any(LAYOUT.fullmatch(change.path) for change in source.changes):
+        raise ValueError(
+            "--reshard: the layout is the run's own already; say what is to change, as actor.envs=16 replay.shards=2 "
+            "learner.ranks=2 --gpus 2, or leave --reshard out"
+        )
+    game = check_game(config.env)
+    shard_shape(config, game.spec, game.num_actions)
+    return Reshard(config, source)
+
+
+def carry_out(reshard: Reshard) -> tuple[Config, ResumedRun]:
+    """Make the new run's directory; its settings, and what to resume. Tells what became of the replay.
+
+    Raises ValueError where the replay is too small for the new lanes or the directory cannot be made, OSError where the
+    disk does not take it.
+    """
+    config, source = reshard.config, reshard.source
+    print(reshard.described(), flush=True)
+    run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
+    config = replace(config, run_dir=str(run_dir))
+    shards, dealt = _dealt(config, source)
+    positions = [_logged(run_dir, index, shard) for index, shard in enumerate(shards)]
+    metrics = source.run_dir / METRICS_FILE
+    if metrics.exists():
+        shutil.copyfile(metrics, run_dir / METRICS_FILE)
+    with CheckpointStore(run_dir) as store:
+        store.write(_snapshot(config, source.checkpoint, shards, positions))
+    print(_told(dealt, source, run_dir), flush=True)
+    return config, ResumedRun(run_dir, find_resumable(str(run_dir))[1], source.changes)
+
+
+def _dealt(config: Config, source: ResumedRun) -> tuple[list[Shard], Dealt]:
+    """The new run's shards, filled."""
+    game, saved = check_game(config.env), _saved_config(source.checkpoint)
+    old_shape, shape = (shard_shape(one, game.spec, game.num_actions) for one in (saved, config))
+    old = [Shard(old_shape) for _ in place(saved).shards]
+    for index, shard in enumerate(old):
+        restore_shard(shard, source.checkpoint, source.run_dir, index=index)
+    new = [Shard(shape) for _ in place(config).shards]
+    dealt = redistribute(old, new)
+    all_steps = sum(sum(env_steps_of(source.checkpoint, index)) for index in range(len(old)))
+    placement = place(config)
+    for index, shard in enumerate(new):
+        for own, actor in enumerate(placement.actors_of(index)):
+            shard.env_steps[own] = _share(all_steps, actor, len(placement.actors))
+    return new, dealt
+
+
+def _share(total: int, index: int, count: int) -> int:
+    """The part of a whole number that falls to one of `count`, so that all parts make it up."""
+    return total * (index + 1) // count - total * index // count
+
+
+def _logged(run_dir: Path, index: int, shard: Shard) -> LogPosition:
+    """Write a shard's replay log; where it ends."""
+    with ReplayLog.open(replay_log_dir(run_dir, index), shard) as log:
+        return log.sync()
+
+
+def _snapshot(config: Config, checkpoint: Checkpoint, shards: list[Shard], positions: list[LogPosition]) -> Any:
+    """The old checkpoint with the new replay."""
+    meta = checkpoint.document("meta") | {"config": config_document(config)}
+    parts = {name: checkpoint.part(name) for name in (LEARNER_PART, PUBLISHED_PART)}
+    old = [checkpoint.document(replay_part(index)) for index in range(len(place(_saved_config(checkpoint)).shards))]
+    draws = max(draws_of(checkpoint, index) for index in range(len(old)))
+    for index, (shard, position) in enumerate(zip(shards, positions, strict=True)):
+        document = {
+            "log": position.to_json(),
+            "env_steps": [shard.env_steps_of(actor) for actor in range(shard.shape.actors)],
+            "draws": draws,
+            "target_version": -1,  # what it remembered of positions is not moved
+            "searches": [sum(one["searches"][kind] for one in old) if index == 0 else 0 for kind in (0, 1)],
+            "next_record": old[0]["next_record"],
+            "refresh": None,
+        }
+        parts[replay_part(index)] = Part(document, kept_priorities(shard))
+    state = {"train_steps": checkpoint.step, "mode": "resharded"}
+    return take_snapshot(meta=meta, weights=checkpoint.tensors("weights"), state=state, parts=parts)
+
+
+def _saved_config(checkpoint: Checkpoint) -> Config:
+    return read_config_document(checkpoint.document("meta").get("config"), f"checkpoint {checkpoint.directory}")
+
+
+def _in_words(config: Config) -> str:
+    placement: Placement = place(config)
+    actors, shards, learners = len(placement.actors), len(placement.shards), len(placement.learners)
+    return (
+        f"{config.gpus} GPUs, {actors} actors of {config.actor.envs} environments, {shards} shards, {learners} learners"
+    )
+
+
+def _told(dealt: Dealt, source: ResumedRun, run_dir: Path) -> str:
+    return (
+        f"             {dealt.kept:,} positions kept, {dealt.rows_per_lane:,} in each lane; {dealt.given_up:,} oldest "
+        f"given up; {dealt.cuts:,} ends of games made by cuts\n"
+        f"             {source.run_dir} stays as it is; the run goes on in {run_dir}"
+    )
