@@ -13,6 +13,9 @@ import torch
 from hypothesis import settings
 
 SHARED_MEMORY = Path("/dev/shm")
+# Whole machines, sweeps of dead runs, kills: one after another where tests run side by side, so that none of them sees
+# another's dead run. They are the longest chain, and begin first.
+MACHINE = re.compile(r"tests/(faults|shm|supervisor|ablate/test_command|test_shared_edges|weights|learner/test_group)")
 _MARK = f"SPEEDYZERO_TEST_RUN={uuid.uuid4().hex}"
 
 
@@ -22,6 +25,13 @@ def pytest_configure() -> None:
     settings.load_profile("project")
     name, _, value = _MARK.partition("=")
     os.environ[name] = value  # inherited by every process that a test starts, at any depth
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests stay together where several workers share them out (`make test`): machines, else a file's."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("machine" if MACHINE.match(file) else file))
 
 
 @pytest.fixture(autouse=True)
