@@ -5,8 +5,8 @@
 A role that cannot move waits on its process's doorbell, at most IDLE_S, and the time is booked under what it waits
 for. A thread says that the process lives, the loop counts its rounds: so a process that was stopped, a role that is
 stuck and one that waits can be told apart. An exception leaves its traceback in the run directory, for the supervisor
-to show, and exits with 1. A process dies with its supervisor, and leaves Ctrl-C and SIGTERM, which may reach the whole
-group, to it: it is started with both blocked.
+to show, and exits with 1, or with DIVERGED where training came to no finite numbers. A process dies with its
+supervisor, and leaves Ctrl-C and SIGTERM, which may reach the whole group, to it: it is started with both blocked.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from speedyzero.shm import Board, BoardRow, Doorbell
 from speedyzero.wiring import Wiring, bell_of
 
 STARTING, WORKING, DONE = 1, 2, 3
+DIVERGED = 3  # exit code of a process whose numbers are no longer finite: no accident, to begin again would not help
 PULSE_S = 0.5
 IDLE_S = 0.005  # pacing stands on the board, which rings no bell: a waiting role looks again after this long
 _PR_SET_NAME = 15
@@ -119,7 +120,7 @@ class RoleProcess:
 
 @contextmanager
 def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
-    """Set this process up as a role; on an exception leave the traceback and exit with 1."""
+    """Set this process up as a role; on an exception leave the traceback and exit with 1, or DIVERGED."""
     set_title(spec.name)
     torch.set_num_threads(spec.threads)
     try:
@@ -128,9 +129,9 @@ def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
         row.set_state(STARTING)
         threading.Thread(target=_pulse, args=(row,), daemon=True, name="pulse").start()
         yield RoleProcess(spec, board, row)
-    except Exception:
+    except Exception as error:
         crash_file(spec.run_dir, spec.name).write_text(traceback.format_exc())
-        sys.exit(1)
+        sys.exit(DIVERGED if isinstance(error, FloatingPointError) else 1)
 
 
 def _pulse(row: BoardRow) -> None:

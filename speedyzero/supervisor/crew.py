@@ -1,9 +1,10 @@
 """The role processes of one run: start them, look after them, end them.
 
 Who dies, and what follows: an actor or a reanalyzer is replaced (its successor takes over rings and shard as they
-stand); a learner's death ends its whole group and the run, with its traceback; the supervisor's death takes everybody
-along. One that shows no sign of life, in its start or at work, is killed and counts as dead: a process that was stopped
-has no pulse, a role that is stuck makes no rounds (learners wait for one another, so the rounds of any of them count).
+stand); a learner's death ends its whole group, and the run goes on from its last checkpoint if there is one, but not
+where training has diverged: that ends it, with the traceback; the supervisor's death takes everybody along. One that
+shows no sign of life, in its start or at work, is killed and counts as dead: a process that was stopped has no pulse, a
+role that is stuck makes no rounds (learners wait for one another, so the rounds of any of them count).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from speedyzero.actor import process as actor_process
 from speedyzero.config import Config
 from speedyzero.learner import process as learner_process
 from speedyzero.reanalyze import process as reanalyze_process
-from speedyzero.role_process import DONE, WORKING, ProcessSpec, ResumePoint, crash_file
+from speedyzero.role_process import DIVERGED, DONE, WORKING, ProcessSpec, ResumePoint, crash_file
 from speedyzero.shm import Board
 from speedyzero.supervisor.child import Child
 from speedyzero.wiring import SUPERVISOR, Wiring, actor_name, learner_name, reanalyzer_name
@@ -140,7 +141,9 @@ class Crew:
     def _replace(self, child: Child) -> None:
         name = child.spec.name
         if child in self.learners:
-            raise LearnersFell(self._fall_of_the_group())
+            why = self._fall_of_the_group()
+            diverged = any(one.process is not None and one.process.exitcode == DIVERGED for one in self.learners)
+            raise RunFailed(why) if diverged else LearnersFell(why)
         report = child.take_report()
         child.reports.append(report)
         if child.restarts >= MAX_RESTARTS:

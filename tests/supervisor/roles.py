@@ -38,3 +38,8 @@ def begin_slowly(spec: ProcessSpec, start_s: float) -> None:
 def crash(spec: ProcessSpec, message: str) -> None:
     with role_process(spec):
         raise ArithmeticError(message)
+
+
+def diverge(spec: ProcessSpec, message: str) -> None:
+    with role_process(spec):
+        raise FloatingPointError(message)

@@ -12,7 +12,7 @@ import pytest
 from speedyzero.resolve import resolve
 from speedyzero.shm import remove_run
 from speedyzero.supervisor import crew as crew_module
-from speedyzero.supervisor.crew import Crew, RunFailed
+from speedyzero.supervisor.crew import Crew, LearnersFell, RunFailed
 from speedyzero.supervisor.process import create_shared
 from speedyzero.supervisor.space import wire_where_it_fits
 from tests.supervisor import roles
@@ -98,6 +98,18 @@ def test_one_that_keeps_crashing_ends_the_run_with_its_first_traceback(make_crew
     assert "actor-0 died 2 times, at first of an exception" in message
     assert "ArithmeticError: the first reason" in message and "in crash" in message and "later" not in message
     assert crew.notes[0].startswith("actor-0 died and is replaced (1 of 1)")
+
+
+@pytest.mark.parametrize(("role", "may_go_on"), [(roles.crash, True), (roles.diverge, False)])
+def test_a_learner_s_death_may_be_resumed_from_but_no_divergence(make_crew, role, may_go_on):
+    crew = make_crew()
+    learner = crew.learners[0]
+    crew.children = [learner]
+    learner.target, learner.arguments = role, ("no finite loss",)
+    learner.start()
+    with pytest.raises(RunFailed, match="Error: no finite loss") as failure:
+        look_until(crew, lambda: False)
+    assert isinstance(failure.value, LearnersFell) == may_go_on
 
 
 def test_who_never_begins_to_work_is_given_up(make_crew, monkeypatch):
