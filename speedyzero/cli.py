@@ -1,4 +1,4 @@
-"""The command line: `train`, `evaluate` and `ablate`.
+"""The command line: `train`, `evaluate`, `ablate` and `plan`.
 
 A command is checked first and carried out second. Checking reads the user's words, imports nothing heavy until they
 make sense and creates nothing; a ValueError there is bad input. Whatever is raised while it is carried out is a fault
@@ -57,7 +57,7 @@ def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *,
 
 def check_command(words: Sequence[str], prog: str) -> _Action:
     """What a command and its words will do. Raises ValueError for bad input."""
-    commands = {"train": check_train, "evaluate": check_evaluate, "ablate": check_ablate}
+    commands = {"train": check_train, "evaluate": check_evaluate, "ablate": check_ablate, "plan": check_plan}
     if not words:
         raise ValueError(f"a command is needed: {' or '.join(commands)}; --help shows more")
     if words[0] in ("-h", "--help"):
@@ -209,6 +209,22 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
     for run in folder.runs[: len(ablation.arms)]:
         _check_runs(run.config, inline=flags.inline)
     return folder.carry_out
+
+
+def check_plan(words: Sequence[str], prog: str) -> _Action:
+    """What `plan` with these words will do. Raises ValueError for bad input."""
+    from speedyzero.plan.words import add_arguments, planned_of
+
+    parser = _Parser(prog=prog, allow_abbrev=False, description="Predict how long a run will take, and what limits it.")
+    add_arguments(parser)
+    planned = planned_of(_parse(parser, words))
+
+    def carry_out() -> None:
+        from speedyzero.plan.command import plan
+
+        plan(planned)
+
+    return carry_out
 
 
 def _train(config: Config, *, inline: bool, resume: ResumedRun | None = None) -> None:

@@ -1,0 +1,21 @@
+"""GPUs by name, with the figures that a prediction needs: from data sheets and the design's performance page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Entered figures of a GPU."""
+
+    peak_flops: float  # bf16, dense; of H100 and H200 what large products reach, less than their 989e12
+    memory_bytes: int
+    link_bytes_per_s: float  # to another GPU of the machine, one way
+
+
+CHIPS = {
+    "A100": Chip(312e12, 80 * 10**9, 300e9),
+    "H100": Chip(790e12, 80 * 10**9, 450e9),
+    "H200": Chip(790e12, 141 * 10**9, 450e9),
+}

@@ -1,0 +1,119 @@
+"""What operations take on this machine, for one preset: a run in one process, its roles timed apart.
+
+Processor time of one thread, so that a busy machine changes little. The head start times the environments alone; then a
+few train steps give acting, searching, judging and training. What a batch takes on the host is what is left of making
+one that needs no search.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from speedyzero.config import Config
+from speedyzero.model.agent import Agent
+from speedyzero.plan.costs import Costs
+from speedyzero.reanalyze.targets import plan_targets
+from speedyzero.replay.sampler import Sample
+from speedyzero.supervisor.inline import InlineRun, build_run
+from speedyzero.weights.flat import flatten
+
+HEAD_START_TICKS, REPEATS, WARM_UP = 60, 6, 2
+
+
+def measured(config: Config) -> Costs:
+    """For the CPU. Takes about as long as ten train steps."""
+    lanes = config.actor.envs
+    least = lanes * (config.target.unroll_steps + config.target.td_steps + config.env.stack + 2)
+    head = max(HEAD_START_TICKS * lanes, least)
+    short = replace(
+        config,
+        cpu_threads=1,
+        schedule=replace(config.schedule, head_start_env_steps=head, env_steps=40 * head, train_steps=1_000),
+        reanalyze=replace(config.reanalyze, memo=False),
+        actor=replace(config.actor, actors=1),
+        replay=replace(config.replay, shards=1),
+        learner=replace(config.learner, ranks=1),
+    )
+    run = build_run(short)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _timed(run, short, head)
+    finally:
+        torch.set_num_threads(threads)
+        run.close()
+
+
+def _timed(run: InlineRun, config: Config, head: int) -> Costs:
+    board, maker = run.edges.board, run.reanalyzer
+    started_s = time.process_time()
+    while board.env_steps < head:
+        run.actor.step()
+    env_step_s = (time.process_time() - started_s) / board.env_steps
+    for _ in range(WARM_UP):
+        run.turn()
+    batch = config.learner.batch_size
+    sample = maker.sampler.draw(batch)
+    agent, memo = Agent(config, run.game.spec, run.game.num_actions), maker.memo
+    agent.load(flatten(run.learner.network), version=0)
+    count = min(batch, config.reanalyze.search_batch, 256)
+    lane, step = sample.lane[:count], sample.step[:count]
+    search_s = _cost(lambda: memo.policies(agent, lane, step)) / count
+    value_s = _cost(lambda: memo.network_values(agent, lane, step)) / count
+    batch_s = max(0.0, _cost(lambda: _host_part(run, sample)))
+    learner_s = _learner_cost(run) / batch
+    return Costs(
+        search_s=search_s,
+        value_s=value_s,
+        sample_s=learner_s,
+        refresh_s=value_s,
+        host_env_step_s=env_step_s,
+        host_batch_s=batch_s,
+        sync_s=0.0,
+        source="measured on this machine, processor time of one thread",
+    )
+
+
+def _host_part(run: InlineRun, sample: Sample) -> None:
+    """Sampling and reading the lanes, without the networks."""
+    maker, target, search = run.reanalyzer, run.config.target, run.config.search
+    drawn = maker.sampler.draw(len(sample.lane))
+    plan_targets(
+        maker.shard,
+        drawn.lane,
+        drawn.step,
+        np.full(len(drawn.lane), target.td_steps),
+        unroll_steps=target.unroll_steps,
+        discount=search.discount,
+        prefix_horizon=search.prefix_horizon,
+    )
+
+
+def _learner_cost(run: InlineRun) -> float:
+    """Of one train step, median."""
+    costs: list[float] = []
+    while len(costs) < REPEATS:
+        run.actor.step()
+        run.reanalyzer.step()
+        before = run.learner.train_step
+        started_s = time.process_time()
+        run.learner.step()
+        if run.learner.train_step > before:
+            costs.append(time.process_time() - started_s)
+    return sorted(costs)[len(costs) // 2]
+
+
+def _cost(work: Callable[[], object]) -> float:
+    """Processor seconds, median of some repetitions after a first."""
+    work()
+    costs = []
+    for _ in range(REPEATS):
+        started_s = time.process_time()
+        work()
+        costs.append(time.process_time() - started_s)
+    return sorted(costs)[len(costs) // 2]

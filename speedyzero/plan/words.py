@@ -1,0 +1,86 @@
+"""The words of `python -m speedyzero plan`, checked: which run is to be predicted, on what, by which costs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from speedyzero.config import Config
+from speedyzero.plan.chips import CHIPS
+from speedyzero.resolve import override, presets, read_words, resolve
+
+COSTS = ("search_s", "value_s", "sample_s", "refresh_s", "host_env_step_s", "host_batch_s", "sync_s")
+CORES_PER_GPU = 16  # of a machine with GPUs that is not this one
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run to be predicted."""
+
+    config: Config
+    gpu: str  # a name of CHIPS; empty: this machine's processor
+    entered: Mapping[str, float]  # costs
+    cores: int  # that the run may use
+    checked: tuple[Path, ...]  # runs that are done, to be compared with
+
+
+def planned_of(flags: argparse.Namespace) -> Planned:
+    """Raises ValueError, one line, for what cannot be."""
+    for run_dir in flags.check:
+        if not (run_dir / "config.yaml").exists():
+            raise ValueError(f"--check {run_dir}: not the directory of a run")
+    return Planned(planned_config(flags), flags.gpu, read_costs(flags.cost), cores_of(flags), tuple(flags.check))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--game", help="as for train; default: Pong")
+    parser.add_argument("--preset", help=f"{', '.join(presets())}; default: what suits the game and the machine")
+    parser.add_argument("--gpus", type=int, default=0, help="as many as the run would use, here or elsewhere")
+    parser.add_argument("--gpu", default="", metavar="NAME", help=f"{', '.join(CHIPS)}: which; needed with --gpus")
+    parser.add_argument("--cores", type=int, help=f"default: this machine's, or {CORES_PER_GPU} for each GPU")
+    parser.add_argument("--cost", nargs="+", default=[], metavar="NAME=SECONDS", help="instead of an estimate")
+    parser.add_argument(
+        "--check", nargs="+", type=Path, default=[], metavar="RUN_DIR", help="runs made here on the CPU"
+    )
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="as for train")
+
+
+def planned_config(flags: argparse.Namespace) -> Config:
+    """The settings of the run. Raises ValueError, one line, for what cannot be; GPUs need not be here."""
+    if flags.gpus < 0:
+        raise ValueError(f"--gpus {flags.gpus}: must be 0 or more")
+    if bool(flags.gpus) != bool(flags.gpu):
+        raise ValueError(
+            f"--gpus {flags.gpus} --gpu {flags.gpu or '(none)'}: give both, or neither for the processor here"
+        )
+    if flags.gpu and flags.gpu not in CHIPS:
+        raise ValueError(f"--gpu {flags.gpu}: figures are there for {', '.join(CHIPS)}")
+    if flags.cores is not None and flags.cores < 1:
+        raise ValueError(f"--cores {flags.cores}: must be 1 or more")
+    preset = flags.preset or ("speedyzero" if flags.gpus else None)
+    config = resolve(preset, flags.game, None, 0, None, [])
+    return override(config, read_words(None, None, flags.gpus, None, flags.settings))
+
+
+def cores_of(flags: argparse.Namespace) -> int:
+    """That the run may use."""
+    return flags.cores or (CORES_PER_GPU * flags.gpus if flags.gpus else len(os.sched_getaffinity(0)))
+
+
+def read_costs(words: Sequence[str]) -> dict[str, float]:
+    """`search_s=1e-5` and the like. Raises ValueError for what is no number of seconds."""
+    entered = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            entered[name] = float(value)
+        except ValueError:
+            raise ValueError(f"--cost {word}: write it as NAME=SECONDS") from None
+        if not 0.0 <= entered[name] < float("inf"):
+            raise ValueError(f"--cost {word}: must be 0 or more")
+        if name not in COSTS:
+            raise ValueError(f"--cost {name}: there are {', '.join(COSTS)}")
+    return entered

@@ -1,0 +1,143 @@
+"""The capacity model: counted operations by hand, a pace by hand, and what it refuses."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from speedyzero.env.registry import check_game
+from speedyzero.placement import Placement
+from speedyzero.plan.costs import Costs, estimated, flops_of
+from speedyzero.plan.model import pace_of, predict
+from speedyzero.plan.words import COSTS as ENTERED
+from speedyzero.plan.words import add_arguments, cores_of, planned_config, read_costs
+from speedyzero.plan.workload import Workload, distinct, workload_at
+from speedyzero.resolve import resolve
+
+COSTS = Costs(
+    search_s=2e-3,
+    value_s=1e-3,
+    sample_s=5e-3,
+    refresh_s=1e-3,
+    host_env_step_s=4e-3,
+    host_batch_s=10e-3,
+    sync_s=7e-3,
+    source="made up",
+)
+ONE_EACH = Placement(("cpu",), ("cpu",), ("cpu",))
+WORK = Workload(env_steps=10.0, searches=100.0, values=20.0, refreshes=30.0, samples=64.0)
+
+
+def config_of(*words: str):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return planned_config(parser.parse_args(list(words)))
+
+
+def test_the_networks_operations_are_those_of_the_design():
+    """performance.md 1: multiply-accumulates of EfficientZero's Atari network with 18 actions, in millions."""
+    config = resolve("efficientzero", "Alien", 0, 0, None, ["learner.batch_size=256"])
+    flops = flops_of(config, check_game(config.env))
+    assert flops.root / 2e6 == pytest.approx(151.4, rel=0.01)
+    assert flops.step / 2e6 == pytest.approx(9.1, rel=0.02)
+    assert flops.sample / 2e6 == pytest.approx(1445, rel=0.03)
+    assert (flops.root + 50 * flops.step) / 2e6 == pytest.approx(606, rel=0.01)
+
+
+@pytest.mark.parametrize(("draws", "positions"), [(10, 1000), (1000, 1000), (5000, 300)])
+def test_distinct_draws_are_those_of_a_simulation(draws, positions):
+    rng = np.random.default_rng(0)
+    found = [len(set(rng.integers(positions, size=draws).tolist())) for _ in range(200)]
+    assert distinct(draws, positions) == pytest.approx(np.mean(found), rel=0.02)
+
+
+def test_a_memo_searches_each_position_once_an_interval_at_most():
+    config = resolve("speedyzero", "Pong", 0, 0, None, [])
+    few, many = workload_at(config, 5_000), workload_at(config, 300_000)
+    interval = config.target.interval_train_steps
+    assert few.searches == pytest.approx(5_000 / interval, rel=1e-3)
+    assert few.searches < many.searches <= 300_000 / interval
+    without = replace(config, reanalyze=replace(config.reanalyze, memo=False))
+    assert workload_at(without, 5_000).searches == 2048 * 6
+    assert many.env_steps == pytest.approx(297_000 / 15_000)
+    assert workload_at(config, 300_000, is_frozen=True).env_steps == 0
+    off = replace(config, refresh=replace(config.refresh, enabled=False))
+    assert many.refreshes == 2048 and workload_at(off, 300_000).refreshes == 0
+
+
+def test_a_pace_by_hand_on_cores():
+    pace = pace_of(WORK, COSTS, ONE_EACH, cores=2)
+    assert pace.busy_s["an actor"] == pytest.approx(10 * 2e-3 + 10 * 4e-3)
+    assert pace.busy_s["a reanalyzer"] == pytest.approx(0.2 + 0.02 + 0.03 + 0.01)
+    assert pace.busy_s["a learner"] == pytest.approx(0.32)
+    assert pace.busy_s["2 cores"] == pytest.approx((0.06 + 0.26 + 0.32) / 2)
+    assert pace.train_step_s == pytest.approx(0.32)  # of a learner, and of the cores
+
+
+def test_a_pace_by_hand_on_gpus_that_are_shared():
+    gpus = ("cuda:0", "cuda:1")
+    pace = pace_of(WORK, COSTS, Placement(gpus, gpus, gpus), cores=32)
+    actor, reanalyzer, learner = 10 * 2e-3 / 2, 0.25 / 2, 0.32 / 2 + 7e-3
+    assert pace.busy_s["cuda:0"] == pytest.approx(actor + reanalyzer + learner) == pace.train_step_s
+    assert pace.bottleneck in gpus
+    split = pace_of(WORK, COSTS, Placement(("cuda:1",), ("cuda:1",), ("cuda:0",)), cores=32)
+    assert split.busy_s["cuda:0"] == pytest.approx(0.32) and split.busy_s["cuda:1"] == pytest.approx(0.02 + 0.25)
+
+
+def test_a_run_is_the_sum_of_its_parts():
+    config = resolve("laptop", "Pong", 0, 0, None, ["schedule.frozen_train_steps=100"])
+    costs = replace(COSTS, search_s=0.1)  # the reanalyzer limits, and replay grows
+    found = predict(config, costs, cores=2)
+
+    def step_s(env_steps: float, *, is_frozen: bool = False) -> float:
+        return pace_of(workload_at(config, env_steps, is_frozen=is_frozen), costs, ONE_EACH, cores=2).train_step_s
+
+    assert found.frozen_s == pytest.approx(100 * step_s(4_000, is_frozen=True))
+    assert found.head_start_s == pytest.approx(400 * 4e-3)
+    assert 1_500 * step_s(400) < found.paced_s < 1_500 * step_s(4_000)
+    assert found.limits["a reanalyzer"] > 0.9 and sum(found.limits.values()) == pytest.approx(1.0)
+
+
+def test_more_gpus_are_never_slower_and_a_faster_search_helps_who_waits_for_it():
+    one = config_of("--gpus", "1", "--gpu", "H100")
+    eight = config_of("--gpus", "8", "--gpu", "H100")
+    game = check_game(one.env)
+    costs = estimated(one, game, "H100")
+    slow, fast = predict(one, costs, cores=16), predict(eight, costs, cores=128)
+    assert 1.0 < slow.total_s / fast.total_s <= 8.0
+    assert eight.preset == "speedyzero" and cores_of(argparse.Namespace(cores=None, gpus=8)) == 128
+    quicker = costs.with_entered({"search_s": costs.search_s / 10})
+    assert predict(one, quicker, cores=16).total_s < slow.total_s
+    assert "entered: search_s" in quicker.source
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--gpus", "8"], "give both"),
+        (["--gpu", "H100"], "give both"),
+        (["--gpus", "1", "--gpu", "Riva128"], "figures are there for A100, H100, H200"),
+        (["--gpus", "-1", "--gpu", "H100"], "must be 0 or more"),
+        (["--cores", "0"], "must be 1 or more"),
+        (["learner.batch_siz=1"], "did you mean learner.batch_size?"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(words, expected):
+    with pytest.raises(ValueError, match=expected.replace("?", r"\?")) as error:
+        config_of(*words)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("word", ["search_s", "search_s=fast", "search_s=-1", "search_s=inf"])
+def test_odd_costs_are_refused(word):
+    with pytest.raises(ValueError, match="--cost"):
+        read_costs([word])
+
+
+def test_costs_that_can_be_entered_are_those_that_there_are():
+    assert set(ENTERED) == {field.name for field in fields(Costs)} - {"source"}
+    with pytest.raises(ValueError, match="--cost speed: there are search_s, value_s"):
+        read_costs(["speed=1"])
