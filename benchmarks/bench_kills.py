@@ -37,7 +37,12 @@ from speedyzero.supervisor.resume import find_resumable
 
 ROOT = Path(__file__).parents[1]
 GAME, EVERY, WINDOW = "CartPole-v1", 50, 100  # train steps between checkpoints, and on either side of a kill
-SETTINGS = (f"checkpoint.interval_train_steps={EVERY}", "evaluate.episodes=100")
+SETTINGS = (
+    f"checkpoint.interval_train_steps={EVERY}",
+    "evaluate.episodes=100",
+    "evaluate.interval_train_steps=200",
+    "evaluate.interval_episodes=20",
+)
 REWRITTEN_ROWS = 2
 
 
@@ -46,10 +51,9 @@ class Kill:
     """One kill and what the resume after it went on from."""
 
     checkpoint_step: int
-    lost_train_steps: int  # told in the metrics, and made again
     env_steps: int
     rows_compared: int  # with the log at the kill before
-    resume_s: float  # from the command to the first train step that is told anew; 0.0: not waited for
+    resume_s: float  # from the command to the next whole checkpoint
 
 
 class Killed:
@@ -75,17 +79,15 @@ class Killed:
     def resume(self) -> None:
         """Check what is there, then go on."""
         _, checkpoint = find_resumable(str(self.run_dir))
-        told = read_metrics(self.run_dir)["learner/loss"].steps[-1]
         rows, env_steps = rows_of(self.run_dir, checkpoint, cut_offs=len(self.kills))
         compared = same_rows(self._rows, rows) if self._rows else 0
         self._rows = rows
-        lost = max(0, int(told) + 1 - checkpoint.step)
         began_s, before = time.monotonic(), checkpoint.step
         self._process = start("--resume", str(self.run_dir))
         while newest_step(self.run_dir) <= before:
             self._assert_alive()
             time.sleep(0.05)
-        self.kills.append(Kill(before, lost, env_steps, compared, time.monotonic() - began_s))
+        self.kills.append(Kill(before, env_steps, compared, time.monotonic() - began_s))
 
     def finish(self) -> None:
         output, _ = self._process.communicate()
@@ -164,21 +166,23 @@ def jumps(loss: MetricSeries, at: list[int]) -> list[float]:
 
 
 def draw(runs: dict[str, dict[str, MetricSeries]], kills: list[Kill], path: Path) -> None:
-    """Games' scores and loss over the train steps, the kills as lines."""
+    """Scores of evaluations and loss over the train steps, the kills as lines. Games of actors are no curve here: a kill
+    ends all that are under way."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     panels = figure.subplots(1, 2)
-    titles = {"actor/game_score": "score of the games played", "learner/loss": "loss"}
+    titles = {"evaluate/mean_score": "mean score of 20 games", "learner/loss": "loss, mean of 15 records"}
     for axes, (name, title) in zip(panels, titles.items(), strict=True):
+        wide = 15 if name == "learner/loss" else 1
         for number, (label, metrics) in enumerate(runs.items()):
             series = metrics[name]
-            values = np.convolve(series.values, np.ones(15) / 15, mode="valid")
-            axes.plot(series.steps[14:], values, color=f"C{number}", label=label, linewidth=1)
+            values = np.convolve(series.values, np.ones(wide) / wide, mode="valid")
+            axes.plot(series.steps[wide - 1 :], values, color=f"C{number}", label=label, linewidth=1)
         for index, kill in enumerate(kills):
             label = "resumed from here" if index == 0 else None
             axes.axvline(kill.checkpoint_step, color="black", alpha=0.4, linewidth=0.7, label=label)
-        axes.set(xlabel="train steps", title=f"{GAME}: {title}, mean of 15")
+        axes.set(xlabel="train steps", title=f"{GAME}: {title}")
         axes.legend(fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
@@ -213,7 +217,7 @@ def report(metrics: dict[str, dict[str, MetricSeries]], kills: list[Kill], figur
     results: dict[str, object] = {"game": GAME, "kills": [vars(kill) for kill in kills], "every": EVERY}
     for kill in kills:
         print(
-            f"resumed at {kill.checkpoint_step:5}: {kill.lost_train_steps:3} train steps made again, "
+            f"resumed at {kill.checkpoint_step:5}: "
             f"{kill.env_steps:6} env steps, {kill.rows_compared:6} rows as at the kill before, "
             f"next checkpoint after {kill.resume_s:.1f} s"
         )

@@ -20,6 +20,9 @@ from speedyzero.plan.chips import CHIPS
 
 # Of the peak, on networks this small. The design's floor reckons with a tenth for training; inference is assumed alike.
 TRAINING_SHARE, SEARCH_SHARE = 0.1, 0.1
+# What a kernel takes at least, launched from a captured graph, and how many there are one after another: of a
+# simulation, of a train step. Assumed: small batches end at this floor.
+KERNEL_S, STEP_KERNELS, TRAIN_KERNELS = 3e-6, 12, 1_200
 BACKWARD = 3.0  # forward and backward over forward
 HOST_BATCH_S = 8e-3  # sampling and assembling a batch of 2048, processor time (benchmarks/bench_host_targets.py)
 ENV_STEP_S = 1.0 / 960  # of a core: 1,918 agent steps a second of 16 lanes on 2 cores (performance.md)
@@ -36,6 +39,8 @@ class Costs:
     host_env_step_s: float
     host_batch_s: float
     sync_s: float  # of one train step, among the learners
+    search_call_s: float  # of one call at least, however few positions it has
+    train_step_s: float  # of one train step at least, however small the batch
     source: str
 
     def with_entered(self, entered: Mapping[str, float]) -> Costs:
@@ -105,5 +110,7 @@ def estimated(config: Config, game: GameInfo, gpu: str) -> Costs:
         host_env_step_s=ENV_STEP_S,
         host_batch_s=HOST_BATCH_S * config.learner.batch_size / 2048,
         sync_s=2 * gradient_bytes / chip.link_bytes_per_s,
+        search_call_s=config.search.num_simulations * STEP_KERNELS * KERNEL_S,
+        train_step_s=TRAIN_KERNELS * KERNEL_S,
         source=f"{gpu}, a tenth of its peak: assumed, never measured",
     )

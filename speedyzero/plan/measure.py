@@ -75,6 +75,8 @@ def _timed(run: InlineRun, config: Config, head: int) -> Costs:
         host_env_step_s=env_step_s,
         host_batch_s=batch_s,
         sync_s=0.0,
+        search_call_s=0.0,  # what a call costs is in what its positions cost, at the batches of this preset
+        train_step_s=0.0,
         source="measured on this machine, processor time of one thread",
     )
 

@@ -79,10 +79,12 @@ def predict(config: Config, costs: Costs, *, cores: int) -> Prediction:
 def pace_of(work: Workload, costs: Costs, placement: Placement, *, cores: int) -> Pace:
     """How long each resource is busy with one train step."""
     actors, shards, learners = len(placement.actors), len(placement.shards), len(placement.learners)
-    actor_s = work.env_steps * costs.search_s / actors
-    reanalyzer_s = work.searches * costs.search_s + work.values * costs.value_s + work.refreshes * costs.refresh_s
-    reanalyzer_s /= shards
-    learner_s = work.samples * costs.sample_s / learners + (costs.sync_s if learners > 1 else 0.0)
+    tick_s = max(costs.search_call_s, work.lanes_of_actor * costs.search_s)
+    actor_s = work.env_steps / (actors * work.lanes_of_actor) * tick_s
+    searches_s = max(costs.search_call_s if work.searches else 0.0, work.searches / shards * costs.search_s)
+    reanalyzer_s = searches_s + (work.values * costs.value_s + work.refreshes * costs.refresh_s) / shards
+    learner_s = max(costs.train_step_s, work.samples / learners * costs.sample_s)
+    learner_s += costs.sync_s if learners > 1 else 0.0
     env_s, batch_s = work.env_steps * costs.host_env_step_s, costs.host_batch_s
     on_device = [
         *((device, actor_s) for device in placement.actors),

@@ -12,7 +12,9 @@ from speedyzero.config import Config
 from speedyzero.plan.chips import CHIPS
 from speedyzero.resolve import override, presets, read_words, resolve
 
-COSTS = ("search_s", "value_s", "sample_s", "refresh_s", "host_env_step_s", "host_batch_s", "sync_s")
+COSTS = tuple(
+    "search_s value_s sample_s refresh_s host_env_step_s host_batch_s sync_s search_call_s train_step_s".split()
+)
 CORES_PER_GPU = 16  # of a machine with GPUs that is not this one
 
 

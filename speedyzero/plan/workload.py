@@ -21,6 +21,7 @@ class Workload:
     values: float  # root inferences of the target network beside those that searches make
     refreshes: float  # positions judged by the newest weights
     samples: float  # trained on
+    lanes_of_actor: int  # searched in one call
 
 
 def workload_at(config: Config, env_steps: float, *, is_frozen: bool = False) -> Workload:
@@ -47,6 +48,7 @@ def workload_at(config: Config, env_steps: float, *, is_frozen: bool = False) ->
         values=values,
         refreshes=config.refresh.per_sample * batch if config.refresh.enabled else 0.0,
         samples=float(batch),
+        lanes_of_actor=config.actor.envs,
     )
 
 

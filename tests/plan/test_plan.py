@@ -25,10 +25,12 @@ COSTS = Costs(
     host_env_step_s=4e-3,
     host_batch_s=10e-3,
     sync_s=7e-3,
+    search_call_s=9e-3,
+    train_step_s=100e-3,
     source="made up",
 )
 ONE_EACH = Placement(("cpu",), ("cpu",), ("cpu",))
-WORK = Workload(env_steps=10.0, searches=100.0, values=20.0, refreshes=30.0, samples=64.0)
+WORK = Workload(env_steps=10.0, searches=100.0, values=20.0, refreshes=30.0, samples=64.0, lanes_of_actor=5)
 
 
 def config_of(*words: str):
@@ -85,6 +87,14 @@ def test_a_pace_by_hand_on_gpus_that_are_shared():
     assert pace.bottleneck in gpus
     split = pace_of(WORK, COSTS, Placement(("cuda:1",), ("cuda:1",), ("cuda:0",)), cores=32)
     assert split.busy_s["cuda:0"] == pytest.approx(0.32) and split.busy_s["cuda:1"] == pytest.approx(0.02 + 0.25)
+
+
+def test_small_batches_end_at_the_least_time_of_a_call():
+    gpus = tuple(f"cuda:{index}" for index in range(32))
+    pace = pace_of(replace(WORK, lanes_of_actor=1), COSTS, Placement(gpus, gpus, gpus), cores=512)
+    assert pace.busy_s["a learner"] == pytest.approx(100e-3 + 7e-3)  # 2 samples take 10 ms
+    assert pace.busy_s["a reanalyzer"] == pytest.approx(9e-3 + 0.05 / 32 + 10e-3 / 32)  # 3 searches take 6 ms
+    assert pace.busy_s["an actor"] == pytest.approx(10 / 32 * (9e-3 + 4e-3))
 
 
 def test_a_run_is_the_sum_of_its_parts():
