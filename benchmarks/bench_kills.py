@@ -166,8 +166,10 @@ def jumps(loss: MetricSeries, at: list[int]) -> list[float]:
 
 
 def draw(runs: dict[str, dict[str, MetricSeries]], kills: list[Kill], path: Path) -> None:
-    """Scores of evaluations and loss over the train steps, the kills as lines. Games of actors are no curve here: a kill
-    ends all that are under way."""
+    """Scores of evaluations and loss over the train steps, the kills as lines.
+
+    The actors' games are no curve here: a kill ends all that are under way.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.6), layout="constrained")
