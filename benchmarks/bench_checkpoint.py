@@ -48,10 +48,10 @@ class Cost:
 
 def measure(game: str, preset: str, positions: int, folder: Path) -> Cost:
     settings = [
-        f"schedule.env_steps={2 * positions}",
+        f"schedule.env_steps={positions + 2_000}",
         f"schedule.head_start_env_steps={positions}",
         "schedule.train_steps=1000",
-        f"replay.capacity_steps={2 * positions}",
+        f"replay.capacity_steps={3 * positions + 10_000}",  # no lane wraps
         "learner.batch_size=16",
         "search.num_simulations=4",
         "refresh.enabled=false",

@@ -42,24 +42,24 @@ PIXEL = ObservationSpec((1, 1, 1), np.dtype(np.uint8))  # targets look at no fra
 ATARI = ObservationSpec((96, 96, 3), np.dtype(np.uint8))
 
 
-def make_shard(spec: ObservationSpec, rows: int) -> Shard:
+def make_shard(spec: ObservationSpec, rows: int, *, lanes: int = LANES) -> Shard:
     target = CONFIG.target
     shape = ShardShape(
-        LANES, rows, spec, ACTIONS, stack=CONFIG.env.stack, lookahead=target.unroll_steps + target.td_steps
+        lanes, rows, spec, ACTIONS, stack=CONFIG.env.stack, lookahead=target.unroll_steps + target.td_steps
     )
     return Shard(shape)
 
 
-def filled_shard(rng: np.random.Generator) -> Shard:
-    """POSITIONS rows in all, with an end every 300 rows or so and sparse rewards; a little room is left."""
-    rows = POSITIONS // LANES
-    shard = make_shard(PIXEL, rows + 100)
+def filled_shard(rng: np.random.Generator, *, positions: int = POSITIONS, lanes: int = LANES) -> Shard:
+    """So many rows in all, with an end every 300 rows or so and sparse rewards; a little room is left."""
+    rows = positions // lanes
+    shard = make_shard(PIXEL, rows + 100, lanes=lanes)
     shard.reward[:] = (rng.random(shard.reward.shape) < 0.02) * rng.choice([-1.0, 1.0], shard.reward.shape)
     shard.action[:] = rng.integers(ACTIONS, size=shard.action.shape)
     shard.terminal[:] = rng.random(shard.terminal.shape) < 1 / 300
     shard.first[:, 1:] = shard.terminal[:, :-1]
     shard.head[:], shard.ticks[:] = rows, rows
-    shard.priority[:, :rows] = rng.exponential(size=(LANES, rows))
+    shard.priority[:, :rows] = rng.exponential(size=(lanes, rows))
     return shard
 
 

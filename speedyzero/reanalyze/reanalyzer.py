@@ -178,7 +178,7 @@ class Reanalyzer:
                 "reanalyzer/priority_age_max": float(age.max()),
             }
         if self.refresh is not None:
-            found = self.refresh.figures
+            found = self.refresh.figures(version)
             figures |= {
                 "reanalyzer/refreshed": found.refreshed,
                 "reanalyzer/refreshed_share": found.share,

@@ -68,9 +68,8 @@ class PriorityRefresh:
         self._refreshed, self._seconds = 0, 0.0
         self._correlation = self._ratio = float("nan")
 
-    @property
-    def figures(self) -> RefreshFigures:
-        _, _, version = self._sampler.drawn_positions()
+    def figures(self, version: np.ndarray) -> RefreshFigures:
+        """version: of each position that was drawn before, [N] (`Sampler.drawn_positions`, which goes over all rows)."""
         share = float((version >= self._swept_version).mean()) if len(version) else float("nan")
         return RefreshFigures(self._refreshed, share, self._seconds, self._correlation, self._ratio)
 

@@ -9,7 +9,7 @@ import pytest
 
 from speedyzero.config import RefreshConfig
 from speedyzero.memory_edges import MemoryWeights
-from speedyzero.reanalyze.refresh import PriorityRefresh, rank_correlation
+from speedyzero.reanalyze.refresh import PriorityRefresh, RefreshFigures, rank_correlation
 from speedyzero.records import PriorityRecord, WeightsRecord
 from speedyzero.wiring import WEIGHTS
 from tests.reanalyze.test_reanalyzer import LANES, machine
@@ -32,6 +32,10 @@ class Refreshing:
         self.shard, self.sampler = reanalyzer.shard, reanalyzer.sampler
         config = RefreshConfig(per_sample=per_sample, slice=SLICE)
         self.refresh = PriorityRefresh(config, self.shard, self.sampler, reanalyzer._targets, self.weights, self.agent)
+
+    @property
+    def figures(self) -> RefreshFigures:
+        return self.refresh.figures(self.sampler.drawn_positions()[2])
 
     def judge(self, lane, step, *, version: int, priority: float = 3.0) -> None:
         """As the learner does after it trained on these positions."""
@@ -81,7 +85,7 @@ def test_refreshed_priorities_are_the_errors_of_the_newest_weights():
         expected = abs(value(newest, number, root) - z) + 1e-6
         assert refreshing.priority(number, root) == pytest.approx(expected, rel=1e-4, abs=1e-5)
         assert refreshing.shard.stamp[number, root % refreshing.shard.rows] == NEWEST
-    assert refreshing.refresh.figures.refreshed == SLICE
+    assert refreshing.figures.refreshed == SLICE
 
 
 def test_the_oldest_priorities_come_first_and_what_was_never_drawn_is_left_alone():
@@ -109,16 +113,16 @@ def test_only_what_is_paid_for_is_refreshed_in_whole_slices():
 
 def test_the_share_refreshed_counts_what_the_learner_judged_since_too():
     refreshing = Refreshing()
-    assert np.isnan(refreshing.refresh.figures.share)  # nothing was drawn yet
+    assert np.isnan(refreshing.figures.share)  # nothing was drawn yet
     lane, step = refreshing.eligible(4 * SLICE)
     refreshing.judge(lane, step, version=1)
     refreshing.publish()
     refreshing.pay(SLICE)
-    assert refreshing.refresh.figures.share == 0.25
+    assert refreshing.figures.share == 0.25
     refreshing.judge(lane[-SLICE:], step[-SLICE:], version=NEWEST + 1)
-    assert refreshing.refresh.figures.share == 0.5
+    assert refreshing.figures.share == 0.5
     refreshing.pay(4 * SLICE)
-    assert refreshing.refresh.figures.share == 1.0
+    assert refreshing.figures.share == 1.0
 
 
 def test_a_sweep_begins_with_newer_weights_alone():
@@ -149,7 +153,7 @@ def test_the_newer_of_learner_and_refresh_wins_whoever_comes_last():
     stale = PriorityRecord(lane[:SLICE], step[:SLICE], NEWEST - 1, np.full(SLICE, 9.0, np.float32))
     assert refreshing.sampler.update(stale) == 0
     expected = [refreshing.priority(*position) for position in zip(later.tolist(), later_step.tolist(), strict=True)]
-    assert refreshing.refresh.figures.ratio > 0 and expected == [5.0] * SLICE
+    assert refreshing.figures.ratio > 0 and expected == [5.0] * SLICE
 
 
 def test_what_newer_weights_have_judged_is_not_judged_again():

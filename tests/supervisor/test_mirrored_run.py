@@ -52,6 +52,7 @@ def test_a_run_on_mirrors_is_the_run_on_the_host(monkeypatch):
     mirrored, losses_again = played()
     shard = mirrored.reanalyzer.shard
     assert shard.head.min() > shard.rows + shard.shape.guard
-    assert mirrored.reanalyzer.refresh is not None and mirrored.reanalyzer.refresh.figures.refreshed > 100
+    _, _, judged = mirrored.reanalyzer.sampler.drawn_positions()
+    assert mirrored.reanalyzer.refresh is not None and mirrored.reanalyzer.refresh.figures(judged).refreshed > 100
     assert len(losses) == 27 and losses_again == losses
     assert (shard.priority == plain.reanalyzer.shard.priority).all()
