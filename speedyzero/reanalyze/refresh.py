@@ -69,7 +69,7 @@ class PriorityRefresh:
         self._correlation = self._ratio = float("nan")
 
     def figures(self, version: np.ndarray) -> RefreshFigures:
-        """version: of each position that was drawn before, [N] (`Sampler.drawn_positions`, which goes over all rows)."""
+        """version: of each position that was drawn before, [N]; finding them goes over all rows, so once for all."""
         share = float((version >= self._swept_version).mean()) if len(version) else float("nan")
         return RefreshFigures(self._refreshed, share, self._seconds, self._correlation, self._ratio)
 
