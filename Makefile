@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
-NAME ?= tree
+NAME ?= all
 GPU_PYTHON ?= python3
 IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
@@ -36,7 +36,7 @@ format: $(READY) ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(BENCH_READY) ## one benchmark: make bench NAME=tree
+bench: $(BENCH_READY) ## every benchmark and their table, or one: make bench NAME=tree
 	@$(BIN)/python -m benchmarks.bench_$(NAME) $(ARGS)
 
 # No set-up: whatever torch this python has is what is measured.

@@ -1,0 +1,193 @@
+"""docs/performance.md, made from the last line of every file in benchmarks/results: nothing in it is written by hand.
+
+python -m benchmarks.performance_page          # prints the table and writes the page
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import RESULTS
+
+PAGE = Path("docs/performance.md")
+HEAD = """# Performance
+
+Made by `python -m benchmarks.performance_page` from the last line of each file in `benchmarks/results/`, which `make bench`
+runs and appends to; nothing here is written by hand. Budgets: the design's performance page. A peer's figure is of the
+same run unless it says so. Commits with `+` had changes that were not committed. **Nothing here has run on a GPU.**
+
+| subject | figure | budget | peer | ratio | commit |
+|---|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One subject. budget and peer: in words; empty where there is none."""
+
+    subject: str
+    figure: str
+    budget: str = ""
+    peer: str = ""
+    ratio: str = ""  # of ours to the peer's, in one run
+
+
+def tree(results: dict[str, Any]) -> Iterator[Row]:
+    wanted = {"puct": 15.0, "gumbel": 8.0}
+    for size, found in results.items():
+        roots, actions, simulations = size.split("x")
+        for algorithm, budget in wanted.items():
+            ours, peer = found[f"{algorithm} ours"], found.get(f"{algorithm} mctx")
+            name = f"tree operations, {algorithm}, {roots} roots, {actions} actions, {simulations} simulations, CPU"
+            spread = f"{ours['median_ms']:.2f} ms ({ours['min_ms']:.2f} to {ours['max_ms']:.2f})"
+            if peer is None:
+                yield Row(name, spread, f"{budget:.0f}x mctx")
+                continue
+            ratio = f"{peer['median_ms'] / ours['median_ms']:.1f}x"
+            ratio += f"; processor time {peer['cpu_median_ms'] / ours['cpu_median_ms']:.1f}x"
+            yield Row(name, spread, f"{budget:.0f}x mctx", beside, ratio)
+
+
+def ring(results: dict[str, Any]) -> Iterator[Row]:
+    for row in results["rows"]:
+        low, middle, high = row["share_of_copy_min_median_max"][""]
+        _, rate, _ = row["gb_per_s_min_median_max"]["ring"]
+        budget = "half of copy in + copy out" if row["size_bytes"] == 2**20 else ""
+        share = f"{100 * middle:.0f}% of plain copies ({100 * low:.0f} to {100 * high:.0f}), {rate:.2g} GB/s"
+        yield Row(f"ring, records of {row['size_bytes'] // 1024:,} KiB", share, budget)
+    median, worst = results["doorbell_round_trip_us_p50_p99"]
+    yield Row("doorbell, round trip", f"{median:.0f} us, p99 {worst:.0f}", "p99 under 100 us")
+    yield Row("a waiting process", f"{results['idle_percent']:.2f}% of a core", "under 1%")
+
+
+def cartpole(results: dict[str, Any]) -> Iterator[Row]:
+    runs, mode = results["runs"], "inline" if "--inline" in results["words"] else "as processes"
+    times = [run["training_s"] for run in runs]
+    figure = f"{results['solved']} of {len(runs)} seeds, {min(times):.0f} to {max(times):.0f} s"
+    yield Row(f"CartPole-v1 solved from a cold start, {mode}", figure, "475 of 500 within 180 s")
+
+
+def cpu_training(results: dict[str, Any]) -> Iterator[Row]:
+    from benchmarks.bench_cpu_training import LIGHTZERO_PER_S, TARGET_PER_S
+
+    for name, found in results.items():
+        peer = LIGHTZERO_PER_S.get(name)
+        yield Row(
+            f"CartPole, 8 envs, 25 simulations: {name}",
+            f"{found['median']:,.0f} {found['unit']} ({found['min']:,.0f} to {found['max']:,.0f})",
+            f"{TARGET_PER_S[name]:,.0f}" if name in TARGET_PER_S else "",
+            f"LightZero {peer:g} (quoted, another run)" if peer else "",
+            f"{found['median'] / peer:.0f}x" if peer else "",
+        )
+
+
+def process_mode(results: dict[str, Any]) -> Iterator[Row]:
+    rates = {
+        mode: statistics.median(run["train_steps_per_s"] for run in runs) for mode, runs in results["rates"].items()
+    }
+    for mode, rate in rates.items():
+        ratio = f"{rate / rates['inline']:.2f}x inline" if mode != "inline" else ""
+        yield Row(f"{results['game']}, whole run, {mode}", f"{rate:.1f} train steps/s", "", "", ratio)
+
+
+def host_targets(results: dict[str, Any]) -> Iterator[Row]:
+    median = results["all_median_ms"]
+    yield Row(
+        "reanalyzer's host part of a batch of 2048",
+        f"{median:.1f} ms wall clock, {100 * results['share']:.0f}% of the budget",
+        f"{results['budget_ms']:.0f} ms (20,000 samples/s)",
+    )
+
+
+def growth(results: dict[str, Any]) -> Iterator[Row]:
+    sizes = sorted(results["by_positions"], key=int)
+    first, last = (results["by_positions"][sizes[end]] for end in (0, -1))
+    span = f"{int(sizes[0]):,} to {int(sizes[-1]):,} positions"
+    for name in ("append", "batch", "sweep", "record", "save"):
+        ms = [statistics.median(one[name]) for one in (first, last)]
+        budget = "flat" if name in ("append", "batch") else ""
+        yield Row(f"{name}, {span}", f"{ms[0]:.3g} to {ms[1]:.3g} ms of processor time", budget)
+
+
+def checkpoint(results: dict[str, Any]) -> Iterator[Row]:
+    for cost in results["costs"]:
+        name = f"checkpoint of {cost['game']} ({cost['preset']}), {cost['positions']:,} positions"
+        yield Row(f"{name}: the learner's pause", f"{cost['learner_pause_ms']:.0f} ms")
+        yield Row(f"{name}: bytes", f"{cost['checkpoint_mib']:.1f} MiB, and {cost['log_mib']:.1f} MiB of log so far")
+        yield Row(f"{name}: a frame in the log", f"{cost['log_bytes_per_frame']:.0f} bytes", "1 to 3 kB")
+        yield Row(f"{name}: resume", f"{cost['verify_s'] + cost['restore_s']:.1f} s")
+
+
+def kills(results: dict[str, Any]) -> Iterator[Row]:
+    scores = ", ".join(f"{name} {found['score']:.0f}" for name, found in results.items() if isinstance(found, dict))
+    yield Row(f"{results['game']} killed {len(results['kills'])} times and resumed", f"score: {scores}")
+
+
+def learner_group(results: dict[str, Any]) -> Iterator[Row]:
+    for preset, ways in results.items():
+        figures = ", ".join(f"{way} {spread['median_ms']:.0f}" for way, spread in ways.items())
+        yield Row(f"learner group on gloo, {preset}", f"ms an update: {figures}")
+
+
+def profiled(results: dict[str, Any]) -> Iterator[Row]:
+    if "overhead_percent" in results:
+        yield Row("profiling a whole run", f"{results['overhead_percent']:.1f}% slower", "under 2%")
+
+
+SUBJECTS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {
+    "bench_tree": ("make bench NAME=tree", tree),
+    "bench_cpu_training": ("make bench NAME=cpu_training", cpu_training),
+    "bench_cartpole": ("make bench NAME=cartpole", cartpole),
+    "bench_process_mode": ("make bench NAME=process_mode", process_mode),
+    "bench_ring": ("make bench NAME=ring", ring),
+    "bench_host_targets": ("make bench NAME=host_targets", host_targets),
+    "bench_growth": ("make bench NAME=growth", growth),
+    "bench_learner_group": ("make bench NAME=learner_group", learner_group),
+    "checkpoint": ("make bench NAME=checkpoint", checkpoint),
+    "bench_kills": ("make bench NAME=kills", kills),
+    "bench_profile": ("make bench NAME=profile", profiled),
+}
+
+
+def last_line(name: str) -> dict[str, Any] | None:
+    """Of a benchmark's results; None where there are none."""
+    path = RESULTS / f"{name}.jsonl"
+    return json.loads(path.read_text().splitlines()[-1]) if path.exists() else None
+
+
+def page() -> str:
+    """The whole page."""
+    rows, sources = [], []
+    for name, (command, read) in SUBJECTS.items():
+        line = last_line(name)
+        if line is None:
+            sources.append(f"- `{command}`: not run yet")
+            continue
+        hardware = line["hardware"]
+        versions = ", ".join(f"{package} {number}" for package, number in line["versions"].items() if number)
+        sources.append(
+            f"- `{command}`: {line['time'][:10]}, {hardware['cpu']}, {hardware['cores']} cores, load "
+            f"{hardware['load_1min']} at its end; {versions}"
+        )
+        for row in read(line["results"]):
+            rows.append(
+                f"| {row.subject} | {row.figure} | {row.budget} | {row.peer} | {row.ratio} | {line['commit'][:8]}"
+                f"{'+' if line['commit'].endswith('+') else ''} |"
+            )
+    return HEAD + "\n".join(rows) + "\n\n## Where and when\n\n" + "\n".join(sources) + "\n"
+
+
+def main() -> None:
+    text = page()
+    PAGE.write_text(text)
+    print(text[text.index("| subject") : text.index("\n\n## Where")])
+    print(f"written to {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
