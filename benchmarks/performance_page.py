@@ -18,8 +18,8 @@ PAGE = Path("docs/performance.md")
 HEAD = """# Performance
 
 Made by `python -m benchmarks.performance_page` from the last line of each file in `benchmarks/results/`, which
-`make bench` appends to; nothing here is written by hand. Budgets: the design's performance page. A peer's figure is of the
-same run unless it says so. Commits with `+` had changes that were not committed. **Nothing here has run on a GPU.**
+`make bench` appends to; nothing here is written by hand. Budgets: the design's performance page. A peer's figure is of
+the same run unless it says so. Commits with `+` had changes that were not committed. **Nothing here has run on a GPU.**
 
 | subject | figure | budget | peer | ratio | commit |
 |---|---|---|---|---|---|
