@@ -126,7 +126,7 @@ def main() -> None:
             print(f"{name:22} {value:,.2f}" if isinstance(value, float) else f"{name:22} {value}")
         print()
     path = write_result(
-        "checkpoint",
+        "bench_checkpoint",
         {"costs": [asdict(cost) for cost in costs]},
         packages=("torch", "numpy", "safetensors", "zstandard", "ale-py"),
     )

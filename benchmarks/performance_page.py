@@ -149,7 +149,7 @@ SUBJECTS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {
     "bench_host_targets": ("make bench NAME=host_targets", host_targets),
     "bench_growth": ("make bench NAME=growth", growth),
     "bench_learner_group": ("make bench NAME=learner_group", learner_group),
-    "checkpoint": ("make bench NAME=checkpoint", checkpoint),
+    "bench_checkpoint": ("make bench NAME=checkpoint", checkpoint),
     "bench_kills": ("make bench NAME=kills", kills),
     "bench_profile": ("make bench NAME=profile", profiled),
 }
