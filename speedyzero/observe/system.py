@@ -1,6 +1,6 @@
 """On what a run was carried out: `RUN_DIR/system.json`, an entry for each time that it was begun or gone on with.
 
-Written by `keeper.py` when a run starts, read by reports. No host names and no user names: a run directory is passed on.
+Written by `keeper.py` when a run starts, read by reports. It names no host and no user: run directories are passed on.
 """
 
 from __future__ import annotations
