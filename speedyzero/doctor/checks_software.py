@@ -16,14 +16,15 @@ _BFLOAT16_CAPABILITY = (8, 0)
 
 def software_findings(machine: Machine, need: Need | None, *, gpus: int, game: str) -> Iterator[Finding]:
     """gpus: that the run is to use. game: as the field spells it."""
+    used = min(gpus, len(machine.torch.gpus))  # of GPUs that cannot be used one finding is enough
     yield check_platform(machine)
     yield check_packages(machine)
     yield check_torch(machine)
     yield check_driver(machine)
     yield check_gpus(machine, need, gpus=gpus)
-    yield check_nccl(machine, gpus=gpus)
-    yield check_triton(machine, gpus=gpus)
-    yield check_mps(machine, gpus=gpus)
+    yield check_nccl(machine, gpus=used)
+    yield check_triton(machine, gpus=used)
+    yield check_mps(machine, gpus=used)
     yield check_roms(machine, game=game)
 
 

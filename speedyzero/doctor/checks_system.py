@@ -22,7 +22,7 @@ def system_findings(machine: Machine, need: Need | None, *, gpus: int) -> Iterat
     yield check_memory(machine, need)
     yield check_cpus(machine)
     yield check_open_files(machine, need)
-    yield check_locked_memory(machine, gpus=gpus)
+    yield check_locked_memory(machine, gpus=min(gpus, len(machine.torch.gpus)))
     yield check_threads(machine, need)
     yield check_file_size(machine)
     yield check_disk(machine, need)

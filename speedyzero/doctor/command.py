@@ -57,7 +57,8 @@ def examine(config: Config | None, torch: Torch, *, gpus: int) -> None:
 
 def findings_of(machine: Machine, config: Config | None, *, gpus: int) -> list[Finding]:
     """Of all checks, in the order in which they are shown."""
-    need, refusal = _need_of(config)
+    # An emulator that cannot be imported may raise anything; no run of any game starts without it.
+    need, refusal = _need_of(config) if machine.rom_errors is not None else (None, "")
     game = need.game if need is not None else _game_of(config or Config(), machine)
     findings = [
         *software_findings(machine, need, gpus=gpus, game=game),
@@ -75,7 +76,7 @@ def _need_of(config: Config | None) -> tuple[Need | None, str]:
     try:
         return need_of(config), ""
     except (ValueError, ImportError, OSError) as error:
-        return None, f"{' '.join(str(error).split())}"
+        return None, " ".join(str(error).split())
 
 
 def _game_of(config: Config, machine: Machine) -> str:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from speedyzero.config import Config
+from speedyzero.doctor import command
 from speedyzero.doctor.checks_software import software_findings
 from speedyzero.doctor.checks_system import system_findings
 from speedyzero.doctor.finding import OK, WARNING, WRONG, Finding
@@ -68,3 +70,23 @@ def test_without_knowing_what_a_run_takes_the_rest_is_checked():
     machine = replace(HEALTHY, runs=folder("/runs", writable=False, free_bytes=0))
     found = findings(machine, None, gpus=0)
     assert [finding.check for finding in found if finding.status == WRONG] == ["disk"]
+
+
+def test_a_broken_emulator_keeps_nothing_else_from_being_checked(monkeypatch: pytest.MonkeyPatch):
+    """Importing it raised an AttributeError where its files were missing."""
+
+    def need_of(config: Config) -> Need:
+        raise AttributeError("module 'ale_py.roms' has no attribute 'get_all_rom_ids'")
+
+    monkeypatch.setattr(command, "need_of", need_of)
+    found = command.findings_of(replace(HEALTHY, rom_errors=None), Config(), gpus=0)
+    assert [finding.check for finding in found if finding.status == WRONG] == ["ROMs"]
+
+
+def test_what_no_check_knows_of_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    def need_of(config: Config) -> Need:
+        raise ValueError("learner.ranks=3: cannot work")
+
+    monkeypatch.setattr(command, "need_of", need_of)
+    (finding,) = [one for one in command.findings_of(HEALTHY, Config(), gpus=0) if one.status != OK]
+    assert (finding.check, finding.what) == ("the run", "learner.ranks=3: cannot work")

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import speedyzero
 from tests.doctor.planted_machine import Outcome, Planted, outcomes
 from tests.faults.rights import go_without, need_root
 
 WORDS = ["--game", "Pong", "--preset", "laptop", "--gpus", "0"]
+WRAPPING = ["schedule.env_steps=100000000", "replay.capacity_steps=100000000"]
 SHM = {"/dev/shm": "size=256m,mode=1777"}  # what is stale on this machine is not to be seen
-ROMS = str(Path(sysconfig.get_path("purelib")) / "ale_py" / "roms")
-PACKAGE = str(Path(speedyzero.__file__).parent)
+ROMS = Path(sysconfig.get_path("purelib")) / "ale_py" / "roms"
 
 
 def plan(runs: Path) -> dict[str, Planted]:
@@ -25,15 +24,16 @@ def plan(runs: Path) -> dict[str, Planted]:
         "tiny /dev/shm": Planted(here, {"/dev/shm": "size=1m,mode=1777"}),
         "/dev/shm read-only": Planted(here, {"/dev/shm": "ro,size=256m,mode=1777"}),
         "/dev/shm not sticky": Planted(here, {"/dev/shm": "size=256m,mode=777"}),
-        "missing ROMs": Planted(here, {**SHM, ROMS: "size=1m"}),
-        "missing ROMs, not needed": Planted([*here, "--game", "Catch", "--preset", "catch"], {**SHM, ROMS: "size=1m"}),
+        "missing ROM": Planted(here, SHM, lost={str(ROMS): ["pong.bin"]}),
+        "damaged ROM": Planted(here, SHM, emptied=[str(ROMS / "pong.bin")]),
+        "damaged ROM of another game": Planted(here, SHM, emptied=[str(ROMS / "alien.bin")]),
         "stale segment": Planted(here, SHM, stale_segment=True),
         "unwritable directory": Planted(here, {**SHM, str(runs): "ro,size=9m"}),
         "full disk": Planted(here, {**SHM, str(runs): "size=1m"}),
         "few open files": Planted(here, SHM, limits={"RLIMIT_NOFILE": 40}),
         "small files": Planted(here, SHM, limits={"RLIMIT_FSIZE": 2**20}),
         "GPUs that are not there": Planted([*here, "--gpus", "9"], SHM),
-        "too large a replay": Planted([*here, "schedule.env_steps=100000000", "replay.capacity_steps=100000000"], SHM),
+        "settings that are refused": Planted([*here, *WRAPPING], SHM),
         "bad word": Planted([*here, "--gmae", "Pong"], SHM),
     }
 
@@ -44,15 +44,16 @@ EXPECTED = {
     "tiny /dev/shm": (1, "wrong", "shared memory", ["1.0 MiB free", "remount,size="]),
     "/dev/shm read-only": (1, "wrong", "shared memory", ["cannot be written"]),
     "/dev/shm not sticky": (0, "warning", "shared memory", ["mode 777", "chmod +t"]),
-    "missing ROMs": (1, "wrong", "ROMs", ["ROM can't be read", "ale-py"]),
-    "missing ROMs, not needed": (0, "warning", "ROMs", ["26 of 26 games"]),
+    "missing ROM": (1, "wrong", "ROMs", ["'Pong': its ROM can't be read", "ale-py"]),
+    "damaged ROM": (1, "wrong", "ROMs", ["'Pong': its ROM can't be read", "ale-py"]),
+    "damaged ROM of another game": (0, "warning", "ROMs", ["1 of 26 games, as Alien"]),
     "stale segment": (0, "warning", "old segments", ["left 1 objects, 1.0 MiB", "sweep_dead_runs"]),
     "unwritable directory": (1, "wrong", "disk", ["cannot be written", "--run-dir"]),
     "full disk": (1, "wrong", "disk", ["writes about", "df -h"]),
     "few open files": (1, "wrong", "open files", ["at most 40", "ulimit -n 1024"]),
     "small files": (0, "warning", "file size", ["1.0 MiB", "ulimit -f"]),
     "GPUs that are not there": (1, "wrong", "GPUs", ["9 are asked for, torch sees 0"]),
-    "too large a replay": (1, "wrong", "memory", ["at least"]),
+    "settings that are refused": (1, "wrong", "the run", ["lower schedule.pacing_slack_env_steps", "other settings"]),
     "bad word": (2, "", "", ["did you mean --game?"]),
 }
 

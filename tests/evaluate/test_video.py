@@ -65,7 +65,7 @@ def test_the_search_s_policy_is_drawn_as_bars_of_its_length():
 
 def test_the_action_taken_stands_out():
     policy = np.array([0.25, 0.5, 0.25], np.float32)
-    drawn = [panel(0.0, Thought(1.0, policy, action=action)) for action in range(3)]
+    drawn = [panel(0.0, Thought(1.0, policy, action=action)).astype(int) for action in range(3)]
     rows = [slice(6 + 14 * (i + 3), 6 + 14 * (i + 4)) for i in range(3)]
     for action, image in enumerate(drawn):
         oranges = [int((image[row, :, 0] > image[row, :, 2] + 100).sum()) for row in rows]

@@ -38,7 +38,7 @@ class Look:
 @dataclass(frozen=True)
 class Visit:
     looks: list[Look]
-    fetched: set[str]  # addresses that were asked for over the network
+    fetched: set[str]  # addresses that pages asked for over the network; the browser's own errands are left out
 
 
 def visit(pages: Sequence[Path]) -> Visit:
@@ -58,6 +58,13 @@ def visit(pages: Sequence[Path]) -> Visit:
         done = subprocess.run(command, capture_output=True, text=True)
         found = re.search(r'<pre id="found">(.+?)</pre>', done.stdout, re.DOTALL)
         assert done.returncode == 0 and found is not None, done.stdout[-2000:] + done.stderr
-        fetched = set(re.findall(r'"url":"((?:https?|wss?|ftp):[^"]*)"', log.read_text()))
+        fetched = _asked_for(log)
     text = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     return Visit([Look(**look) for look in json.loads(text)], fetched)
+
+
+def _asked_for(log: Path) -> set[str]:
+    """Of Chromium's log of its network: what a page began, which a request of the browser itself says of none."""
+    events = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
+    by_pages = [params for params in events if params.get("initiator", "not an origin") != "not an origin"]
+    return {params["url"] for params in by_pages if not params["url"].startswith(("file:", "data:"))}

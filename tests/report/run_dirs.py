@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from speedyzero.checkpoint.atomic_file import write_json
@@ -42,9 +44,8 @@ def make_run(
 ) -> Path:
     """A run that has come to `reached` of `train_steps`: 4 env steps and 0.5 s a train step, after 100 and 10 s."""
     run_dir.mkdir(parents=True)
-    words = [f"schedule.train_steps={train_steps}", f"schedule.env_steps={4 * train_steps + 100}", *settings]
-    config = resolve(preset, game, seed, 0, None, ["schedule.head_start_env_steps=100", "actor.envs=4", *words])
-    save_config(config, run_dir / "config.yaml")
+    words = (f"schedule.train_steps={train_steps}", f"schedule.env_steps={4 * train_steps + 100}", *settings)
+    (run_dir / "config.yaml").write_bytes(_config(preset, game, seed, words))
     lines = [*_learner(reached, seed), *_supervisor(reached, processes)]
     if evaluated:
         lines += _evaluations(reached, final_score)
@@ -61,6 +62,15 @@ def make_run(
     write_json(run_dir / SYSTEM_FILE, [SYSTEM] * sittings)
     (run_dir / "checkpoints").mkdir()
     return run_dir
+
+
+@cache
+def _config(preset: str, game: str, seed: int, words: tuple[str, ...]) -> bytes:
+    """A config.yaml; OmegaConf takes its time."""
+    config = resolve(preset, game, seed, 0, None, ["schedule.head_start_env_steps=100", "actor.envs=2", *words])
+    with tempfile.NamedTemporaryFile() as file:
+        save_config(config, file.name)
+        return Path(file.name).read_bytes()
 
 
 def line(name: str, step: int, value: float, time_s: float | None = None) -> dict:

@@ -2,61 +2,74 @@
 
 from __future__ import annotations
 
+import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from speedyzero.report.groups import group_runs
+from speedyzero.report.figures import Picture, certainty_picture, score_picture
+from speedyzero.report.groups import Group, group_runs
 from speedyzero.report.making import draw
 from speedyzero.report.reading import read_run
+from speedyzero.report.utilisation import utilisation_picture
 from tests.report.run_dirs import make_run
 
-MANY = tuple(f"{role}-{i}" for role in ("actor", "reanalyzer", "learner") for i in range(8))
+MANY = tuple(f"{role}-{i}" for role in ("actor", "reanalyzer", "learner") for i in range(3))[:-1]
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures of every picture that is made, as they were saved."""
+    """The figures of every picture that is made, laid out as they would be saved, but not saved."""
     figures: list[Figure] = []
-    original = Figure.savefig
 
-    def savefig(self: Figure, *args, **options) -> None:
+    def savefig(self: Figure, file: io.BytesIO, **_: object) -> None:
         figures.append(self)
-        original(self, *args, **{**options, "dpi": 50})  # the layout is the same, the test cheaper
+        FigureCanvasAgg(self).draw()
+        file.write(b"\x89PNG")
 
     monkeypatch.setattr(Figure, "savefig", savefig)
     return figures
 
 
-def sets_of_runs(tmp_path: Path) -> dict[str, list[Path]]:
-    return {
-        "atari": [make_run(tmp_path / "atari")],
-        "going-on-without-evaluations": [make_run(tmp_path / "on", reached=60, evaluated=False)],
-        "of-the-first-seconds": [make_run(tmp_path / "new", "Catch", preset="catch", reached=0, evaluated=False)],
-        "eight-gpus": [make_run(tmp_path / "eight", processes=MANY)],
-        "seeds-and-settings": [
-            *(make_run(tmp_path / f"seed{seed}", seed=seed, final_score=-15.0 - seed) for seed in range(3)),
-            make_run(tmp_path / "batch", settings=["learner.batch_size=32", "search.num_simulations=8"]),
-            make_run(tmp_path / "catch", "Catch", preset="catch", processes=(), final_score=0.9),
-        ],
-    }  # fmt: skip
+def groups_of(*run_dirs: Path) -> list[Group]:
+    return group_runs([read_run(run_dir) for run_dir in run_dirs])
 
 
-@pytest.mark.parametrize(
-    "name", ["atari", "going-on-without-evaluations", "of-the-first-seconds", "eight-gpus", "seeds-and-settings"]
-)
-def test_pictures_are_readable(name: str, tmp_path: Path, drawn: list[Figure]):
-    run_dirs = sets_of_runs(tmp_path)[name]
-    pictures = draw(group_runs([read_run(run_dir) for run_dir in run_dirs]))
-    assert len(pictures) == len(drawn) and len({picture.name for picture in pictures}) == len(pictures)
+def assert_readable(pictures: Sequence[Picture | None], drawn: Sequence[Figure]) -> None:
+    assert len(pictures) == len(drawn)
     for picture, figure in zip(pictures, drawn, strict=True):
-        assert picture.png.startswith(b"\x89PNG")
+        assert picture is not None and picture.png.startswith(b"\x89PNG")
         assert_labelled(figure, picture.name)
         assert_apart(figure, picture.name)
+
+
+def test_seeds_settings_and_games_side_by_side(tmp_path: Path, drawn: list[Figure]):
+    seeds = [make_run(tmp_path / f"seed{seed}", seed=seed, final_score=-15.0 - seed) for seed in range(2)]
+    other = make_run(tmp_path / "batch", settings=["learner.batch_size=32", "search.num_simulations=8"])
+    going_on = make_run(tmp_path / "catch", "Catch", preset="catch", processes=(), reached=60, evaluated=False)
+    pictures = draw(groups_of(*seeds, other, going_on))
+    assert [picture.name for picture in pictures] == [
+        "score-Pong", "score-Catch", "losses", "certainty", "replay", "utilisation", "speed",
+    ]  # fmt: skip
+    assert_readable(pictures, drawn)
+
+
+def test_one_run_of_many_processes(tmp_path: Path, drawn: list[Figure]):
+    groups = groups_of(make_run(tmp_path / "run", processes=MANY))
+    assert_readable([utilisation_picture(groups)], drawn)
+
+
+def test_a_run_of_its_first_seconds_says_that_there_is_nothing(tmp_path: Path, drawn: list[Figure]):
+    groups = groups_of(make_run(tmp_path / "run", "CartPole-v1", preset="cartpole", reached=0, evaluated=False))
+    assert_readable([score_picture(groups), certainty_picture(groups)], drawn)
+    words = [text.get_text() for figure in drawn for axes in figure.axes for text in axes.texts]
+    assert words == ["no game has ended yet"] * 2 + ["not recorded"] * 3
+    assert utilisation_picture(groups) is None
 
 
 def test_texts_that_overlap_are_found_out(drawn: list[Figure]):
@@ -64,7 +77,7 @@ def test_texts_that_overlap_are_found_out(drawn: list[Figure]):
     axes = figure.subplots()
     axes.set(xlabel="x", ylabel="y")
     axes.text(0.5, 0.5, "one text")
-    figure.savefig("/dev/null", format="png")
+    figure.savefig(io.BytesIO())
     assert_apart(figure, "apart")
     axes.text(0.52, 0.5, "and another")
     with pytest.raises(AssertionError, match="overlap"):
@@ -81,7 +94,9 @@ def assert_labelled(figure: Figure, name: str) -> None:
 
 
 def assert_apart(figure: Figure, name: str) -> None:
-    renderer = figure.canvas.get_renderer()
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    renderer = canvas.get_renderer()
     whole = figure.bbox
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts(figure)]
     for text, box in boxes:
