@@ -17,7 +17,7 @@ import numpy as np
 from speedyzero.config import EnvConfig, SearchConfig
 from speedyzero.env.base import LaneEnv
 from speedyzero.env.frame_stack import FrameStack
-from speedyzero.env.registry import action_names, make_env
+from speedyzero.env.registry import action_names, check_game, make_env
 from speedyzero.evaluate.human_normalised import human_normalised
 from speedyzero.evaluate.overlay import Thought
 from speedyzero.evaluate.result import EvaluationResult, bootstrap_ci95
@@ -100,8 +100,21 @@ def evaluate(
             "lives": "ignored: full games",
             "limit_frames": env_config.eval_limit_frames,
             "truncated_episodes": truncated,
+            **_atari_protocol(env_config),
         },
     )
+
+
+def _atari_protocol(env_config: EnvConfig) -> dict:
+    """What Atari scores depend on besides; nothing for other games."""
+    if check_game(env_config).kind != "atari":
+        return {}
+    return {
+        "frame_skip": env_config.frame_skip,
+        "noop_frames_below": env_config.noop_max,
+        "sticky_actions": 0.0,  # none, as `atari.py` makes its emulators
+        "action_set": "all 18" if env_config.full_action_space else "minimal",
+    }
 
 
 def check_filmable(env_config: EnvConfig) -> None:

@@ -7,9 +7,10 @@ sharpness. Legends stand above the panels, where nothing is drawn.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,7 +20,6 @@ from speedyzero.report.groups import Group, Line, combined, smoothed
 from speedyzero.report.reading import RunRecord
 
 WIDTH_IN, DPI = 11.6, 150
-_STYLE = {"font.size": 9, "axes.labelsize": 9}
 _STEPS = (1, 2, 2.5, 5, 10)  # of ticks
 MINUTE_S, HOUR_S = 60.0, 3600.0
 
@@ -28,7 +28,7 @@ def panels(rows: int, columns: int, *, row_in: float = 2.6) -> tuple[Figure, lis
     """A figure and its axes, row by row."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context({"font.size": 9, "axes.labelsize": 9}):
         figure = Figure(figsize=(WIDTH_IN, row_in * rows + 0.4), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
     axes = list(grid.flat)
@@ -39,7 +39,7 @@ def panels(rows: int, columns: int, *, row_in: float = 2.6) -> tuple[Figure, lis
     return figure, axes
 
 
-def finished(figure: Figure, handles: Sequence[Line2D] = ()) -> bytes:
+def finished(figure: Figure, handles: Sequence[Artist] = ()) -> bytes:
     """As PNG. handles: of the legend, which stands above the panels."""
     if handles:
         longest = max(len(str(handle.get_label())) for handle in handles)
@@ -102,9 +102,7 @@ def draw_line(axes: Axes, line: Line | None, *, colour: str, style: str = "-", *
         axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
 
 
-def draw_metric(
-    axes: Axes, groups: Sequence[Group], name: str, *, style: str = "-", of: Callable[[RunRecord], Line] | None = None
-) -> bool:
+def draw_metric(axes: Axes, groups: Sequence[Group], name: str, *, style: str = "-", smooth: bool = True) -> bool:
     """A metric over train steps, smoothed, with its raw values pale behind a single run. Whether there was any."""
 
     def line_of(run: RunRecord) -> Line:
@@ -112,13 +110,16 @@ def draw_metric(
         is_finite = np.isfinite(series.values)
         return Line(series.steps[is_finite].astype(np.float64), series.values[is_finite])
 
-    line_of = of or line_of
+    def smoothed_of(run: RunRecord) -> Line:
+        raw = line_of(run)
+        return smoothed(raw, len(raw.y) // 40, centred=True)
+
     drawn = False
     for group in groups:
-        if len(group.runs) == 1:
+        if smooth and len(group.runs) == 1:
             raw = line_of(group.runs[0])
             draw_line(axes, raw, colour=group.colour, style=style, alpha=0.25, linewidth=0.8)
-        line = combined(group, lambda run: smoothed(line_of(run), len(line_of(run).y) // 40))
+        line = combined(group, lambda run: smoothed_of(run) if smooth else line_of(run))
         draw_line(axes, line, colour=group.colour, style=style)
         drawn |= line is not None
     return drawn

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,7 +29,7 @@ from speedyzero.report.groups import Group, Line, combined, smoothed
 from speedyzero.report.reading import RunRecord
 
 GAMES_IN_A_MEAN = 20
-_REFERENCE_STYLES = {
+_REFERENCE_STYLES: dict[str, tuple[Literal[":", "--", "-."], str]] = {
     "random play": (":", "random"),
     "human": ("--", "human"),
     "EfficientZero at 100k": ("-.", "efficientzero"),
@@ -130,6 +131,7 @@ class _Panel:
     unit: str
     dashed: str = ""  # a second metric in the same panel
     floor: float | None = None
+    smooth: bool = True
 
 
 def loss_picture(groups: Sequence[Group]) -> Picture:
@@ -140,7 +142,7 @@ def loss_picture(groups: Sequence[Group]) -> Picture:
         _Panel("learner/value_loss", "value", cross_entropy, floor=0),
         _Panel("learner/policy_loss", "policy", cross_entropy, floor=0),
         _Panel("learner/consistency_loss", "consistency", "-cosine (a sample)"),
-        _Panel("learner/learning_rate", "learning rate", "step size", floor=0),
+        _Panel("learner/learning_rate", "learning rate", "step size", floor=0, smooth=False),
     ]
     words = (
         "Sums over the unrolled steps, before they are weighted. The policy's cannot fall below its targets' entropy."
@@ -178,7 +180,7 @@ def replay_picture(groups: Sequence[Group]) -> Picture:
         ),
         _Panel("reanalyzer/refreshed_share", "priorities refreshed by newest weights", "share of positions", floor=0),
         _Panel("reanalyzer/refresh_rank_correlation", "old and refreshed priorities", "rank correlation"),
-        _Panel("reanalyzer/eligible_positions", "replay", "positions to sample from", floor=0),
+        _Panel("reanalyzer/eligible_positions", "replay", "positions to sample from", floor=0, smooth=False),
         _Panel("learner/batch_age", "age of batches when learned from", "train steps", floor=0),
         _Panel("learner/target_lag", "age of the network that makes targets", "train steps", floor=0),
     ]  # of the first shard
@@ -190,7 +192,7 @@ def _drawn(plan: Sequence[_Panel], groups: Sequence[Group], *, rows: int) -> byt
     figure, all_axes = panels(rows, len(plan) // rows)
     for axes, panel in zip(all_axes, plan, strict=True):
         headed(axes, panel.title)
-        drawn = draw_metric(axes, groups, panel.metric)
+        drawn = draw_metric(axes, groups, panel.metric, smooth=panel.smooth)
         if panel.dashed:
             drawn |= draw_metric(axes, groups, panel.dashed, style="--")
         if not drawn:

@@ -108,11 +108,12 @@ def bootstrap_intervals(y: np.ndarray) -> np.ndarray:
     return np.quantile(times @ y / runs, (0.025, 0.975), axis=0)
 
 
-def smoothed(line: Line, width: int) -> Line:
-    """Means of `width` values in a row, the last ones before each point; fewer at the beginning."""
+def smoothed(line: Line, width: int, *, centred: bool = False) -> Line:
+    """Means of `width` values in a row, the last ones up to each point or those around it; fewer at the ends."""
     if width < 2 or len(line.y) < 2:
         return line
     total = np.concatenate([[0.0], np.cumsum(line.y)])
-    last = np.arange(1, len(line.y) + 1)
-    first = np.maximum(0, last - width)
+    here = np.arange(len(line.y))
+    last = np.minimum(len(line.y), here + width // 2 + 1) if centred else here + 1
+    first = np.maximum(0, here - width // 2) if centred else np.maximum(0, last - width)
     return Line(line.x, (total[last] - total[first]) / (last - first))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +189,7 @@ def _system(runs: Sequence[RunRecord]) -> str:
             gpus = ", ".join(f"{entry['gpus'].count(name)} x {name}" for name in dict.fromkeys(entry["gpus"]))
             rows.append(
                 [
-                    f"seed {run.config.seed}" if len(runs) == 1 else run.name,
+                    run.name,
                     entry["time"],
                     f"{entry['cores']} cores, {entry['cpu']}",
                     f"{entry['memory_gib']} GiB",
@@ -198,13 +198,24 @@ def _system(runs: Sequence[RunRecord]) -> str:
                     entry["commit"] or "unknown",
                 ]
             )
-    content = _table(header, rows) if rows else '<p class="note">Not recorded: these runs are older than that.</p>'
+    if len(runs) == 1:
+        header, rows = header[1:], [row[1:] for row in rows]
+    content = (
+        _table(header, rows, whole={"begun or resumed", "memory", "GPUs", "commit"})
+        if rows
+        else '<p class="note">Not recorded: these runs are older than that.</p>'
+    )
     return f"<h2>System</h2>\n{content}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> str:
+    """whole: columns whose cells keep to one line."""
     head = "".join(f"<th>{_text(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    tags = ['<td class="whole">' if name in whole else "<td>" for name in header]
+    body = "".join(
+        "<tr>" + "".join(f"{tag}{_cell(cell)}</td>" for tag, cell in zip(tags, row, strict=True)) + "</tr>"
+        for row in rows
+    )
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 

@@ -67,3 +67,6 @@ def test_a_running_mean_by_a_slow_loop(width: int):
     values = np.random.default_rng(0).normal(size=20)
     expected = [values[max(0, i + 1 - width) : i + 1].mean() for i in range(20)]
     np.testing.assert_allclose(smoothed(Line(np.arange(20.0), values), width).y, expected)
+    half = width // 2
+    expected = [values[max(0, i - half) : i + half + 1].mean() for i in range(20)] if width > 1 else values
+    np.testing.assert_allclose(smoothed(Line(np.arange(20.0), values), width, centred=True).y, expected)
