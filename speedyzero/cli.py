@@ -1,4 +1,4 @@
-"""The command line: `train`, `evaluate`, `ablate` and `plan`.
+"""The command line: `train`, `evaluate`, `ablate`, `plan`, `doctor` and `report`.
 
 A command is checked first and carried out second. Checking reads the user's words, imports nothing heavy until they
 make sense and creates nothing; a ValueError there is bad input. Whatever is raised while it is carried out is a fault
@@ -8,14 +8,14 @@ and keeps its traceback. Exit codes: 0 done, 2 bad input (one line), 1 a fault, 
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from speedyzero.command_line import Parser, check_writable, parse
 from speedyzero.config import Config
 from speedyzero.resolve import check_gpus, presets, read_words, resolve
 from speedyzero.settings import Given, near
@@ -57,7 +57,14 @@ def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *,
 
 def check_command(words: Sequence[str], prog: str) -> _Action:
     """What a command and its words will do. Raises ValueError for bad input."""
-    commands = {"train": check_train, "evaluate": check_evaluate, "ablate": check_ablate, "plan": check_plan}
+    commands = {
+        "train": check_train,
+        "evaluate": check_evaluate,
+        "ablate": check_ablate,
+        "plan": check_plan,
+        "doctor": check_doctor,
+        "report": check_report,
+    }
     if not words:
         raise ValueError(f"a command is needed: {' or '.join(commands)}; --help shows more")
     if words[0] in ("-h", "--help"):
@@ -69,7 +76,7 @@ def check_command(words: Sequence[str], prog: str) -> _Action:
 
 def check_train(words: Sequence[str], prog: str) -> _Action:
     """What `train` with these words will do. Raises ValueError for bad input; leaves nothing behind."""
-    flags = _parse(_train_parser(prog), words)
+    flags = parse(_train_parser(prog), words)
     if flags.profile is not None:
         raise ValueError("--profile: not built yet")
     if flags.resume is not None:
@@ -158,14 +165,14 @@ def _check_one_of_each(config: Config) -> None:
 
 def check_evaluate(words: Sequence[str], prog: str) -> _Action:
     """What `evaluate` with these words will do. Raises ValueError for bad input, a damaged checkpoint included."""
-    flags = _parse(_evaluate_parser(prog), words)
+    flags = parse(_evaluate_parser(prog), words)
     run_dir, video = Path(flags.run_dir), flags.video
     if flags.episodes is not None and flags.episodes < 1:
         raise ValueError(f"--episodes {flags.episodes}: must be 1 or more")
     if video is not None:
         if video.suffix not in VIDEO_SUFFIXES:
             raise ValueError(f"--video {video}: must end in {' or '.join(VIDEO_SUFFIXES)}")
-        _check_writable(video.parent, f"--video {video}")
+        check_writable(video.parent, f"--video {video}")
     from speedyzero.evaluate.command import load_agent
     from speedyzero.evaluate.source import find_source
 
@@ -180,12 +187,12 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
 
 def check_ablate(words: Sequence[str], prog: str) -> _Action:
     """What `ablate` with these words will do. Raises ValueError for bad input, in any of its runs too."""
-    flags = _parse(_ablate_parser(prog), words)
+    flags = parse(_ablate_parser(prog), words)
     for name in ("seeds", "jobs"):
         count = getattr(flags, name)
         if count is not None and count < 1:
             raise ValueError(f"--{name} {count}: must be 1 or more")
-    _check_writable(flags.out, f"--out {flags.out}")
+    check_writable(flags.out, f"--out {flags.out}")
     from speedyzero.ablate.plan import Ablation, arms_of, read_factors
 
     factors, settings = read_factors(flags.vary)
@@ -215,9 +222,9 @@ def check_plan(words: Sequence[str], prog: str) -> _Action:
     """What `plan` with these words will do. Raises ValueError for bad input."""
     from speedyzero.plan.words import add_arguments, planned_of
 
-    parser = _Parser(prog=prog, allow_abbrev=False, description="Predict how long a run will take, and what limits it.")
+    parser = Parser(prog=prog, allow_abbrev=False, description="Predict how long a run will take, and what limits it.")
     add_arguments(parser)
-    planned = planned_of(_parse(parser, words))
+    planned = planned_of(parse(parser, words))
 
     def carry_out() -> None:
         from speedyzero.plan.command import plan
@@ -225,6 +232,20 @@ def check_plan(words: Sequence[str], prog: str) -> _Action:
         plan(planned)
 
     return carry_out
+
+
+def check_doctor(words: Sequence[str], prog: str) -> _Action:
+    """What `doctor` with these words will do. Raises ValueError for bad input."""
+    from speedyzero.doctor import command
+
+    return command.check_doctor(words, prog)
+
+
+def check_report(words: Sequence[str], prog: str) -> _Action:
+    """What `report` with these words will do. Raises ValueError for bad input."""
+    from speedyzero.report import command
+
+    return command.check_report(words, prog)
 
 
 def _train(config: Config, *, inline: bool, resume: ResumedRun | None = None) -> None:
@@ -249,13 +270,8 @@ def _evaluate(run_dir: Path, episodes: int, video: Path | None) -> None:
     evaluate_run(run_dir, episodes, video)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
-def _train_parser(prog: str) -> _Parser:
-    parser = _Parser(prog=prog, allow_abbrev=False, description="Train an agent and score it.")
+def _train_parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, allow_abbrev=False, description="Train an agent and score it.")
     parser.add_argument("--game", help="an Atari game (Pong), a Gymnasium id (CartPole-v1) or Catch")
     parser.add_argument("--preset", help=f"{', '.join(presets())}; default: what suits the game and the machine")
     parser.add_argument("--seed", type=int, help="default: 0")
@@ -274,16 +290,16 @@ def _train_parser(prog: str) -> _Parser:
     return parser
 
 
-def _evaluate_parser(prog: str) -> _Parser:
-    parser = _Parser(prog=prog, allow_abbrev=False, description="Score a run's newest weights on full games.")
+def _evaluate_parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, allow_abbrev=False, description="Score a run's newest weights on full games.")
     parser.add_argument("run_dir", metavar="RUN_DIR", help="or a checkpoint's directory, copied anywhere")
     parser.add_argument("--episodes", type=int, help="default: as the run was evaluated at its end")
     parser.add_argument("--video", type=Path, help="film one episode into this .mp4 or .gif file")
     return parser
 
 
-def _ablate_parser(prog: str) -> _Parser:
-    parser = _Parser(prog=prog, allow_abbrev=False, description="Compare runs that differ in one part, over seeds.")
+def _ablate_parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, allow_abbrev=False, description="Compare runs that differ in one part, over seeds.")
     parser.add_argument("--game", help="as for train")
     parser.add_argument("--preset", help="as for train")
     parser.add_argument("--gpus", type=int, help="for each run; runs that fit go side by side")
@@ -305,22 +321,12 @@ def _ablate_parser(prog: str) -> _Parser:
     return parser
 
 
-def _parse(parser: _Parser, words: Sequence[str]) -> argparse.Namespace:
-    """Flags and settings in any order."""
-    flags, unknown = parser.parse_known_intermixed_args(words)
-    if unknown:
-        known = [name for name in parser._option_string_actions if name.startswith("--")]
-        hint = near(unknown[0].partition("=")[0], known)
-        raise ValueError(f"unknown argument {unknown[0]}{hint}; there are {', '.join(known)}")
-    return flags
-
-
 def _check_new_directory(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ValueError(f"run directory {path}: is a file; name a new or empty directory")
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(f"run directory {path}: exists and is not empty; name another, nothing is ever written over")
-    _check_writable(path, f"run directory {path}")
+    check_writable(path, f"run directory {path}")
 
 
 def _check_drawable(config: Config, where: str) -> None:
@@ -330,10 +336,3 @@ def _check_drawable(config: Config, where: str) -> None:
         make_env(config.env, lanes=1, seed=0, evaluation=True, render=True).close()
     except ValueError as error:
         raise ValueError(f"{where}: {error}; without it nothing is filmed") from error
-
-
-def _check_writable(directory: Path, where: str) -> None:
-    """Whether files can be made in a directory that may be made first."""
-    nearest = next(folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise ValueError(f"{where}: cannot write in {nearest}")

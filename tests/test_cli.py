@@ -135,7 +135,10 @@ def test_an_empty_run_directory_is_taken(trained: list[Config]):
     [
         ([], ["train or evaluate"]),
         (["trian"], ["did you mean train?", "evaluate"]),
-        (["doctor"], ["unknown command doctor", "train, evaluate"]),
+        (["doktor"], ["unknown command doktor", "did you mean doctor?", "train, evaluate"]),
+        (["doctor", "--gpus", "-1"], ["--gpus -1", "0 or more"]),
+        (["doctor", "--game"], ["--game", "expected one argument"]),
+        (["report"], ["RUN_DIR"]),
         (["evaluate"], ["RUN_DIR"]),
         (["evaluate", "nowhere"], ["nowhere", "config.yaml"]),
         (["evaluate", "run", "--episodes", "0"], ["--episodes 0", "1 or more"]),

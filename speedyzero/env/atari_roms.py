@@ -39,8 +39,14 @@ def rom_path(name: str) -> Path:
 
 def count_actions(name: str, *, full_action_space: bool) -> int:
     """Number of actions of the game with this plain name. Raises ValueError as `rom_path` does."""
+    return len(action_names(name, full_action_space=full_action_space))
+
+
+def action_names(name: str, *, full_action_space: bool) -> tuple[str, ...]:
+    """ALE's names of a game's actions, as UPRIGHT. Raises ValueError as `rom_path` does."""
     path = rom_path(name)
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     emulator = ale_py.ALEInterface()
     emulator.loadROM(path)
-    return len(emulator.getLegalActionSet() if full_action_space else emulator.getMinimalActionSet())
+    actions = emulator.getLegalActionSet() if full_action_space else emulator.getMinimalActionSet()
+    return tuple(action.name for action in actions)

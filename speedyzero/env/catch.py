@@ -9,7 +9,8 @@ from speedyzero.env.base import EnvStep, ObservationSpec
 from speedyzero.env.image import picture
 
 HEIGHT, WIDTH = 10, 5
-NUM_ACTIONS = 3  # left, stay, right
+ACTION_NAMES = ("LEFT", "STAY", "RIGHT")
+NUM_ACTIONS = len(ACTION_NAMES)
 SPEC = ObservationSpec((HEIGHT, WIDTH, 1), np.dtype(np.uint8))
 
 

@@ -29,7 +29,8 @@ from speedyzero.env.image import picture
 
 PREFIX = "MinAtar/"
 STICKY_PROBABILITY = 0.1
-NUM_ACTIONS, NO_ACTION = 6, 0
+_ACTION_NAMES = ("NOOP", "LEFT", "UP", "RIGHT", "DOWN", "FIRE")  # by the package's numbers
+NUM_ACTIONS, NO_ACTION = len(_ACTION_NAMES), 0
 _FILE_OF_GAME = {
     "Asterix": "asterix",
     "Breakout": "breakout",
@@ -61,6 +62,11 @@ def spec_and_actions(name: str) -> tuple[ObservationSpec, tuple[int, ...]]:
     game = _rules(name)()
     actions = game.minimal_action_set() if name.endswith("-v1") else range(NUM_ACTIONS)
     return ObservationSpec(tuple(game.state_shape()), np.dtype(np.uint8)), tuple(actions)
+
+
+def action_names(name: str) -> tuple[str, ...]:
+    """Of a game by its name. Raises ValueError without the package."""
+    return tuple(_ACTION_NAMES[action] for action in spec_and_actions(name)[1])
 
 
 class MinAtarLanes:

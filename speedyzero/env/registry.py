@@ -78,6 +78,18 @@ def make_env(
     return gymnasium_env.GymnasiumLanes(config, lanes=lanes, seed=seed, first_lane=first_lane, render=render)
 
 
+def action_names(config: EnvConfig) -> tuple[str, ...]:
+    """What the game calls its actions; numbers where it calls them nothing. Raises as `check_game` does."""
+    game = check_game(config)
+    if game.kind == "atari":
+        return atari_roms.action_names(game.name, full_action_space=config.full_action_space)
+    if game.kind == "minatar":
+        return minatar_env.action_names(game.name)
+    if game.kind == "catch":
+        return catch.ACTION_NAMES
+    return tuple(map(str, range(game.num_actions)))
+
+
 def _unknown(game: str) -> str:
     names = {
         name.lower(): name for name in [*gymnasium.registry, *atari_roms.rom_of_name(), *minatar_env.NAMES, "Catch"]

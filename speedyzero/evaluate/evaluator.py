@@ -17,8 +17,9 @@ import numpy as np
 from speedyzero.config import EnvConfig, SearchConfig
 from speedyzero.env.base import LaneEnv
 from speedyzero.env.frame_stack import FrameStack
-from speedyzero.env.registry import make_env
+from speedyzero.env.registry import action_names, check_game, make_env
 from speedyzero.evaluate.human_normalised import human_normalised
+from speedyzero.evaluate.overlay import Thought
 from speedyzero.evaluate.result import EvaluationResult, bootstrap_ci95
 from speedyzero.evaluate.video import Film
 from speedyzero.keyed_random import EVALUATE, seed_for
@@ -99,8 +100,21 @@ def evaluate(
             "lives": "ignored: full games",
             "limit_frames": env_config.eval_limit_frames,
             "truncated_episodes": truncated,
+            **_atari_protocol(env_config),
         },
     )
+
+
+def _atari_protocol(env_config: EnvConfig) -> dict:
+    """What Atari scores depend on besides; nothing for other games."""
+    if check_game(env_config).kind != "atari":
+        return {}
+    return {
+        "frame_skip": env_config.frame_skip,
+        "noop_frames_below": env_config.noop_max,
+        "sticky_actions": 0.0,  # none, as `atari.py` makes its emulators
+        "action_set": "all 18" if env_config.full_action_space else "minimal",
+    }
 
 
 def check_filmable(env_config: EnvConfig) -> None:
@@ -115,12 +129,13 @@ def _play(agent: Player, env: LaneEnv, env_config: EnvConfig, *, simulations: in
     stack = FrameStack(lanes, env_config.stack, env.spec)
     stacked = stack.push(env.reset(), np.ones(lanes, bool))
     playing = np.arange(lanes)  # [A] lane numbers
+    names = action_names(env_config) if film is not None else ()
     tick = 0
     while playing.size:
         result = agent.search(stacked[playing], simulations=simulations, tie_seed=tick)
         filming = film is not None and playing[0] == 0
         if film is not None and filming:
-            film.add(env.render(0), score=games.scores[0], value=float(result.value[0]))
+            film.add(env.render(0), score=games.scores[0], thought=_thought(result), actions=names)
         action = np.zeros(lanes, np.int64)
         action[playing] = result.action.cpu().numpy()
         step = env.step(action)
@@ -131,7 +146,12 @@ def _play(agent: Player, env: LaneEnv, env_config: EnvConfig, *, simulations: in
         over = step.game_over[playing] | step.truncated[playing] | at_limit
         games.truncated[playing] = over & ~step.game_over[playing]
         if film is not None and filming and over[0]:
-            film.add(env.render(0), score=games.scores[0], value=None)
+            film.add(env.render(0), score=games.scores[0], thought=None, actions=names)
         playing = playing[~over]
         stacked = stack.push(step.frame, step.started)
     return games
+
+
+def _thought(result: Any) -> Thought:
+    """Of the first lane of a SearchResult."""
+    return Thought(float(result.value[0]), result.policy[0].cpu().numpy(), int(result.action[0]))

@@ -29,10 +29,19 @@ def human_normalised(game: str, score: float) -> float | None:
     return None if reference is None else (score - reference.random) / (reference.human - reference.random)
 
 
+def benchmark_games() -> list[str]:
+    """The benchmark's games by plain name, as the field spells them."""
+    return list(_read_file())
+
+
 @cache
 def _all_games() -> dict[str, ReferenceScores]:
+    return {_plain(game): ReferenceScores(**scores) for game, scores in _read_file().items()}
+
+
+def _read_file() -> dict[str, dict]:
     text = resources.files("speedyzero.evaluate").joinpath("atari100k_scores.json").read_text(encoding="utf-8")
-    return {_plain(game): ReferenceScores(**scores) for game, scores in json.loads(text)["games"].items()}
+    return json.loads(text)["games"]
 
 
 def _plain(game: str) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from speedyzero.evaluate.human_normalised import human_normalised
+
 _RESAMPLES = 10_000
 
 
@@ -25,14 +27,25 @@ class EvaluationResult:
     human_normalised: float | None  # of the mean; None without reference scores or where a game was cut off
     protocol: dict  # how it was made, as JSON
 
+    @property
+    def human_normalised_ci95(self) -> tuple[float, float] | None:
+        """Of the human-normalised mean; None where that or the interval is."""
+        if self.human_normalised is None or self.ci95 is None:
+            return None
+        bounds = [human_normalised(self.game, bound) for bound in self.ci95]
+        assert bounds[0] is not None and bounds[1] is not None
+        return bounds[0], bounds[1]
+
     def to_json(self) -> dict:
         """Everything, as strict JSON."""
+        normalised_ci95 = self.human_normalised_ci95
         return {
             "game": self.game,
             "mean": self.mean,
             "std": self.std,
             "ci95": None if self.ci95 is None else list(self.ci95),
             "human_normalised": self.human_normalised,
+            "human_normalised_ci95": None if normalised_ci95 is None else list(normalised_ci95),
             "episodes": len(self.episode_scores),
             "episode_scores": self.episode_scores.tolist(),
             "episode_lengths": self.episode_lengths.tolist(),
@@ -45,6 +58,8 @@ class EvaluationResult:
             text += f" (95% interval {self.ci95[0]:.6g} to {self.ci95[1]:.6g}, std {self.std:.4g})"
         if self.human_normalised is not None:
             text += f", {self.human_normalised:.3f} human-normalised"
+        if (normalised := self.human_normalised_ci95) is not None:
+            text += f" ({normalised[0]:.3f} to {normalised[1]:.3f})"
         episodes = len(self.episode_scores)
         return text + f", over {episodes} episode{'s' if episodes > 1 else ''}"
 

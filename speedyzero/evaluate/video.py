@@ -7,14 +7,14 @@ name only when it is finished.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from speedyzero.evaluate.overlay import Thought, beside
+
 FRAMES_PER_SECOND = 15
-_STRIP_PX = 20  # height of the strip of text above the picture
-_MIN_WIDTH_PX = 240  # narrower pictures are enlarged, so that the text fits
 # One palette per frame keeps colours right without holding the whole film back.
 _GIF_FILTER = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"
 _ENCODING: dict[str, dict] = {
@@ -38,13 +38,12 @@ class Film:
         self._encoder: Generator[None, np.ndarray | None, None] | None = None
         self._shape: tuple[int, ...] = ()
 
-    def add(self, picture: np.ndarray, *, score: float, value: float | None) -> None:
-        """Append a frame. picture: [H, W, 3] uint8, all of one size. value: the search's, None past the end."""
+    def add(self, picture: np.ndarray, *, score: float, thought: Thought | None, actions: Sequence[str]) -> None:
+        """Append a frame. picture: [H, W, 3] uint8, all of one size; the rest as `overlay.beside` takes it."""
         if self._encoder is not None and picture.shape != self._shape:
             raise ValueError(f"frame of shape {picture.shape} in a film of shape {self._shape}")
         self._shape = picture.shape
-        text = f"score {score:g}" + ("" if value is None else f"   value {value:.2f}")
-        frame = annotate(picture, text)
+        frame = beside(picture, score=score, thought=thought, actions=actions)
         if self._encoder is None:
             self._encoder = self._start(width=frame.shape[1], height=frame.shape[0])
         self._encoder.send(frame)
@@ -81,18 +80,3 @@ class Film:
         )
         encoder.send(None)
         return encoder
-
-
-def annotate(picture: np.ndarray, text: str) -> np.ndarray:
-    """The picture, enlarged if small, below a strip with text: [H', W', 3] uint8, both sides even (H.264 needs it)."""
-    from PIL import Image, ImageDraw
-
-    enlarge = -(-_MIN_WIDTH_PX // picture.shape[1])
-    picture = picture.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
-    height, width = (side + side % 2 for side in picture.shape[:2])
-    strip = Image.new("RGB", (width, _STRIP_PX))
-    ImageDraw.Draw(strip).text((4, 3), text, fill=(255, 255, 255))
-    frame = np.zeros((_STRIP_PX + height, width, 3), np.uint8)
-    frame[:_STRIP_PX] = np.asarray(strip)
-    frame[_STRIP_PX : _STRIP_PX + picture.shape[0], : picture.shape[1]] = picture
-    return frame

@@ -37,8 +37,15 @@ class SweepReport:
     elsewhere: tuple[str, ...]
 
 
-def sweep_dead_runs(shm_dir: str | os.PathLike | None = None) -> SweepReport:
-    """Remove the segments and semaphores of this user's dead runs from /dev/shm, and from `shm_dir` if given."""
+def sweep_dead_runs(shm_dir: str | os.PathLike | None = None, *, remove: bool = True) -> SweepReport:
+    """Remove the segments and semaphores of this user's dead runs from /dev/shm, and from `shm_dir` if given.
+
+    remove: False only says what would be removed.
+    """
+
+    def is_gone(path: Path) -> bool:
+        return not remove or _remove(path)
+
     removed, live_runs, elsewhere = [], set(), []
     for path, run_id in _objects(shm_dir):
         run = Run(run_id)
@@ -46,9 +53,9 @@ def sweep_dead_runs(shm_dir: str | os.PathLike | None = None) -> SweepReport:
             elsewhere.append(str(path))
         elif is_alive(run.owner):
             live_runs.add(run_id)
-        elif _remove(path):
+        elif is_gone(path):
             removed.append(str(path))
-    removed += [str(path) for path in _unnamed_semaphores() if _remove(path)]
+    removed += [str(path) for path in _unnamed_semaphores() if is_gone(path)]
     return SweepReport(tuple(removed), tuple(sorted(live_runs)), tuple(elsewhere))
 
 

@@ -161,6 +161,7 @@ def test_the_protocol_says_how_many_simulations(asked, reported):
     result = evaluate(player, CATCH, episodes=2, parallel_envs=2, simulations=asked)
     assert player.simulations == {asked}
     assert result.protocol["simulations"] == reported
+    assert "frame_skip" not in result.protocol, "Catch skips no frames"
 
 
 @pytest.mark.parametrize(("episodes", "parallel_envs"), [(0, 1), (1, 0)])

@@ -11,15 +11,18 @@ import pytest
 
 from speedyzero.supervisor.resume import find_resumable
 from tests.faults.inline_runs import advance
+from tests.faults.rights import go_without
 from tests.faults.ring_contract import is_soak, reached
 from tests.faults.small_run import NEWER, copy_of, make_small_run, resumed, save
 
 CALLS = ("rename", "write", "pwrite64", "fsync", "ftruncate", "unlink", "mkdir")
 TENTH = 10  # every so manieth call outside of a soak
 
-needs_strace = pytest.mark.skipif(
-    shutil.which("strace") is None, reason="strace is not installed: nothing else kills at a chosen system call"
-)
+
+@pytest.fixture
+def strace() -> None:
+    if shutil.which("strace") is None:
+        go_without("strace is not installed: nothing else kills at a chosen system call")
 
 
 def killed_at(call: str, number: int, run_dir: Path) -> bool:
@@ -53,9 +56,8 @@ def killed_at(call: str, number: int, run_dir: Path) -> bool:
     return os.WIFSIGNALED(status)
 
 
-@needs_strace
 @pytest.mark.contract(11)
-def test_killed_at_every_system_call(tmp_path):
+def test_killed_at_every_system_call(tmp_path, strace):
     made, kills, olds = tmp_path / "made", 0, 0
     make_small_run(made)
     for call in CALLS:

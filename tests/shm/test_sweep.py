@@ -48,6 +48,12 @@ def litter(run, runs):
     return run
 
 
+def test_a_look_removes_nothing(runs):
+    dead = litter(dead_run(), runs)
+    seen = [path for path in sweep_dead_runs(remove=False).removed if dead.run_id in path]
+    assert len(seen) == len(names_of(dead)) == 3
+
+
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_the_dead_are_swept_and_only_they(runs, tmp_path, on_disk):
     shm_dir = str(tmp_path) if on_disk else None

@@ -1,0 +1,99 @@
+"""`python -m speedyzero doctor`: whether a run can start here, a line a check.
+
+    ok       driver          NVIDIA 580.65
+    wrong    shared memory   /dev/shm has 64.0 MiB free, Pong (speedyzero) takes 912.4 MiB
+             mend it by      sudo mount -o remount,size=913m /dev/shm ...
+
+Nothing is changed. Exit code: 0 where a run can start, warnings or not, 1 where it cannot, 2 for words that make no
+sense. Without words it is about the run that `train` without words would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from speedyzero.command_line import Parser, parse
+from speedyzero.config import Config
+from speedyzero.doctor.checks_software import software_findings
+from speedyzero.doctor.checks_system import system_findings
+from speedyzero.doctor.finding import WARNING, WRONG, Finding, wrong
+from speedyzero.doctor.machine import Machine, Torch
+from speedyzero.doctor.need import Need, need_of
+from speedyzero.doctor.readings import read_machine, read_torch
+from speedyzero.resolve import presets, resolve
+
+CANNOT_START = 1
+
+
+def check_doctor(words: Sequence[str], prog: str) -> Callable[[], None]:
+    """What `doctor` with these words will do. Raises ValueError for bad input."""
+    flags = parse(_parser(prog), words)
+    torch = read_torch()  # how many GPUs the run would use depends on it
+    gpus = len(torch.gpus) if flags.gpus is None else flags.gpus
+    if gpus < 0:
+        raise ValueError(f"--gpus {gpus}: must be 0 or more")
+    config = None
+    if not torch.error:
+        usable = min(gpus, len(torch.gpus))  # too few are a finding, not bad input
+        config = resolve(flags.preset, flags.game, None, usable, flags.run_dir, flags.settings)
+    return lambda: examine(config, torch, gpus=gpus)
+
+
+def examine(config: Config | None, torch: Torch, *, gpus: int) -> None:
+    """Print every finding. config: None where torch is broken. Raises SystemExit(1) where a run cannot start."""
+    run = config or Config()
+    machine = read_machine(torch=torch, run_dir=run.run_dir, shm_dir=run.shm_dir)
+    findings = findings_of(machine, config, gpus=gpus)
+    for finding in findings:
+        print(f"{finding.status:8} {finding.check:14} {finding.what}")
+        if finding.mend:
+            print(f"{'':8} {'mend it by':14} {finding.mend}")
+    count = {status: sum(finding.status == status for finding in findings) for status in (WARNING, WRONG)}
+    if count[WRONG]:
+        print(f"a run cannot start: {count[WRONG]} wrong, {_warnings(count[WARNING])}")
+        raise SystemExit(CANNOT_START)
+    print(f"a run can start: {_warnings(count[WARNING])}")
+
+
+def findings_of(machine: Machine, config: Config | None, *, gpus: int) -> list[Finding]:
+    """Of all checks, in the order in which they are shown."""
+    # An emulator that cannot be imported may raise anything; no run of any game starts without it.
+    need, refusal = _need_of(config) if machine.rom_errors is not None else (None, "")
+    game = need.game if need is not None else _game_of(config or Config(), machine)
+    findings = [
+        *software_findings(machine, need, gpus=gpus, game=game),
+        *system_findings(machine, need, gpus=gpus),
+    ]
+    if refusal and all(finding.status != WRONG for finding in findings):
+        findings.append(wrong("the run", refusal, "other settings"))
+    return findings
+
+
+def _need_of(config: Config | None) -> tuple[Need | None, str]:
+    """What the run takes, or why it would be refused."""
+    if config is None:
+        return None, ""
+    try:
+        return need_of(config), ""
+    except (ValueError, ImportError, OSError) as error:
+        return None, " ".join(str(error).split())
+
+
+def _game_of(config: Config, machine: Machine) -> str:
+    """The name in the list of games, where it has one."""
+    wanted = config.env.game.replace("_", "").lower()
+    return next((name for name in machine.rom_errors or () if name.lower() == wanted), config.env.game)
+
+
+def _warnings(count: int) -> str:
+    return f"{count} warning{'' if count == 1 else 's'}" if count else "no warnings"
+
+
+def _parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, allow_abbrev=False, description="Whether a run can start here, and what mends it.")
+    parser.add_argument("--game", help="of the run that is to start; as all that follows, as for train")
+    parser.add_argument("--preset", help=", ".join(presets()))
+    parser.add_argument("--gpus", type=int, help="default: every one that torch can use")
+    parser.add_argument("--run-dir")
+    parser.add_argument("settings", nargs="*", metavar="key=value")
+    return parser

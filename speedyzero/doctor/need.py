@@ -1,0 +1,71 @@
+"""What a run of a config takes of the machine, by the same rules by which it is refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from speedyzero.config import Config
+from speedyzero.env.base import ObservationSpec
+
+# A supervisor of three processes had 24 files open, each of them 11 to 17 (CartPole, Linux).
+_FILES_OF_ITSELF, _FILES_PER_PROCESS = 32, 4
+# Threads of a process besides those of tensor operations: its pulse, torch's own, a writer of checkpoints.
+_THREADS_OF_A_PROCESS = 6
+# Of a row's frame after compression, assumed; the rest of a row; metrics, logs and a film of a game.
+_FRAME_SHARE, _ROW_BYTES, _OTHER_DISK_BYTES = 0.2, 64, 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes and counts. Estimates of memory and disk are of the least."""
+
+    what: str  # "Pong (laptop)"
+    game: str
+    gpus: int
+    shared_bytes: int  # segments, in /dev/shm or the shm_dir
+    bell_bytes: int  # in /dev/shm always
+    memory_bytes: int
+    gpu_bytes: dict[int, int]
+    processes: int
+    threads: int
+    open_files: int
+    disk_bytes: int
+
+
+def need_of(config: Config) -> Need:
+    """Creates nothing. Raises ValueError for what the run would be refused for, such as a missing ROM."""
+    from speedyzero.env.registry import check_game
+    from speedyzero.shm import Run
+    from speedyzero.supervisor import space
+    from speedyzero.supervisor.crew import threads_per_process
+    from speedyzero.supervisor.memory_limits import is_in_memory
+    from speedyzero.wiring import wire
+
+    game = check_game(config.env)
+    run = Run.new(config.shm_dir or None)
+    wiring = wire(config, run, game.spec, game.num_actions)
+    shared = space.shared_need(wiring)
+    least = space.least_memory(config, wiring, game, shared_in_memory=is_in_memory(run.directory))
+    processes = len(wiring.processes)
+    threads = threads_per_process(config, processes) + _THREADS_OF_A_PROCESS
+    checkpoints = (config.checkpoint.keep_last + 1) * 4 * wiring.weights.size_bytes
+    row_bytes = _FRAME_SHARE * _frame_bytes(game.spec) + _ROW_BYTES
+    rows_bytes = config.schedule.env_steps * row_bytes if config.checkpoint.keep_last else 0
+    return Need(
+        what=f"{game.name} ({config.preset})",
+        game=game.name,
+        gpus=config.gpus,
+        shared_bytes=shared.segments,
+        bell_bytes=shared.bells,
+        memory_bytes=sum(least.values()),
+        gpu_bytes=space.least_gpu_memory(config, wiring, game),
+        processes=processes + 1,
+        threads=(processes + 1) * threads,
+        open_files=_FILES_OF_ITSELF + _FILES_PER_PROCESS * (processes + 1),
+        disk_bytes=int(checkpoints + rows_bytes) + _OTHER_DISK_BYTES,
+    )
+
+
+def _frame_bytes(spec: ObservationSpec) -> int:
+    return math.prod(spec.shape) * spec.dtype.itemsize

@@ -1,0 +1,51 @@
+"""`python -m speedyzero report RUN_DIR [RUN_DIR ...]`: a page and its pictures.
+
+    OUT/report.html      holds all, can be passed on alone
+    OUT/report/*.png     the pictures, for slides
+
+OUT: the run's directory, for several runs the deepest directory that holds them all, unless `--out` says otherwise. A
+report is made anew each time: of a run that goes on it is out of date in a minute.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from speedyzero.command_line import Parser, check_writable, parse
+
+PAGE_FILE, PICTURES_FOLDER = "report.html", "report"
+
+
+def check_report(words: Sequence[str], prog: str) -> Callable[[], Path]:
+    """What `report` with these words will do. Raises ValueError for bad input, damaged runs included."""
+    flags = parse(_parser(prog), words)
+    run_dirs = [Path(word) for word in flags.run_dirs]
+    if repeated := {str(path) for path in run_dirs if run_dirs.count(path) > 1}:
+        raise ValueError(f"{min(repeated)}: named twice")
+    from speedyzero.report.reading import read_run
+
+    runs = [read_run(run_dir) for run_dir in run_dirs]
+    out = flags.out or _common(run_dirs)
+    check_writable(out, f"--out {out}")
+
+    def make() -> Path:
+        from speedyzero.report.making import make_report
+
+        return make_report(runs, out)
+
+    return make
+
+
+def _common(run_dirs: Sequence[Path]) -> Path:
+    if len(run_dirs) == 1:
+        return run_dirs[0]
+    return Path(os.path.commonpath([path.absolute().parent for path in run_dirs]))
+
+
+def _parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, allow_abbrev=False, description="One page about a run, or about several side by side.")
+    parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="runs that differ in their seeds share a curve")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: the run's directory, or that above all runs")
+    return parser

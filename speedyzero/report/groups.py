@@ -1,0 +1,119 @@
+"""Runs that differ in their seeds alone are one curve with an interval; each such group has a label and a colour.
+
+Axes: R runs of a group, N points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from speedyzero.config import get
+from speedyzero.report.reading import RunRecord
+from speedyzero.settings import SETTINGS
+
+# Okabe and Ito's colours, told apart by the colour-blind too; the yellow is left out, it is lost on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
+_POINTS, _RESAMPLES = 200, 10_000
+_SHOWN_SETTINGS = 2
+# Where and how a run happens: no reason for a curve of its own.
+_NOT_COMPARED = ("seed", "run_dir", "shm_dir", "cpu_threads")
+
+
+@dataclass(frozen=True)
+class Group:
+    label: str
+    colour: str
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def game(self) -> str:
+        return self.runs[0].config.env.game
+
+
+@dataclass(frozen=True)
+class Line:
+    """y over x. N points."""
+
+    x: np.ndarray  # [N]
+    y: np.ndarray  # [N]
+    low: np.ndarray | None = None  # [N], of an interval
+    high: np.ndarray | None = None  # [N]
+
+
+def group_runs(runs: Sequence[RunRecord]) -> list[Group]:
+    """In the order in which they were named."""
+    by_settings: dict[tuple, list[RunRecord]] = {}
+    for run in runs:
+        by_settings.setdefault(compared_settings(run), []).append(run)
+    labels = _labels([group[0] for group in by_settings.values()])
+    return [
+        Group(label, COLOURS[i % len(COLOURS)], tuple(group))
+        for i, (label, group) in enumerate(zip(labels, by_settings.values(), strict=True))
+    ]
+
+
+def compared_settings(run: RunRecord) -> tuple:
+    return tuple(get(run.config, path) for path in SETTINGS if path not in _NOT_COMPARED)
+
+
+def differing(runs: Sequence[RunRecord]) -> list[str]:
+    """Settings in which runs differ, those of `_NOT_COMPARED` left out."""
+    paths = [path for path in SETTINGS if path not in _NOT_COMPARED]
+    return [path for path in paths if len({str(get(run.config, path)) for run in runs}) > 1]
+
+
+def _labels(runs: Sequence[RunRecord]) -> list[str]:
+    """By game and preset, and where these do not tell runs apart by what does."""
+    paths = differing(runs)
+    labels = []
+    for run in runs:
+        words = [f"{run.config.env.game}, {run.config.preset}"]
+        others = [path for path in paths if path not in ("env.game", "preset")]
+        same = [other for other in runs if other.config.env.game == run.config.env.game]
+        if len({other.config.preset for other in same}) < len(same):
+            words += [f"{path}={get(run.config, path)}" for path in others[:_SHOWN_SETTINGS]]
+        labels.append(", ".join(words))
+    is_told_apart = len(set(labels)) == len(labels)
+    return labels if is_told_apart else [f"{label} ({run.name})" for label, run in zip(labels, runs, strict=True)]
+
+
+def combined(group: Group, line_of: Callable[[RunRecord], Line]) -> Line | None:
+    """A run's line, or the mean over a group's seeds with its 95% bootstrap interval, where all of them have got to.
+
+    None where no run of the group has two points, or one alone.
+    """
+    lines = [line for line in map(line_of, group.runs) if len(line.x)]
+    if len(lines) <= 1:
+        return lines[0] if lines else None
+    start, end = max(line.x.min() for line in lines), min(line.x.max() for line in lines)
+    if start >= end:
+        return None
+    known = np.unique(np.concatenate([line.x for line in lines]))
+    x = known[(known >= start) & (known <= end)]
+    if len(x) > _POINTS:
+        x = np.linspace(start, end, _POINTS)
+    y = np.stack([np.interp(x, line.x, line.y) for line in lines])  # [R, N]
+    low, high = bootstrap_intervals(y)
+    return Line(x, y.mean(axis=0), low, high)
+
+
+def bootstrap_intervals(y: np.ndarray) -> np.ndarray:
+    """`result.bootstrap_ci95` of every column of y, [R, N], at once: [2, N]."""
+    runs = len(y)
+    drawn = np.random.default_rng(0).integers(runs, size=(_RESAMPLES, runs))
+    times = (drawn[:, :, None] == np.arange(runs)).sum(axis=1)  # [_RESAMPLES, R]: how often each run was drawn
+    return np.quantile(times @ y / runs, (0.025, 0.975), axis=0)
+
+
+def smoothed(line: Line, width: int, *, centred: bool = False) -> Line:
+    """Means of `width` values in a row, the last ones up to each point or those around it; fewer at the ends."""
+    if width < 2 or len(line.y) < 2:
+        return line
+    total = np.concatenate([[0.0], np.cumsum(line.y)])
+    here = np.arange(len(line.y))
+    last = np.minimum(len(line.y), here + width // 2 + 1) if centred else here + 1
+    first = np.maximum(0, here - width // 2) if centred else np.maximum(0, last - width)
+    return Line(line.x, (total[last] - total[first]) / (last - first))

@@ -1,0 +1,161 @@
+"""What a run's directory tells: of a finished run, of one that is at work, and of one that was left.
+
+Nothing is locked and nothing written, so a run may go on while it is read. Axes: N values of a series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER
+from speedyzero.checkpoint.scores import read_scores
+from speedyzero.config import Config
+from speedyzero.observe.metrics import METRICS_FILE, MetricSeries, read_metrics
+from speedyzero.observe.system import read_systems
+from speedyzero.resolve import load_config
+
+LOCK_FILE = "lock"
+_LOCKS = Path("/proc/locks")
+_NOTHING = MetricSeries(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """Scores of a run's weights. N evaluations."""
+
+    steps: np.ndarray  # [N] float64: train steps of the weights
+    env_steps: np.ndarray  # [N], played by then
+    times_s: np.ndarray  # [N]: when training had got there, not when the score was known
+    mean: np.ndarray  # [N]
+    low: np.ndarray  # [N], of the 95% interval over episodes; NaN where it was not recorded
+    high: np.ndarray  # [N]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    run_dir: Path
+    config: Config
+    settings: str  # all of them, as YAML
+    metrics: dict[str, MetricSeries]
+    scores: dict[str, dict]  # "last" and "best", or nothing
+    systems: list[dict[str, Any]]  # one for each time that it was begun or resumed
+    at_work: bool
+    crashes: tuple[str, ...]  # files with tracebacks
+
+    @property
+    def name(self) -> str:
+        return self.run_dir.resolve().name
+
+    def series(self, name: str) -> MetricSeries:
+        """A metric; empty where the run has none of it."""
+        return self.metrics.get(name, _NOTHING)
+
+    @property
+    def train_steps(self) -> int:
+        return max((int(series.steps.max()) for series in self.metrics.values() if len(series.steps)), default=0)
+
+    @property
+    def env_steps(self) -> int:
+        recorded = self._env_steps.values
+        return int(recorded.max()) if len(recorded) else 0
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds at work, those of earlier sittings included."""
+        return max(
+            (float(series.times_s.max()) for series in self.metrics.values() if len(series.times_s)), default=0.0
+        )
+
+    @property
+    def is_finished(self) -> bool:
+        return bool(self.scores) and self.scores["last"]["step"] >= self.config.schedule.total_train_steps
+
+    @property
+    def state(self) -> str:
+        """In words: where the run stands."""
+        total, resumed = self.config.schedule.total_train_steps, len(self.systems) - 1
+        words = f"stopped at train step {self.train_steps:,} of {total:,}"
+        if self.at_work:
+            words = f"at work, at train step {self.train_steps:,} of {total:,}"
+        elif self.is_finished:
+            words = "finished"
+        if resumed > 0:
+            words += f"; resumed {resumed} time{'s' if resumed > 1 else ''}"
+        return words + (f"; tracebacks in {', '.join(self.crashes)}" if self.crashes else "")
+
+    @cached_property
+    def evaluations(self) -> Evaluations:
+        mean = self.series("evaluate/mean_score")
+        bounds = []
+        for name in ("low", "high"):
+            bound = self.series(f"evaluate/mean_score_{name}")
+            known = dict(zip(bound.steps.tolist(), bound.values.tolist(), strict=True))
+            bounds.append(np.array([known.get(step, np.nan) for step in mean.steps.tolist()], np.float64))
+        return Evaluations(
+            steps=mean.steps.astype(np.float64),
+            env_steps=self.env_steps_at(mean.steps),
+            times_s=self.time_at(mean.steps),
+            mean=mean.values,
+            low=bounds[0],
+            high=bounds[1],
+        )
+
+    def env_steps_at(self, train_steps: np.ndarray) -> np.ndarray:
+        """Env steps played when so many train steps were made, [N] float64."""
+        known = self._env_steps
+        if not len(known.steps):
+            return np.zeros(len(train_steps))
+        return np.interp(train_steps, known.steps, np.maximum.accumulate(known.values))
+
+    def env_steps_by(self, times_s: np.ndarray) -> np.ndarray:
+        """Env steps played by a time, [N] float64; the head start counts from the beginning."""
+        known = self._env_steps
+        if not len(known.steps):
+            return np.zeros(len(times_s))
+        times, values = [0.0, *known.times_s], [0.0, *np.maximum.accumulate(known.values)]
+        return np.interp(times_s, times, values)
+
+    def time_at(self, train_steps: np.ndarray) -> np.ndarray:
+        """Seconds at which so many train steps were made, [N] float64."""
+        known = self.series("learner/loss")
+        if not len(known.steps):
+            return np.zeros(len(train_steps))
+        return np.interp(train_steps, known.steps, known.times_s)
+
+    @property
+    def _env_steps(self) -> MetricSeries:
+        """As processes the supervisor counts, from the beginning; in one process the reanalyzer does."""
+        counted = self.series("supervisor/env_steps")
+        return counted if len(counted.steps) else self.series("reanalyzer/env_steps")
+
+
+def read_run(run_dir: Path) -> RunRecord:
+    """Raises ValueError, one line, for what is not the directory of a run, or is damaged."""
+    config_file = run_dir / "config.yaml"
+    if not config_file.is_file():
+        raise ValueError(f"{run_dir}: no config.yaml there, so not the directory of a run; name one, as runs/Pong-001")
+    return RunRecord(
+        run_dir=run_dir,
+        config=load_config(config_file),
+        settings=config_file.read_text(encoding="utf-8"),
+        metrics=read_metrics(run_dir) if (run_dir / METRICS_FILE).is_file() else {},  # none in the first seconds
+        scores=read_scores(run_dir),
+        systems=read_systems(run_dir),
+        at_work=is_locked(run_dir / CHECKPOINTS_FOLDER / LOCK_FILE),
+        crashes=tuple(sorted(path.name for path in run_dir.glob("crash.*.txt"))),
+    )
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock on a file, found without touching it: a writer may just be starting."""
+    if not path.is_file() or not _LOCKS.is_file():
+        return False
+    inode = path.stat().st_ino
+    # 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234 0 EOF
+    fields = [line.split() for line in _LOCKS.read_text().splitlines()]
+    return any("FLOCK" in line and any(word.endswith(f":{inode}") for word in line) for line in fields)
