@@ -37,5 +37,9 @@ def evaluate_checkpoint(
         episodes=episodes,
         env_steps=saved.meta["env_steps"],
         duration_s=round(time.monotonic() - started_s, 2),
+        std=result.std,
+        ci95=result.ci95,
+        human_normalised=result.human_normalised,
+        protocol=result.protocol,
     )
     return result

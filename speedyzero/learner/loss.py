@@ -11,7 +11,7 @@ Axes: B batch, K unroll steps, A actions, N bins, P projection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -43,14 +43,17 @@ class Loss:
     policy: torch.Tensor
     consistency: torch.Tensor
     mean_root_value: torch.Tensor
+    policy_entropy: torch.Tensor  # of the root, in nats: what the network expects the search to find
+    target_policy_entropy: torch.Tensor  # and what it found
+    value_entropy: torch.Tensor  # of the distribution over the value's bins
     root_value: torch.Tensor  # [B]: predicted value of the root, in reward units
 
-    FIGURES: ClassVar[int] = 6
+    FIGURES: ClassVar[int] = 9
 
     @property
     def figures(self) -> torch.Tensor:
         """Every figure that is a mean over the samples, [FIGURES], `total` first."""
-        means = (self.total, self.prefix, self.value, self.policy, self.consistency, self.mean_root_value)
+        means = (getattr(self, name) for name in _FIGURE_NAMES)
         return torch.stack([mean.detach() for mean in means])
 
     def with_figures(self, figures: torch.Tensor) -> Loss:
@@ -59,8 +62,10 @@ class Loss:
 
     @staticmethod
     def of_figures(figures: torch.Tensor, root_value: torch.Tensor) -> Loss:
-        total, prefix, value, policy, consistency, mean_root_value = figures.unbind()
-        return Loss(total, prefix, value, policy, consistency, mean_root_value, root_value)
+        return Loss(**dict(zip(_FIGURE_NAMES, figures.unbind(), strict=True)), root_value=root_value)
+
+
+_FIGURE_NAMES = tuple(field.name for field in fields(Loss))[: Loss.FIGURES]
 
 
 def importance_weights(probability: np.ndarray, *, beta: float) -> np.ndarray:
@@ -88,7 +93,8 @@ def loss_of(
         cosine = F.cosine_similarity(unrolled.projection.float(), targets.projection.float(), dim=-1, eps=1e-5)
         consistency = -cosine * mask
         per_sample = per_sample + config.consistency_coefficient * consistency.sum(0)
-    root_value = value_codec.decode(unrolled.value_logits[0].detach())
+    root_value_logits = unrolled.value_logits[0].detach()
+    root_value = value_codec.decode(root_value_logits)
     return Loss(
         total=(targets.weight * per_sample).mean() / max(1, mask.shape[0]),
         prefix=prefix.detach().sum(0).mean(),
@@ -96,6 +102,9 @@ def loss_of(
         policy=policy.detach().sum(0).mean(),
         consistency=consistency.detach().sum(0).mean(),
         mean_root_value=root_value.mean(),
+        policy_entropy=_entropy(unrolled.policy_logits[0].detach()),
+        target_policy_entropy=torch.special.entr(targets.policy[:, 0]).sum(-1).mean(),
+        value_entropy=_entropy(root_value_logits),
         root_value=root_value,
     )
 
@@ -103,3 +112,9 @@ def loss_of(
 def _cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """-sum target log softmax(logits) over the last axis. A target of zeros costs nothing."""
     return -(target * F.log_softmax(logits.float(), dim=-1)).sum(-1)
+
+
+def _entropy(logits: torch.Tensor) -> torch.Tensor:
+    """[]: mean of the entropies, in nats, of distributions over the last axis."""
+    log_share = F.log_softmax(logits.float(), dim=-1)
+    return -(log_share.exp() * log_share).sum(-1).mean()

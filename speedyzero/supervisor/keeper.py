@@ -16,6 +16,7 @@ from speedyzero.evaluate.video import Film
 from speedyzero.observe.metrics import MetricsWriter
 from speedyzero.observe.progress import Progress
 from speedyzero.observe.run_dir import summary
+from speedyzero.observe.system import record_system
 from speedyzero.records import MetricRecord
 from speedyzero.resolve import deviations
 
@@ -28,6 +29,7 @@ class RunKeeper:
     def __init__(self, config: Config, run_dir: Path):
         self._config, self._run_dir = config, run_dir
         schedule = config.schedule
+        record_system(run_dir, gpus=config.gpus)
         self.metrics = MetricsWriter(run_dir)
         self._progress = Progress(env_steps_total=schedule.env_steps, train_steps_total=schedule.total_train_steps)
         self._shown: dict[str, float] = {}
@@ -61,6 +63,9 @@ class RunKeeper:
         last = read_scores(self._run_dir)["last"]
         assert last["step"] == step, f"scores.json is of train step {last['step']}, not {step}"
         self.metrics.write("evaluate/mean_score", last["mean"], step)
+        if last["ci95"] is not None:
+            for name, bound in zip(("low", "high"), last["ci95"], strict=True):
+                self.metrics.write(f"evaluate/mean_score_{name}", bound, step)
         self.note(f"evaluation at train step {step}: {last['summary']}")
 
     def finish(self, step: int) -> EvaluationResult:

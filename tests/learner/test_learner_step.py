@@ -142,6 +142,9 @@ def test_figures_are_recorded_on_their_interval():
         "learner/policy_loss",
         "learner/consistency_loss",
         "learner/predicted_root_value",
+        "learner/policy_entropy",
+        "learner/target_policy_entropy",
+        "learner/value_entropy",
         "learner/learning_rate",
     }
     assert all(math.isfinite(record.value) for record in records)

@@ -107,6 +107,36 @@ def test_against_a_scalar_loop(seed):
         assert getattr(actual, name).item() == pytest.approx(sum(terms[name] for terms in samples) / B, rel=1e-5)
 
 
+def test_entropies_of_the_roots_by_a_scalar_loop():
+    """The policy's of network and search, and the value's over its bins; the search's shares may be 0."""
+    unrolled, targets = random_unrolled(), random_targets()
+    targets.policy[0, 0] = torch.tensor([0.0, 0.25, 0.75, 0.0])
+
+    def entropy(shares: list[float]) -> float:
+        return -sum(share * math.log(share) for share in shares if share)
+
+    def mean_entropy(rows: torch.Tensor) -> float:
+        return sum(entropy(row.tolist()) for row in rows) / B
+
+    actual = loss(unrolled, targets)
+    expected = {
+        "policy_entropy": mean_entropy(torch.softmax(unrolled.policy_logits[0].double(), -1)),
+        "target_policy_entropy": mean_entropy(targets.policy[:, 0].double()),
+        "value_entropy": mean_entropy(torch.softmax(unrolled.value_logits[0].double(), -1)),
+    }
+    for name, value in expected.items():
+        assert getattr(actual, name).item() == pytest.approx(value, rel=1e-5)
+
+
+def test_figures_there_and_back():
+    """Every figure comes back under its own name."""
+    whole = loss(random_unrolled(), random_targets())
+    back = Loss.of_figures(whole.figures, whole.root_value)
+    assert len(whole.figures) == Loss.FIGURES == len(vars(whole)) - 1
+    for name, value in vars(whole).items():
+        assert torch.equal(getattr(back, name), value)
+
+
 def test_by_hand():
     """Flat logits cost log N whatever the target: one action taken, one sample, K = 2."""
     unrolled = Unrolled(torch.zeros(3, 1, 4), torch.zeros(3, 1, 17), torch.zeros(2, 1, 17), torch.ones(2, 1, 3))

@@ -1,0 +1,93 @@
+"""On what a run was carried out: `RUN_DIR/system.json`, an entry for each time that it was begun or gone on with.
+
+Written by `keeper.py` when a run starts, read by reports. No host names and no user names: a run directory is passed on.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from speedyzero.checkpoint.atomic_file import write_json
+
+SYSTEM_FILE = "system.json"
+PACKAGES = ("speedyzero", "torch", "triton", "numba", "numpy", "ale-py", "gymnasium")
+_SOURCES = Path(__file__).resolve().parents[2]
+
+
+def record_system(run_dir: str | Path, *, gpus: int) -> None:
+    """Add what is here now to a run's record. gpus: that the run uses."""
+    write_json(Path(run_dir) / SYSTEM_FILE, [*read_systems(run_dir), system(gpus=gpus)])
+
+
+def read_systems(run_dir: str | Path) -> list[dict[str, Any]]:
+    """In the order of beginning; empty for a run of before there was such a record. Raises ValueError for damage."""
+    path = Path(run_dir) / SYSTEM_FILE
+    if not path.is_file():
+        return []
+    try:
+        systems = json.loads(path.read_bytes())
+        if not isinstance(systems, list) or not all(isinstance(entry, dict) for entry in systems):
+            raise ValueError("no list of objects")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return systems
+
+
+def system(*, gpus: int) -> dict[str, Any]:
+    """As strict JSON. gpus: how many to name; 0 asks torch nothing."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "time": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+        "commit": commit(),
+        "cpu": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+        "gpus": _gpu_names(gpus) if gpus else [],
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: version_of(name) for name in PACKAGES},
+    }
+
+
+def commit() -> str | None:
+    """Of the checkout that this code lies in, with `+` where files differ from it; None outside of one."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=_SOURCES, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        if git("ls-files", "speedyzero/__init__.py") == "":  # installed into somebody else's repository
+            return None
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def version_of(package: str) -> str | None:
+    """A package's installed version; None where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _gpu_names(count: int) -> Sequence[str]:
+    import torch
+
+    return [torch.cuda.get_device_name(gpu) for gpu in range(min(count, torch.cuda.device_count()))]
