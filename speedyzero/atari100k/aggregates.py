@@ -94,12 +94,13 @@ def performance_profile(
 ) -> Profile:
     """The run-score distribution (their section 4.3). scores: G arrays [R]; thresholds: [T]. Raises as `aggregate`."""
     _check(scores)
-    share = np.array([_share_above(scores, threshold) for threshold in thresholds])
+    share = _shares_above(scores, thresholds)
     if not _can_be_resampled(scores):
         return Profile(thresholds, share, None, None)
-    resampled = resample(scores, replicates=replicates, seed=seed)
-    bands = np.array([np.quantile(_share_above(resampled, threshold), _QUANTILES) for threshold in thresholds])
-    return Profile(thresholds, share, bands[:, 0], bands[:, 1])
+    low, high = np.quantile(
+        _shares_above(resample(scores, replicates=replicates, seed=seed), thresholds), _QUANTILES, 1
+    )
+    return Profile(thresholds, share, low, high)
 
 
 def resample(scores: Scores, *, replicates: int, seed: int) -> list[np.ndarray]:
@@ -113,9 +114,10 @@ def _game_means(scores: Scores) -> np.ndarray:
     return np.stack([game.mean(axis=-1) for game in scores], axis=-1)
 
 
-def _share_above(scores: Scores, threshold: float) -> np.ndarray:
-    runs = sum(game.shape[-1] for game in scores)
-    return np.asarray(sum((game > threshold).sum(axis=-1) for game in scores)) / runs
+def _shares_above(scores: Scores, thresholds: np.ndarray) -> np.ndarray:
+    """G arrays [..., R], [T] -> [T, ...]. One threshold at a time: all comparisons at once would take gigabytes."""
+    runs = np.concatenate(list(scores), axis=-1)
+    return np.stack([np.count_nonzero(runs > threshold, axis=-1) / runs.shape[-1] for threshold in thresholds])
 
 
 def _can_be_resampled(scores: Scores) -> bool:
