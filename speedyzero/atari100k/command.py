@@ -44,6 +44,7 @@ class BenchmarkFolder:
         if jobs is None and self.plan.runs[0].config.gpus == 0:
             jobs = 1
         self._folder = GridFolder(self.plan.runs, out, inline=benchmark.inline, jobs=jobs, resumes=True)
+        self._outcomes: dict[str, Outcome] = {}  # by the run's name
         self._check_mode()
 
     def carry_out(self) -> list[Outcome]:
@@ -95,16 +96,18 @@ class BenchmarkFolder:
 
     def _note(self, run: GridRun, ended: Ended) -> None:
         if run.name in self._folder.finished:
-            outcome = read_outcome(run, self._folder.run_dir(run))
+            outcome = self._outcome(run)
             what = f"score {outcome.score:.6g}, {outcome.human_normalised:.3f} human-normalised"
         else:
             what = f"FAILED, {self._folder.failed[run.name].reason}; see {self._folder.output_of(run)}"
         print(f"{self._folder.progress()}  {run.group}, seed {run.seed}: {what}, {ended.duration_s:.0f} s", flush=True)
         self._write_results()
 
-    def _outcomes(self) -> list[Outcome]:
-        folder = self._folder
-        return [read_outcome(run, folder.run_dir(run)) for run in folder.runs if run.name in folder.finished]
+    def _outcome(self, run: GridRun) -> Outcome:
+        """Of a finished run, read once: it does not change, and a benchmark has many."""
+        if run.name not in self._outcomes:
+            self._outcomes[run.name] = read_outcome(run, self._folder.run_dir(run))
+        return self._outcomes[run.name]
 
     def _missing(self) -> dict[tuple[str, int], str]:
         """Why a game and seed that were asked for have no score."""
@@ -117,7 +120,8 @@ class BenchmarkFolder:
         return missing
 
     def _write_results(self) -> list[Outcome]:
-        outcomes, missing = self._outcomes(), self._missing()
+        outcomes = [self._outcome(run) for run in self._folder.runs if run.name in self._folder.finished]
+        missing = self._missing()
         why_not = self._why_not(outcomes)
         document = {
             "is_the_benchmark": not why_not,
