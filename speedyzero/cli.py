@@ -1,4 +1,4 @@
-"""The command line: `train`, `evaluate`, `ablate`, `plan`, `doctor` and `report`.
+"""The command line: `train`, `evaluate`, `ablate`, `atari100k`, `plan`, `doctor` and `report`.
 
 A command is checked first and carried out second. Checking reads the user's words, imports nothing heavy until they
 make sense and creates nothing; a ValueError there is bad input. Whatever is raised while it is carried out is a fault
@@ -61,6 +61,7 @@ def check_command(words: Sequence[str], prog: str) -> _Action:
         "train": check_train,
         "evaluate": check_evaluate,
         "ablate": check_ablate,
+        "atari100k": check_atari100k,
         "plan": check_plan,
         "doctor": check_doctor,
         "report": check_report,
@@ -248,6 +249,34 @@ def check_report(words: Sequence[str], prog: str) -> _Action:
     return command.check_report(words, prog)
 
 
+def check_atari100k(words: Sequence[str], prog: str) -> _Action:
+    """What `atari100k` with these words will do. Raises ValueError for bad input, in any of its runs too."""
+    flags = parse(_atari100k_parser(prog), words)
+    for name in ("seeds", "jobs"):
+        count = getattr(flags, name)
+        if count is not None and count < 1:
+            raise ValueError(f"--{name} {count}: must be 1 or more")
+    from speedyzero.atari100k.plan import Benchmark, read_games
+
+    games, settings = read_games(flags.games)
+    benchmark = Benchmark(
+        games=games,
+        seeds=tuple(range(flags.seeds)),
+        preset=flags.preset,
+        gpus=flags.gpus,
+        settings=(*settings, *flags.settings),
+        inline=flags.inline,
+    )
+    out = flags.out or Path("runs") / f"atari100k-{flags.preset}"
+    check_writable(out, f"--out {out}")
+    from speedyzero.atari100k.command import BenchmarkFolder
+
+    folder = BenchmarkFolder(benchmark, out, jobs=flags.jobs)
+    for run in folder.plan.runs[: len(games) - len(folder.plan.refused)]:
+        _check_runs(run.config, inline=flags.inline)
+    return folder.carry_out
+
+
 def _train(config: Config, *, inline: bool, resume: ResumedRun | None = None) -> None:
     if inline:
         from speedyzero.supervisor.inline import train
@@ -317,6 +346,19 @@ def _ablate_parser(prog: str) -> Parser:
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as fit")
     parser.add_argument("--inline", action="store_true", help="each run in one process")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or of the same ablation to go on")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="for all runs")
+    return parser
+
+
+def _atari100k_parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, allow_abbrev=False, description="The 26 games of Atari 100k, over seeds.")
+    parser.add_argument("--games", nargs="+", metavar="GAME", help="some of the 26 (Pong Breakout); default: all")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="0 to N - 1; default: 5")
+    parser.add_argument("--preset", default="atari100k", help="as for train; default: atari100k")
+    parser.add_argument("--gpus", type=int, help="for each run, 0 is the CPU; default: 1 where there is one")
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as GPUs allow, CPU: 1")
+    parser.add_argument("--inline", action="store_true", help="each run in one process")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/atari100k-<preset>; the same to go on")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="for all runs")
     return parser
 

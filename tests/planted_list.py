@@ -23,6 +23,7 @@ NORM_ACT = ("tests/kernels/test_norm_act.py",)
 GPU_SUITE = ("tests/benchmarks",)
 FUSED = ("tests/kernels/test_fused_search.py",)
 SEARCHER = ("tests/kernels/test_searcher.py",)
+AGGREGATES = ("tests/atari100k/test_aggregates.py",)
 
 BUGS = (
     Bug(
@@ -259,31 +260,80 @@ BUGS = (
     ),
     Bug(
         "evaluations-on-the-training-s-clock",
-        "speedyzero/ablate/outcome.py",
-        '    return total_s[np.searchsorted(waits.times_s, times_s, side="right")]\n',
-        "    return np.zeros_like(times_s)\n",
-        ("tests/ablate/test_outcome.py",),
+        "speedyzero/grid/run.py",
+        'total_s[np.searchsorted(waits.times_s, times_s, side="right")]',
+        "0.0 * total_s[0]",
+        ("tests/grid/test_run.py", "tests/ablate/test_outcome.py"),
     ),
     Bug(
         "half-a-run-is-finished",
-        "speedyzero/ablate/outcome.py",
-        'return bool(scores) and scores["last"]["step"] == run.config.schedule.total_train_steps',
-        "return bool(scores)",
-        ("tests/ablate/test_outcome.py",),
+        "speedyzero/grid/run.py",
+        'if scores and scores["last"]["step"] == run.train_steps else None',
+        "if scores else None",
+        ("tests/grid/test_run.py",),
     ),
     Bug(
         "ablation-s-child-outlives-it",
-        "speedyzero/ablate/children.py",
+        "speedyzero/grid/children.py",
         "            preexec_fn=die_with_parent,\n",
         "",
-        ("tests/ablate/test_children.py",),
+        ("tests/grid/test_children.py",),
     ),
     Bug(
         "unfinished-run-stays-in-the-way",
-        "speedyzero/ablate/command.py",
+        "speedyzero/grid/folder.py",
         "started=lambda job: self._move_aside(by_name[job.name]),",
         "started=lambda job: None,",
         ("tests/ablate/test_command.py",),
+    ),
+    Bug(
+        "nothing-is-trimmed-from-the-interquartile-mean",
+        "speedyzero/atari100k/aggregates.py",
+        "cut = int(TRIMMED_SHARE * runs.shape[-1])",
+        "cut = 0",
+        AGGREGATES,
+    ),
+    Bug(
+        "runs-are-drawn-without-replacement",
+        "speedyzero/atari100k/aggregates.py",
+        "game[rng.integers(len(game), size=(replicates, len(game)))] for game in scores",
+        "rng.permuted(np.tile(game, (replicates, 1)), axis=1) for game in scores",
+        AGGREGATES,
+    ),
+    Bug(
+        "a-score-at-the-threshold-is-above-it",
+        "speedyzero/atari100k/aggregates.py",
+        "runs > threshold",
+        "runs >= threshold",
+        AGGREGATES,
+    ),
+    Bug(
+        "some-games-pass-for-the-benchmark",
+        "speedyzero/atari100k/standing.py",
+        "    if absent:\n",
+        "    if len(absent) > 24:\n",
+        ("tests/atari100k/test_results.py",),
+    ),
+    Bug(
+        "some-games-beside-what-was-published-of-all",
+        "speedyzero/atari100k/summary.py",
+        "theirs = published_scores(games)",
+        "theirs = published_scores(benchmark_games())",
+        ("tests/atari100k/test_results.py",),
+    ),
+    Bug(
+        "an-interrupted-run-of-the-benchmark-is-begun-anew",
+        "speedyzero/atari100k/command.py",
+        "resumes=True",
+        "resumes=False",
+        ("tests/atari100k/test_command.py",),
+    ),
+    Bug(
+        "a-trained-run-without-a-score-is-trained-on",
+        "speedyzero/grid/folder.py",
+        "if step >= run.train_steps:",
+        "if step > run.train_steps:",
+        ("tests/atari100k/test_command.py",),
     ),
     Bug(
         "share-refreshed-without-the-learner-s",

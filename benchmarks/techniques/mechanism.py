@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.common import write_result
 from benchmarks.techniques.comparison import FIGURES, REFRESH_OFF, RUNS, SCENES, best_arms
-from speedyzero.ablate.plan import BASE, run_name
-from speedyzero.ablate.table import mean_and_interval
+from speedyzero.ablate.plan import BASE
+from speedyzero.grid.interval import mean_and_interval
+from speedyzero.grid.run import run_name
 from speedyzero.model.agent import Agent
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.reanalyze.refresh import rank_correlation

@@ -1,23 +1,18 @@
 """What came of one run of an ablation, read from its directory.
 
 Scores on the way are evaluations of the weights by the protocol, as the final one, of fewer games: the actors' own
-games cost nothing, but their scores fall with noise and temperature and lag behind the weights. The clock of a run
-stands still while it is evaluated in the same process.
+games cost nothing, but their scores fall with noise and temperature and lag behind the weights.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from speedyzero.ablate.plan import PlannedRun
-from speedyzero.checkpoint.scores import read_scores
-from speedyzero.config import Config, get
-from speedyzero.observe.metrics import MetricSeries, read_metrics
-from speedyzero.resolve import load_config
-from speedyzero.settings import SETTINGS
+from speedyzero.grid.run import GridRun, training_clock_s
+from speedyzero.observe.metrics import read_metrics
 
 
 @dataclass(frozen=True)
@@ -73,43 +68,14 @@ class Outcome:
         )
 
 
-def is_finished(run: PlannedRun, run_dir: Path) -> bool:
-    """Whether the run has been carried out to the end, with these settings.
-
-    Raises ValueError where a run of other settings lies there.
-    """
-    path = run_dir / "config.yaml"
-    if not path.is_file():
-        return False
-    _check_same(replace(load_config(path), run_dir=""), run.config, run_dir)
-    scores = read_scores(run_dir)
-    return bool(scores) and scores["last"]["step"] == run.config.schedule.total_train_steps
-
-
-def read_outcome(run: PlannedRun, run_dir: Path) -> Outcome:
+def read_outcome(run: GridRun, run_dir: Path) -> Outcome:
     """Of a finished run. Raises ValueError where its metrics are damaged."""
     metrics = read_metrics(run_dir)
     evaluations, losses = metrics["evaluate/mean_score"], metrics["learner/loss"]
-    clock_s = losses.times_s - _stood_still(metrics.get("evaluate/training_waited_s"), losses.times_s)
     return Outcome(
-        run.arm,
+        run.group,
         run.seed,
         evaluations.steps,
         evaluations.values,
-        np.interp(evaluations.steps, losses.steps, clock_s),
+        np.interp(evaluations.steps, losses.steps, training_clock_s(metrics)),
     )
-
-
-def _stood_still(waits: MetricSeries | None, times_s: np.ndarray) -> np.ndarray:
-    """For how long the training had stood still at each time, [N]. Each wait was written when it was over."""
-    if waits is None:
-        return np.zeros_like(times_s)
-    total_s = np.append(0.0, np.cumsum(waits.values))
-    return total_s[np.searchsorted(waits.times_s, times_s, side="right")]
-
-
-def _check_same(there: Config, planned: Config, run_dir: Path) -> None:
-    different = [path for path in SETTINGS if get(there, path) != get(planned, path)]
-    if different:
-        shown = ", ".join(f"{path}={get(there, path)}, now {get(planned, path)}" for path in different[:3])
-        raise ValueError(f"{run_dir} is a run of other settings ({shown}); choose another --out")

@@ -8,13 +8,12 @@ Called by the command line, and by benchmarks that name their arms themselves. N
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
+from speedyzero.grid.run import GridRun
 from speedyzero.resolve import resolve
 from speedyzero.settings import SETTINGS, near
 
@@ -52,32 +51,6 @@ class Ablation:
     settings: tuple[str, ...] = ()
     """Of all arms, as key=value; an arm's own win."""
     inline: bool = False
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    arm: str
-    seed: int
-    config: Config
-    """All settings but `run_dir`, which is empty."""
-    settings: tuple[str, ...]
-    """What leads to them from the preset, as key=value."""
-
-    @property
-    def name(self) -> str:
-        return run_name(self.arm, self.seed)
-
-    def command(self, run_dir: Path, *, inline: bool) -> list[str]:
-        """The words of `train` that carry it out."""
-        config = self.config
-        flags = ["--game", config.env.game, "--preset", config.preset, "--seed", f"{self.seed}"]
-        mode = ["--inline"] if inline else []
-        return ["train", *flags, "--gpus", f"{config.gpus}", "--run-dir", str(run_dir), *mode, *self.settings]
-
-
-def run_name(arm: str, seed: int) -> str:
-    """What a run's files are called."""
-    return f"{re.sub(r'[^A-Za-z0-9._=-]+', '-', arm)}-seed{seed}"
 
 
 def read_factors(words: Iterable[str]) -> tuple[list[Factor], list[str]]:
@@ -119,7 +92,7 @@ def arms_of(ablation: Ablation, factors: Sequence[Factor], *, grid: str) -> tupl
     return (Arm(BASE, ()), *(Arm(one, (one,)) for one in changes if _resolve(ablation, one, seed=0) != base))
 
 
-def plan_runs(ablation: Ablation) -> list[PlannedRun]:
+def plan_runs(ablation: Ablation) -> list[GridRun]:
     """Every run, seed by seed, so that one that is cut short has compared all arms on the seeds that it did.
 
     Unless they are given, scores on the way are made ten times, of few games, and nothing is filmed. Raises ValueError
@@ -131,11 +104,11 @@ def plan_runs(ablation: Ablation) -> list[PlannedRun]:
         raise ValueError(f"arms must have different names: {', '.join(arm.name for arm in ablation.arms)}")
     for one, other in itertools.combinations(of_one_seed.values(), 2):
         if one.config == other.config:
-            raise ValueError(f"arms {one.arm} and {other.arm} are the same run")
+            raise ValueError(f"arms {one.group} and {other.group} are the same run")
     return runs
 
 
-def _plan(ablation: Ablation, arm: Arm, seed: int) -> PlannedRun:
+def _plan(ablation: Ablation, arm: Arm, seed: int) -> GridRun:
     steps = _resolve(ablation, *arm.settings, seed=seed).schedule.total_train_steps
     scored = {
         "evaluate.interval_train_steps": max(1, steps // SCORES_ON_THE_WAY),
@@ -149,7 +122,7 @@ def _plan(ablation: Ablation, arm: Arm, seed: int) -> PlannedRun:
     if config.run_dir:
         raise ValueError(f"run_dir={config.run_dir}: an ablation gives each run a directory of its own")
     game = check_game(config.env).name
-    return PlannedRun(arm.name, seed, replace(config, env=replace(config.env, game=game)), (*ours, *given))
+    return GridRun(arm.name, seed, replace(config, env=replace(config.env, game=game)), (*ours, *given))
 
 
 def _resolve(ablation: Ablation, *settings: str, seed: int) -> Config:

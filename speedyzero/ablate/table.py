@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from speedyzero.ablate.outcome import Outcome
-from speedyzero.evaluate.result import bootstrap_ci95
+from speedyzero.grid.interval import mean_and_interval
 
 COLUMNS = {
     "final score": "final_score",
@@ -38,11 +38,3 @@ def by_arm(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     for outcome in outcomes:
         arms.setdefault(outcome.arm, []).append(outcome)
     return arms
-
-
-def mean_and_interval(values: np.ndarray) -> str:
-    """values: [N], one a seed."""
-    interval = bootstrap_ci95(values)
-    digits = 2 if np.abs(values).max() < 10 else 1
-    mean = f"{values.mean():.{digits}f}"
-    return mean if interval is None else f"{mean} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"

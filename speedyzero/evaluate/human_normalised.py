@@ -29,19 +29,21 @@ def human_normalised(game: str, score: float) -> float | None:
     return None if reference is None else (score - reference.random) / (reference.human - reference.random)
 
 
-def benchmark_games() -> list[str]:
-    """The benchmark's games by plain name, as the field spells them."""
-    return list(_read_file())
+@cache
+def benchmark_games() -> dict[str, ReferenceScores]:
+    """The 26 games of Atari 100k by the names that the field gives them, in the alphabet's order."""
+    text = resources.files("speedyzero.evaluate").joinpath("atari100k_scores.json").read_text(encoding="utf-8")
+    return {game: ReferenceScores(**scores) for game, scores in json.loads(text)["games"].items()}
+
+
+def benchmark_name(game: str) -> str | None:
+    """The field's name of one of the 26 games, given in any spelling; None for another game."""
+    return next((name for name in benchmark_games() if _plain(name) == _plain(game)), None)
 
 
 @cache
 def _all_games() -> dict[str, ReferenceScores]:
-    return {_plain(game): ReferenceScores(**scores) for game, scores in _read_file().items()}
-
-
-def _read_file() -> dict[str, dict]:
-    text = resources.files("speedyzero.evaluate").joinpath("atari100k_scores.json").read_text(encoding="utf-8")
-    return json.loads(text)["games"]
+    return {_plain(game): scores for game, scores in benchmark_games().items()}
 
 
 def _plain(game: str) -> str:

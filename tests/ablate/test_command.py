@@ -8,15 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from speedyzero.ablate import command
-from speedyzero.ablate.command import AblationFolder, RunsFailed, slots_for
-from speedyzero.ablate.plan import Ablation, Arm, plan_runs
+from speedyzero.ablate.command import AblationFolder
+from speedyzero.ablate.plan import Ablation, Arm
 from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, run
+from speedyzero.grid import folder
+from speedyzero.grid.folder import RunsFailed
 from speedyzero.observe.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ ON_AND_OFF = ["--game", "Catch", "--gpus", "0", "--seeds", "2", "--vary", "refre
 
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "TRAIN", (sys.executable, str(ROOT / "tests/ablate/fake_train.py")))
+    monkeypatch.setattr(folder, "PROGRAM", (sys.executable, str(ROOT / "tests/ablate/fake_train.py")))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
@@ -109,16 +109,6 @@ def test_runs_of_other_settings_or_another_mode_are_never_mixed(faked: None, tmp
     assert "schedule.train_steps=1200, now 60" in capsys.readouterr().err
     assert ablate(*ON_AND_OFF, "--inline", out=tmp_path) == BAD_INPUT
     assert "inline=False" in capsys.readouterr().err
-
-
-def test_runs_side_by_side_have_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch):
-    (planned,) = plan_runs(Ablation(arms=(Arm("base", ()),), seeds=(0,), game="Catch", gpus=0))
-    on_two = replace(planned, config=replace(planned.config, gpus=2))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4,5,6,7")
-    assert slots_for([planned], 3) == [{}, {}, {}]
-    assert slots_for([planned, on_two], 2) == [{"CUDA_VISIBLE_DEVICES": "3,4"}, {"CUDA_VISIBLE_DEVICES": "5,6"}]
-    with pytest.raises(ValueError, match="--jobs 3 with 2 GPUs each: 5 visible"):
-        slots_for([on_two], 3)
 
 
 TINY = (

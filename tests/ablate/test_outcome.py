@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from speedyzero.ablate.outcome import Outcome, is_finished, read_outcome
-from speedyzero.ablate.plan import Ablation, Arm, PlannedRun, plan_runs
-from speedyzero.checkpoint.scores import record_score
-from speedyzero.resolve import save_config
+from speedyzero.ablate.outcome import Outcome, read_outcome
+from speedyzero.grid.run import GridRun
+from speedyzero.resolve import resolve
 
 # train step, seconds on the wall, name, value: 10 steps a second, and 5 s for each evaluation that is waited for
 LINES = [
@@ -31,10 +29,8 @@ LINES = [
 ]
 
 
-def planned(*settings: str) -> PlannedRun:
-    shared = ("schedule.train_steps=100", *settings)
-    (run,) = plan_runs(Ablation(arms=(Arm("base", ()),), seeds=(4,), game="Catch", gpus=0, settings=shared))
-    return run
+def planned() -> GridRun:
+    return GridRun("base", 4, resolve(game="Catch", seed=4, gpus=0, overrides=["schedule.train_steps=100"]), ())
 
 
 def written(run_dir: Path, lines=LINES) -> Path:
@@ -70,16 +66,3 @@ def test_a_line_of_results_comes_back(tmp_path: Path):
     for name in ("steps", "scores", "clock_s"):
         assert np.array_equal(getattr(back, name), getattr(outcome, name)), name
     assert (back.arm, back.seed, back.area) == (outcome.arm, outcome.seed, outcome.area)
-
-
-def test_finished_is_scored_at_the_last_train_step_with_these_settings(tmp_path: Path):
-    run = planned()
-    assert not is_finished(run, tmp_path)
-    save_config(replace(run.config, run_dir="wherever it was then"), tmp_path / "config.yaml")
-    assert not is_finished(run, tmp_path)
-    record_score(tmp_path, step=90, mean=0.0)
-    assert not is_finished(run, tmp_path)
-    record_score(tmp_path, step=100, mean=0.0)
-    assert is_finished(run, tmp_path)
-    with pytest.raises(ValueError, match=r"optimizer.trust=0.02, now 0.5\)"):
-        is_finished(planned("optimizer.trust=0.5"), tmp_path)

@@ -71,7 +71,7 @@ def test_a_full_grid_is_every_combination():
 def test_runs_go_seed_by_seed_and_an_arm_s_settings_win():
     arms = (Arm("base", ()), Arm("long", ("schedule.train_steps=2000",)))
     runs = plan_runs(replace(SHARED, arms=arms, settings=("schedule.train_steps=500",)))
-    assert [(run.arm, run.seed) for run in runs] == [("base", 0), ("long", 0), ("base", 1), ("long", 1)]
+    assert [(run.group, run.seed) for run in runs] == [("base", 0), ("long", 0), ("base", 1), ("long", 1)]
     assert [run.config.schedule.train_steps for run in runs] == [500, 2000, 500, 2000]
     assert [run.config.seed for run in runs] == [0, 0, 1, 1]
     assert [run.config.evaluate.interval_train_steps for run in runs] == [50, 200, 50, 200]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from speedyzero.ablate.children import Ended, Job, run_jobs
+from speedyzero.grid.children import Ended, Job, run_jobs
 
 LIMIT_S = 60.0  # far beyond any wait that succeeds
 # Ends in order when it is interrupted, and says so in a file.
@@ -111,7 +111,7 @@ def test_children_end_if_what_is_made_of_them_cannot_be_kept(tmp_path: Path):
 PARENT = """
 import sys
 from pathlib import Path
-from speedyzero.ablate.children import Job, run_jobs
+from speedyzero.grid.children import Job, run_jobs
 from speedyzero.checkpoint.writer_lock import WriterLock
 folder = Path(sys.argv[1])
 job = Job("a", (sys.executable, "-c", sys.argv[2], str(folder / "end"), str(folder / "pid")), folder / "a.txt")

@@ -1,0 +1,65 @@
+"""What came of one run of the benchmark, read from its directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from speedyzero.evaluate.human_normalised import human_normalised
+from speedyzero.grid.run import GridRun, final_score, training_clock_s
+from speedyzero.observe.metrics import read_metrics
+from speedyzero.observe.system import read_systems
+
+_OF_A_SYSTEM = ("commit", "cpu", "cores", "gpus")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished run."""
+
+    game: str
+    seed: int
+    score: float  # raw, the mean over the final evaluation's episodes
+    human_normalised: float
+    env_steps: int
+    train_steps: int
+    train_s: float  # less what was spent waiting for evaluations
+    protocol: dict[str, Any]  # how the score was made
+    systems: tuple[dict[str, Any], ...]  # hardware and commit, each that it was trained on
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "game": self.game,
+            "seed": self.seed,
+            "score": self.score,
+            "human_normalised": self.human_normalised,
+            "env_steps": self.env_steps,
+            "train_steps": self.train_steps,
+            "train_s": round(self.train_s, 1),
+            "protocol": self.protocol,
+            "systems": list(self.systems),
+        }
+
+
+def read_outcome(run: GridRun, run_dir: Path) -> Outcome:
+    """Of a finished run. Raises ValueError where its directory is damaged.
+
+    A game that was cut off by the protocol's frame limit counts with what it had scored till then, as the field does.
+    """
+    score = final_score(run, run_dir)
+    assert score is not None, f"{run.name} is not finished"
+    normalised = human_normalised(run.group, score["mean"])
+    assert normalised is not None, run.group
+    systems = [{name: entry.get(name) for name in _OF_A_SYSTEM} for entry in read_systems(run_dir)]
+    return Outcome(
+        game=run.group,
+        seed=run.seed,
+        score=score["mean"],
+        human_normalised=normalised,
+        env_steps=score["env_steps"],
+        train_steps=score["step"],
+        train_s=float(training_clock_s(read_metrics(run_dir))[-1]),
+        protocol=score["protocol"],
+        systems=tuple(entry for index, entry in enumerate(systems) if entry not in systems[:index]),
+    )
