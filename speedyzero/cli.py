@@ -1,4 +1,4 @@
-"""The command line: `train`, `evaluate` and `ablate`.
+"""The command line: `train`, `evaluate`, `ablate` and `profile`.
 
 A command is checked first and carried out second. Checking reads the user's words, imports nothing heavy until they
 make sense and creates nothing; a ValueError there is bad input. Whatever is raised while it is carried out is a fault
@@ -21,6 +21,7 @@ from speedyzero.resolve import check_gpus, presets, read_words, resolve
 from speedyzero.settings import Given, near
 
 if TYPE_CHECKING:
+    from speedyzero.supervisor.profile_window import ProfileRequest
     from speedyzero.supervisor.resume import ResumedRun
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -56,7 +57,7 @@ def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *,
 
 def check_command(words: Sequence[str], prog: str) -> _Action:
     """What a command and its words will do. Raises ValueError for bad input."""
-    commands = {"train": check_train, "evaluate": check_evaluate, "ablate": check_ablate}
+    commands = {"train": check_train, "evaluate": check_evaluate, "ablate": check_ablate, "profile": check_profile}
     if not words:
         raise ValueError(f"a command is needed: {' or '.join(commands)}; --help shows more")
     if words[0] in ("-h", "--help"):
@@ -69,10 +70,9 @@ def check_command(words: Sequence[str], prog: str) -> _Action:
 def check_train(words: Sequence[str], prog: str) -> _Action:
     """What `train` with these words will do. Raises ValueError for bad input; leaves nothing behind."""
     flags = _parse(_train_parser(prog), words)
-    if flags.profile is not None:
-        raise ValueError("--profile: not built yet")
+    profile = _profile_request(flags)
     if flags.resume is not None:
-        return _check_resume(flags)
+        return _check_resume(flags, profile)
     if flags.force:
         raise ValueError(f"--force {flags.force[0]}: only --resume has something to force")
     config = resolve(flags.preset, flags.game, flags.seed, flags.gpus, flags.run_dir, flags.settings)
@@ -82,11 +82,11 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     config = replace(config, env=replace(config.env, game=game.name))
     if config.run_dir:
         _check_new_directory(Path(config.run_dir))
-    _check_runs(config, inline=flags.inline)
-    return lambda: _train(config, inline=flags.inline)
+    _check_runs(config, inline=flags.inline, profiled=profile is not None)
+    return lambda: _train(config, inline=flags.inline, profile=profile)
 
 
-def _check_runs(config: Config, *, inline: bool) -> None:
+def _check_runs(config: Config, *, inline: bool, profiled: bool = False) -> None:
     """Whether a run of this config, of a game that exists, can be carried out here."""
     from speedyzero.env.registry import check_game
     from speedyzero.model.build import network_kind
@@ -104,10 +104,23 @@ def _check_runs(config: Config, *, inline: bool) -> None:
         return
     from speedyzero.supervisor.space import wire_where_it_fits
 
-    wire_where_it_fits(config)
+    wire_where_it_fits(config, profiled=profiled)
 
 
-def _check_resume(flags: argparse.Namespace) -> _Action:
+def _profile_request(flags: argparse.Namespace) -> ProfileRequest | None:
+    """What `--profile` asks for; a setting that argparse took for its seconds goes back to where it belongs."""
+    words = flags.profile
+    if words is None:
+        return None
+    from speedyzero.supervisor.profile_window import ProfileRequest
+
+    if "=" in words:
+        flags.settings = [words, *flags.settings]
+        words = ""
+    return ProfileRequest.parse(words)
+
+
+def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> _Action:
     """What `train --resume` with these words will do."""
     where, settings = flags.resume, list(flags.settings)
     if "=" in where and not Path(where).exists():  # the first setting, which argparse took for the directory
@@ -129,8 +142,8 @@ def _check_resume(flags: argparse.Namespace) -> _Action:
     else:
         from speedyzero.supervisor.space import wire_where_it_fits
 
-        wire_where_it_fits(config)
-    return lambda: _train(config, inline=flags.inline, resume=resumed)
+        wire_where_it_fits(config, profiled=profile is not None)
+    return lambda: _train(config, inline=flags.inline, resume=resumed, profile=profile)
 
 
 def _check_one_of_each(config: Config) -> None:
@@ -200,13 +213,26 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
     return folder.carry_out
 
 
-def _train(config: Config, *, inline: bool, resume: ResumedRun | None = None) -> None:
+def check_profile(words: Sequence[str], prog: str) -> _Action:
+    """What `profile` with these words will do. Raises ValueError for bad input, a damaged trace included."""
+    parser = _Parser(prog=prog, allow_abbrev=False, description="Say what a profiled run waited for.")
+    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="of a run with --profile")
+    flags = _parse(parser, words)
+    from speedyzero.profile.command import load, report
+
+    trace, diagnosis = load(flags.run_dir)
+    return lambda: print(report(trace, diagnosis, flags.run_dir))
+
+
+def _train(
+    config: Config, *, inline: bool, resume: ResumedRun | None = None, profile: ProfileRequest | None = None
+) -> None:
     if inline:
         from speedyzero.supervisor.inline import train
     else:
         from speedyzero.supervisor.process import train
 
-    train(config, resume)
+    train(config, resume, profile=profile)
 
 
 def _evaluate(run_dir: Path, episodes: int, video: Path | None) -> None:
@@ -230,7 +256,9 @@ def _train_parser(prog: str) -> _Parser:
     parser.add_argument("--inline", action="store_true", help="one process, bit-reproducible on a CPU")
     parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="go on with a run or checkpoint")
     parser.add_argument("--force", action="append", default=[], metavar="SETTING", help="may differ in a resumed run")
-    parser.add_argument("--profile", nargs="?", const="", metavar="SECONDS", help="not built yet")
+    parser.add_argument(
+        "--profile", nargs="?", const="", metavar="SECONDS", help="write a trace; default: of the whole run"
+    )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="any setting, as search.num_simulations=16")
     return parser
 

@@ -46,6 +46,7 @@ class Track:
     role: str
     spans: np.ndarray = field(repr=False)  # [N, 4] int64 as in SpanBlock, by start, outer before inner
     covered: Sequence[tuple[int, int]]  # in which every span is here
+    device: str = "cpu"
     dropped: int = 0  # spans that were lost
     busy_cpu_s: float = 0.0  # processor time of its work, of all threads
     wait_cpu_s: float = 0.0
@@ -184,7 +185,7 @@ def _us(time_ns: int) -> str:
     return f"{'-' if time_ns < 0 else ''}{abs(time_ns) // 1000}.{abs(time_ns) % 1000:03d}"
 
 
-_TRACK_FIELDS = ("name", "role", "covered", "dropped", "busy_cpu_s", "wait_cpu_s", "core_wait_s")
+_TRACK_FIELDS = ("name", "role", "device", "covered", "dropped", "busy_cpu_s", "wait_cpu_s", "core_wait_s")
 _TRACE_FIELDS = ("inline", "end_ns", "learning_ns", "waits_on", "cores", "machine_cpu_s", "settings")
 
 

@@ -1,6 +1,6 @@
 """The profile of a run in one process: each role's turns are a track of the same trace, and what lies between them.
 
-The clock of the turns runs whether a profile is wanted or not: two looks at it a turn are what the progress display's
+The clock of the turns runs whether a profile is wanted or not: one look at it a turn is what the progress display's
 bottleneck costs.
 """
 
@@ -13,35 +13,42 @@ from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.observe.span_store import SpanStore
-from speedyzero.observe.spans import Recorder, Span, activate
+from speedyzero.observe.spans import Recorder, activate
 from speedyzero.observe.trace import Track, settled_spans
 from speedyzero.process_spans import WANTED
+from speedyzero.records import SPAN_NAMES
 from speedyzero.supervisor.host_figures import machine_cpu_s
 from speedyzero.supervisor.profile_window import ProfileRequest, ProfileWindow
 from speedyzero.supervisor.trace_keeper import TraceKeeper
 from speedyzero.waits import in_turns, role_of
 from speedyzero.wiring import SUPERVISOR
 
-_STEP = Span("step")
+_STEP = SPAN_NAMES.index("step")
 
 
 class Turns:
-    """Books the time of each role's turns. By name of the role's process, were it one."""
+    """Books the time of each role's turns, from the end of the one before. By name of the role's process, were it one.
+
+    A turn that raises is not booked: the run ends.
+    """
 
     def __init__(self) -> None:
         self.busy_ns = dict.fromkeys((*in_turns(), SUPERVISOR), 0)
         self.recorders: dict[str, Recorder] = {}  # of the roles that are recorded
+        self._ended_ns = time.monotonic_ns()
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        started_ns = time.monotonic_ns()
-        activate(self.recorders.get(name))
+        recorder, started_ns = self.recorders.get(name), self._ended_ns
+        activate(recorder)
         try:
-            with _STEP:
-                yield
+            yield
         finally:
             activate(None)
-            self.busy_ns[name] += time.monotonic_ns() - started_ns
+        self._ended_ns = time.monotonic_ns()
+        self.busy_ns[name] += self._ended_ns - started_ns
+        if recorder is not None:
+            recorder.add(_STEP, started_ns, self._ended_ns)
 
 
 class InlineProfile:

@@ -5,6 +5,7 @@ A run that began again has new shared memory, whose counters begin at 0: what ea
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from speedyzero.process_spans import NO_MORE, NOT_YET, WANTED
 from speedyzero.records import SpanBlock
 from speedyzero.shm import Board, BoardRow, Consumer, Ring
 from speedyzero.supervisor.host_figures import core_wait_s, machine_cpu_s
-from speedyzero.wiring import Wiring
+from speedyzero.wiring import SUPERVISOR, Wiring
 
 PROCESS_COUNTS = ("busy_cpu_ns", "wait_cpu_ns", "dropped_spans")
 RING_COUNTS = ("produced", "consumed", "dropped")
@@ -124,8 +125,10 @@ class ProfiledRun:
             now_s = core_wait_s(pid)
             if now_s is not None:
                 waits[process] = now_s - before_s
+        own = {(SUPERVISOR, "busy_cpu_ns"): time.process_time_ns()}
+        processes = self._wiring.processes
         return Counts(
-            {(name, count): board.counter(name, count) for name in self._wiring.processes for count in PROCESS_COUNTS},
+            own | {(name, count): board.counter(name, count) for name in processes for count in PROCESS_COUNTS},
             of_rings,
             waits,
             machine_cpu_s(),

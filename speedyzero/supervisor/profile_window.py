@@ -6,6 +6,7 @@ either ends early with the run, or where there is more than a trace can hold
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -17,6 +18,19 @@ class ProfileRequest:
     """seconds: None for the whole run."""
 
     seconds: float | None = None
+
+    @classmethod
+    def parse(cls, words: str) -> ProfileRequest:
+        """words: as the user gave them, nothing for the whole run. Raises ValueError for what is no time."""
+        if not words:
+            return cls()
+        try:
+            seconds = float(words)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"--profile {words}: must be seconds above 0, or left out for the whole run")
+        return cls(seconds)
 
 
 class ProfileWindow:

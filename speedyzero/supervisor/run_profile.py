@@ -156,6 +156,7 @@ class RunProfile(Profile):
         return Track(
             name=process,
             role=role_of(process),
+            device="cpu" if self._wiring is None else self._wiring.devices.get(process, "cpu"),
             spans=settled_spans(self._store.spans(process), begin_ns),
             covered=[(since_ns - begin_ns, until_ns - begin_ns) for since_ns, until_ns in self._store.covered(process)],
             dropped=counts.of_processes.get((process, "dropped_spans"), 0),
