@@ -171,7 +171,6 @@ SPAN_NAMES = (
     "follow_saves",
     "follow_evaluations",
     "show_progress",
-    "evaluate",
     "sleep",
 )
 SPANS_PER_BLOCK, SPAN_FIELDS = 256, 4

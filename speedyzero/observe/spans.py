@@ -82,6 +82,8 @@ class Span:
 
     def __init__(self, name: str, *, nbytes: int = 0):
         """nbytes: what it moves each time. Raises ValueError for a name that is not in SPAN_NAMES."""
+        if name not in SPAN_NAMES:
+            raise ValueError(f"span {name!r} is not in records.SPAN_NAMES")
         self._name, self._number, self._nbytes = name, SPAN_NAMES.index(name), nbytes
         self._start_ns = 0
 

@@ -9,6 +9,7 @@ The same roles as in processes, deterministic to the bit on a CPU: for tests, de
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ from speedyzero.supervisor.inline_profile import InlineProfile, Turns
 from speedyzero.supervisor.inline_state import ACTOR_PART, EDGES_PART, ENV_PART, restore_edges
 from speedyzero.supervisor.interrupts import HURRY, Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
+from speedyzero.supervisor.limit_now import TurnLimit
 from speedyzero.supervisor.profile_window import ProfileRequest
 from speedyzero.supervisor.resume import OpenedRun, ResumedRun, opened_run
 from speedyzero.wiring import LEARNER, REANALYZER, SUPERVISOR, actor_name
@@ -182,12 +184,12 @@ def _train(
     )
     checkpoints = InlineCheckpoints(run, opened.store, note=keeper.note) if keeps else None
     spans = InlineProfile(profile, config, opened.run_dir, run.turns, note=keeper.note) if profile else None
-    board, first_step = run.edges.board, run.edges.board.train_steps
+    board, first_step, limit = run.edges.board, run.edges.board.train_steps, TurnLimit(run.turns.busy_ns)
     try:
         while not run.done and not interrupts.count:
             run.turn()
             with run.turns.of(SUPERVISOR):
-                _after_turn(run, keeper, opened.run_dir, checkpoints)
+                _after_turn(run, keeper, opened.run_dir, checkpoints, limit=limit.name())
             if spans is not None:
                 learning = board.train_steps > first_step
                 spans.after_turn(env_steps=board.env_steps, train_steps=board.train_steps, learning=learning)
@@ -203,11 +205,14 @@ def _train(
     return board
 
 
-def _after_turn(run: InlineRun, keeper: RunKeeper, run_dir: Path, checkpoints: InlineCheckpoints | None) -> None:
+def _after_turn(
+    run: InlineRun, keeper: RunKeeper, run_dir: Path, checkpoints: InlineCheckpoints | None, *, limit: str
+) -> None:
     """Metrics, progress, and on their intervals a checkpoint and a score."""
     board, evaluation = run.edges.board, run.config.evaluate
     keeper.record(run.edges.metrics.drain())
-    keeper.progress(env_steps=board.env_steps, train_steps=board.train_steps)
+    keeper.progress(env_steps=board.env_steps, train_steps=board.train_steps, limit=limit)
+    keeper.alarms.look_at_memory([os.getpid()], train_steps=board.train_steps)
     step = run.learner.due_checkpoint()
     if step is not None:
         _save_weights(run, run_dir)

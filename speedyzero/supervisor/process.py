@@ -34,6 +34,7 @@ from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
+from speedyzero.supervisor.limit_now import ProcessLimit
 from speedyzero.supervisor.placement_table import print_placement
 from speedyzero.supervisor.profile_window import ProfileRequest
 from speedyzero.supervisor.resume import OpenedRun, ResumedRun, go_back, last_checkpoint, opened_run, resume_point
@@ -43,8 +44,9 @@ from speedyzero.supervisor.space import wire_where_it_fits
 from speedyzero.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of
 
 TICK_S = 0.05
-_DRAIN, _PROGRESS, _GAUGES, _LOOK = (Span(f) for f in ("drain_metrics", "show_progress", "record_gauges", "look_after"))
-_SAVES, _EVALUATIONS, _SLEEP, _START = (Span(f) for f in ("follow_saves", "follow_evaluations", "sleep", "start"))
+_START, _DRAIN, _PROGRESS, _SLEEP = Span("start"), Span("drain_metrics"), Span("show_progress"), Span("sleep")
+_GAUGES, _LOOK = Span("record_gauges"), Span("look_after")
+_SAVES, _EVALUATIONS = Span("follow_saves"), Span("follow_evaluations")
 log = logging.getLogger("speedyzero.supervisor")
 
 
@@ -124,7 +126,9 @@ def _run(
         if point is not None:
             _count_from(board, point)
         metrics = [Ring.attach(wiring.run, spec).consumer() for spec in wiring.metrics]
-        gauges = Gauges(wiring, board, keeper.metrics, interval_s=config.supervisor.record_interval_s)
+        limit = ProcessLimit(wiring, board)
+        interval_s = config.supervisor.record_interval_s
+        gauges = Gauges(wiring, board, keeper.metrics, keeper.alarms, interval_s=interval_s)
         crew = Crew(config, wiring, run_dir, board, note=keeper.note, resume=point)
 
         def flush() -> None:
@@ -141,7 +145,7 @@ def _run(
                 with _DRAIN:
                     keeper.record(_drain(wiring, metrics))
                 with _PROGRESS:
-                    keeper.progress(**_steps(board))
+                    keeper.progress(**_steps(board), limit=limit.name())
                 with _GAUGES:
                     gauges.follow()
                 with _LOOK:
