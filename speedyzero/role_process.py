@@ -26,6 +26,7 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_GROUP
+from speedyzero.observe.kernel_activity import KernelActivity, NvtxRanges
 from speedyzero.observe.spans import Recorder
 from speedyzero.process_spans import ProcessSpans
 from speedyzero.shared_edges import MetricSender, SharedBoard, SpanSender
@@ -161,10 +162,13 @@ def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | 
     if ring is None:
         return None
     sender, word = SpanSender(spec.wiring.run, ring, row), board.spec.word_of(SUPERVISOR, "profiling")
+    wanted, on_gpu = spec.config.profile, spec.device != "cpu"
+    path = kernels_file(spec.run_dir, spec.name)
     return ProcessSpans(
-        lambda: Recorder(sender),
+        lambda: Recorder(sender, ranges=NvtxRanges() if wanted.nvtx and on_gpu else None),
         wanted=lambda: board.words[word],
         heeded=lambda state: row.set_counter("profiling", state),
+        activity=KernelActivity(path, device=spec.device) if wanted.kernels and on_gpu else None,
     )
 
 
@@ -178,6 +182,11 @@ def _pulse(row: BoardRow) -> None:
 def crash_file(run_dir: Path, process: str) -> Path:
     """Where a process that dies of an exception leaves its traceback."""
     return run_dir / f"crash.{process}.txt"
+
+
+def kernels_file(run_dir: Path, process: str) -> Path:
+    """Where a process leaves what its GPU did, for the supervisor to put into the trace."""
+    return run_dir / f"kernels.{process}.json"
 
 
 def set_title(name: str) -> None:

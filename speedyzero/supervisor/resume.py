@@ -39,7 +39,7 @@ from speedyzero.wiring import Wiring
 # What may differ without being named: where and how a run happens, how it is looked at, and how long it is.
 SAFE = re.compile(
     r"preset|gpus|cpu_threads|shm_dir|run_dir|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
-    r"|learner\.(cuda_graph|norms)|replay\.device_mirror|(evaluate|checkpoint|supervisor|placement)\..*"
+    r"|learner\.(cuda_graph|norms)|replay\.device_mirror|(evaluate|checkpoint|supervisor|placement|profile)\..*"
 )
 MAY_GROW = re.compile(r"schedule\.(env_steps|train_steps|frozen_train_steps)")
 RUNS = Path("runs")

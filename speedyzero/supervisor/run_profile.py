@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from speedyzero.config import Config
+from speedyzero.observe.kernel_activity import read_kernels
 from speedyzero.observe.span_store import SpanStore
 from speedyzero.observe.spans import Recorder, Span, activate
-from speedyzero.observe.trace import RingUse, Track, settled_spans
+from speedyzero.observe.trace import Kernel, RingUse, Track, settled_spans
 from speedyzero.process_spans import NO_MORE, WANTED
+from speedyzero.role_process import kernels_file
 from speedyzero.shm import Board, BoardRow, RingSpec
 from speedyzero.supervisor.profile_counts import RING_COUNTS, Counts, CountsWithin, ProfiledRun
 from speedyzero.supervisor.profile_window import ProfileRequest, ProfileWindow
@@ -59,7 +61,7 @@ class RunProfile(Profile):
 
     def __init__(self, request: ProfileRequest, config: Config, run_dir: Path, *, note: Callable[[str], None]):
         self._window, self._store = ProfileWindow(request), SpanStore()
-        self._keeper = TraceKeeper(config, run_dir, note=note)
+        self._keeper, self._run_dir = TraceKeeper(config, run_dir, note=note), run_dir
         self._within = CountsWithin()
         self._own: Recorder | None = None
         self._run: ProfiledRun | None = None
@@ -138,7 +140,7 @@ class RunProfile(Profile):
 
     def _write(self) -> None:
         wiring = self._wiring
-        if wiring is None:
+        if wiring is None or self._keeper.is_written:
             return
         counts = self._within.total
         self._keeper.write(
@@ -163,7 +165,17 @@ class RunProfile(Profile):
             busy_cpu_s=counts.of_processes.get((process, "busy_cpu_ns"), 0) / 1e9,
             wait_cpu_s=counts.of_processes.get((process, "wait_cpu_ns"), 0) / 1e9,
             core_wait_s=counts.core_wait_s.get(process),
+            kernels=self._kernels(process),
         )
+
+    def _kernels(self, process: str) -> list[Kernel]:
+        """What a process's GPU did, if it was recorded; its file has served."""
+        path = kernels_file(self._run_dir, process)
+        if not path.exists():
+            return []
+        kernels = read_kernels(path, self._window.begin_ns)
+        path.unlink()
+        return kernels
 
 
 def _ring_use(spec: RingSpec, counts: Counts) -> RingUse:

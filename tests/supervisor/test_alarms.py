@@ -21,7 +21,7 @@ def told() -> list[str]:
 
 @pytest.fixture
 def alarms(told) -> Alarms:
-    words = "schedule.env_steps=10100 schedule.train_steps=1000 schedule.head_start_env_steps=100 actor.envs=8".split()
+    words = "schedule.env_steps=10300 schedule.train_steps=1000 schedule.head_start_env_steps=300 actor.envs=8".split()
     config = resolve("catch", "Catch", 0, 0, None, [*words, "learner.publish_interval_train_steps=10"])
     return Alarms(config, told.append)
 
@@ -55,7 +55,7 @@ def test_old_weights_are_told_of_beyond_the_bound(alarms, told):
     # Two intervals of 10, and two times what is trained while a tick and the slack of a tick, 16 of 10000, are played.
     assert alarms.lag_bound == 2 * 10 + 2 * 16 * 1000 // 10_000
     alarms.on_lag("actor-0", alarms.lag_bound, env_steps=5000)
-    alarms.on_lag("actor-0", 900, env_steps=10_100)  # all is played, the learner goes on alone
+    alarms.on_lag("actor-0", 900, env_steps=10_300)  # all is played, the learner goes on alone
     assert told == []
     alarms.on_lag("actor-1", alarms.lag_bound + 1, env_steps=5000)
     alarms.on_lag("actor-0", 100, env_steps=5000)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from speedyzero.resolve import resolve
-from speedyzero.shm import Board, Run, remove_run
+from speedyzero.shm import Board, remove_run
 from speedyzero.supervisor.host_figures import core_wait_s, machine_cpu_s, own_memory_bytes
 from speedyzero.supervisor.limit_now import ProcessLimit, TurnLimit
 from speedyzero.supervisor.space import wire_where_it_fits
@@ -26,7 +26,11 @@ class Clock:
 
 @pytest.fixture
 def wiring():
-    wiring = wire_where_it_fits(resolve("catch", "Catch", 0, 0, None, ["replay.shards=2", "learner.ranks=2"]))
+    wiring = wire_where_it_fits(
+        resolve(
+            "catch", "Catch", 0, 0, None, ["replay.shards=2", "learner.ranks=2", "schedule.head_start_env_steps=520"]
+        )
+    )
     yield wiring
     remove_run(wiring.run)
 
