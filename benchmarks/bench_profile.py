@@ -6,7 +6,9 @@
     d  one span, in ns of processor time: with a recorder, and without one
 
 Rates are by the runs' own metrics, from the first recorded train step to the last. Processor seconds are all
-processes' (the kernel's count of the run's children): what other programs on the machine change least.
+processes', the supervisor's too, after learning has begun: what other programs change least, and still by
+more than is looked for where they share caches and cores. So the cost is also added up from below: spans by what one
+costs, and what the supervisor's own spans say of its collecting.
 
     make bench NAME=profile
     make bench NAME=profile ARGS="--parts a --repeats 5"
@@ -16,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,18 +26,21 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.bench_process_mode import ROOT, rates
 from benchmarks.common import write_result
 from benchmarks.slowed_run import KINDS, ROLES
-from speedyzero.observe.metrics import read_metrics
+from speedyzero.observe.metrics import MetricSeries, read_metrics
 from speedyzero.observe.spans import Recorder, Span, activate
 from speedyzero.observe.trace import Trace
 from speedyzero.profile.command import load, report
 from speedyzero.profile.diagnosis import Diagnosis
+from speedyzero.profile.span_table import span_rows
 
 TINY = (
     "--game Pong --preset laptop --gpus 0 schedule.head_start_env_steps=150 evaluate.episodes=1 evaluate.video=false "
-    "evaluate.parallel_envs=1 env.eval_limit_frames=400 checkpoint.keep_last=0"
+    "evaluate.parallel_envs=1 env.eval_limit_frames=400 checkpoint.keep_last=0 supervisor.record_interval_s=2"
 ).split()
 MOST_UNACCOUNTED = 0.02
 SLOWDOWN = 3.0  # cycles: a tick's worth of the run takes so many times as long, and one more
@@ -77,15 +81,25 @@ def carry_out(run_dir: Path, slow: tuple[str, str, float], *words: str) -> Run:
     """One run. Raises RuntimeError where it fails or leaves something behind."""
     command = [sys.executable, "-m", "benchmarks.slowed_run", *map(str, slow), *TINY, "--run-dir", str(run_dir), *words]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(run_dir.parent / "numba"), "PYTHONPATH": str(ROOT)}
-    before_s = _children_cpu_s()
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output, _ = process.communicate()
     left = [path.name for path in Path("/dev/shm").iterdir() if f".{process.pid}-" in path.name]
     if process.returncode or left:
         raise RuntimeError(f"exit code {process.returncode}, left in /dev/shm: {left}\n{output.decode()}")
-    found = rates(read_metrics(run_dir))
-    steps = found.train_steps_per_s * found.paced_s
-    return Run(found.train_steps_per_s, (_children_cpu_s() - before_s) / steps, found.paced_s)
+    metrics = read_metrics(run_dir)
+    found = rates(metrics)
+    return Run(found.train_steps_per_s, cpu_s_per_train_step(metrics), found.paced_s)
+
+
+def cpu_s_per_train_step(metrics: dict[str, MetricSeries]) -> float:
+    """Of all processes, between the first record after learning had begun and the last."""
+    used_s, steps = 0.0, 0
+    for name, series in metrics.items():
+        if name.startswith("time/") and name.endswith("_cpu_s"):
+            learning = np.nonzero(series.steps > 0)[0]
+            used_s += float(series.values[-1] - series.values[learning[0]])
+            steps = int(series.steps[-1] - series.steps[learning[0]])
+    return used_s / steps
 
 
 def measure_overhead(scratch: Path, *, repeats: int, train_steps: int) -> dict[str, list[Run]]:
@@ -97,7 +111,7 @@ def measure_overhead(scratch: Path, *, repeats: int, train_steps: int) -> dict[s
             run = carry_out(scratch / f"{name}-{index}", ("-", "none", 0.0), *schedule(train_steps), *flags)
             found[name].append(run)
             print(
-                f"{name:9} {run.train_steps_per_s:>7.2f} train steps/s  {run.cpu_s_per_train_step:.4f} cpu s a train step "
+                f"{name:9} {run.train_steps_per_s:>7.2f} train steps/s  {run.cpu_s_per_train_step:.4f} cpu s a step "
                 f"({run.paced_s:.0f} s)",
                 flush=True,
             )
@@ -180,14 +194,22 @@ def span_cost_ns(recorder: Recorder | None, calls: int = 200_000) -> float:
         activate(None)
 
 
-def _children_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def from_below(run_dir: Path, span_ns: float) -> dict[str, float]:
+    """What a profile must have cost, in percent of the processes' time: its spans, and the supervisor's collecting."""
+    trace, diagnosis = load(run_dir)
+    seconds = diagnosis.window.seconds
+    spans = {track.name: sum(row.count for row in span_rows(track, diagnosis.window)) for track in trace.tracks}
+    rows = [row for track in trace.tracks for row in span_rows(track, diagnosis.window)]
+    return {
+        "spans_per_s": sum(spans.values()) / seconds,
+        "spans_percent_of_the_busiest": 100 * max(spans.values()) * span_ns / 1e9 / seconds,
+        "collecting_percent": 100 * sum(row.total_s for row in rows if row.name == "collect_spans") / seconds,
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", default="abd", help="some of a, b, d; c comes with b")
+    parser.add_argument("--parts", default="ab", help="some of a, b; c comes with b, d always")
     parser.add_argument("--repeats", type=int, default=3, help="of a, pairs of runs (default 3)")
     parser.add_argument("--train-steps", type=int, default=120, help="of a run without a slowdown (default 120)")
     parser.add_argument("--window-s", type=float, default=60.0, help="of a profile in b, at most (default 60)")
@@ -197,18 +219,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         carry_out(scratch / "warm", ("-", "none", 0.0), *schedule(4))  # fills numba's cache
-        if "d" in arguments.parts:
-            results["span_ns"] = {
-                "recorded": span_cost_ns(Recorder(lambda block: True)),
-                "not recorded": span_cost_ns(None),
-            }
-            print(results["span_ns"], flush=True)
+        recorded_ns, unrecorded_ns = span_cost_ns(Recorder(lambda block: True)), span_cost_ns(None)
+        results["span_ns"] = {"recorded": recorded_ns, "not recorded": unrecorded_ns}
+        print(results["span_ns"], flush=True)
         if "a" in arguments.parts:
             runs = measure_overhead(scratch, repeats=arguments.repeats, train_steps=arguments.train_steps)
             results["runs"] = runs
             for field in ("train_steps_per_s", "cpu_s_per_train_step"):
                 results[f"overhead_percent/{field}"] = percent = overhead(runs, field)
                 print(f"overhead by {field}: {percent}")
+            results["from_below"] = from_below(scratch / "profiled-0", recorded_ns)
+            print(results["from_below"], flush=True)
         if "b" in arguments.parts:
             named = name_bottlenecks(scratch, train_steps=arguments.train_steps, window_s=arguments.window_s)
             results["named"] = named

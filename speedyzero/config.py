@@ -337,7 +337,7 @@ class ProfileConfig:
     """What `--profile` records besides spans."""
 
     kernels: bool = False
-    """What each GPU does, by torch.profiler, into the same trace. Costs time, and is large: seconds of it are enough."""
+    """What each GPU does, by torch.profiler, in the same trace. Costs time and is large: a few seconds are enough."""
     nvtx: bool = False
     """Spans as NVTX ranges too, for a profiler that watches from outside (on a GPU)."""
 

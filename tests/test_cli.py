@@ -34,7 +34,7 @@ def empty_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configs that a run would have been started with."""
     configs: list[Config] = []
-    monkeypatch.setattr(cli, "_train", lambda config, *, inline, resume=None: configs.append(config))
+    monkeypatch.setattr(cli, "_train", lambda config, *, inline, resume=None, profile=None: configs.append(config))
     return configs
 
 
@@ -79,7 +79,8 @@ def python(*words: str) -> subprocess.CompletedProcess[str]:
         (["--resume", "full"], ["--resume full", "no checkpoint to resume from"]),
         (["--resume", "full/file"], ["--resume full/file", "is no directory"]),
         (["--force", "seed"], ["--force seed", "only --resume"]),
-        (["--profile", "30"], ["--profile", "not built yet"]),
+        (["--profile", "0"], ["--profile 0", "seconds above 0"]),
+        (["--profile", "soon"], ["--profile soon", "seconds above 0"]),
         (["--run-dir", "full"], ["full", "not empty"]),
         (["--run-dir", "full/file"], ["full/file", "is a file"]),
         (["--run-dir", "full/file/inside"], ["full/file/inside", "cannot write"]),

@@ -2,7 +2,7 @@
 
 On the interval:  ring/NAME/in_flight, ring/NAME/dropped       lag/PROCESS: train steps that its weights are behind
                   time/PROCESS/{busy,wait_*}_s                 supervisor/env_steps, supervisor/restarts
-                  memory/PROCESS_mib: what nobody shares
+                  time/supervisor/busy_cpu_s                   memory/PROCESS_mib: what nobody shares
 At the end also:  ring/NAME/{produced,consumed,unaccounted}, ring/NAME/dropped_REASON where there was one
 
     produced = consumed + dropped (by reason) + in flight        unaccounted is the difference: 0
@@ -53,6 +53,7 @@ class Gauges:
                 self._metrics.write(f"lag/{process}", lag, step)
                 if process.startswith("actor"):
                     self._alarms.on_lag(process, lag, env_steps=board.total("env_steps"))
+        self._metrics.write(f"time/{SUPERVISOR}/busy_cpu_s", time.process_time(), step)
         self._record_memory(step)
         self._metrics.write("supervisor/env_steps", board.total("env_steps"), step)
         self._metrics.write("supervisor/restarts", board.counter(SUPERVISOR, "restarts"), step)

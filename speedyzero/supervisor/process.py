@@ -107,7 +107,7 @@ def _run_on(
             keeper.metrics.flush()
             resume = ResumedRun(opened.run_dir, last, ())
             go_back(config, resume, opened.store, say=keeper.note)
-            wiring = wire_where_it_fits(config, profiled=bool(wiring.spans))
+            wiring = wire_where_it_fits(config, profiled=spans.is_wanted)
 
 
 def _run(

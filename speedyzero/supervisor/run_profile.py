@@ -34,6 +34,8 @@ _COLLECT = Span("collect_spans")
 class Profile:
     """Of a run that is not profiled. `attach` and `detach` around each beginning of the run, `follow` in between."""
 
+    is_wanted = False
+
     def attach(self, wiring: Wiring, board: Board, row: BoardRow) -> None:
         """Before the processes start."""
 
@@ -58,6 +60,8 @@ def profile_of(
 
 class RunProfile(Profile):
     """Of a run that is."""
+
+    is_wanted = True
 
     def __init__(self, request: ProfileRequest, config: Config, run_dir: Path, *, note: Callable[[str], None]):
         self._window, self._store = ProfileWindow(request), SpanStore()
