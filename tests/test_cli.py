@@ -17,6 +17,7 @@ from speedyzero.env import registry
 from speedyzero.env.registry import check_game
 from speedyzero.model.build import build_network
 from speedyzero.resolve import resolve, save_config
+from speedyzero.supervisor.profile_window import ProfileRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -190,7 +191,7 @@ def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, 
     ignored: list[tuple] = []
     monkeypatch.setattr(signal, "signal", lambda *arguments: ignored.append(arguments))
 
-    def interrupt(config: Config, *, inline: bool) -> None:
+    def interrupt(config: Config, *, inline: bool, profile: ProfileRequest | None) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_train", interrupt)
@@ -200,7 +201,7 @@ def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, 
 
 
 def test_a_fault_keeps_its_traceback_even_if_it_is_a_value_error(monkeypatch: pytest.MonkeyPatch):
-    def fail(config: Config, *, inline: bool) -> None:
+    def fail(config: Config, *, inline: bool, profile: ProfileRequest | None) -> None:
         raise ValueError("two shapes differ")
 
     monkeypatch.setattr(cli, "_train", fail)
