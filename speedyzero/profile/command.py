@@ -77,7 +77,7 @@ def _process_lines(trace: Trace, diagnosis: Diagnosis) -> Iterator[str]:
         if not trace.inline:
             on_core = f"{track.busy_cpu_s / (trace.end_ns / 1e9):.0%}"
             no_core = f"{track.core_wait_s / (trace.end_ns / 1e9):.0%}" if track.core_wait_s is not None else "?"
-        missing = "" if trace.inline else f"{shares.share(shares.unaccounted_s):.2%}"
+        missing = "" if trace.inline else f"{abs(shares.share(shares.unaccounted_s)):.2%}"
         waits = ", ".join(_waits(trace, track.name, shares))
         lost = f"; {track.dropped} spans lost" if track.dropped else ""
         yield f"{track.name:14}{shares.busy:>7.1%}{on_core:>11}{no_core:>9}{missing:>13}  {waits}{lost}"

@@ -145,7 +145,7 @@ def _run(
                 with _DRAIN:
                     keeper.record(_drain(wiring, metrics))
                 with _PROGRESS:
-                    keeper.progress(**_steps(board), limit=limit.name())
+                    _show(keeper, board, limit.name())
                 with _GAUGES:
                     gauges.follow()
                 with _LOOK:
@@ -167,7 +167,7 @@ def _run(
             keeper.record(_drain(wiring, metrics))
             gauges.record_all()
             spans.detach()
-        keeper.progress(**_steps(board))
+        _show(keeper, board)
         return _steps(board)
     finally:
         remove_run(wiring.run)
@@ -204,6 +204,10 @@ def _drain(wiring: Wiring, consumers: list[Consumer]) -> Iterator[MetricRecord]:
             if is_further_shard:
                 name = name.replace("reanalyzer/", f"{process}/")
             yield MetricRecord(name, packed.step, packed.value)
+
+
+def _show(keeper: RunKeeper, board: Board, limit: str = "") -> None:
+    keeper.progress(env_steps=board.total("env_steps"), train_steps=board.total("train_steps"), limit=limit)
 
 
 def _steps(board: Board) -> dict[str, int]:
