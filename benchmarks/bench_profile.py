@@ -40,10 +40,12 @@ from speedyzero.profile.span_table import span_rows
 
 TINY = (
     "--game Pong --preset laptop --gpus 0 schedule.head_start_env_steps=150 evaluate.episodes=1 evaluate.video=false "
-    "evaluate.parallel_envs=1 env.eval_limit_frames=400 checkpoint.keep_last=0 supervisor.record_interval_s=2"
+    "evaluate.parallel_envs=1 env.eval_limit_frames=400 checkpoint.keep_last=0 supervisor.record_interval_s=2 "
+    "learner.batch_size=16 search.num_simulations=8"
 ).split()
 MOST_UNACCOUNTED = 0.02
-SLOWDOWN = 3.0  # cycles: a tick's worth of the run takes so many times as long, and one more
+SLOWDOWN = 3.0  # cycles by which a role is slowed in each; a cycle is a tick of play and the train steps that it is for
+SLOWED_CYCLES = 4
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def name_bottlenecks(scratch: Path, *, train_steps: int, window_s: float) -> lis
     for role in ROLES:
         for kind in KINDS[1:]:
             pause_s = SLOWDOWN * step_s * (cycle_steps if role == "actor" else 1.0)
-            slowed_steps = max(12, round(train_steps / (1 + SLOWDOWN)))
+            slowed_steps = round(SLOWED_CYCLES * cycle_steps) + 1
             trace, diagnosis = _profiled(scratch / f"{role}-{kind}", (role, kind, pause_s), slowed_steps, window_s)
             found.append(_named(trace, diagnosis, role, kind, pause_s))
             one = found[-1]
