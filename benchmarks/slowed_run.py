@@ -2,7 +2,7 @@
 
     python -m benchmarks.slowed_run ROLE sleep|load SECONDS  train's words ...
 
-Every step of the role that makes progress is followed by that much sleep, or by as much of a core's work. The crew is
+Every step of the role that makes progress is followed by that much sleep, or by as long a fight for a core. The crew is
 told to start a process of this module instead of the role's own; the rest of the run is as it is.
 """
 
@@ -29,8 +29,8 @@ def slow_step(step):
         if moved and kind == "sleep":
             time.sleep(pause_s)
         elif moved and kind == "load":
-            started_s = time.process_time()
-            while time.process_time() - started_s < pause_s:
+            started_s = time.monotonic()
+            while time.monotonic() - started_s < pause_s:
                 pass
         return moved
 
