@@ -44,7 +44,7 @@ TINY = (
     "learner.batch_size=16 search.num_simulations=8"
 ).split()
 MOST_UNACCOUNTED = 0.02
-SLOWDOWN = 3.0  # cycles by which a role is slowed in each; a cycle is a tick of play and the train steps that it is for
+SLOWDOWN = 2.0  # cycles by which a role is slowed in each; a cycle is a tick of play and the train steps that it is for
 SLOWED_CYCLES = 4
 
 
