@@ -1,4 +1,4 @@
-"""The command line: `train`, `evaluate`, `ablate`, `atari100k`, `plan`, `doctor` and `report`.
+"""The command line: `train` and the commands that look at runs, compare them and predict them.
 
 A command is checked first and carried out second. Checking reads the user's words, imports nothing heavy until they
 make sense and creates nothing; a ValueError there is bad input. Whatever is raised while it is carried out is a fault
@@ -21,6 +21,7 @@ from speedyzero.resolve import check_gpus, presets, read_words, resolve
 from speedyzero.settings import Given, near
 
 if TYPE_CHECKING:
+    from speedyzero.supervisor.profile_window import ProfileRequest
     from speedyzero.supervisor.reshard import Reshard
     from speedyzero.supervisor.resume import ResumedRun
 
@@ -65,6 +66,7 @@ def check_command(words: Sequence[str], prog: str) -> _Action:
         "plan": check_plan,
         "doctor": check_doctor,
         "report": check_report,
+        "profile": check_profile,
     }
     if not words:
         raise ValueError(f"a command is needed: {' or '.join(commands)}; --help shows more")
@@ -78,10 +80,9 @@ def check_command(words: Sequence[str], prog: str) -> _Action:
 def check_train(words: Sequence[str], prog: str) -> _Action:
     """What `train` with these words will do. Raises ValueError for bad input; leaves nothing behind."""
     flags = parse(_train_parser(prog), words)
-    if flags.profile is not None:
-        raise ValueError("--profile: not built yet")
+    profile = _profile_request(flags)
     if flags.resume is not None:
-        return _check_resume(flags)
+        return _check_resume(flags, profile)
     if flags.reshard:
         raise ValueError("--reshard: only --resume has something to reshard")
     if flags.force:
@@ -93,11 +94,11 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     config = replace(config, env=replace(config.env, game=game.name))
     if config.run_dir:
         _check_new_directory(Path(config.run_dir))
-    _check_runs(config, inline=flags.inline)
-    return lambda: _train(config, inline=flags.inline)
+    _check_runs(config, inline=flags.inline, profiled=profile is not None)
+    return lambda: _train(config, inline=flags.inline, profile=profile)
 
 
-def _check_runs(config: Config, *, inline: bool) -> None:
+def _check_runs(config: Config, *, inline: bool, profiled: bool = False) -> None:
     """Whether a run of this config, of a game that exists, can be carried out here."""
     from speedyzero.env.registry import check_game
     from speedyzero.model.build import network_kind
@@ -115,10 +116,23 @@ def _check_runs(config: Config, *, inline: bool) -> None:
         return
     from speedyzero.supervisor.space import wire_where_it_fits
 
-    wire_where_it_fits(config)
+    wire_where_it_fits(config, profiled=profiled)
 
 
-def _check_resume(flags: argparse.Namespace) -> _Action:
+def _profile_request(flags: argparse.Namespace) -> ProfileRequest | None:
+    """What `--profile` asks for; a setting that argparse took for its seconds goes back to where it belongs."""
+    words = flags.profile
+    if words is None:
+        return None
+    from speedyzero.supervisor.profile_window import ProfileRequest
+
+    if "=" in words:
+        flags.settings = [words, *flags.settings]
+        words = ""
+    return ProfileRequest.parse(words)
+
+
+def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> _Action:
     """What `train --resume` with these words will do."""
     where, settings = flags.resume, list(flags.settings)
     if "=" in where and not Path(where).exists():  # the first setting, which argparse took for the directory
@@ -143,13 +157,13 @@ def _check_resume(flags: argparse.Namespace) -> _Action:
     else:
         from speedyzero.supervisor.space import wire_where_it_fits
 
-        wire_where_it_fits(config)
+        wire_where_it_fits(config, profiled=profile is not None)
     if flags.reshard:
         from speedyzero.supervisor.reshard import check_reshard
 
         reshard = check_reshard(config, resumed)
-        return lambda: _train_resharded(reshard, inline=flags.inline)
-    return lambda: _train(config, inline=flags.inline, resume=resumed)
+        return lambda: _train_resharded(reshard, inline=flags.inline, profile=profile)
+    return lambda: _train(config, inline=flags.inline, resume=resumed, profile=profile)
 
 
 def _check_one_of_each(config: Config) -> None:
@@ -277,20 +291,33 @@ def check_atari100k(words: Sequence[str], prog: str) -> _Action:
     return folder.carry_out
 
 
-def _train(config: Config, *, inline: bool, resume: ResumedRun | None = None) -> None:
+def check_profile(words: Sequence[str], prog: str) -> _Action:
+    """What `profile` with these words will do. Raises ValueError for bad input, a damaged trace included."""
+    parser = Parser(prog=prog, allow_abbrev=False, description="Say what a profiled run waited for.")
+    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="of a run with --profile")
+    flags = parse(parser, words)
+    from speedyzero.profile.command import load, report
+
+    trace, diagnosis = load(flags.run_dir)
+    return lambda: print(report(trace, diagnosis, flags.run_dir))
+
+
+def _train(
+    config: Config, *, inline: bool, resume: ResumedRun | None = None, profile: ProfileRequest | None = None
+) -> None:
     if inline:
         from speedyzero.supervisor.inline import train
     else:
         from speedyzero.supervisor.process import train
 
-    train(config, resume)
+    train(config, resume, profile=profile)
 
 
-def _train_resharded(reshard: Reshard, *, inline: bool) -> None:
+def _train_resharded(reshard: Reshard, *, inline: bool, profile: ProfileRequest | None) -> None:
     from speedyzero.supervisor.reshard import carry_out
 
     config, resumed = carry_out(reshard)
-    _train(config, inline=inline, resume=resumed)
+    _train(config, inline=inline, resume=resumed, profile=profile)
 
 
 def _evaluate(run_dir: Path, episodes: int, video: Path | None) -> None:
@@ -314,7 +341,9 @@ def _train_parser(prog: str) -> Parser:
         action="store_true",
         help="resume with other numbers of GPUs, actors, envs, shards, in a new directory",
     )
-    parser.add_argument("--profile", nargs="?", const="", metavar="SECONDS", help="not built yet")
+    parser.add_argument(
+        "--profile", nargs="?", const="", metavar="SECONDS", help="write a trace; default: of the whole run"
+    )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="any setting, as search.num_simulations=16")
     return parser
 

@@ -333,6 +333,16 @@ class SupervisorConfig:
 
 
 @dataclass(frozen=True)
+class ProfileConfig:
+    """What `--profile` records besides spans."""
+
+    kernels: bool = False
+    """What each GPU does, by torch.profiler, in the same trace. Costs time and is large: a few seconds are enough."""
+    nvtx: bool = False
+    """Spans as NVTX ranges too, for a profiler that watches from outside (on a GPU)."""
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run. `preset` names the YAML file that it began from."""
 
@@ -363,6 +373,7 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     placement: PlacementConfig = field(default_factory=PlacementConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
 
 
 def validate(config: Config) -> None:

@@ -136,3 +136,57 @@ class MetricRecord:
     name: str
     step: int  # train step
     value: float
+
+
+# Spans by the place of their name: what a process's time went into. A step's parts lie inside its `step`.
+SPAN_NAMES = (
+    "step",
+    "wait_pacing",
+    "wait_space",
+    "wait_input",
+    "wait_group",
+    "save",
+    "put",
+    "get",
+    "publish",
+    "read",
+    "load_weights",
+    "environments",
+    "search",
+    "append_rows",
+    "update_priorities",
+    "draw",
+    "make_targets",
+    "network_values",
+    "refresh",
+    "search_ahead",
+    "gather_frames",
+    "update",
+    "loss",
+    "backward",
+    "optimizer",
+    "settle",
+    "start",
+    "drain_metrics",
+    "collect_spans",
+    "record_gauges",
+    "look_after",
+    "follow_saves",
+    "follow_evaluations",
+    "show_progress",
+    "sleep",
+)
+SPANS_PER_BLOCK, SPAN_FIELDS = 256, 4
+
+
+@dataclass(frozen=True)
+class SpanBlock:
+    """What a process did in one stretch of time; the stretches of a process follow one another. N spans at most.
+
+    A span is told when it ends, so one that began in an earlier stretch may be here.
+    """
+
+    count: int  # spans that there are
+    since_ns: int  # on the monotonic clock, the same for every process of a machine
+    until_ns: int
+    span: np.ndarray  # [N, 4] int64: place in SPAN_NAMES, start in ns, duration in ns, bytes moved

@@ -26,9 +26,12 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_GROUP
-from speedyzero.shared_edges import MetricSender, SharedBoard
+from speedyzero.observe.kernel_activity import KernelActivity, NvtxRanges
+from speedyzero.observe.spans import Recorder
+from speedyzero.process_spans import ProcessSpans
+from speedyzero.shared_edges import MetricSender, SharedBoard, SpanSender
 from speedyzero.shm import Board, BoardRow, Doorbell
-from speedyzero.wiring import Wiring, bell_of
+from speedyzero.wiring import SUPERVISOR, Wiring, bell_of
 
 STARTING, WORKING, DONE = 1, 2, 3
 DIVERGED = 3  # exit code of a process whose numbers are no longer finite: no accident, to begin again would not help
@@ -85,15 +88,23 @@ class RoleProcess:
         self.board, self.run_board = SharedBoard(board, row), board
         self.metrics = MetricSender(spec.wiring.run, spec.wiring.metrics_of(spec.name))
         self._bell = Doorbell.attach(spec.wiring.run, bell_of(spec.name))
+        self._spans = _spans_of(spec, board, row)
+        self._left_ns = self._left_cpu_ns = 0  # when the loop was left
 
     def loop(self, role: Role, *, done: Callable[[], bool] = lambda: False) -> None:
         """Step the role until it is done or the supervisor stops the run."""
         row = self._row
         row.set_state(WORKING)
+        spans = self._spans
         last_ns, last_cpu_ns = time.monotonic_ns(), time.process_time_ns()
         waited_ns = role.waited_inside_ns
+        if self._left_ns:  # work, too, such as a save
+            row.add("busy_ns", last_ns - self._left_ns)
+            row.add("busy_cpu_ns", last_cpu_ns - self._left_cpu_ns)
         while not self.stop_requested() and not done():
             row.add("rounds")
+            if spans is not None:
+                spans.follow()
             moved = role.step()
             if not moved:
                 self._bell.wait(IDLE_S)
@@ -103,7 +114,15 @@ class RoleProcess:
             row.add("busy_ns" if moved else role.waiting_for, now_ns - last_ns - inside_ns)
             row.add("busy_cpu_ns" if moved else "wait_cpu_ns", cpu_ns - last_cpu_ns)
             row.set_counter("weights_version", max(0, role.weights_version))
+            if spans is not None:
+                spans.round("" if moved else role.waiting_for, last_ns, now_ns)
             last_ns, last_cpu_ns = now_ns, cpu_ns
+        self._left_ns, self._left_cpu_ns = last_ns, last_cpu_ns
+
+    def close(self) -> None:
+        """Send what is left of the spans."""
+        if self._spans is not None:
+            self._spans.end()
 
     def told(self, counter: str, step: int) -> None:
         """Say what this process has done for a whole checkpoint, by one of the counters for it."""
@@ -128,10 +147,30 @@ def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
         row = board.row(spec.name)
         row.set_state(STARTING)
         threading.Thread(target=_pulse, args=(row,), daemon=True, name="pulse").start()
-        yield RoleProcess(spec, board, row)
+        process = RoleProcess(spec, board, row)
+        try:
+            yield process
+        finally:
+            process.close()
     except Exception as error:
         crash_file(spec.run_dir, spec.name).write_text(traceback.format_exc())
         sys.exit(DIVERGED if isinstance(error, FloatingPointError) else 1)
+
+
+def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | None:
+    """None where the run is not profiled."""
+    ring = spec.wiring.spans_of(spec.name)
+    if ring is None:
+        return None
+    sender, word = SpanSender(spec.wiring.run, ring, row), board.spec.word_of(SUPERVISOR, "profiling")
+    wanted, on_gpu = spec.config.profile, spec.device != "cpu"
+    path = kernels_file(spec.run_dir, spec.name)
+    return ProcessSpans(
+        lambda: Recorder(sender, ranges=NvtxRanges() if wanted.nvtx and on_gpu else None),
+        wanted=lambda: board.words[word],
+        heeded=lambda state: row.set_counter("profiling", state),
+        activity=KernelActivity(path, device=spec.device) if wanted.kernels and on_gpu else None,
+    )
 
 
 def _pulse(row: BoardRow) -> None:
@@ -144,6 +183,11 @@ def _pulse(row: BoardRow) -> None:
 def crash_file(run_dir: Path, process: str) -> Path:
     """Where a process that dies of an exception leaves its traceback."""
     return run_dir / f"crash.{process}.txt"
+
+
+def kernels_file(run_dir: Path, process: str) -> Path:
+    """Where a process leaves what its GPU did, for the supervisor to put into the trace."""
+    return run_dir / f"kernels.{process}.json"
 
 
 def set_title(name: str) -> None:

@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 
-from speedyzero.records import METRIC_NAMES, MetricRecord, PackedMetric, WeightsRecord
+from speedyzero.observe.spans import Span
+from speedyzero.records import METRIC_NAMES, MetricRecord, PackedMetric, SpanBlock, WeightsRecord
 from speedyzero.shm import (
     Board,
     BoardRow,
@@ -37,6 +38,7 @@ class RingSender(Generic[Record]):
     def __init__(self, run: Run, spec: RingSpec[Record]):
         self._ring = Ring.attach(run, spec)
         self._producer: Producer[Record] = self._ring.producer()
+        self._span = Span("put", nbytes=spec.layout.payload_bytes)
 
     @property
     def full(self) -> bool:
@@ -48,7 +50,8 @@ class RingSender(Generic[Record]):
         return self._producer.published
 
     def put(self, record: Record) -> None:
-        sent = self._producer.put(record)
+        with self._span:
+            sent = self._producer.put(record)
         assert sent, "the producer must check `full` before it puts"
 
 
@@ -58,6 +61,7 @@ class RingReceiver(Generic[Record]):
     def __init__(self, run: Run, spec: RingSpec[Record]):
         self._ring = Ring.attach(run, spec)
         self._consumer: Consumer[Record] = self._ring.consumer()
+        self._span = Span("get", nbytes=spec.layout.payload_bytes)
 
     @property
     def empty(self) -> bool:
@@ -73,11 +77,16 @@ class RingReceiver(Generic[Record]):
         return self._consumer.consumed
 
     def get(self) -> Record | None:
-        return self._consumer.get()
+        with self._span:
+            return self._consumer.get()
 
     def drain(self) -> Iterator[Record]:
         """Records as they lie in the ring: they are only valid until the next one is asked for."""
-        while (record := self._consumer.begin()) is not None:
+        while self._consumer.has_record:
+            with self._span:
+                record = self._consumer.begin()
+            if record is None:  # damaged, all that there were
+                return
             yield record
             self._consumer.release()
 
@@ -95,14 +104,29 @@ class MetricSender:
         self._producer.put_or_drop(packed)
 
 
+class SpanSender:
+    """Blocks of spans into a ring. A full ring drops the block, and the spans in it are counted."""
+
+    def __init__(self, run: Run, spec: RingSpec[SpanBlock], row: BoardRow):
+        self._producer, self._row = Ring.attach(run, spec).producer(), row
+
+    def __call__(self, block: SpanBlock) -> bool:
+        is_sent = self._producer.put_or_drop(block)
+        if not is_sent:
+            self._row.add("dropped_spans", block.count)
+        return is_sent
+
+
 class SlotSink:
     """Publishes weights. The writer copies them into its slot, so the caller's vector is its own again."""
 
     def __init__(self, slots: WeightSlots):
         self._writer: WeightWriter = slots.writer()
+        self._span = Span("publish", nbytes=slots.spec.size_bytes)
 
     def publish(self, record: WeightsRecord) -> None:
-        self._writer.publish(record.version, record.flat.numpy())
+        with self._span:
+            self._writer.publish(record.version, record.flat.numpy())
 
 
 class SlotSource:
@@ -112,6 +136,7 @@ class SlotSource:
         """before: versions that were published before the run was resumed."""
         self._reader: WeightReader = slots.reader()
         self._kept: deque[WeightsRecord] = deque(before, maxlen=KEPT_VERSIONS)
+        self._span = Span("read", nbytes=slots.spec.size_bytes)
 
     def newer_than(self, version: int) -> WeightsRecord | None:
         self._poll()
@@ -124,7 +149,10 @@ class SlotSource:
         return next((record for record in self._kept if record.version == version), None)
 
     def _poll(self) -> None:
-        publication = self._reader.read() if self._reader.has_newer else None
+        if not self._reader.has_newer:
+            return
+        with self._span:
+            publication = self._reader.read()
         if publication is not None and not any(one.version == publication.version for one in self._kept):
             flat = torch.from_numpy(publication.data.view(np.float32))
             self._kept.append(WeightsRecord(version=publication.version, flat=flat))

@@ -6,13 +6,15 @@
              |                 +-------TARGETS---------+ |
              +-----------------------WEIGHTS-------------+
     everyone --METRICS--> supervisor; counters and heartbeats stand on the board; frames stay in the shard's arrays
+    everyone --SPANS----> supervisor, in a run that is profiled
 
 Names of rings say whose they are: `steps.actor-0`, `batches.0-1` and `priorities.0-1` (shard 0, learner 1),
-`metrics.PROCESS`. Which shard meets which learner: `placement.py`.
+`metrics.PROCESS`, `spans.PROCESS`. Which shard meets which learner: `placement.py`.
 
-An edge is a bounded queue of records (a full one holds its producer back, nothing is dropped; metrics alone may drop,
-counted) or a set of weight slots. `Wiring` is one run's edges as specifications, picklable: the supervisor makes them,
-every process attaches its own ends (`shared_edges.py`). In one process plain memory carries them (`memory_edges.py`).
+An edge is a bounded queue of records (a full one holds its producer back, nothing is dropped; metrics and spans alone
+may drop, counted) or a set of weight slots. `Wiring` is one run's edges as specifications, picklable: the supervisor
+makes them, every process attaches its own ends (`shared_edges.py`). In one process plain memory carries them
+(`memory_edges.py`).
 
 Axes: E lanes of one actor, B batch, K unroll steps, A actions, ... an observation's own axes.
 """
@@ -28,7 +30,17 @@ from speedyzero.edges import WAITS
 from speedyzero.env.base import ObservationSpec
 from speedyzero.model.build import build_network
 from speedyzero.placement import Placement, place
-from speedyzero.records import BatchRecord, MetricRecord, PackedMetric, PriorityRecord, StepRecord, WeightsRecord
+from speedyzero.records import (
+    SPAN_FIELDS,
+    SPANS_PER_BLOCK,
+    BatchRecord,
+    MetricRecord,
+    PackedMetric,
+    PriorityRecord,
+    SpanBlock,
+    StepRecord,
+    WeightsRecord,
+)
 from speedyzero.replay.shard import ShardShape, shard_shape
 from speedyzero.shm import BoardSpec, Field, RecordLayout, RingSpec, Run, SharedArraysSpec, WeightSlotsSpec
 from speedyzero.weights.flat import acting_tensors
@@ -50,6 +62,7 @@ PRIORITIES = Edge("learner", "reanalyzer", PriorityRecord, capacity=4)
 WEIGHTS = Edge("learner", "actor", WeightsRecord, capacity=3)
 TARGETS = Edge("learner", "reanalyzer", WeightsRecord, capacity=3)
 METRICS = Edge("everyone", "supervisor", MetricRecord, capacity=4096)
+SPANS = Edge("everyone", "supervisor", SpanBlock, capacity=64)  # half a minute of each, while nobody reads
 
 SUPERVISOR = "supervisor"
 
@@ -72,6 +85,7 @@ REANALYZER, LEARNER = reanalyzer_name(0), learner_name(0)  # the first of each; 
 # save_step: after which a whole checkpoint is to be taken; snapshot_step: of which the learner has taken its copy;
 # saved_step, unsaved_step: whose files this process has written, or could not; restored: 1 where a shard is.
 # rounds: turns of the role's loop, waits included, by which a process that lives but is stuck is told.
+# profiling: whether spans are wanted (`run_profile.py`), of the others what they have heeded. dropped_spans: lost.
 COUNTERS = (
     "env_steps",
     "train_steps",
@@ -88,6 +102,8 @@ COUNTERS = (
     "unsaved_step",
     "restored",
     "restarts",
+    "profiling",
+    "dropped_spans",
 )
 
 
@@ -102,6 +118,7 @@ class Wiring:
     batches: tuple[RingSpec[BatchRecord], ...]  # one per feed of the placement
     priorities: tuple[RingSpec[PriorityRecord], ...]  # one per feed
     metrics: tuple[RingSpec[PackedMetric], ...]  # one per process, in the board's order, the supervisor left out
+    spans: tuple[RingSpec[SpanBlock], ...]  # likewise; none where the run is not profiled
     weights: WeightSlotsSpec
     targets: WeightSlotsSpec
     shards: tuple[SharedArraysSpec, ...]
@@ -120,7 +137,7 @@ class Wiring:
 
     @property
     def rings(self) -> tuple[RingSpec, ...]:
-        return (*self.steps, *self.batches, *self.priorities, *self.metrics)
+        return (*self.steps, *self.batches, *self.priorities, *self.metrics, *self.spans)
 
     @property
     def total_bytes(self) -> int:
@@ -137,6 +154,10 @@ class Wiring:
     def metrics_of(self, process: str) -> RingSpec[PackedMetric]:
         return self.metrics[self.processes.index(process)]
 
+    def spans_of(self, process: str) -> RingSpec[SpanBlock] | None:
+        """None where the run is not profiled."""
+        return self.spans[self.processes.index(process)] if self.spans else None
+
     def steps_into(self, shard: int) -> tuple[RingSpec[StepRecord], ...]:
         """From the actors that feed a shard."""
         return tuple(self.steps[actor] for actor in self.placement.actors_of(shard))
@@ -152,8 +173,8 @@ def bell_of(process: str) -> str:
     return f"bell.{process}"
 
 
-def wire(config: Config, run: Run, spec: ObservationSpec, num_actions: int) -> Wiring:
-    """The edges of a run on one machine, for the placement that the settings ask for."""
+def wire(config: Config, run: Run, spec: ObservationSpec, num_actions: int, *, profiled: bool = False) -> Wiring:
+    """The edges of a run on one machine, for the placement that the settings ask for. profiled: with rings of spans."""
     placement = place(config)
     actors = tuple(actor_name(index) for index in range(len(placement.actors)))
     reanalyzers = tuple(reanalyzer_name(shard) for shard in range(len(placement.shards)))
@@ -193,6 +214,9 @@ def wire(config: Config, run: Run, spec: ObservationSpec, num_actions: int) -> W
         batches=feed_rings(BATCHES, "batches", batch_layout(part, config.target.unroll_steps, num_actions)),
         priorities=feed_rings(PRIORITIES, "priorities", priority_layout(part)),
         metrics=tuple(ring(METRICS, f"metrics.{process}", METRIC_LAYOUT, process, SUPERVISOR) for process in rows[1:]),
+        spans=tuple(
+            ring(SPANS, f"spans.{process}", SPAN_LAYOUT, process, SUPERVISOR) for process in rows[1:] if profiled
+        ),
         weights=WeightSlotsSpec("weights", weight_bytes),
         targets=WeightSlotsSpec("targets", weight_bytes),
         shards=tuple(SharedArraysSpec(f"shard.{index}", arrays) for index in range(len(placement.shards))),
@@ -201,6 +225,13 @@ def wire(config: Config, run: Run, spec: ObservationSpec, num_actions: int) -> W
 
 
 METRIC_LAYOUT = RecordLayout.of(PackedMetric, name=Field("i4"), step=Field("i8"), value=Field("f8"))
+SPAN_LAYOUT = RecordLayout.of(
+    SpanBlock,
+    count=Field("i8"),
+    since_ns=Field("i8"),
+    until_ns=Field("i8"),
+    span=Field("i8", (SPANS_PER_BLOCK, SPAN_FIELDS)),
+)
 
 
 def step_layout(envs: int, spec: ObservationSpec, num_actions: int) -> RecordLayout[StepRecord]:

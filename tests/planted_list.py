@@ -24,6 +24,8 @@ GPU_SUITE = ("tests/benchmarks",)
 FUSED = ("tests/kernels/test_fused_search.py",)
 SEARCHER = ("tests/kernels/test_searcher.py",)
 AGGREGATES = ("tests/atari100k/test_aggregates.py",)
+PROFILE = ("tests/profile",)
+SPANS = ("tests/observe/test_spans.py",)
 
 BUGS = (
     Bug(
@@ -488,5 +490,80 @@ BUGS = (
         "colour = _TAKEN if i == thought.action else _BAR",
         "colour = _TAKEN if i == 0 else _BAR",
         ("tests/evaluate/test_video.py",),
+        "a-wait-is-not-followed",
+        "speedyzero/profile/critical_path.py",
+        "        if under_way.kind == BUSY:\n            name = at\n            continue\n",
+        "",
+        PROFILE,
+    ),
+    Bug(
+        "the-busiest-is-the-bottleneck",
+        "speedyzero/profile/diagnosis.py",
+        "bottleneck = max(path.seconds, key=lambda name: path.seconds[name])",
+        "bottleneck = max(shares, key=lambda name: shares[name].busy)",
+        PROFILE,
+    ),
+    Bug(
+        "chains-of-waits-by-busy-time-alone",
+        "speedyzero/profile/wait_chain.py",
+        "    rate = waited / busy[:, None]\n",
+        "    rate = waited.copy()\n",
+        PROFILE,
+    ),
+    Bug(
+        "gains-know-no-next-limit",
+        "speedyzero/profile/diagnosis.py",
+        "    factor = max(1.0, min(bounds.values()))\n",
+        "    factor = max(1.0, max(bounds.values()))\n",
+        PROFILE,
+    ),
+    Bug(
+        "unaccounted-time-is-hidden",
+        "speedyzero/profile/shares.py",
+        "        return self.wall_s - self.busy_s - sum(self.waits_s.values())\n",
+        "        return 0.0\n",
+        PROFILE,
+    ),
+    Bug(
+        "a-long-wait-is-told-at-its-end-alone",
+        "speedyzero/process_spans.py",
+        "        if recorder.is_old(end_ns):\n            self._tell_wait(recorder)\n",
+        "        if recorder.is_old(end_ns):\n",
+        SPANS,
+    ),
+    Bug(
+        "lost-spans-are-not-counted",
+        "speedyzero/observe/spans.py",
+        "            self.dropped += count\n",
+        "            pass\n",
+        SPANS,
+    ),
+    Bug(
+        "a-trace-in-the-order-in-which-spans-ended",
+        "speedyzero/observe/trace.py",
+        "    return settled[np.lexsort((-settled[:, 2], settled[:, 1]))]\n",
+        "    return settled\n",
+        ("tests/observe/test_trace.py",),
+    ),
+    Bug(
+        "the-gpu-s-clock-is-taken-for-ours",
+        "speedyzero/observe/kernel_activity.py",
+        '    offset_ns = document["marked_ns"] - round((marker["ts"] + marker["dur"] / 2) * 1000) - begin_ns\n',
+        "    offset_ns = -begin_ns\n",
+        ("tests/observe/test_kernel_activity.py",),
+    ),
+    Bug(
+        "a-warning-every-time",
+        "speedyzero/supervisor/alarms.py",
+        "            self._said.add(what)\n",
+        "            pass\n",
+        ("tests/supervisor/test_alarms.py",),
+    ),
+    Bug(
+        "the-progress-s-bottleneck-never-forgets",
+        "speedyzero/supervisor/limit_now.py",
+        "            self._samples.popleft()\n",
+        "            break\n",
+        ("tests/supervisor/test_limit_now.py",),
     ),
 )

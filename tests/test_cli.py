@@ -17,6 +17,7 @@ from speedyzero.env import registry
 from speedyzero.env.registry import check_game
 from speedyzero.model.build import build_network
 from speedyzero.resolve import resolve, save_config
+from speedyzero.supervisor.profile_window import ProfileRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,7 +35,7 @@ def empty_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configs that a run would have been started with."""
     configs: list[Config] = []
-    monkeypatch.setattr(cli, "_train", lambda config, *, inline, resume=None: configs.append(config))
+    monkeypatch.setattr(cli, "_train", lambda config, *, inline, resume=None, profile=None: configs.append(config))
     return configs
 
 
@@ -79,7 +80,8 @@ def python(*words: str) -> subprocess.CompletedProcess[str]:
         (["--resume", "full"], ["--resume full", "no checkpoint to resume from"]),
         (["--resume", "full/file"], ["--resume full/file", "is no directory"]),
         (["--force", "seed"], ["--force seed", "only --resume"]),
-        (["--profile", "30"], ["--profile", "not built yet"]),
+        (["--profile", "0"], ["--profile 0", "seconds above 0"]),
+        (["--profile", "soon"], ["--profile soon", "seconds above 0"]),
         (["--run-dir", "full"], ["full", "not empty"]),
         (["--run-dir", "full/file"], ["full/file", "is a file"]),
         (["--run-dir", "full/file/inside"], ["full/file/inside", "cannot write"]),
@@ -192,7 +194,7 @@ def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, 
     ignored: list[tuple] = []
     monkeypatch.setattr(signal, "signal", lambda *arguments: ignored.append(arguments))
 
-    def interrupt(config: Config, *, inline: bool) -> None:
+    def interrupt(config: Config, *, inline: bool, profile: ProfileRequest | None) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_train", interrupt)
@@ -202,7 +204,7 @@ def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, 
 
 
 def test_a_fault_keeps_its_traceback_even_if_it_is_a_value_error(monkeypatch: pytest.MonkeyPatch):
-    def fail(config: Config, *, inline: bool) -> None:
+    def fail(config: Config, *, inline: bool, profile: ProfileRequest | None) -> None:
         raise ValueError("two shapes differ")
 
     monkeypatch.setattr(cli, "_train", fail)

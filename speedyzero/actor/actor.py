@@ -16,8 +16,11 @@ from speedyzero.edges import WAIT_PACING, WAIT_SPACE, ActorEdges
 from speedyzero.env.base import EnvStep, LaneEnv
 from speedyzero.env.frame_stack import FrameStack
 from speedyzero.model.agent import Agent
+from speedyzero.observe.spans import Span
 from speedyzero.pacing import Pacing
 from speedyzero.records import MetricRecord, StepRecord
+
+_LOAD, _SEARCH, _ENVIRONMENTS = Span("load_weights"), Span("search"), Span("environments")
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,11 @@ class Actor:
             return False
         record = self._edges.weights.newer_than(self._agent.version)
         if record is not None:
-            self._agent.load(record.flat, version=record.version)
+            with _LOAD:
+                self._agent.load(record.flat, version=record.version)
         decision = self._decide(self._stack.push(self._frame, self._first))
-        outcome = self._env.step(decision.action)
+        with _ENVIRONMENTS:
+            outcome = self._env.step(decision.action)
         self._edges.steps.put(self._row(decision, outcome))
         board.add_env_steps(int((~self._last).sum()))
         self._keep_scores(outcome)
@@ -138,7 +143,8 @@ class Actor:
             noise_keys, actions, algorithm=search.algorithm, alpha=search.root_dirichlet_alpha
         )
         tie_seed = keyed_random.seed_for(seed, keyed_random.ACT_NOISE, -1 - int(self._lane[0]), self._ticks)
-        result = self._agent.search(stacked, noise=noise, tie_seed=tie_seed)
+        with _SEARCH:
+            result = self._agent.search(stacked, noise=noise, tie_seed=tie_seed)
         if search.algorithm == "gumbel":
             action = result.action.cpu().numpy()
         else:

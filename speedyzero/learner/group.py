@@ -26,6 +26,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from speedyzero.observe.spans import Span
+
+_WAIT = Span("wait_group")
 _NEVER = timedelta(days=30)  # the supervisor, which knows who lives, ends a group that cannot go on
 
 
@@ -106,7 +109,8 @@ class RankedLearner:
         # On the host whatever the device: nobody waits for a GPU here.
         message = torch.tensor([number, float(leaving)], dtype=torch.float64)
         started_ns = time.monotonic_ns()
-        dist.all_reduce(message, dist.ReduceOp.MAX)
+        with _WAIT:
+            dist.all_reduce(message, dist.ReduceOp.MAX)
         self.waited_ns += time.monotonic_ns() - started_ns
         return Agreement(largest=message[0].item(), leaving=bool(message[1]))
 

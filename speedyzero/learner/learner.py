@@ -35,6 +35,7 @@ from speedyzero.learner.state import LearnerState
 from speedyzero.learner.trainer import Launched, Trainer, Update
 from speedyzero.learner.trust_figures import trust_ratio_figures
 from speedyzero.model.base import Network
+from speedyzero.observe.spans import Span
 from speedyzero.pacing import Pacing, record_interval
 from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord, WeightsRecord
 from speedyzero.replay.mirror_choice import frame_sources
@@ -43,6 +44,7 @@ from speedyzero.replay.shard import Shard
 from speedyzero.weights.flat import flatten
 
 MAX_BAD_BATCHES = 10
+_GATHER, _UPDATE, _SETTLE = Span("gather_frames"), Span("update"), Span("settle")
 
 
 @dataclass(frozen=True)
@@ -216,14 +218,17 @@ class Learner:
 
     def _launch(self, parts: Sequence[BatchRecord], train_step: int, *, largest_weight: float) -> _UnderWay:
         weight = (self._weights(parts, train_step) / largest_weight).astype(np.float32)
-        batch = self._reader.read(parts, weight=weight, train_step=train_step)
-        return _UnderWay(parts, train_step, self._trainer.launch(batch, train_step))
+        with _GATHER:
+            batch = self._reader.read(parts, weight=weight, train_step=train_step)
+        with _UPDATE:
+            return _UnderWay(parts, train_step, self._trainer.launch(batch, train_step))
 
     def _settle_one(self) -> bool:
         """Deal with the oldest update under way, where there is one and room for its priorities."""
         if not self._under_way or any(queue.full for queue in self._edges.priorities):
             return False
-        self._finish(self._under_way.popleft())
+        with _SETTLE:
+            self._finish(self._under_way.popleft())
         return True
 
     def _finish(self, done: _UnderWay) -> None:

@@ -14,12 +14,15 @@ from speedyzero.learner.group_saver import GroupSaver
 from speedyzero.learner.learner import Learner
 from speedyzero.learner.saving import checkpoint_meta
 from speedyzero.learner.state import LearnerState
+from speedyzero.observe.spans import Span
 from speedyzero.pacing import Pacing
 from speedyzero.replay.shard import Shard
 from speedyzero.role_process import ProcessSpec, RoleProcess, role_process
 from speedyzero.shared_edges import RingReceiver, RingSender, SlotSink
 from speedyzero.shm import Run, SharedArrays, WeightSlots, WeightSlotsSpec
 from speedyzero.wiring import Wiring
+
+_SAVE = Span("save")
 
 
 def main(spec: ProcessSpec, rank: int) -> None:
@@ -73,14 +76,15 @@ def _train(process: RoleProcess, learner: Learner, game: GameInfo) -> None:
             learner.leave()
         is_over = learner.has_left or step == total
         if is_scored or is_whole or is_over:
-            learner.group.average_buffers()
-            if learner.reports:
-                meta = checkpoint_meta(spec.config, game, env_steps=board.env_steps, step=step)
-                if is_scored or is_over:
-                    save_weights(checkpoint_dir(spec.run_dir, step), learner.network.state_dict(), meta)
-                    process.checkpointed(step)
-                if is_whole or is_over:
-                    saver.save(meta)
+            with _SAVE:
+                learner.group.average_buffers()
+                if learner.reports:
+                    meta = checkpoint_meta(spec.config, game, env_steps=board.env_steps, step=step)
+                    if is_scored or is_over:
+                        save_weights(checkpoint_dir(spec.run_dir, step), learner.network.state_dict(), meta)
+                        process.checkpointed(step)
+                    if is_whole or is_over:
+                        saver.save(meta)
     saver.wait()
     process.finished()
 

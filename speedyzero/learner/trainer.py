@@ -23,6 +23,9 @@ from speedyzero.learner.loss import Loss
 from speedyzero.learner.schedule import build_optimizer, learning_rate
 from speedyzero.model.base import Network
 from speedyzero.model.blocks import use_norms
+from speedyzero.observe.spans import Span
+
+_LOSS, _BACKWARD, _OPTIMIZER = Span("loss"), Span("backward"), Span("optimizer")
 
 
 @dataclass(frozen=True)
@@ -89,15 +92,18 @@ class Trainer:
             param_group["lr"] = rate
         self._group.zero_gradients()
         statistics = [buffer.clone() for buffer in self.network.buffers()]  # batch norm's: the forward pass moves them
-        loss = self._loss(batch)
-        loss.total.backward()
+        with _LOSS:
+            loss = self._loss(batch)
+        with _BACKWARD:
+            loss.total.backward()
         loss = loss.with_figures(self._group.average_gradients(loss.figures))
         norm = torch.nn.utils.clip_grad_norm_(
             self.network.parameters(), self._config.learner.gradient_clip, foreach=True
         )
         is_finite = math.isfinite((loss.total + norm).item())
         if is_finite:
-            self.optimizer.step()
+            with _OPTIMIZER:
+                self.optimizer.step()
         else:
             for buffer, before in zip(self.network.buffers(), statistics, strict=True):
                 buffer.copy_(before)

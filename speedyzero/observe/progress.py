@@ -1,7 +1,7 @@
 """What a waiting person sees: two bars on a terminal, a plain line now and then anywhere else.
 
     env steps   45%|#####      | 45000/100000 118/s score 12.5
-    train steps 37%|####       | 45000/120000 117/s ETA 12:34
+    train steps 37%|####       | 45000/120000 117/s ETA 12:34 limit reanalyzer-0
 
 The ETA is honest: it comes from a recent window of the paced phase, in which play and learning advance together. The
 head start plays without learning, many times faster, so nothing is said until learning has begun, and nothing of the
@@ -71,6 +71,7 @@ class Progress:
         self._latest = _Sample(self._start_s, 0, 0)
         self._learning_since_s: float | None = None
         self._shown: dict[str, object] = {}
+        self._limit = ""
         self._drawn_s = -float("inf")
         self._line_s = self._start_s
         self._line_fraction = 0.0
@@ -90,9 +91,13 @@ class Progress:
                 for position, (name, total) in enumerate(totals.items())
             ]
 
-    def update(self, env_steps: int, train_steps: int, **shown: object) -> None:
-        """Report the totals so far; cheap enough for every tick. shown: more to display, kept until changed."""
+    def update(self, env_steps: int, train_steps: int, *, limit: str = "", **shown: object) -> None:
+        """Report the totals so far; cheap enough for every tick.
+
+        limit: the bottleneck now. shown: more to display. Both are kept until changed.
+        """
         self._shown.update(shown)
+        self._limit = limit or self._limit
         now_s = self._clock()
         self._latest = _Sample(now_s, env_steps, train_steps)
         if now_s - self._drawn_s < _REFRESH_S:
@@ -166,7 +171,8 @@ class Progress:
         rates, eta_s = self.rates_per_s(), self.eta_s()
         shown = "".join(f"  {name} {_format(value)}" for name, value in self._shown.items())
         eta = "ETA ?" if eta_s is None else f"ETA {format_duration(eta_s)}"
-        return f"{rates.env_steps:.3g}/s{shown}", f"{rates.train_steps:.3g}/s  {eta}"
+        limit = f"  limit {self._limit}" if self._limit else ""
+        return f"{rates.env_steps:.3g}/s{shown}", f"{rates.train_steps:.3g}/s  {eta}{limit}"
 
     def _draw_bars(self) -> None:
         counts = (self._latest.env_steps, self._latest.train_steps)

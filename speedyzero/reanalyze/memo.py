@@ -19,8 +19,11 @@ import torch
 from speedyzero import keyed_random
 from speedyzero.config import ReanalyzeConfig, SearchConfig
 from speedyzero.model.agent import Agent
+from speedyzero.observe.spans import Span
 from speedyzero.replay.frames import FrameSource, HostFrames
 from speedyzero.replay.shard import Shard
+
+_VALUES, _SEARCH = Span("network_values"), Span("search")
 
 
 class MemoTable:
@@ -122,7 +125,8 @@ class TargetMemo:
         """The target network's values, [N] float32. lane, step: [N] int64."""
         stale = self._once(lane, step, ~self._table.has_value(lane, step, agent.version))
         for part in self._parts(stale):
-            value = agent.root_from(self._frames.stacks(lane[part], step[part])).value.cpu().numpy()
+            with _VALUES:
+                value = agent.root_from(self._frames.stacks(lane[part], step[part])).value.cpu().numpy()
             self._table.store_values(lane[part], step[part], value, agent.version)
         return self._table.network_values(lane, step)
 
@@ -174,11 +178,12 @@ class TargetMemo:
             self._search_part(self._table, agent, lane[part], step[part])
 
     def _search_part(self, table: MemoTable, agent: Agent, lane: np.ndarray, step: np.ndarray) -> None:
-        root = agent.root_from(self._frames.stacks(lane, step))
-        noise = self._noise(lane, step, agent.version, agent.num_actions)
-        result = agent.search_from(root, noise=noise, tie_seed=self._tie_seed(lane[0], step[0], agent.version))
-        table.store_values(lane, step, root.value.cpu().numpy(), agent.version)
-        table.store_search(lane, step, result.policy.cpu().numpy(), result.value.cpu().numpy(), agent.version)
+        with _SEARCH:
+            root = agent.root_from(self._frames.stacks(lane, step))
+            noise = self._noise(lane, step, agent.version, agent.num_actions)
+            result = agent.search_from(root, noise=noise, tie_seed=self._tie_seed(lane[0], step[0], agent.version))
+            table.store_values(lane, step, root.value.cpu().numpy(), agent.version)
+            table.store_search(lane, step, result.policy.cpu().numpy(), result.value.cpu().numpy(), agent.version)
 
     def _once(self, lane: np.ndarray, step: np.ndarray, is_stale: np.ndarray) -> np.ndarray:
         """Indices of the requests to evaluate, [M]; with the memo each position at most once, without it all."""

@@ -19,6 +19,7 @@ from speedyzero.checkpoint.replay_log import ReplayLog
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_INPUT, WAIT_SPACE, ReanalyzerEdges, Receiver
 from speedyzero.model.agent import Agent
+from speedyzero.observe.spans import Span
 from speedyzero.pacing import Pacing, record_interval
 from speedyzero.placement import place
 from speedyzero.reanalyze.ahead import AheadFiller
@@ -30,6 +31,9 @@ from speedyzero.replay.kept_priorities import kept_priorities
 from speedyzero.replay.mirror_choice import frame_sources
 from speedyzero.replay.sampler import Sample, Sampler
 from speedyzero.replay.shard import Shard
+
+_APPEND, _PRIORITIES, _LOAD = Span("append_rows"), Span("update_priorities"), Span("load_weights")
+_DRAW, _TARGETS, _REFRESH, _AHEAD = Span("draw"), Span("make_targets"), Span("refresh"), Span("search_ahead")
 
 
 class Reanalyzer:
@@ -97,7 +101,8 @@ class Reanalyzer:
         moved = False
         for actor, queue in enumerate(self._edges.steps):
             for record in queue.drain():
-                self._append(record, actor, queue)
+                with _APPEND:
+                    self._append(record, actor, queue)
                 moved = True
         return moved
 
@@ -116,7 +121,8 @@ class Reanalyzer:
         moved = False
         for queue in self._edges.priorities:
             for record in queue.drain():
-                self.sampler.update(record)
+                with _PRIORITIES:
+                    self.sampler.update(record)
                 moved = True
         return moved
 
@@ -133,7 +139,8 @@ class Reanalyzer:
             if record is None and self._agent.version < due:
                 record = self._edges.targets.newer_than(due)
             if record is not None:
-                self._agent.load(record.flat, version=record.version)
+                with _LOAD:
+                    self._agent.load(record.flat, version=record.version)
                 if self._ahead is not None:
                     self._ahead.switched_to(record.version)
             elif self._agent.version >= 0 and self._agent.version < due:
@@ -149,16 +156,22 @@ class Reanalyzer:
             return False
         self._turns.remove(open_queues[0])
         self._turns.append(open_queues[0])
-        open_queues[0].put(self.make_batch(self.sampler.draw(self._batch_size)))
+        with _DRAW:
+            sample = self.sampler.draw(self._batch_size)
+        open_queues[0].put(self.make_batch(sample))
         if self.refresh is not None:
-            self.refresh.pay(self._batch_size, train_step=edges.board.train_steps)
+            with _REFRESH:
+                self.refresh.pay(self._batch_size, train_step=edges.board.train_steps)
         if edges.board.train_steps >= self._next_record:
             self._record(edges.board.train_steps)
         return True
 
     def _fill_ahead(self) -> bool:
         """With nothing else to do: every learner has the batches that it can hold."""
-        return self._ahead is not None and self._agent.version >= 0 and self._ahead.step(self._agent.version)
+        if self._ahead is None or self._agent.version < 0:
+            return False
+        with _AHEAD:
+            return self._ahead.step(self._agent.version)
 
     def _record(self, train_step: int) -> None:
         self._next_record = train_step + record_interval(self._config.schedule)
@@ -193,7 +206,8 @@ class Reanalyzer:
     def make_batch(self, sample: Sample) -> BatchRecord:
         """Targets for the sampled positions, by the current target network."""
         train_step = self._edges.board.train_steps
-        made = self._targets.make(sample.lane, sample.step, train_step=train_step)
+        with _TARGETS:
+            made = self._targets.make(sample.lane, sample.step, train_step=train_step)
         return BatchRecord(
             lane=sample.lane,
             step=sample.step,

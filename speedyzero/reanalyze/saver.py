@@ -8,6 +8,7 @@ import time
 from speedyzero.checkpoint.log_format import LogPosition
 from speedyzero.checkpoint.snapshot import encode_part
 from speedyzero.checkpoint.store import read_document, resumable, write_part
+from speedyzero.observe.spans import Span
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.reanalyze.restored import replay_part
 from speedyzero.records import MetricRecord
@@ -18,6 +19,7 @@ from speedyzero.wiring import LEARNER
 LAST_WAIT_S = 6.0
 DEAD_S = 3.0  # without a sign of life, which comes twice a second: a learner that copies nothing any more
 _TICK_S = 0.01
+_SAVE = Span("save")
 
 _log = logging.getLogger("speedyzero.checkpoint")
 
@@ -35,6 +37,10 @@ class ReplaySaver:
 
     def save(self) -> None:
         """Write the files of the step that the learner has copied. Where the disk does not take them, say so."""
+        with _SAVE:
+            self._save()
+
+    def _save(self) -> None:
         process, started_s = self._process, time.monotonic()
         step = self._board.counter(LEARNER, "snapshot_step")
         try:

@@ -2,6 +2,7 @@
 
 On the interval:  ring/NAME/in_flight, ring/NAME/dropped       lag/PROCESS: train steps that its weights are behind
                   time/PROCESS/{busy,wait_*}_s                 supervisor/env_steps, supervisor/restarts
+                  time/supervisor/busy_cpu_s                   memory/PROCESS_mib: what nobody shares
 At the end also:  ring/NAME/{produced,consumed,unaccounted}, ring/NAME/dropped_REASON where there was one
 
     produced = consumed + dropped (by reason) + in flight        unaccounted is the difference: 0
@@ -14,6 +15,8 @@ import time
 
 from speedyzero.observe.metrics import MetricsWriter
 from speedyzero.shm import Board, Ring
+from speedyzero.supervisor.alarms import Alarms
+from speedyzero.supervisor.host_figures import own_memory_bytes
 from speedyzero.wiring import SUPERVISOR, Wiring
 
 log = logging.getLogger("speedyzero.supervisor")
@@ -22,8 +25,9 @@ log = logging.getLogger("speedyzero.supervisor")
 class Gauges:
     """Reads, never writes, what others count."""
 
-    def __init__(self, wiring: Wiring, board: Board, metrics: MetricsWriter, *, interval_s: float):
+    def __init__(self, wiring: Wiring, board: Board, metrics: MetricsWriter, alarms: Alarms, *, interval_s: float):
         self._wiring, self._board, self._metrics, self._interval_s = wiring, board, metrics, interval_s
+        self._alarms = alarms
         self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings]
         self._due_s = time.monotonic() + interval_s
 
@@ -47,8 +51,23 @@ class Gauges:
             if not process.startswith("learner"):
                 lag = max(0, step - board.counter(process, "weights_version"))
                 self._metrics.write(f"lag/{process}", lag, step)
+                if process.startswith("actor"):
+                    self._alarms.on_lag(process, lag, env_steps=board.total("env_steps"))
+        self._metrics.write(f"time/{SUPERVISOR}/busy_cpu_s", time.process_time(), step)
+        self._record_memory(step)
         self._metrics.write("supervisor/env_steps", board.total("env_steps"), step)
         self._metrics.write("supervisor/restarts", board.counter(SUPERVISOR, "restarts"), step)
+
+    def _record_memory(self, step: int) -> None:
+        """Of those that are alive; one that has just ended, or begun, has none to speak of."""
+        total_bytes = 0
+        for process in self._board.spec.rows:
+            holder = self._board.process(process)
+            own_bytes = own_memory_bytes(holder.pid) if holder is not None else None
+            if own_bytes is not None:
+                self._metrics.write(f"memory/{process}_mib", own_bytes / 2**20, step)
+                total_bytes += own_bytes
+        self._alarms.on_memory(total_bytes, train_steps=step)
 
     def record_all(self) -> None:
         """At the end of the run, when nobody moves any more."""

@@ -9,8 +9,9 @@ The same roles as in processes, deterministic to the bit on a CPU: for tests, de
 from __future__ import annotations
 
 import logging
+import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -33,11 +34,16 @@ from speedyzero.reanalyze.reanalyzer import Reanalyzer, cut_off
 from speedyzero.reanalyze.restored import draws_of, open_log, restore_shard
 from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.supervisor.inline_checkpoints import InlineCheckpoints
+from speedyzero.supervisor.inline_profile import InlineProfile, Turns
 from speedyzero.supervisor.inline_state import ACTOR_PART, EDGES_PART, ENV_PART, restore_edges
 from speedyzero.supervisor.interrupts import HURRY, Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
+from speedyzero.supervisor.limit_now import TurnLimit
+from speedyzero.supervisor.profile_window import ProfileRequest
 from speedyzero.supervisor.resume import OpenedRun, ResumedRun, opened_run
+from speedyzero.wiring import LEARNER, REANALYZER, SUPERVISOR, actor_name
 
+ACTOR = actor_name(0)
 _log = logging.getLogger("speedyzero.supervisor")
 
 
@@ -54,6 +60,7 @@ class InlineRun:
     reanalyzer: Reanalyzer
     learner: Learner
     log: ReplayLog | None  # of the shard, where checkpoints are kept
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def done(self) -> bool:
@@ -67,8 +74,11 @@ class InlineRun:
 
     def turn(self) -> None:
         """One round of all roles. Raises RuntimeError where none of them can move."""
-        moved = [role.step() for role in (self.actor, self.reanalyzer, self.learner)]
-        if not any(moved):
+        moved = False
+        for name, role in ((ACTOR, self.actor), (REANALYZER, self.reanalyzer), (LEARNER, self.learner)):
+            with self.turns.of(name):
+                moved |= role.step()
+        if not moved:
             board = self.edges.board
             raise RuntimeError(
                 f"no role can move at env step {board.env_steps}, train step {board.train_steps}: "
@@ -131,10 +141,12 @@ def build_run(
     return InlineRun(config, game, edges, pacing, env, actor, reanalyzer, learner, log)
 
 
-def train(config: Config, resume: ResumedRun | None = None) -> Path:
+def train(config: Config, resume: ResumedRun | None = None, *, profile: ProfileRequest | None = None) -> Path:
     """Train, evaluate and save as configured; the run directory. Prints what a user needs to follow it.
 
-    resume: the run to go on with. Raises KeyboardInterrupt after an interrupted run was saved.
+    resume: the run to go on with. profile: write a trace, too.
+
+    Raises KeyboardInterrupt after an interrupted run was saved.
     """
     with opened_run(config, resume) as opened:
         print_plan(config, opened.run_dir, processes="one process", resumed_step=resume.step if resume else None)
@@ -142,7 +154,7 @@ def train(config: Config, resume: ResumedRun | None = None) -> Path:
             started_s = time.monotonic()
             keeper = RunKeeper(config, opened.run_dir)
             try:
-                board = _train(config, opened, resume, keeper, interrupts)
+                board = _train(config, opened, resume, keeper, interrupts, profile)
                 trained_s = time.monotonic() - started_s
                 interrupts.raise_from_now_on()
                 result = keeper.finish(board.train_steps)
@@ -155,7 +167,12 @@ def train(config: Config, resume: ResumedRun | None = None) -> Path:
 
 
 def _train(
-    config: Config, opened: OpenedRun, resume: ResumedRun | None, keeper: RunKeeper, interrupts: Interrupts
+    config: Config,
+    opened: OpenedRun,
+    resume: ResumedRun | None,
+    keeper: RunKeeper,
+    interrupts: Interrupts,
+    profile: ProfileRequest | None,
 ) -> MemoryBoard:
     """Turn after turn until the run is done or interrupted; the counters."""
     keeps = config.checkpoint.keep_last > 0
@@ -166,25 +183,36 @@ def _train(
         checkpoint=None if resume is None else resume.checkpoint,
     )
     checkpoints = InlineCheckpoints(run, opened.store, note=keeper.note) if keeps else None
+    spans = InlineProfile(profile, config, opened.run_dir, run.turns, note=keeper.note) if profile else None
+    board, first_step, limit = run.edges.board, run.edges.board.train_steps, TurnLimit(run.turns.busy_ns)
     try:
         while not run.done and not interrupts.count:
             run.turn()
-            _after_turn(run, keeper, opened.run_dir, checkpoints)
+            with run.turns.of(SUPERVISOR):
+                _after_turn(run, keeper, opened.run_dir, checkpoints, limit=limit.name())
+            if spans is not None:
+                learning = board.train_steps > first_step
+                spans.after_turn(env_steps=board.env_steps, train_steps=board.train_steps, learning=learning)
         if interrupts.count:
             keeper.note("interrupted: saving and ending (once more to hurry)")
             _save_weights(run, opened.run_dir)
         if checkpoints is not None:
             checkpoints.save()
     finally:
+        if spans is not None:
+            spans.close()
         run.close()
-    return run.edges.board
+    return board
 
 
-def _after_turn(run: InlineRun, keeper: RunKeeper, run_dir: Path, checkpoints: InlineCheckpoints | None) -> None:
+def _after_turn(
+    run: InlineRun, keeper: RunKeeper, run_dir: Path, checkpoints: InlineCheckpoints | None, *, limit: str
+) -> None:
     """Metrics, progress, and on their intervals a checkpoint and a score."""
     board, evaluation = run.edges.board, run.config.evaluate
     keeper.record(run.edges.metrics.drain())
-    keeper.progress(env_steps=board.env_steps, train_steps=board.train_steps)
+    keeper.progress(env_steps=board.env_steps, train_steps=board.train_steps, limit=limit)
+    keeper.alarms.look_at_memory([os.getpid()], train_steps=board.train_steps)
     step = run.learner.due_checkpoint()
     if step is not None:
         _save_weights(run, run_dir)

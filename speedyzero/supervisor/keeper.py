@@ -19,6 +19,7 @@ from speedyzero.observe.run_dir import summary
 from speedyzero.observe.system import record_system
 from speedyzero.records import MetricRecord
 from speedyzero.resolve import deviations
+from speedyzero.supervisor.alarms import Alarms
 
 PAPER_ENV_STEPS, SHORT_RUN = 100_000, 0.1
 
@@ -33,19 +34,22 @@ class RunKeeper:
         self.metrics = MetricsWriter(run_dir)
         self._progress = Progress(env_steps_total=schedule.env_steps, train_steps_total=schedule.total_train_steps)
         self._shown: dict[str, float] = {}
+        self.alarms = Alarms(config, self.note)
 
     def record(self, records: Iterable[MetricRecord]) -> None:
         """Write metrics down, and keep what the progress bars show of them."""
         for record in records:
             self.metrics.write(record.name, record.value, record.step)
+            self.alarms.on_metric(record)
             if record.name == "actor/game_score":
                 previous = self._shown.get("score", record.value)
                 self._shown["score"] = 0.9 * previous + 0.1 * record.value
             if record.name == "learner/loss":
                 self._shown["loss"] = record.value
 
-    def progress(self, *, env_steps: int, train_steps: int) -> None:
-        self._progress.update(env_steps, train_steps, **self._shown)
+    def progress(self, *, env_steps: int, train_steps: int, limit: str = "") -> None:
+        """limit: the present bottleneck, if there is one."""
+        self._progress.update(env_steps, train_steps, limit=limit, **self._shown)
 
     def note(self, line: str) -> None:
         self._progress.note(line)

@@ -13,9 +13,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from speedyzero.config import Config
+from speedyzero.observe.spans import Span
 from speedyzero.records import METRIC_NAMES, MetricRecord
 from speedyzero.role_process import ResumePoint, set_title
 from speedyzero.shm import (
@@ -32,24 +34,30 @@ from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
+from speedyzero.supervisor.limit_now import ProcessLimit
 from speedyzero.supervisor.placement_table import print_placement
+from speedyzero.supervisor.profile_window import ProfileRequest
 from speedyzero.supervisor.resume import OpenedRun, ResumedRun, go_back, last_checkpoint, opened_run, resume_point
+from speedyzero.supervisor.run_profile import Profile, profile_of
 from speedyzero.supervisor.saves import Saves
 from speedyzero.supervisor.space import wire_where_it_fits
 from speedyzero.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of
 
 TICK_S = 0.05
+_START, _DRAIN, _PROGRESS, _SLEEP = Span("start"), Span("drain_metrics"), Span("show_progress"), Span("sleep")
+_GAUGES, _LOOK = Span("record_gauges"), Span("look_after")
+_SAVES, _EVALUATIONS = Span("follow_saves"), Span("follow_evaluations")
 log = logging.getLogger("speedyzero.supervisor")
 
 
-def train(config: Config, resume: ResumedRun | None = None) -> Path:
-    """Train as processes, evaluate and save as configured; the run directory.
+def train(config: Config, resume: ResumedRun | None = None, *, profile: ProfileRequest | None = None) -> Path:
+    """Train as processes, evaluate and save as configured; the run directory. profile: write a trace, too.
 
     Raises SegmentError (a ValueError) where shared memory does not suffice, before anything starts; RunFailed where
     a role cannot be kept alive; KeyboardInterrupt after an orderly stop.
     """
     set_title("supervisor")
-    wiring = wire_where_it_fits(config)
+    wiring = wire_where_it_fits(config, profiled=profile is not None)
     with opened_run(config, resume) as opened:
         run_dir = opened.run_dir
         resumed_step = resume.step if resume else None
@@ -58,8 +66,10 @@ def train(config: Config, resume: ResumedRun | None = None) -> Path:
         with Interrupts() as interrupts:
             started_s = time.monotonic()
             keeper = RunKeeper(config, run_dir)
+            spans = profile_of(profile, config, run_dir, note=keeper.note)
             try:
-                steps = _run_on(config, wiring, opened, keeper, interrupts, resume)
+                with closing(spans):
+                    steps = _run_on(config, wiring, opened, keeper, interrupts, resume, spans)
                 trained_s = time.monotonic() - started_s
                 interrupts.raise_from_now_on()
                 result = keeper.finish(steps["train_steps"])
@@ -77,12 +87,13 @@ def _run_on(
     keeper: RunKeeper,
     interrupts: Interrupts,
     resume: ResumedRun | None,
+    spans: Profile,
 ) -> dict[str, int]:
     """`_run`, and after a fall of the learners again, from the last checkpoint; a limited number of times."""
     restarts = 0
     while True:
         try:
-            return _run(config, wiring, opened, keeper, interrupts, resume)
+            return _run(config, wiring, opened, keeper, interrupts, resume, spans)
         except LearnersFell as fall:
             restarts += 1
             last = last_checkpoint(opened.run_dir) if restarts <= config.checkpoint.restarts else None
@@ -96,7 +107,7 @@ def _run_on(
             keeper.metrics.flush()
             resume = ResumedRun(opened.run_dir, last, ())
             go_back(config, resume, opened.store, say=keeper.note)
-            wiring = wire_where_it_fits(config)
+            wiring = wire_where_it_fits(config, profiled=spans.is_wanted)
 
 
 def _run(
@@ -106,6 +117,7 @@ def _run(
     keeper: RunKeeper,
     interrupts: Interrupts,
     resume: ResumedRun | None,
+    spans: Profile,
 ) -> dict[str, int]:
     """The roles from start to stop; the steps done. Shared memory is gone when it returns, or raises."""
     run_dir, point = opened.run_dir, resume_point(wiring, resume.checkpoint) if resume else None
@@ -114,7 +126,9 @@ def _run(
         if point is not None:
             _count_from(board, point)
         metrics = [Ring.attach(wiring.run, spec).consumer() for spec in wiring.metrics]
-        gauges = Gauges(wiring, board, keeper.metrics, interval_s=config.supervisor.record_interval_s)
+        limit = ProcessLimit(wiring, board)
+        interval_s = config.supervisor.record_interval_s
+        gauges = Gauges(wiring, board, keeper.metrics, keeper.alarms, interval_s=interval_s)
         crew = Crew(config, wiring, run_dir, board, note=keeper.note, resume=point)
 
         def flush() -> None:
@@ -123,16 +137,27 @@ def _run(
 
         saves = Saves(config, wiring, opened.store, board, note=keeper.note, row=crew.row, flush=flush)
         evaluations = Evaluations(config, run_dir, keeper)
+        spans.attach(wiring, board, crew.row)
         try:
-            crew.start(interrupted=lambda: interrupts.count > 0)
+            with _START:
+                crew.start(interrupted=lambda: interrupts.count > 0)
             while not crew.learner_done and not interrupts.count:
-                keeper.record(_drain(wiring, metrics))
-                keeper.progress(**_steps(board))
-                gauges.follow()
-                crew.look_after()
-                saves.follow()
-                evaluations.follow(board.counter(LEARNER, "checkpoint_step"))
-                time.sleep(TICK_S)
+                with _DRAIN:
+                    keeper.record(_drain(wiring, metrics))
+                with _PROGRESS:
+                    _show(keeper, board, limit.name())
+                with _GAUGES:
+                    gauges.follow()
+                with _LOOK:
+                    crew.look_after()
+                with _SAVES:
+                    saves.follow()
+                with _EVALUATIONS:
+                    evaluations.follow(board.counter(LEARNER, "checkpoint_step"))
+                spans.follow()
+                with _SLEEP:
+                    time.sleep(TICK_S)
+            spans.stop()
         finally:
             if interrupts.count:
                 keeper.note("interrupted: saving the weights and ending (once more to hurry)")
@@ -141,7 +166,8 @@ def _run(
             evaluations.stop(give_up=lambda: interrupts.count > 0 or not crew.learner_done)
             keeper.record(_drain(wiring, metrics))
             gauges.record_all()
-        keeper.progress(**_steps(board))
+            spans.detach()
+        _show(keeper, board)
         return _steps(board)
     finally:
         remove_run(wiring.run)
@@ -178,6 +204,10 @@ def _drain(wiring: Wiring, consumers: list[Consumer]) -> Iterator[MetricRecord]:
             if is_further_shard:
                 name = name.replace("reanalyzer/", f"{process}/")
             yield MetricRecord(name, packed.step, packed.value)
+
+
+def _show(keeper: RunKeeper, board: Board, limit: str = "") -> None:
+    keeper.progress(env_steps=board.total("env_steps"), train_steps=board.total("train_steps"), limit=limit)
 
 
 def _steps(board: Board) -> dict[str, int]:

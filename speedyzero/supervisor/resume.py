@@ -39,7 +39,7 @@ from speedyzero.wiring import Wiring
 # What may differ without being named: where and how a run happens, how it is looked at, and how long it is.
 SAFE = re.compile(
     r"preset|gpus|cpu_threads|shm_dir|run_dir|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
-    r"|learner\.(cuda_graph|norms)|replay\.device_mirror|(evaluate|checkpoint|supervisor|placement)\..*"
+    r"|learner\.(cuda_graph|norms)|replay\.device_mirror|(evaluate|checkpoint|supervisor|placement|profile)\..*"
 )
 # What `--reshard` may change: how many processes play, keep and learn, and how much is kept.
 LAYOUT = re.compile(r"gpus|actor\.(actors|envs)|replay\.(shards|capacity_steps)|learner\.ranks|placement\..*")

@@ -39,8 +39,8 @@ class SharedNeed:
     bells: int
 
 
-def wire_where_it_fits(config: Config) -> Wiring:
-    """Sweep what dead runs left, and lay out the shared memory of a new run. Creates nothing.
+def wire_where_it_fits(config: Config, *, profiled: bool = False) -> Wiring:
+    """Sweep what dead runs left, and lay out the shared memory of a new run. Creates nothing. profiled: as `wire`.
 
     Raises ValueError (SegmentError) with both numbers and the ways out where it does not fit, and for a `shm_dir` that
     cannot be used.
@@ -49,7 +49,7 @@ def wire_where_it_fits(config: Config) -> Wiring:
     shm_dir = config.shm_dir or None
     run = Run.new(shm_dir)
     sweep_dead_runs(shm_dir)
-    wiring = wire(config, run, game.spec, game.num_actions)
+    wiring = wire(config, run, game.spec, game.num_actions, profiled=profiled)
     require_shared(run, shared_need(wiring))
     in_memory = is_in_memory(run.directory)
     require_memory(least_memory(config, wiring, game, shared_in_memory=in_memory), tightest_memory_limit())

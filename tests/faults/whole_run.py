@@ -40,8 +40,8 @@ class WholeRun:
     printed: str = ""
 
     @classmethod
-    def start(cls, run_dir: Path, *settings: str) -> WholeRun:
-        words = ["--game", "Catch", "--gpus", "0", "--run-dir", str(run_dir), *SHORT, *settings]
+    def start(cls, run_dir: Path, *settings: str, flags: Sequence[str] = ()) -> WholeRun:
+        words = ["--game", "Catch", "--gpus", "0", "--run-dir", str(run_dir), *flags, *SHORT, *settings]
         return cls._started(resolve("catch", "Catch", 0, 0, str(run_dir), [*SHORT, *settings]), words)
 
     @classmethod

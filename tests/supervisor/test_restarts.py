@@ -11,6 +11,7 @@ from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.supervisor import process
 from speedyzero.supervisor.crew import LearnersFell
 from speedyzero.supervisor.resume import OpenedRun
+from speedyzero.supervisor.run_profile import Profile
 from tests.faults.small_run import NEWER, make_small_run, small_config
 
 
@@ -20,7 +21,7 @@ class Falling:
     def __init__(self, falls: int):
         self.falls, self.resumed_at = falls, []
 
-    def run(self, config, wiring, opened, keeper, interrupts, resume):
+    def run(self, config, wiring, opened, keeper, interrupts, resume, spans):
         self.resumed_at.append(resume.step if resume else None)
         if len(self.resumed_at) <= self.falls:
             raise LearnersFell(f"learner-0 died by signal SIGKILL, number {len(self.resumed_at)}")
@@ -33,11 +34,11 @@ def go_on(monkeypatch, run_dir, falling, *, restarts=3, interruptions=0):
     config = replace(config, checkpoint=replace(config.checkpoint, restarts=restarts))
     notes: list[str] = []
     monkeypatch.setattr(process, "_run", falling.run)
-    monkeypatch.setattr(process, "wire_where_it_fits", lambda config: "new wiring")
+    monkeypatch.setattr(process, "wire_where_it_fits", lambda config, profiled: "new wiring")
     keeper = SimpleNamespace(note=notes.append, metrics=SimpleNamespace(flush=lambda: notes.append("flushed")))
     with CheckpointStore(run_dir) as store:
         opened, interrupts = OpenedRun(run_dir, store), SimpleNamespace(count=interruptions)
-        steps = process._run_on(config, "wiring", opened, keeper, interrupts, None)
+        steps = process._run_on(config, "wiring", opened, keeper, interrupts, None, Profile())
     return notes, steps
 
 

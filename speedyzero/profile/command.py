@@ -1,0 +1,152 @@
+"""`python -m speedyzero profile RUN_DIR`: reads a run's trace and says what it waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from speedyzero.observe.trace import TRACE_FILE, Trace, read_trace
+from speedyzero.profile.advice import advise
+from speedyzero.profile.critical_path import HAND_OVER
+from speedyzero.profile.diagnosis import Diagnosis, diagnose
+from speedyzero.profile.shares import SLEEP, Shares, shares_in_turns
+from speedyzero.profile.span_table import span_rows
+
+_SPANS_SHOWN = 10  # of a track
+
+
+def load(run_dir: Path) -> tuple[Trace, Diagnosis]:
+    """A run's newest trace. Raises ValueError, in one line, where there is none, or nothing in it."""
+    path = run_dir / TRACE_FILE
+    if not run_dir.is_dir():
+        raise ValueError(f"{run_dir}: there is no such directory")
+    if not path.is_file():
+        raise ValueError(f"{run_dir} has no {TRACE_FILE}: take a profile with train.py ... --profile 30")
+    trace = read_trace(path)
+    try:
+        return trace, diagnose(trace)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def report(trace: Trace, diagnosis: Diagnosis, run_dir: Path) -> str:
+    """All that the command prints."""
+    blocks = [
+        _head(trace, diagnosis, run_dir),
+        list(_process_lines(trace, diagnosis)),
+        list(_path_lines(diagnosis)),
+        list(_ring_lines(trace)),
+        list(_span_lines(trace, diagnosis)),
+        list(_conclusion(trace, diagnosis)),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _head(trace: Trace, diagnosis: Diagnosis, run_dir: Path) -> list[str]:
+    game, preset = (trace.settings.get(name, "?") for name in ("env.game", "preset"))
+    seconds = diagnosis.window.seconds
+    whole = trace.end_ns / 1e9
+    left_out = f", the {whole - seconds:.1f} s before learning began left out" if whole - seconds > 0.05 else ""
+    rates = ", ".join(f"{_rate(trace, diagnosis, name):.3g} {name.replace('_', ' ')}/s" for name in _progress(trace))
+    return [
+        f"{game}, preset {preset}, {seconds:.1f} s of {run_dir}{left_out}",
+        f"{rates}; cores {diagnosis.cores_used:.2f} of {trace.cores} in use",
+    ]
+
+
+def _progress(trace: Trace) -> list[str]:
+    return [name for name in ("env_steps", "train_steps") if name in trace.samples]
+
+
+def _rate(trace: Trace, diagnosis: Diagnosis, name: str) -> float:
+    """Between the first and the last sample in the window."""
+    begin_ns = diagnosis.window.begin_ns
+    before = [sample for sample in trace.samples[name] if sample[0] <= begin_ns]
+    within = [sample for sample in trace.samples[name] if sample[0] > begin_ns]
+    if not within:
+        return 0.0
+    first = before[-1][1] if before else within[0][1]
+    return (within[-1][1] - first) / diagnosis.window.seconds
+
+
+def _process_lines(trace: Trace, diagnosis: Diagnosis) -> Iterator[str]:
+    yield f"{'process':14}{'busy':>7}{'on a core':>11}{'no core':>9}{'unaccounted':>13}  waiting and blocked"
+    for track in trace.tracks:
+        shares = diagnosis.shares[track.name]
+        on_core, no_core = "", ""
+        if not trace.inline:
+            on_core = f"{track.busy_cpu_s / (trace.end_ns / 1e9):.0%}"
+            no_core = f"{track.core_wait_s / (trace.end_ns / 1e9):.0%}" if track.core_wait_s is not None else "?"
+        missing = "" if trace.inline else f"{abs(shares.share(shares.unaccounted_s)):.2%}"
+        waits = ", ".join(_waits(trace, track.name, shares))
+        lost = f"; {track.dropped} spans lost" if track.dropped else ""
+        yield f"{track.name:14}{shares.busy:>7.1%}{on_core:>11}{no_core:>9}{missing:>13}  {waits}{lost}"
+    if trace.inline:
+        whole = shares_in_turns(trace.tracks, diagnosis.window)
+        yield f"{'all, in turns':14}{whole.busy:>7.1%}{'':>20}{whole.share(whole.unaccounted_s):>13.2%}"
+
+
+def _waits(trace: Trace, name: str, shares: Shares) -> Iterator[str]:
+    """`31% on learner-0 (pacing)`, the longest first."""
+    for wait, seconds in sorted(shares.waits_s.items(), key=lambda item: -item[1]):
+        others = trace.waits_on.get(name, {}).get(wait, ())
+        on = f" on {', '.join(others)}" if others else ""
+        kind = wait.removeprefix("wait_")
+        verb = "blocked " if kind == "space" else "sleeps " if kind == SLEEP else ""
+        yield f"{verb}{shares.share(seconds):.1%}{on}{'' if kind == SLEEP else f' ({kind})'}"
+
+
+def _path_lines(diagnosis: Diagnosis) -> Iterator[str]:
+    path = diagnosis.path
+    yield "what the run waited for (critical path)"
+    for name, seconds in sorted(path.seconds.items(), key=lambda item: -item[1]):
+        note = "  nobody worked: polling, pacing" if name == HAND_OVER else ""
+        yield f"{name:14}{path.share(name):>7.1%}{seconds:>9.2f} s{note}"
+
+
+def _ring_lines(trace: Trace) -> Iterator[str]:
+    if not trace.rings:
+        return
+    seconds = trace.end_ns / 1e9
+    yield f"{'ring':20}{'from':>14}{'to':>14}{'records/s':>11}{'MB/s':>9}{'dropped':>9}{'held, mean':>12}"
+    for ring in trace.rings:
+        rate = ring.consumed / seconds
+        held = _mean_held(trace, ring.name)
+        level = f"{held:.1f} of {ring.slots}" if held is not None else ""
+        yield (
+            f"{ring.name:20}{ring.producer:>14}{ring.consumer:>14}{rate:>11.1f}"
+            f"{rate * ring.record_bytes / 1e6:>9.2f}{ring.dropped:>9}{level:>12}"
+        )
+
+
+def _mean_held(trace: Trace, ring: str) -> float | None:
+    """Of the samples by the time that each held; None where the ring was not sampled."""
+    samples = trace.samples.get(ring)
+    if not samples:
+        return None
+    ends = [time_ns for time_ns, _ in samples[1:]] + [max(trace.end_ns, samples[-1][0])]
+    span_ns = ends[-1] - samples[0][0]
+    held = sum(value * (end - time_ns) for (time_ns, value), end in zip(samples, ends, strict=True))
+    return held / span_ns if span_ns else samples[0][1]
+
+
+def _span_lines(trace: Trace, diagnosis: Diagnosis) -> Iterator[str]:
+    yield f"{'span':34}{'count':>8}{'total s':>9}{'median ms':>11}{'p99 ms':>10}{'MiB':>9}"
+    for track in trace.tracks:
+        for row in span_rows(track, diagnosis.window)[:_SPANS_SHOWN]:
+            moved = f"{row.mib:.1f}" if row.mib else ""
+            yield (
+                f"{row.track + ' ' + row.name:34}{row.count:>8}{row.total_s:>9.2f}{row.median_ms:>11.3f}"
+                f"{row.p99_ms:>10.3f}{moved:>9}"
+            )
+
+
+def _conclusion(trace: Trace, diagnosis: Diagnosis) -> Iterator[str]:
+    yield diagnosis.sentence
+    yield from diagnosis.remarks
+    advice = advise(trace, diagnosis)
+    if not advice:
+        yield "nothing that is known to help would gain more than 2%."
+    for one in advice:
+        yield f"  {one.change}"
+        yield f"      at most {one.gain.factor:.2f}x  ({one.gain.why})"

@@ -1,0 +1,40 @@
+"""The bottleneck from sums alone: where waits lead to, if they are followed again and again.
+
+The path of `critical_path.py` as a random walk: work of p turns into a wait of p for q at the rate w_pq / b_p (time
+waited for q by time at work), and the walk goes on in q. Its stationary distribution is each process's share of the
+path: a process that never waits keeps the walk for ever. Cheap enough for a progress display; counters suffice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from speedyzero.profile.shares import Shares
+
+_NEVER_QUITE = 1e-6  # so that nobody is divided by, and every chain has one answer
+_ROUNDS = 64  # squarings: far more than enough to settle
+
+
+def chain_shares(shares: Mapping[str, Shares], waits_on: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, float]:
+    """By track: the share of the time for which the run waited for it. Those who wait for nobody are left out."""
+    names = [name for name in waits_on if name in shares and shares[name].wall_s > 0]
+    if not names:
+        return {}
+    busy = np.array([shares[name].busy for name in names]) + _NEVER_QUITE
+    waited = np.full((len(names), len(names)), _NEVER_QUITE)
+    for row, name in enumerate(names):
+        for wait, seconds in shares[name].waits_s.items():
+            others = [names.index(other) for other in waits_on[name].get(wait, ()) if other in names and other != name]
+            if others:
+                weights = busy[others] / busy[others].sum()  # of several, the busiest is waited for longest
+                waited[row, others] += shares[name].share(seconds) * weights
+    np.fill_diagonal(waited, 0.0)
+    rate = waited / busy[:, None]
+    step = rate / (2.0 * rate.sum(axis=1).max())
+    np.fill_diagonal(step, 1.0 - step.sum(axis=1))
+    for _ in range(_ROUNDS):
+        step = step @ step
+        step /= step.sum(axis=1, keepdims=True)
+    return {name: float(share) for name, share in zip(names, step.mean(axis=0), strict=True)}

@@ -1,0 +1,94 @@
+"""What a user should hear of once while a run goes on: skipped batches, old policies, no reward, growing memory.
+
+Each is said at most once, with the number, the bound and where to look. None of them ends the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from speedyzero.config import Config
+from speedyzero.learner.learner import MAX_BAD_BATCHES
+from speedyzero.pacing import Pacing
+from speedyzero.records import MetricRecord
+from speedyzero.supervisor.host_figures import own_memory_bytes
+
+GAMES_WITHOUT_REWARD = 20  # and a tenth of the run: fewer say nothing
+SETTLED = 0.1  # of the train steps, by which caches, tables and compiled code have their size
+GROWTH, LEAST_GROWTH_BYTES = 1.5, 512 * 2**20  # both: a small run may well double
+LOOK_EVERY_S = 10.0
+
+
+class Alarms:
+    """One run's."""
+
+    def __init__(self, config: Config, note: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic):
+        self._note, self._clock = note, clock
+        self._said: set[str] = set()
+        schedule, pacing = config.schedule, Pacing.of(config)
+        self._total_steps, self._env_steps = schedule.total_train_steps, schedule.env_steps
+        played = max(1, schedule.env_steps - schedule.head_start_env_steps)
+        ahead = pacing.tick_env_steps + max(pacing.tick_env_steps, schedule.pacing_slack_env_steps)
+        # Weights are an interval old when new ones come; while a tick is played the learner trains on, by the slack.
+        self.lag_bound = 2 * config.learner.publish_interval_train_steps + 2 * ahead * schedule.train_steps // played
+        self._games, self._rewarded = 0, False
+        self._first_step: int | None = None
+        self._settled_bytes = 0
+        self._looked_s = -float("inf")
+
+    def on_metric(self, record: MetricRecord) -> None:
+        if record.name == "learner/bad_batches":
+            self._say(
+                "bad batch",
+                f"a batch without a finite loss was skipped at train step {record.step}; {MAX_BAD_BATCHES} in a row "
+                "end the run (learner/bad_batches)",
+            )
+        if record.name == "actor/game_score":
+            self._games += 1
+            self._rewarded |= record.value != 0
+            if (
+                not self._rewarded
+                and self._games >= GAMES_WITHOUT_REWARD
+                and record.step >= self._total_steps * SETTLED
+            ):
+                self._say(
+                    "no reward",
+                    f"all {self._games} games so far scored 0, at train step {record.step}: there is nothing to learn "
+                    "from yet (actor/game_score)",
+                )
+
+    def on_lag(self, process: str, lag: int, *, env_steps: int) -> None:
+        """lag: train steps that an actor's weights are behind. Once all is played nobody acts: no lag matters."""
+        if lag > self.lag_bound and env_steps < self._env_steps:
+            self._say(
+                "lag",
+                f"{process} plays by weights {lag} train steps old, the bound is {self.lag_bound}: it reads new ones "
+                f"too rarely (lag/{process}, learner.publish_interval_train_steps)",
+            )
+
+    def on_memory(self, own_bytes: int, *, train_steps: int) -> None:
+        """own_bytes: of all processes of the run, what they share left out."""
+        if self._first_step is None:
+            self._first_step = train_steps
+        settled_at = self._first_step + SETTLED * (self._total_steps - self._first_step)
+        if not self._settled_bytes and train_steps >= max(1.0, settled_at):
+            self._settled_bytes = own_bytes
+        grown = own_bytes - self._settled_bytes
+        if self._settled_bytes and grown > LEAST_GROWTH_BYTES and own_bytes > GROWTH * self._settled_bytes:
+            self._say(
+                "memory",
+                f"memory grows: {own_bytes / 2**20:.0f} MiB at train step {train_steps}, it was "
+                f"{self._settled_bytes / 2**20:.0f} MiB once the run had settled (memory/PROCESS_mib)",
+            )
+
+    def look_at_memory(self, pids: Sequence[int], *, train_steps: int) -> None:
+        """For a run whose memory nobody records: now and then."""
+        if self._clock() - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = self._clock()
+            self.on_memory(sum(own_memory_bytes(pid) or 0 for pid in pids), train_steps=train_steps)
+
+    def _say(self, what: str, line: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            self._note(f"warning: {line}")

@@ -1,0 +1,115 @@
+"""The profile of a run in one process: each role's turns are a track of the same trace, and what lies between them.
+
+The clock of the turns runs whether a profile is wanted or not: one look at it a turn is what the progress display's
+bottleneck costs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from speedyzero.config import Config
+from speedyzero.observe.span_store import SpanStore
+from speedyzero.observe.spans import Recorder, activate
+from speedyzero.observe.trace import Track, settled_spans
+from speedyzero.process_spans import WANTED
+from speedyzero.records import SPAN_NAMES
+from speedyzero.supervisor.host_figures import machine_cpu_s
+from speedyzero.supervisor.profile_window import ProfileRequest, ProfileWindow
+from speedyzero.supervisor.trace_keeper import TraceKeeper
+from speedyzero.waits import in_turns, role_of
+from speedyzero.wiring import SUPERVISOR
+
+_STEP = SPAN_NAMES.index("step")
+
+
+class Turns:
+    """Books the time of each role's turns, from the end of the one before. By name of the role's process, were it one.
+
+    A turn that raises is not booked: the run ends.
+    """
+
+    def __init__(self) -> None:
+        self.busy_ns = dict.fromkeys((*in_turns(), SUPERVISOR), 0)
+        self.recorders: dict[str, Recorder] = {}  # of the roles that are recorded
+        self._ended_ns = time.monotonic_ns()
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        recorder, started_ns = self.recorders.get(name), self._ended_ns
+        activate(recorder)
+        try:
+            yield
+        finally:
+            activate(None)
+        self._ended_ns = time.monotonic_ns()
+        self.busy_ns[name] += self._ended_ns - started_ns
+        if recorder is not None:
+            recorder.add(_STEP, started_ns, self._ended_ns)
+
+
+class InlineProfile:
+    """One run's profile."""
+
+    def __init__(
+        self, request: ProfileRequest, config: Config, run_dir: Path, turns: Turns, *, note: Callable[[str], None]
+    ):
+        self._window, self._store, self._turns = ProfileWindow(request), SpanStore(), turns
+        self._keeper = TraceKeeper(config, run_dir, note=note)
+        self._cpu_s = self._machine_cpu_s = 0.0
+
+    def after_turn(self, *, env_steps: int, train_steps: int, learning: bool) -> None:
+        """Between two turns of all roles. learning: whether it has begun."""
+        if self._window.follow(learning=learning, full=self._store.full):
+            if self._window.state == WANTED:
+                self._begin()
+            else:
+                self.close()
+        now_ns = time.monotonic_ns()
+        recorders = self._turns.recorders
+        for recorder in recorders.values():
+            if recorder.is_old(now_ns):
+                recorder.flush(now_ns)
+        if recorders:
+            self._store.sample(now_ns, {"env_steps": env_steps, "train_steps": train_steps})
+
+    def close(self) -> None:
+        """End, if it has begun, and write what there is."""
+        self._window.stop()
+        for recorder in self._turns.recorders.values():
+            recorder.flush(time.monotonic_ns())
+        if self._turns.recorders:
+            self._cpu_s = time.process_time() - self._cpu_s
+            self._machine_cpu_s = machine_cpu_s() - self._machine_cpu_s
+        self._turns.recorders.clear()
+        if not self._keeper.is_written:
+            self._keeper.write(
+                self._window,
+                self._store,
+                inline=True,
+                tracks=[self._track(name) for name in self._turns.busy_ns],
+                rings=(),
+                waits_on=in_turns(),
+                machine_cpu_s=self._machine_cpu_s,
+            )
+
+    def _begin(self) -> None:
+        self._cpu_s, self._machine_cpu_s = time.process_time(), machine_cpu_s()
+        for name in self._turns.busy_ns:
+            self._turns.recorders[name] = Recorder(self._sender(name))
+
+    def _sender(self, name: str) -> Callable:
+        return lambda block: self._store.add(name, block)
+
+    def _track(self, name: str) -> Track:
+        begin_ns = self._window.begin_ns
+        return Track(
+            name=name,
+            role=role_of(name),
+            spans=settled_spans(self._store.spans(name), begin_ns),
+            covered=[(since_ns - begin_ns, until_ns - begin_ns) for since_ns, until_ns in self._store.covered(name)],
+            busy_cpu_s=self._cpu_s if name == SUPERVISOR else 0.0,
+        )

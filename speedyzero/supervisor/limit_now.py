@@ -1,0 +1,86 @@
+"""The bottleneck of the last seconds, for those who watch a run: off counters that are there anyway.
+
+As processes: where the waits on the board lead to (`profile/wait_chain.py`). In one process: whose turns are longest.
+What a process has not booked as a wait it works: a step is booked when it ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from speedyzero.edges import WAITS
+from speedyzero.profile.shares import Shares
+from speedyzero.profile.wait_chain import chain_shares
+from speedyzero.shm import Board
+from speedyzero.waits import waits_on
+from speedyzero.wiring import Wiring
+
+SAMPLE_EVERY_S, WINDOW_S, LEAST_S = 1.0, 10.0, 3.0
+_IDLE = 0.3  # whoever works less than that is no bottleneck: nobody works, everybody waits to hear
+
+
+class Recent:
+    """How much counters have risen within the last seconds."""
+
+    def __init__(self, read: Callable[[], Mapping[str, int]], *, clock: Callable[[], float] = time.monotonic):
+        self._read, self._clock = read, clock
+        self._samples: deque[tuple[float, Mapping[str, int]]] = deque()
+
+    def look(self) -> tuple[float, dict[str, int]] | None:
+        """Seconds, and the rise of every counter in them; None where it is too soon to say anything, or to look."""
+        now_s = self._clock()
+        if self._samples and now_s - self._samples[-1][0] < SAMPLE_EVERY_S:
+            return None
+        self._samples.append((now_s, dict(self._read())))
+        while len(self._samples) > 2 and now_s - self._samples[1][0] >= WINDOW_S:
+            self._samples.popleft()
+        since_s, before = self._samples[0]
+        if now_s - since_s < LEAST_S:
+            return None
+        return now_s - since_s, {name: value - before[name] for name, value in self._samples[-1][1].items()}
+
+
+class ProcessLimit:
+    """Of a run as processes."""
+
+    def __init__(self, wiring: Wiring, board: Board, *, clock: Callable[[], float] = time.monotonic):
+        self._board, self._waits_on = board, waits_on(wiring)
+        self._recent = Recent(self._waited, clock=clock)
+        self._name = ""
+
+    def name(self) -> str:
+        """A process, or `pacing` where nobody works much; empty before learning has begun."""
+        if not self._board.total("train_steps"):
+            return ""
+        rise = self._recent.look()
+        if rise is not None:
+            self._name = self._judge(*rise)
+        return self._name
+
+    def _judge(self, seconds: float, waited_ns: Mapping[str, int]) -> str:
+        shares = {}
+        for process in self._waits_on:
+            waits = {wait.removesuffix("_ns"): waited_ns[f"{process} {wait}"] / 1e9 for wait in WAITS}
+            shares[process] = Shares(seconds, max(0.0, seconds - sum(waits.values())), waits)
+        path = chain_shares(shares, self._waits_on)
+        longest = max(path, key=lambda process: path[process])
+        return longest if shares[longest].busy >= _IDLE else "pacing"
+
+    def _waited(self) -> dict[str, int]:
+        return {f"{process} {wait}": self._board.counter(process, wait) for process in self._waits_on for wait in WAITS}
+
+
+class TurnLimit:
+    """Of a run in one process."""
+
+    def __init__(self, busy_ns: Mapping[str, int], *, clock: Callable[[], float] = time.monotonic):
+        self._recent, self._name = Recent(lambda: busy_ns, clock=clock), ""
+
+    def name(self) -> str:
+        rise = self._recent.look()
+        if rise is not None:
+            busy_ns = rise[1]
+            self._name = max(busy_ns, key=lambda name: busy_ns[name])
+        return self._name

@@ -1,0 +1,135 @@
+"""What counters say within a profile: processor time, records, lost spans; read by the supervisor at both ends of it.
+
+A run that began again has new shared memory, whose counters begin at 0: what each beginning counted is added up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from speedyzero.process_spans import NO_MORE, NOT_YET, WANTED
+from speedyzero.records import SpanBlock
+from speedyzero.shm import Board, BoardRow, Consumer, Ring
+from speedyzero.supervisor.host_figures import core_wait_s, machine_cpu_s
+from speedyzero.wiring import SUPERVISOR, Wiring
+
+PROCESS_COUNTS = ("busy_cpu_ns", "wait_cpu_ns", "dropped_spans")
+RING_COUNTS = ("produced", "consumed", "dropped")
+_OURS = ("metrics.", "spans.")  # rings to the supervisor, who empties them ten times as often as anybody looks
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted within a stretch of time, or so far."""
+
+    of_processes: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by process and counter
+    of_rings: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by ring and RING_COUNTS
+    core_wait_s: Mapping[str, float] = field(default_factory=dict)  # by process, where it is known
+    machine_cpu_s: float = 0.0
+
+    def plus(self, other: Counts, sign: int = 1) -> Counts:
+        return Counts(
+            _sum(self.of_processes, other.of_processes, sign),
+            _sum(self.of_rings, other.of_rings, sign),
+            _sum(self.core_wait_s, other.core_wait_s, sign),
+            self.machine_cpu_s + sign * other.machine_cpu_s,
+        )
+
+
+def _sum(one: Mapping, other: Mapping, sign: int) -> dict:
+    return {key: one.get(key, 0) + sign * other.get(key, 0) for key in {**one, **other}}
+
+
+class CountsWithin:
+    """The sum of the stretches of a profile."""
+
+    def __init__(self) -> None:
+        self.total = Counts()
+
+    def add(self, counts: Counts) -> None:
+        self.total = self.total.plus(counts)
+
+
+class ProfiledRun:
+    """The shared memory of one beginning of the run, as its profile sees it."""
+
+    def __init__(self, wiring: Wiring, board: Board, row: BoardRow):
+        """row: the supervisor's."""
+        self._wiring, self._board, self._row = wiring, board, row
+        self._first_step = board.total("train_steps")
+        self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings]
+        self._consumers: dict[str, Consumer[SpanBlock]] = {
+            process: Ring.attach(wiring.run, spec).consumer()
+            for process, spec in zip(wiring.processes, wiring.spans, strict=True)
+        }
+        self._before = Counts()
+        # By process: who it was when it was first seen to record, and for how long it had waited for a core until then.
+        self._core_waits: dict[str, tuple[int, float]] = {}
+
+    @property
+    def learning(self) -> bool:
+        """Whether it has learned anything yet."""
+        return self._board.total("train_steps") > self._first_step
+
+    @property
+    def all_heeded(self) -> bool:
+        """Whether everybody has sent the last spans."""
+        return all(self._board.counter(process, "profiling") == NO_MORE for process in self._wiring.processes)
+
+    def begin(self) -> None:
+        self._before = self._counts()
+        self._row.set_counter("profiling", WANTED)
+
+    def end(self) -> Counts:
+        """What was counted since `begin`."""
+        counts = self.counts_since_begin()
+        self._row.set_counter("profiling", NO_MORE)
+        return counts
+
+    def counts_since_begin(self) -> Counts:
+        return self._counts().plus(self._before, sign=-1)
+
+    def blocks(self) -> Iterator[tuple[str, SpanBlock]]:
+        """All that have come, with the process."""
+        for process, consumer in self._consumers.items():
+            while (block := consumer.get()) is not None:
+                yield process, block
+
+    def look_at_processes(self) -> None:
+        """Note of each process when it begins to record, of a successor too, for how long it had waited for a core."""
+        for process in self._wiring.processes:
+            holder = self._board.process(process)
+            if holder is None or self._board.counter(process, "profiling") == NOT_YET:
+                continue
+            if self._core_waits.get(process, (0, 0.0))[0] != holder.pid:
+                waited_s = core_wait_s(holder.pid)
+                if waited_s is not None:
+                    self._core_waits[process] = (holder.pid, waited_s)
+
+    def levels(self) -> dict[str, int]:
+        """What rings hold now, those to the supervisor left out, and how far the run is."""
+        rings = {ring.spec.name: ring.stats().in_flight for ring in self._rings if not ring.spec.name.startswith(_OURS)}
+        return rings | {name: self._board.total(name) for name in ("env_steps", "train_steps")}
+
+    def _counts(self) -> Counts:
+        board = self._board
+        of_rings: dict[tuple[str, str], int] = {}
+        waits: dict[str, float] = {}
+        for ring in self._rings:
+            stats = ring.stats()
+            counted = (stats.produced, stats.consumed, sum(stats.dropped.values()))
+            of_rings.update({(ring.spec.name, count): value for count, value in zip(RING_COUNTS, counted, strict=True)})
+        for process, (pid, before_s) in self._core_waits.items():
+            now_s = core_wait_s(pid)
+            if now_s is not None:
+                waits[process] = now_s - before_s
+        own = {(SUPERVISOR, "busy_cpu_ns"): time.process_time_ns()}
+        processes = self._wiring.processes
+        return Counts(
+            own | {(name, count): board.counter(name, count) for name in processes for count in PROCESS_COUNTS},
+            of_rings,
+            waits,
+            machine_cpu_s(),
+        )

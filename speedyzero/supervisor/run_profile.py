@@ -1,0 +1,196 @@
+"""The profile of a run as processes: tells them when to record, collects their spans, writes the trace.
+
+    window begins -> the supervisor's `profiling` on the board -> every process records, blocks come through its ring
+    window ends -> every process sends the rest and says so -> the trace is written, while the run goes on
+
+The supervisor records itself, too. A run whose learners fell and that began again goes on in the same profile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from speedyzero.config import Config
+from speedyzero.observe.kernel_activity import read_kernels
+from speedyzero.observe.span_store import SpanStore
+from speedyzero.observe.spans import Recorder, Span, activate
+from speedyzero.observe.trace import Kernel, RingUse, Track, settled_spans
+from speedyzero.process_spans import NO_MORE, WANTED
+from speedyzero.role_process import kernels_file
+from speedyzero.shm import Board, BoardRow, RingSpec
+from speedyzero.supervisor.profile_counts import RING_COUNTS, Counts, CountsWithin, ProfiledRun
+from speedyzero.supervisor.profile_window import ProfileRequest, ProfileWindow
+from speedyzero.supervisor.trace_keeper import TraceKeeper
+from speedyzero.waits import role_of, waits_on
+from speedyzero.wiring import SUPERVISOR, Wiring
+
+SAMPLE_EVERY_NS = 100_000_000
+LAST_SPANS_S = 10.0  # for a process that is in the middle of a step when the profile ends
+_COLLECT = Span("collect_spans")
+
+
+class Profile:
+    """Of a run that is not profiled. `attach` and `detach` around each beginning of the run, `follow` in between."""
+
+    is_wanted = False
+
+    def attach(self, wiring: Wiring, board: Board, row: BoardRow) -> None:
+        """Before the processes start."""
+
+    def follow(self) -> None:
+        """Take in what has come, and begin, end or write where it is time."""
+
+    def stop(self) -> None:
+        """The run is over: what comes from now on is its end."""
+
+    def detach(self) -> None:
+        """When the processes have ended, before their shared memory goes."""
+
+    def close(self) -> None:
+        """At the end of all: write what there is, if it is not written yet."""
+
+
+def profile_of(
+    request: ProfileRequest | None, config: Config, run_dir: Path, *, note: Callable[[str], None]
+) -> Profile:
+    return Profile() if request is None else RunProfile(request, config, run_dir, note=note)
+
+
+class RunProfile(Profile):
+    """Of a run that is."""
+
+    is_wanted = True
+
+    def __init__(self, request: ProfileRequest, config: Config, run_dir: Path, *, note: Callable[[str], None]):
+        self._window, self._store = ProfileWindow(request), SpanStore()
+        self._keeper, self._run_dir = TraceKeeper(config, run_dir, note=note), run_dir
+        self._within = CountsWithin()
+        self._own: Recorder | None = None
+        self._run: ProfiledRun | None = None
+        self._wiring: Wiring | None = None
+        self._sampled_ns = 0
+
+    def attach(self, wiring: Wiring, board: Board, row: BoardRow) -> None:
+        self._wiring, self._run = wiring, ProfiledRun(wiring, board, row)
+        if self._window.state == WANTED:
+            self._begin(self._run)
+        self.follow()
+
+    def follow(self) -> None:
+        run = self._run
+        if run is None or self._keeper.is_written:
+            return
+        with _COLLECT:
+            self._take_in(run)
+        if self._window.follow(learning=run.learning, full=self._store.full):
+            if self._window.state == WANTED:
+                self._begin(run)
+            else:
+                self._end(run)
+        if self._window.state == NO_MORE and (run.all_heeded or self._is_late()):
+            self._take_in(run)
+            self._write()
+
+    def stop(self) -> None:
+        if self._run is not None and self._window.state == WANTED:
+            self._window.stop()
+            self._end(self._run)
+
+    def detach(self) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        self._take_in(run)
+        if self._window.state == WANTED:  # the run begins again, or failed
+            self._silence()
+            self._within.add(run.counts_since_begin())
+
+    def close(self) -> None:
+        self._window.stop()
+        self._write()
+
+    def _begin(self, run: ProfiledRun) -> None:
+        self._own = Recorder(lambda block: self._store.add(SUPERVISOR, block))
+        activate(self._own)
+        run.begin()
+
+    def _end(self, run: ProfiledRun) -> None:
+        self._silence()
+        self._within.add(run.end())
+
+    def _silence(self) -> None:
+        if self._own is not None:
+            activate(None)
+            self._own.flush(time.monotonic_ns())
+            self._own = None
+
+    def _take_in(self, run: ProfiledRun) -> None:
+        for process, block in run.blocks():
+            self._store.add(process, block)
+        now_ns = time.monotonic_ns()
+        if self._own is None:
+            return
+        run.look_at_processes()
+        if self._own.is_old(now_ns):
+            self._own.flush(now_ns)
+        if now_ns - self._sampled_ns >= SAMPLE_EVERY_NS:
+            self._sampled_ns = now_ns
+            self._store.sample(now_ns, run.levels())
+
+    def _is_late(self) -> bool:
+        return time.monotonic_ns() - self._window.end_ns > LAST_SPANS_S * 1e9
+
+    def _write(self) -> None:
+        wiring = self._wiring
+        if wiring is None or self._keeper.is_written:
+            return
+        counts = self._within.total
+        self._keeper.write(
+            self._window,
+            self._store,
+            inline=False,
+            tracks=[self._track(process, counts) for process in (*wiring.processes, SUPERVISOR)],
+            rings=[_ring_use(spec, counts) for spec in wiring.rings],
+            waits_on=waits_on(wiring),
+            machine_cpu_s=counts.machine_cpu_s,
+        )
+
+    def _track(self, process: str, counts: Counts) -> Track:
+        begin_ns = self._window.begin_ns
+        return Track(
+            name=process,
+            role=role_of(process),
+            device="cpu" if self._wiring is None else self._wiring.devices.get(process, "cpu"),
+            spans=settled_spans(self._store.spans(process), begin_ns),
+            covered=[(since_ns - begin_ns, until_ns - begin_ns) for since_ns, until_ns in self._store.covered(process)],
+            dropped=counts.of_processes.get((process, "dropped_spans"), 0),
+            busy_cpu_s=counts.of_processes.get((process, "busy_cpu_ns"), 0) / 1e9,
+            wait_cpu_s=counts.of_processes.get((process, "wait_cpu_ns"), 0) / 1e9,
+            core_wait_s=counts.core_wait_s.get(process),
+            kernels=self._kernels(process),
+        )
+
+    def _kernels(self, process: str) -> list[Kernel]:
+        """What a process's GPU did, if it was recorded; its file has served."""
+        path = kernels_file(self._run_dir, process)
+        if not path.exists():
+            return []
+        kernels = read_kernels(path, self._window.begin_ns)
+        path.unlink()
+        return kernels
+
+
+def _ring_use(spec: RingSpec, counts: Counts) -> RingUse:
+    produced, consumed, dropped = (counts.of_rings.get((spec.name, count), 0) for count in RING_COUNTS)
+    return RingUse(
+        name=spec.name,
+        producer=spec.producer_bell.removeprefix("bell."),
+        consumer=spec.consumer_bell.removeprefix("bell."),
+        record_bytes=spec.layout.payload_bytes,
+        slots=spec.slots,
+        produced=produced,
+        consumed=consumed,
+        dropped=dropped,
+    )
