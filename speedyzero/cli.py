@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from speedyzero.command_line import Parser, check_writable, parse
 from speedyzero.config import Config
-from speedyzero.resolve import check_gpus, presets, read_words, resolve
+from speedyzero.parsers import ablate_parser, atari100k_parser, evaluate_parser, train_parser
+from speedyzero.resolve import check_gpus, read_words, resolve
 from speedyzero.settings import Given, near
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 VIDEO_SUFFIXES = (".mp4", ".gif")
-GRIDS = ("one-at-a-time", "full")
 
 _Action = Callable[[], object]
 
@@ -79,7 +79,7 @@ def check_command(words: Sequence[str], prog: str) -> _Action:
 
 def check_train(words: Sequence[str], prog: str) -> _Action:
     """What `train` with these words will do. Raises ValueError for bad input; leaves nothing behind."""
-    flags = parse(_train_parser(prog), words)
+    flags = parse(train_parser(prog), words)
     profile = _profile_request(flags)
     if flags.resume is not None:
         return _check_resume(flags, profile)
@@ -180,7 +180,7 @@ def _check_one_of_each(config: Config) -> None:
 
 def check_evaluate(words: Sequence[str], prog: str) -> _Action:
     """What `evaluate` with these words will do. Raises ValueError for bad input, a damaged checkpoint included."""
-    flags = parse(_evaluate_parser(prog), words)
+    flags = parse(evaluate_parser(prog), words)
     run_dir, video = Path(flags.run_dir), flags.video
     if flags.episodes is not None and flags.episodes < 1:
         raise ValueError(f"--episodes {flags.episodes}: must be 1 or more")
@@ -202,7 +202,7 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
 
 def check_ablate(words: Sequence[str], prog: str) -> _Action:
     """What `ablate` with these words will do. Raises ValueError for bad input, in any of its runs too."""
-    flags = parse(_ablate_parser(prog), words)
+    flags = parse(ablate_parser(prog), words)
     for name in ("seeds", "jobs"):
         count = getattr(flags, name)
         if count is not None and count < 1:
@@ -265,7 +265,7 @@ def check_report(words: Sequence[str], prog: str) -> _Action:
 
 def check_atari100k(words: Sequence[str], prog: str) -> _Action:
     """What `atari100k` with these words will do. Raises ValueError for bad input, in any of its runs too."""
-    flags = parse(_atari100k_parser(prog), words)
+    flags = parse(atari100k_parser(prog), words)
     for name in ("seeds", "jobs"):
         count = getattr(flags, name)
         if count is not None and count < 1:
@@ -324,72 +324,6 @@ def _evaluate(run_dir: Path, episodes: int, video: Path | None) -> None:
     from speedyzero.evaluate.command import evaluate_run
 
     evaluate_run(run_dir, episodes, video)
-
-
-def _train_parser(prog: str) -> Parser:
-    parser = Parser(prog=prog, allow_abbrev=False, description="Train an agent and score it.")
-    parser.add_argument("--game", help="an Atari game (Pong), a Gymnasium id (CartPole-v1) or Catch")
-    parser.add_argument("--preset", help=f"{', '.join(presets())}; default: what suits the game and the machine")
-    parser.add_argument("--seed", type=int, help="default: 0")
-    parser.add_argument("--gpus", type=int, help="how many to use; 0 is the CPU; default: every visible one")
-    parser.add_argument("--run-dir", help="a new or empty directory; default: runs/<game>-<preset>-seed<seed>-<number>")
-    parser.add_argument("--inline", action="store_true", help="one process, bit-reproducible on a CPU")
-    parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="go on with a run or checkpoint")
-    parser.add_argument("--force", action="append", default=[], metavar="SETTING", help="may differ in a resumed run")
-    parser.add_argument(
-        "--reshard",
-        action="store_true",
-        help="resume with other numbers of GPUs, actors, envs, shards, in a new directory",
-    )
-    parser.add_argument(
-        "--profile", nargs="?", const="", metavar="SECONDS", help="write a trace; default: of the whole run"
-    )
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="any setting, as search.num_simulations=16")
-    return parser
-
-
-def _evaluate_parser(prog: str) -> Parser:
-    parser = Parser(prog=prog, allow_abbrev=False, description="Score a run's newest weights on full games.")
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="or a checkpoint's directory, copied anywhere")
-    parser.add_argument("--episodes", type=int, help="default: as the run was evaluated at its end")
-    parser.add_argument("--video", type=Path, help="film one episode into this .mp4 or .gif file")
-    return parser
-
-
-def _ablate_parser(prog: str) -> Parser:
-    parser = Parser(prog=prog, allow_abbrev=False, description="Compare runs that differ in one part, over seeds.")
-    parser.add_argument("--game", help="as for train")
-    parser.add_argument("--preset", help="as for train")
-    parser.add_argument("--gpus", type=int, help="for each run; runs that fit go side by side")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="0 to N - 1; default: 5")
-    parser.add_argument(
-        "--vary",
-        nargs="+",
-        required=True,
-        metavar="key[=value,...]",
-        help="what to compare; without values: a switch's both, a choice's all",
-    )
-    parser.add_argument(
-        "--grid", choices=GRIDS, default=GRIDS[0], help="from the preset one change at a time, or all combinations"
-    )
-    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as fit")
-    parser.add_argument("--inline", action="store_true", help="each run in one process")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or of the same ablation to go on")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="for all runs")
-    return parser
-
-
-def _atari100k_parser(prog: str) -> Parser:
-    parser = Parser(prog=prog, allow_abbrev=False, description="The 26 games of Atari 100k, over seeds.")
-    parser.add_argument("--games", nargs="+", metavar="GAME", help="some of the 26 (Pong Breakout); default: all")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="0 to N - 1; default: 5")
-    parser.add_argument("--preset", default="atari100k", help="as for train; default: atari100k")
-    parser.add_argument("--gpus", type=int, help="for each run, 0 is the CPU; default: 1 where there is one")
-    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as GPUs allow, CPU: 1")
-    parser.add_argument("--inline", action="store_true", help="each run in one process")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/atari100k-<preset>; the same to go on")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="for all runs")
-    return parser
 
 
 def _check_new_directory(path: Path) -> None:

@@ -490,6 +490,8 @@ BUGS = (
         "colour = _TAKEN if i == thought.action else _BAR",
         "colour = _TAKEN if i == 0 else _BAR",
         ("tests/evaluate/test_video.py",),
+    ),
+    Bug(
         "a-wait-is-not-followed",
         "speedyzero/profile/critical_path.py",
         "        if under_way.kind == BUSY:\n            name = at\n            continue\n",
