@@ -219,7 +219,7 @@ def test_the_program_itself():
     assert (module.returncode, module.stderr) == (2, bad.stderr.replace("train.py", "python -m speedyzero"))
     shown = python("-m", "speedyzero", "train", "--help")
     assert shown.returncode == 0 and "--preset" in shown.stdout and shown.stderr == ""
-    fault = "from speedyzero import cli; cli._train = lambda c, inline: 1 / 0; cli.run(cli.check_train, [], prog='x')"
+    fault = "from speedyzero import cli; cli._train = lambda c, **_: 1 / 0; cli.run(cli.check_train, [], prog='x')"
     failed = python("-c", fault)
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
 
