@@ -18,7 +18,7 @@ train: $(READY) ## train an agent: make train ARGS="--game CartPole-v1 --seed 1"
 	@$(BIN)/python train.py $(ARGS)
 
 test: lint ## lint, types, layers, then every test: make test ARGS="tests/search"
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 soak: $(READY) ## the reliability contract in full, about an hour: make soak, make soak ROWS="1 2 20"
 	@$(BIN)/python -m tests.faults.soak $(ROWS)

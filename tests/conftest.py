@@ -28,12 +28,17 @@ def pytest_configure() -> None:
     os.environ[name] = value  # inherited by every process that a test starts, at any depth
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
     """Which tests stay together where several workers share them out (`make test`): machines, else a file's."""
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("machine" if MACHINE.match(file) else file))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "machine" if MACHINE.match(file) else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
