@@ -12,7 +12,7 @@ from speedyzero.env.base import ObservationSpec
 _FILES_OF_ITSELF, _FILES_PER_PROCESS = 32, 4
 # Threads of a process besides those of tensor operations: its pulse, torch's own, a writer of checkpoints.
 _THREADS_OF_A_PROCESS = 6
-# Of a row's frame after compression, assumed; the rest of a row; metrics, logs and a film of a game.
+# Of a row's frame after compression, assumed (Pong's grey 48 px took a fortieth); the rest of a row; metrics and films.
 _FRAME_SHARE, _ROW_BYTES, _OTHER_DISK_BYTES = 0.2, 64, 32 * 2**20
 
 

@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from speedyzero.report.groups import Group, Line, combined, smoothed
 from speedyzero.report.reading import RunRecord
 
-WIDTH_IN, DPI = 11.6, 150
+WIDTH_IN, DPI, _LEGEND_ROW_IN = 11.6, 150, 0.18
 _STEPS = (1, 2, 2.5, 5, 10)  # of ticks
 MINUTE_S, HOUR_S = 60.0, 3600.0
 
@@ -44,6 +44,8 @@ def finished(figure: Figure, handles: Sequence[Artist] = ()) -> bytes:
     if handles:
         longest = max(len(str(handle.get_label())) for handle in handles)
         columns = max(1, min(len(handles), 150 // (longest + 8)))
+        rows = -(-len(handles) // columns)
+        figure.set_figheight(figure.get_figheight() + _LEGEND_ROW_IN * (rows - 1))  # not at the panels' cost
         figure.legend(handles=list(handles), loc="outside upper left", ncols=columns, frameon=False, fontsize=8.5)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=DPI)
@@ -123,6 +125,12 @@ def draw_metric(axes: Axes, groups: Sequence[Group], name: str, *, style: str = 
         draw_line(axes, line, colour=group.colour, style=style)
         drawn |= line is not None
     return drawn
+
+
+def from_zero(axes: Axes) -> None:
+    """A y axis from 0 to a little above all that is drawn."""
+    highest = axes.dataLim.y1
+    axes.set_ylim(0, 1.06 * highest if np.isfinite(highest) and highest > 0 else None)
 
 
 def nothing(axes: Axes, words: str = "not recorded") -> None:

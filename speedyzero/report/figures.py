@@ -20,6 +20,7 @@ from speedyzero.report.canvas import (
     draw_line,
     draw_metric,
     finished,
+    from_zero,
     headed,
     legend_of,
     nothing,
@@ -55,25 +56,20 @@ def score_picture(groups: Sequence[Group], *, title: str = "Score", name: str = 
     count_axis(by_steps, "env steps (agent's actions)")
     clock.axis(by_time)
     by_steps.set_ylabel("score of a game (raw reward)")
+    runs = [run for group in groups for run in group.runs]
+    evaluated = any(len(run.evaluations.mean) for run in runs)
+    played = any(len(run.series("actor/game_score").values) for run in runs)
     handles = legend_of(groups)
     colour = groups[0].colour if len(groups) == 1 else "#444444"
-    handles += [
-        Line2D([], [], color=colour, marker="o", markersize=4, label="evaluations, with 95% interval"),
-        Line2D(
-            [],
-            [],
-            color=colour,
-            alpha=0.5,
-            linestyle="-",
-            linewidth=0.9,
-            label=f"games of actors, mean of {GAMES_IN_A_MEAN}",
-        ),
-    ]
-    handles += _draw_references((by_steps, by_time), groups[0].game)
-    by_time.set_ylim(by_steps.get_ylim())
-    if not any(
-        len(run.evaluations.mean) or len(run.series("actor/game_score").values) for g in groups for run in g.runs
-    ):
+    if evaluated:
+        handles.append(Line2D([], [], color=colour, marker="o", markersize=4, label="evaluations, with 95% interval"))
+    if played:
+        label = f"games of actors, mean of {GAMES_IN_A_MEAN}"
+        handles.append(Line2D([], [], color=colour, alpha=0.5, linewidth=0.9, label=label))
+    if evaluated or played:
+        handles += _draw_references((by_steps, by_time), groups[0].game)
+        by_time.set_ylim(by_steps.get_ylim())
+    else:
         for axes in (by_steps, by_time):
             nothing(axes, "no game has ended yet")
     words = (
@@ -108,7 +104,7 @@ def _draw_scores(axes: Axes, group: Group, clock: Clock | None) -> None:
 
 
 def _draw_references(all_axes: Sequence[Axes], game: str) -> list[Line2D]:
-    """Published scores as level lines, those alone that leave the curves readable."""
+    """Published scores as level lines; those that would press the curves flat are named in the legend alone."""
     known = reference_scores(game)
     if known is None:
         return []
@@ -116,11 +112,11 @@ def _draw_references(all_axes: Sequence[Axes], game: str) -> list[Line2D]:
     handles = []
     for label, (style, field) in _REFERENCE_STYLES.items():
         level = getattr(known, field)
-        if max(high, level) - min(low, level) > _MOST_STRETCH * (high - low):
-            continue
-        for axes in all_axes:
+        is_near = max(high, level) - min(low, level) <= _MOST_STRETCH * (high - low)
+        for axes in all_axes if is_near else ():
             axes.axhline(level, color="#777777", linestyle=style, linewidth=1)
-        handles.append(Line2D([], [], color="#777777", linestyle=style, label=f"{label} ({level:g})"))
+        words = f"{label} ({level:g}{'' if is_near else ', beyond the axis'})"
+        handles.append(Line2D([], [], color="#777777", linestyle=style, label=words))
     return handles
 
 
@@ -130,7 +126,7 @@ class _Panel:
     title: str
     unit: str
     dashed: str = ""  # a second metric in the same panel
-    floor: float | None = None
+    from_zero: bool = False
     smooth: bool = True
 
 
@@ -138,11 +134,11 @@ def loss_picture(groups: Sequence[Group]) -> Picture:
     cross_entropy = "cross-entropy (nats a sample)"
     plan = [
         _Panel("learner/loss", "total, weighted", "weighted loss (a sample)"),
-        _Panel("learner/prefix_loss", "value prefix (or reward)", cross_entropy, floor=0),
-        _Panel("learner/value_loss", "value", cross_entropy, floor=0),
-        _Panel("learner/policy_loss", "policy", cross_entropy, floor=0),
+        _Panel("learner/prefix_loss", "value prefix (or reward)", cross_entropy, from_zero=True),
+        _Panel("learner/value_loss", "value", cross_entropy, from_zero=True),
+        _Panel("learner/policy_loss", "policy", cross_entropy, from_zero=True),
         _Panel("learner/consistency_loss", "consistency", "-cosine (a sample)"),
-        _Panel("learner/learning_rate", "learning rate", "step size", floor=0, smooth=False),
+        _Panel("learner/learning_rate", "learning rate", "step size", from_zero=True, smooth=False),
     ]
     words = (
         "Sums over the unrolled steps, before they are weighted. The policy's cannot fall below its targets' entropy."
@@ -157,9 +153,9 @@ def certainty_picture(groups: Sequence[Group]) -> Picture:
             "policy: network —, search - -",
             "entropy (nats)",
             "learner/target_policy_entropy",
-            0,
+            from_zero=True,
         ),
-        _Panel("learner/value_entropy", "value, over its bins", "entropy (nats)", floor=0),
+        _Panel("learner/value_entropy", "value, over its bins", "entropy (nats)", from_zero=True),
         _Panel("learner/predicted_root_value", "value that the network predicts", "discounted reward"),
     ]
     words = (
@@ -176,13 +172,15 @@ def replay_picture(groups: Sequence[Group]) -> Picture:
             "age of priorities: median —, oldest - -",
             "train steps",
             "reanalyzer/priority_age_max",
-            0,
+            from_zero=True,
         ),
-        _Panel("reanalyzer/refreshed_share", "priorities refreshed by newest weights", "share of positions", floor=0),
+        _Panel(
+            "reanalyzer/refreshed_share", "priorities refreshed by newest weights", "share of positions", from_zero=True
+        ),
         _Panel("reanalyzer/refresh_rank_correlation", "old and refreshed priorities", "rank correlation"),
-        _Panel("reanalyzer/eligible_positions", "replay", "positions to sample from", floor=0, smooth=False),
-        _Panel("learner/batch_age", "age of batches when learned from", "train steps", floor=0),
-        _Panel("learner/target_lag", "age of the network that makes targets", "train steps", floor=0),
+        _Panel("reanalyzer/eligible_positions", "replay", "positions to sample from", from_zero=True, smooth=False),
+        _Panel("learner/batch_age", "age of batches when learned from", "train steps", from_zero=True),
+        _Panel("learner/target_lag", "age of the network that makes targets", "train steps", from_zero=True),
     ]  # of the first shard
     words = "How old what the learner is given is. Of the first shard, where there are several."
     return Picture("replay", "Replay and staleness", words, _drawn(plan, groups, rows=2))
@@ -200,8 +198,8 @@ def _drawn(plan: Sequence[_Panel], groups: Sequence[Group], *, rows: int) -> byt
             continue
         count_axis(axes, "train steps")
         axes.set_ylabel(panel.unit)
-        if panel.floor is not None:
-            axes.set_ylim(bottom=panel.floor)
+        if panel.from_zero:
+            from_zero(axes)
     return finished(figure, legend_of(groups))
 
 
@@ -227,7 +225,7 @@ def speed_picture(groups: Sequence[Group]) -> Picture:
     ):
         headed(axes, title)
         axes.set_ylabel(unit)
-        axes.set_ylim(bottom=0)
+        from_zero(axes)
         clock.axis(axes)
     words = "Play and learning keep to one pace, so both grow alike; a flat stretch is a head start, a save or a wait."
     return Picture("speed", "Speed", words, finished(figure, legend_of(groups)))

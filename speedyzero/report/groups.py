@@ -67,17 +67,19 @@ def differing(runs: Sequence[RunRecord]) -> list[str]:
 
 def _labels(runs: Sequence[RunRecord]) -> list[str]:
     """By game and preset, and where these do not tell runs apart by what does."""
-    paths = differing(runs)
+
+    def begins(run: RunRecord) -> str:
+        return f"{run.config.env.game}, {run.config.preset}"
+
     labels = []
     for run in runs:
-        words = [f"{run.config.env.game}, {run.config.preset}"]
-        others = [path for path in paths if path not in ("env.game", "preset")]
-        same = [other for other in runs if other.config.env.game == run.config.env.game]
-        if len({other.config.preset for other in same}) < len(same):
-            words += [f"{path}={get(run.config, path)}" for path in others[:_SHOWN_SETTINGS]]
-        labels.append(", ".join(words))
-    is_told_apart = len(set(labels)) == len(labels)
-    return labels if is_told_apart else [f"{label} ({run.name})" for label, run in zip(labels, runs, strict=True)]
+        alike = [other for other in runs if begins(other) == begins(run)]
+        settings = [f"{path}={get(run.config, path)}" for path in differing(alike)[:_SHOWN_SETTINGS]]
+        labels.append(", ".join([begins(run), *settings]))
+    is_unique = [labels.count(label) == 1 for label in labels]
+    return [
+        label if unique else f"{label} ({run.name})" for label, unique, run in zip(labels, is_unique, runs, strict=True)
+    ]
 
 
 def combined(group: Group, line_of: Callable[[RunRecord], Line]) -> Line | None:

@@ -66,7 +66,7 @@ def _scores(groups: Sequence[Group]) -> str:
         header.insert(6, "human-normalised")
     rows = []
     for group in groups:
-        rows += [_score_row(run, normalised=known) for run in group.runs]
+        rows += [_score_row(group, run, normalised=known) for run in group.runs]
         if len(group.runs) > 1:
             rows.append(_mean_row(group, normalised=known))
     parts = ["<h2>Result</h2>", _table(header, rows)]
@@ -79,10 +79,10 @@ def _scores(groups: Sequence[Group]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _score_row(run: RunRecord, *, normalised: bool) -> list[str]:
+def _score_row(group: Group, run: RunRecord, *, normalised: bool) -> list[str]:
     last, best = run.scores.get("last"), run.scores.get("best")
     row = [
-        f"{run.config.env.game}, {run.config.preset}, seed {run.config.seed}",
+        f"{group.label}, seed {run.config.seed}",
         run.state,
         f"{run.env_steps:,}",
         f"{run.train_steps:,}",
@@ -146,7 +146,10 @@ def _settings(groups: Sequence[Group]) -> str:
     if len(groups) > 1:
         paths = differing(firsts)
         rows = [[path, *(_value(get(run.config, path)) for run in firsts)] for path in paths]
-        parts += ["<h3>Where the runs differ</h3>", _table(["setting", *(group.label for group in groups)], rows)]
+        parts += [
+            "<h3>Where the runs differ</h3>",
+            _table(["setting", *(group.label for group in groups)], rows, whole={"setting"}),
+        ]
     shared = [path for path in SETTINGS if len({str(get(run.config, path)) for run in firsts}) == 1]
     default, config = Config(), firsts[0].config
     changed = [path for path in shared if get(config, path) != get(default, path) and path not in ("run_dir", "seed")]

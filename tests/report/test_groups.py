@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from speedyzero.config import get
 from speedyzero.evaluate.result import bootstrap_ci95
 from speedyzero.report.groups import Line, combined, group_runs, smoothed
-from speedyzero.report.reading import read_run
+from speedyzero.report.reading import RunRecord, read_run
+from speedyzero.settings import SETTINGS, build
 from tests.report.run_dirs import make_run
 
 
@@ -34,11 +37,40 @@ def test_games_and_presets_are_names_enough(tmp_path: Path):
     assert [group.label for group in group_runs(runs)] == ["Pong, laptop", "Catch, catch"]
 
 
-def test_many_differences_leave_labels_that_tell_apart(tmp_path: Path):
-    settings = [["learner.batch_size=32", "search.num_simulations=8", f"target.td_steps={n}"] for n in (3, 4)]
-    runs = read(*(make_run(tmp_path / f"run{i}", settings=some) for i, some in enumerate(settings)))
-    labels = [group.label for group in group_runs(runs)]
-    assert len(set(labels)) == 2
+def changed(run: RunRecord, name: str, **settings: object) -> RunRecord:
+    """The same run under another name and with other settings, "actor__envs" for actor.envs."""
+    values = {path: get(run.config, path) for path in SETTINGS}
+    values |= {path.replace("__", "."): value for path, value in settings.items()}
+    return replace(run, run_dir=run.run_dir.with_name(name), config=build(values))
+
+
+def test_labels_name_what_tells_runs_of_a_game_apart_and_no_more(tmp_path: Path):
+    """Another game's settings are none of theirs."""
+    (run,) = read(make_run(tmp_path / "run"))
+    runs = [
+        changed(run, "a", search__num_simulations=8, actor__envs=3),
+        changed(run, "b", search__num_simulations=8, actor__envs=4),
+        changed(run, "c", env__game="Catch", preset="catch", env__stack=1),
+    ]
+    assert [group.label for group in group_runs(runs)] == [
+        "Pong, laptop, actor.envs=3",
+        "Pong, laptop, actor.envs=4",
+        "Catch, catch",
+    ]
+
+
+def test_where_too_much_differs_the_name_tells_runs_apart(tmp_path: Path):
+    (run,) = read(make_run(tmp_path / "run"))
+    runs = [
+        changed(run, "a", search__num_simulations=8, actor__envs=3, learner__batch_size=16),
+        changed(run, "b", search__num_simulations=8, actor__envs=3, learner__batch_size=32),
+        changed(run, "c", search__num_simulations=4, actor__envs=4),
+    ]
+    assert [group.label for group in group_runs(runs)] == [
+        "Pong, laptop, search.num_simulations=8, actor.envs=3 (a)",
+        "Pong, laptop, search.num_simulations=8, actor.envs=3 (b)",
+        "Pong, laptop, search.num_simulations=4, actor.envs=4",
+    ]
 
 
 def test_the_mean_of_seeds_reaches_as_far_as_all_of_them(tmp_path: Path):

@@ -81,7 +81,7 @@ def test_seeds_are_listed_and_averaged(tmp_path: Path):
 def test_settings_that_differ_come_first_and_all_are_there(tmp_path: Path):
     text, seen = made(make_run(tmp_path / "a"), make_run(tmp_path / "b", settings=["learner.batch_size=32"]))
     differ, default = text.index("Where the runs differ"), text.index("Where they differ from the defaults")
-    assert differ < text.index("learner.batch_size") < default < text.index("env.image_size_px")
+    assert differ < text.index(">learner.batch_size<") < default < text.index("env.image_size_px")
     assert "num_simulations: 16" in text and seen.tags.count("details") == 2
 
 
