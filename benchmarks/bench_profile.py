@@ -82,7 +82,7 @@ def schedule(train_steps: int) -> list[str]:
 def carry_out(run_dir: Path, slow: tuple[str, str, float], *words: str) -> Run:
     """One run. Raises RuntimeError where it fails or leaves something behind."""
     command = [sys.executable, "-m", "benchmarks.slowed_run", *map(str, slow), *TINY, "--run-dir", str(run_dir), *words]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(run_dir.parent / "numba"), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output, _ = process.communicate()
     left = [path.name for path in Path("/dev/shm").iterdir() if f".{process.pid}-" in path.name]

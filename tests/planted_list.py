@@ -506,10 +506,10 @@ BUGS = (
         PROFILE,
     ),
     Bug(
-        "chains-of-waits-by-busy-time-alone",
+        "chains-of-waits-lead-the-other-way",
         "speedyzero/profile/wait_chain.py",
-        "    rate = waited / busy[:, None]\n",
-        "    rate = waited.copy()\n",
+        "waited[row, others] += ",
+        "waited[others, row] += ",
         PROFILE,
     ),
     Bug(

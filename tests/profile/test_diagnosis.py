@@ -32,6 +32,7 @@ def test_the_bottleneck_is_whom_it_helps_most_to_speed_up(step_us, slack):
     assert found.bottleneck == max(truth, key=lambda role: truth[role]), truth
     chain = chain_shares({role: found.shares[role] for role in ROLES}, WAITS_ON)
     assert max(chain, key=lambda role: chain[role]) == found.bottleneck, chain
+    assert all(abs(chain[role] - found.path.share(role)) < 0.1 for role in ROLES), (chain, found.path.seconds)
     gain = gain_of_half(run.trace, found, found.bottleneck, more_processes=False)
     assert 1.0 < truth[found.bottleneck] <= 1.03 * gain.factor
 
