@@ -26,6 +26,7 @@ def pytest_configure() -> None:
     settings.load_profile("project")
     name, _, value = _MARK.partition("=")
     os.environ[name] = value  # inherited by every process that a test starts, at any depth
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where a shell started us in its background
 
 
 @pytest.hookimpl(optionalhook=True)
