@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,8 @@ def a_file(run_dir: Path) -> None:
     run_dir.write_text("no directory")
 
 
+NOBODY = 65534
+
 CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "another game": (nothing, ["--game", "CartPole-v1"], ["env.game=CartPole-v1 (the run has Catch)"]),
     "another game, forced": (nothing, ["--game", "CartPole-v1", "--force", "env.game"], ["replay log", "not"]),
@@ -155,12 +158,25 @@ def test_bad_resumes_are_one_line(made, tmp_path, capsys, name):
 
 
 @pytest.mark.contract(16)
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission_is_one_line(made, tmp_path, capsys):
-    run_dir = copy_of(made, tmp_path / "run")
-    for directory in both(run_dir):
-        (directory / "learner.json").chmod(0)
-    assert "Permission denied" in refusal(["--inline", "--resume", str(run_dir)], capsys)
+def test_no_permission_is_one_line(made, capsys):
+    """As nobody where the tests are root's, who may read everything; pytest's own folders are closed to nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        run_dir = copy_of(made, Path(folder) / "run")
+        for path in (run_dir, *run_dir.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        for directory in both(run_dir):
+            (directory / "learner.json").chmod(0)
+        was_root = os.geteuid() == 0
+        if was_root:
+            os.seteuid(NOBODY)
+        try:
+            line = refusal(["--inline", "--resume", str(run_dir)], capsys)
+        finally:
+            if was_root:
+                os.seteuid(0)
+    assert "learner.json" in line and "Permission denied" in line
+    reached(16, f"no permission: {line.strip()[:100]}", counts={"bad resumes": 1})
 
 
 def test_what_may_differ_is_told_and_taken(made, tmp_path, monkeypatch):
