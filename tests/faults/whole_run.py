@@ -20,7 +20,7 @@ from speedyzero.shm.run import SHM_MOUNT, run_id_of
 from speedyzero.wiring import Wiring, wire
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 150.0  # far beyond any wait that succeeds
+LIMIT_S = 600.0 if os.environ.get("SOAK") == "1" else 150.0  # far beyond any wait that succeeds
 SHORT = (
     "schedule.env_steps=1000",
     "schedule.train_steps=120",
