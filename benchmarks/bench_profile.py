@@ -101,7 +101,7 @@ def cpu_s_per_train_step(metrics: dict[str, MetricSeries]) -> float:
             learning = np.nonzero(series.steps > 0)[0]
             used_s += float(series.values[-1] - series.values[learning[0]])
             steps = int(series.steps[-1] - series.steps[learning[0]])
-    return used_s / steps
+    return used_s / steps if steps else float("nan")  # a run that ends between two records
 
 
 def measure_overhead(scratch: Path, *, repeats: int, train_steps: int) -> dict[str, list[Run]]:
