@@ -3,7 +3,8 @@
     make bench                        # about half an hour on 2 idle cores
     make bench ARGS="tree ring"       # some
 
-What takes longer has a command of its own (cartpole, process_mode, catch_ablation, techniques, kills); GPUs: gpu-check.
+What takes longer has a command of its own (cartpole, process_mode, catch_ablation, techniques, kills,
+atari100k); GPUs: gpu-check.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from speedyzero.atari100k.standing import brief
 from speedyzero.atari100k.summary import Summary
 
 OURS, THEIRS, WARNING = "tab:blue", "tab:orange", "firebrick"
@@ -71,6 +72,6 @@ def _entitle(figure: Figure, title: str, summary: Summary) -> None:
     if not summary.why_not:
         figure.suptitle(f"Atari 100k. {title}", fontsize="medium")
         return
-    why = textwrap.shorten("; ".join(summary.why_not), _LETTERS, placeholder=" ...")
+    why = textwrap.shorten(brief(summary.why_not), _LETTERS, placeholder=" ...")
     lines = textwrap.fill(f"NOT a result of the Atari 100k benchmark: {why}", _LETTERS_A_LINE)
     figure.suptitle(f"{title}\n{lines}", fontsize="small", color=WARNING)

@@ -23,6 +23,7 @@ PRESCRIBED: dict[str, Any] = {
     "init_from": "",
 }
 FEWEST_EPISODES = 32
+_WITHOUT = "; without "
 
 
 def shortfalls(plan: Plan, seeds: int, outcomes: Sequence[Outcome]) -> list[str]:
@@ -35,7 +36,7 @@ def shortfalls(plan: Plan, seeds: int, outcomes: Sequence[Outcome]) -> list[str]
     partly = [f"{game} ({count} of {seeds})" for game, count in counts.items() if 0 < count < seeds]
     found = []
     if absent:
-        found.append(f"{len(counts) - len(absent)} of 26 games; without {', '.join(absent)}")
+        found.append(f"{len(counts) - len(absent)} of 26 games{_WITHOUT}{', '.join(absent)}")
     if partly:
         found.append(f"not all seeds of {', '.join(partly)}")
     return [*found, *_other_settings(plan.runs[0].config)]
@@ -57,3 +58,8 @@ def headline(why_not: Sequence[str], seeds: int) -> str:
     if why_not:
         return f"**NOT a result of the Atari 100k benchmark:** {'; '.join(why_not)}."
     return f"Atari 100k: 26 games, {seeds} seed{'s' if seeds > 1 else ''} each."
+
+
+def brief(why_not: Sequence[str]) -> str:
+    """For a picture: without the list of games that are not there."""
+    return "; ".join(why.partition(_WITHOUT)[0] for why in why_not)
