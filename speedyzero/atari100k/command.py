@@ -106,7 +106,8 @@ class BenchmarkFolder:
     def _outcome(self, run: GridRun) -> Outcome:
         """Of a finished run, read once: it does not change, and a benchmark has many."""
         if run.name not in self._outcomes:
-            self._outcomes[run.name] = read_outcome(run, self._folder.run_dir(run))
+            score = self._folder.finished[run.name]
+            self._outcomes[run.name] = read_outcome(run, self._folder.run_dir(run), score)
         return self._outcomes[run.name]
 
     def _missing(self) -> dict[tuple[str, int], str]:

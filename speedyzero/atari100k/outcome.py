@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from speedyzero.evaluate.human_normalised import human_normalised
-from speedyzero.grid.run import GridRun, final_score, training_clock_s
+from speedyzero.grid.run import GridRun, training_clock_s
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.observe.system import read_systems
 
@@ -42,13 +42,11 @@ class Outcome:
         }
 
 
-def read_outcome(run: GridRun, run_dir: Path) -> Outcome:
-    """Of a finished run. Raises ValueError where its directory is damaged.
+def read_outcome(run: GridRun, run_dir: Path, score: dict[str, Any]) -> Outcome:
+    """Of a finished run. score: its final one, as `final_score` gives it. Raises ValueError for a damaged directory.
 
     A game that was cut off by the protocol's frame limit counts with what it had scored till then, as the field does.
     """
-    score = final_score(run, run_dir)
-    assert score is not None, f"{run.name} is not finished"
     normalised = human_normalised(run.group, score["mean"])
     assert normalised is not None, run.group
     systems = [{name: entry.get(name) for name in _OF_A_SYSTEM} for entry in read_systems(run_dir)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from speedyzero.config import Config
 from speedyzero.env.registry import check_game
 from speedyzero.evaluate.human_normalised import benchmark_games, benchmark_name
 from speedyzero.grid.run import GridRun
@@ -69,23 +70,28 @@ def plan_runs(benchmark: Benchmark) -> Plan:
     gpus = min(1, visible_gpus()) if benchmark.gpus is None else benchmark.gpus
     video = () if any(one.startswith("evaluate.video=") for one in benchmark.settings) else ("evaluate.video=false",)
     settings = (*video, *benchmark.settings)
-    refused: dict[str, str] = {}
-    runs = []
-    for seed in benchmark.seeds:
-        for game in benchmark.games:
-            if game in refused:
-                continue
-            config = resolve(benchmark.preset, game, seed, gpus, None, settings)
-            _check_settings(config.run_dir, config.env.game, config.seed, game=game, seed=seed)
-            try:
-                check_game(config.env)
-            except ValueError as error:
-                refused[game] = str(error)
-            else:
-                runs.append(GridRun(game, seed, config, settings))
-    if not runs:
+    configs = {
+        (game, seed): resolve(benchmark.preset, game, seed, gpus, None, settings)
+        for seed in benchmark.seeds
+        for game in benchmark.games
+    }
+    for (game, seed), config in configs.items():
+        _check_settings(config.run_dir, config.env.game, config.seed, game=game, seed=seed)
+    refusals = {game: _refusal(configs[game, benchmark.seeds[0]]) for game in benchmark.games}
+    refused = {game: why for game, why in refusals.items() if why is not None}
+    if len(refused) == len(benchmark.games):
         raise ValueError(f"none of the {len(refused)} games can be played here; {next(iter(refused.values()))}")
+    runs = [GridRun(game, seed, config, settings) for (game, seed), config in configs.items() if game not in refused]
     return Plan(tuple(runs), refused)
+
+
+def _refusal(config: Config) -> str | None:
+    """Why the game cannot be played here; None where it can."""
+    try:
+        check_game(config.env)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _check_settings(run_dir: str, game_now: str, seed_now: int, *, game: str, seed: int) -> None:

@@ -52,8 +52,10 @@ class GridFolder:
         self.runs, self.out, self.inline = tuple(runs), out, inline
         self._resumes = resumes
         self._slots = slots_for(runs, jobs or fitting_jobs(runs, inline=inline))
-        self.finished = {run.name for run in runs if final_score(run, self.run_dir(run)) is not None}
+        self.finished: dict[str, dict] = {}  # final scores by the run's name, as `record_score` keeps them
         self.failed: dict[str, Failure] = {}  # by the run's name, of this time
+        for run in runs:
+            self._look_for_score(run)
 
     @property
     def jobs(self) -> int:
@@ -132,10 +134,15 @@ class GridFolder:
         number = 1 + sum(1 for entry in folder.iterdir() if entry.name.startswith(f"{run.name}-"))
         os.rename(run_dir, folder / f"{run.name}-{number:03}")
 
+    def _look_for_score(self, run: GridRun) -> None:
+        score = final_score(run, self.run_dir(run))
+        if score is not None:
+            self.finished[run.name] = score
+
     def _book(self, run: GridRun, ended: Ended) -> None:
-        if ended.exit_code == 0 and final_score(run, self.run_dir(run)) is not None:
-            self.finished.add(run.name)
-        else:
+        if ended.exit_code == 0:
+            self._look_for_score(run)
+        if run.name not in self.finished:
             lines = [line.strip() for line in _lines_of(self.output_of(run)) if line.strip()]
             last = lines[-1][:REASON_LETTERS] if lines else "it printed nothing"
             self.failed[run.name] = Failure(ended.exit_code, f"{exit_in_words(ended.exit_code)}: {last}")

@@ -86,9 +86,27 @@ def test_failing_runs_do_not_end_the_rest_and_are_mended_by_a_rerun(plan, tmp_pa
     assert results(tmp_path)["missing"] == []
 
 
-def test_what_is_written_of_runs_that_ended_well(plan, tmp_path: Path):
-    assert atari100k(*TWO_GAMES, "--seeds", "2", "schedule.env_steps=700", out=tmp_path) == DONE
-    document = results(tmp_path)
+def test_an_interrupted_benchmark_goes_on_where_it_was(plan, tmp_path: Path, capsys):
+    words = [*TWO_GAMES, "--seeds", "2", "schedule.env_steps=700"]
+    plan(**{"Breakout-seed0": "interrupt"})
+    assert atari100k(*words, out=tmp_path) == INTERRUPTED
+    missing = {(one["game"], one["seed"]): one["reason"] for one in results(tmp_path)["missing"]}
+    assert missing == dict.fromkeys([("Breakout", 0), ("Pong", 1), ("Breakout", 1)], "not run yet")
+    assert how(tmp_path) == {"Pong-seed0": "begun"}
+    assert "Breakout, seed 1: not run yet" in (tmp_path / "table.md").read_text()
+    first = (tmp_path / "runs/Pong-seed0/how.txt").stat().st_mtime_ns
+
+    plan()
+    assert atari100k(*words, out=tmp_path) == DONE
+    assert how(tmp_path)["Breakout-seed0"] == "resumed"
+    assert (tmp_path / "runs/Pong-seed0/how.txt").stat().st_mtime_ns == first
+    assert not (tmp_path / "abandoned").exists()
+    check_what_is_written(tmp_path)
+
+
+def check_what_is_written(out: Path) -> None:
+    """Of two games and two seeds of 700 env steps that ended well."""
+    document = results(out)
     assert document["is_the_benchmark"] is False and document["settings"] == [
         "evaluate.video=false",
         "schedule.env_steps=700",
@@ -104,35 +122,18 @@ def test_what_is_written_of_runs_that_ended_well(plan, tmp_path: Path):
         "protocol": {"episodes": 8, "truncated_episodes": 1},
         "systems": [{"commit": "abc", "cpu": "slow", "cores": 2, "gpus": []}],
     }
-    aggregates = json.loads((tmp_path / "aggregates.json").read_text())
+    aggregates = json.loads((out / "aggregates.json").read_text())
     assert aggregates["is_the_benchmark"] is False
     assert aggregates["aggregates"]["mean"]["value"] == pytest.approx(1.5 * (1 / 35.3 + 1 / 28.8) / 2)
     for name in ("profile.png", "aggregates.png"):
-        assert (tmp_path / name).read_text() == "4 runs"
-    table = (tmp_path / "table.md").read_text()
+        assert (out / name).read_text() == "4 runs"
+    table = (out / "table.md").read_text()
     assert table.startswith("**NOT a result of the Atari 100k benchmark:** 2 of 26 games; without Alien, Amidar, ")
     for part in ("schedule.env_steps=700 instead of 100000", "scores of 8 episodes instead of 32", "2 episodes were"):
         assert part in table
 
 
-def test_an_interrupted_benchmark_goes_on_where_it_was(plan, tmp_path: Path, capsys):
-    plan(**{"Breakout-seed0": "interrupt"})
-    assert atari100k(*TWO_GAMES, "--seeds", "2", out=tmp_path) == INTERRUPTED
-    missing = {(one["game"], one["seed"]): one["reason"] for one in results(tmp_path)["missing"]}
-    assert missing == dict.fromkeys([("Breakout", 0), ("Pong", 1), ("Breakout", 1)], "not run yet")
-    assert how(tmp_path) == {"Pong-seed0": "begun"}
-    assert "Breakout, seed 1: not run yet" in (tmp_path / "table.md").read_text()
-    first = (tmp_path / "runs/Pong-seed0/how.txt").stat().st_mtime_ns
-
-    plan()
-    assert atari100k(*TWO_GAMES, "--seeds", "2", out=tmp_path) == DONE
-    assert how(tmp_path)["Breakout-seed0"] == "resumed"
-    assert (tmp_path / "runs/Pong-seed0/how.txt").stat().st_mtime_ns == first
-    assert not (tmp_path / "abandoned").exists()
-    assert len(results(tmp_path)["runs"]) == 4
-
-
-def test_a_run_that_was_stopped_in_its_final_evaluation_is_scored_and_not_trained_again(plan, tmp_path: Path):
+def test_a_run_that_was_stopped_in_its_final_evaluation_is_scored_and_not_trained_again(plan, tmp_path: Path, capsys):
     plan(**{"Pong-seed0": "unscored"})
     one = ["--games", "Pong", "--preset", "laptop", "--gpus", "0", "--seeds", "1"]
     with pytest.raises(RunsFailed, match="killed by SIGKILL"):
@@ -141,6 +142,12 @@ def test_a_run_that_was_stopped_in_its_final_evaluation_is_scored_and_not_traine
     plan()
     assert atari100k(*one, out=tmp_path) == DONE
     assert how(tmp_path) == {"Pong-seed0": "scored"}
+
+    # runs of other settings, or of another mode, are never mixed
+    assert atari100k(*one, "schedule.train_steps=60", out=tmp_path) == BAD_INPUT
+    assert "schedule.train_steps=1500, now 60" in capsys.readouterr().err
+    assert atari100k(*one, "--inline", out=tmp_path) == BAD_INPUT
+    assert "inline=False" in capsys.readouterr().err
 
 
 def test_a_missing_rom_is_told_and_the_other_games_are_played(plan, tmp_path: Path, monkeypatch, capsys):
@@ -182,12 +189,3 @@ def test_bad_input_is_one_line_and_leaves_nothing(words: list[str], expected: li
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and all(part in message for part in expected), message
     assert not out.exists()
-
-
-def test_runs_of_other_settings_or_another_mode_are_never_mixed(plan, tmp_path: Path, capsys):
-    one = ["--games", "Pong", "--preset", "laptop", "--gpus", "0", "--seeds", "1"]
-    assert atari100k(*one, out=tmp_path) == DONE
-    assert atari100k(*one, "schedule.train_steps=60", out=tmp_path) == BAD_INPUT
-    assert "schedule.train_steps=1500, now 60" in capsys.readouterr().err
-    assert atari100k(*one, "--inline", out=tmp_path) == BAD_INPUT
-    assert "inline=False" in capsys.readouterr().err
