@@ -1,10 +1,12 @@
 """The directory of a grid: carries out the runs that are not done, each as a child process.
 
-OUT/runs/<run>/      run directories; OUT/output/<run>.txt what they printed
-OUT/abandoned/       runs that were begun anew, as they were left
-OUT/lock             held by whoever is at work here, and by its children
+    OUT/runs/<run>/      run directories; OUT/output/<run>.txt what they printed
+    OUT/abandoned/       runs that were begun anew, as they were left
+    OUT/lock             held by whoever is at work here, and by its children
 
-done -> kept       trained, not scored -> scored       with a checkpoint -> gone on with       else -> begun anew
+What becomes of each run, whenever the same grid is carried out (the middle two only where runs are resumed):
+
+    has its final score -> kept     trained, no score -> scored     has a checkpoint -> resumed      else -> begun anew
 """
 
 from __future__ import annotations
