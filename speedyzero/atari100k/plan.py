@@ -70,13 +70,12 @@ def plan_runs(benchmark: Benchmark) -> Plan:
     gpus = min(1, visible_gpus()) if benchmark.gpus is None else benchmark.gpus
     video = () if any(one.startswith("evaluate.video=") for one in benchmark.settings) else ("evaluate.video=false",)
     settings = (*video, *benchmark.settings)
-    configs = {
-        (game, seed): resolve(benchmark.preset, game, seed, gpus, None, settings)
-        for seed in benchmark.seeds
-        for game in benchmark.games
-    }
-    for (game, seed), config in configs.items():
-        _check_settings(config.run_dir, config.env.game, config.seed, game=game, seed=seed)
+    configs = {}
+    for seed in benchmark.seeds:
+        for game in benchmark.games:
+            config = resolve(benchmark.preset, game, seed, gpus, None, settings)
+            _check_settings(config.run_dir, config.env.game, config.seed, game=game, seed=seed)
+            configs[game, seed] = config
     refusals = {game: _refusal(configs[game, benchmark.seeds[0]]) for game in benchmark.games}
     refused = {game: why for game, why in refusals.items() if why is not None}
     if len(refused) == len(benchmark.games):
