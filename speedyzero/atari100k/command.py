@@ -18,7 +18,7 @@ from pathlib import Path
 from speedyzero.atari100k.outcome import Outcome, read_outcome
 from speedyzero.atari100k.pictures import draw_aggregates, draw_profile
 from speedyzero.atari100k.plan import Benchmark, plan_runs
-from speedyzero.atari100k.standing import shortfalls
+from speedyzero.atari100k.standing import counted, shortfalls
 from speedyzero.atari100k.summary import summarise
 from speedyzero.atari100k.table import table_of
 from speedyzero.checkpoint.atomic_file import write_atomically, write_json
@@ -70,8 +70,8 @@ class BenchmarkFolder:
         benchmark, config = self.benchmark, self.plan.runs[0].config
         device = f"{config.gpus} GPU each" if config.gpus else "the CPU"
         lines = [
-            f"atari100k: {len(benchmark.games)} games, {len(benchmark.seeds)} seeds, preset {config.preset}, "
-            f"on {device}, {self._folder.jobs} at a time; results in {self.out}",
+            f"atari100k: {counted(len(benchmark.games), 'game')}, {counted(len(benchmark.seeds), 'seed')}, "
+            f"preset {config.preset}, on {device}, {self._folder.jobs} at a time; results in {self.out}",
             *(f"{game} cannot be played here: {why}" for game, why in self.plan.refused.items()),
         ]
         return "\n".join(lines)

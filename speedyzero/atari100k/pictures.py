@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from speedyzero.atari100k.standing import brief
+from speedyzero.atari100k.standing import brief, counted
 from speedyzero.atari100k.summary import Summary
 
 OURS, THEIRS, WARNING = "tab:blue", "tab:orange", "firebrick"
@@ -25,7 +25,7 @@ def draw_profile(summary: Summary, path: Path) -> None:
     if ours.low is not None and ours.high is not None:
         axes.fill_between(ours.thresholds, ours.low, ours.high, step="post", color=OURS, alpha=0.2, linewidth=0)
     axes.plot(ours.thresholds, ours.share, drawstyle="steps-post", color=OURS, label=f"ours, {_of_what(summary)}")
-    label = f"{PUBLISHED}, {len(summary.games)} scores"
+    label = f"{PUBLISHED}, {counted(len(summary.games), 'score')}"
     axes.plot(theirs.thresholds, theirs.share, drawstyle="steps-post", color=THEIRS, linestyle="--", label=label)
     axes.axvline(1.0, color="grey", linewidth=0.8)
     axes.annotate("human", (1.0, 1.02), xytext=(4, 0), textcoords="offset points", color="grey", fontsize="small")
@@ -63,8 +63,7 @@ def draw_aggregates(summary: Summary, path: Path) -> None:
 
 
 def _of_what(summary: Summary) -> str:
-    games = len(summary.games)
-    return f"{summary.runs} run{'s' if summary.runs > 1 else ''} of {games} game{'s' if games > 1 else ''}"
+    return f"{counted(summary.runs, 'run')} of {counted(len(summary.games), 'game')}"
 
 
 def _entitle(figure: Figure, title: str, summary: Summary) -> None:

@@ -49,7 +49,8 @@ def _other_settings(config: Config) -> list[str]:
         if get(config, path) != prescribed
     ]
     if config.evaluate.episodes < FEWEST_EPISODES:
-        found.append(f"scores of {config.evaluate.episodes} episodes instead of {FEWEST_EPISODES}")
+        episodes = counted(config.evaluate.episodes, "episode")
+        found.append(f"scores of {episodes} instead of {FEWEST_EPISODES}")
     return found
 
 
@@ -57,9 +58,14 @@ def headline(why_not: Sequence[str], seeds: int) -> str:
     """One line of Markdown that stands over every table."""
     if why_not:
         return f"**NOT a result of the Atari 100k benchmark:** {'; '.join(why_not)}."
-    return f"Atari 100k: 26 games, {seeds} seed{'s' if seeds > 1 else ''} each."
+    return f"Atari 100k: 26 games, {counted(seeds, 'seed')} each."
 
 
 def brief(why_not: Sequence[str]) -> str:
     """For a picture: without the list of games that are not there."""
     return "; ".join(why.partition(_WITHOUT)[0] for why in why_not)
+
+
+def counted(number: int, thing: str) -> str:
+    """As "1 seed" and "2 seeds"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

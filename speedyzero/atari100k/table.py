@@ -8,7 +8,7 @@ import numpy as np
 
 from speedyzero.atari100k.aggregates import Estimate
 from speedyzero.atari100k.outcome import Outcome
-from speedyzero.atari100k.standing import headline
+from speedyzero.atari100k.standing import counted, headline
 from speedyzero.atari100k.summary import Summary
 from speedyzero.evaluate.human_normalised import benchmark_games
 from speedyzero.grid.interval import mean_and_interval
@@ -35,7 +35,9 @@ def table_of(
         blocks.append("\n".join([f"Without a score ({len(missing)} of {len(games) * seeds} runs):", "", *entries]))
     cut = sum(one.protocol["truncated_episodes"] for one in outcomes)
     if cut:
-        blocks.append(f"{cut} episodes were cut off by the evaluation's frame limit; what they had scored counts.")
+        blocks.append(
+            f"Cut off by the evaluation's frame limit, their score till then counted: {counted(cut, 'episode')}."
+        )
     return "\n\n".join(blocks) + "\n"
 
 
@@ -51,10 +53,9 @@ def _row(game: str, runs: Sequence[Outcome]) -> str:
 
 
 def _aggregates(summary: Summary, warning: str) -> str:
-    games = len(summary.games)
     lines = [
-        f"Aggregates of human-normalised scores over {games} game{'s' if games > 1 else ''}, {summary.runs} "
-        f"run{'s' if summary.runs > 1 else ''} (95% stratified bootstrap intervals, Agarwal et al. 2021):",
+        f"Aggregates of human-normalised scores over {counted(len(summary.games), 'game')}, "
+        f"{counted(summary.runs, 'run')} (95% stratified bootstrap intervals, Agarwal et al. 2021):",
         "",
         _line(("aggregate", "ours", "EfficientZero, published, same games")),
         "|---|---|---|",
