@@ -136,8 +136,20 @@ def learner_group(results: dict[str, Any]) -> Iterator[Row]:
 
 
 def profiled(results: dict[str, Any]) -> Iterator[Row]:
-    if "overhead_percent" in results:
-        yield Row("profiling a whole run", f"{results['overhead_percent']:.1f}% slower", "under 2%")
+    if "span_ns" in results:
+        recorded, unrecorded = results["span_ns"]["recorded"], results["span_ns"]["not recorded"]
+        yield Row(
+            "one span of a profile", f"{recorded / 1e3:.1f} us; {unrecorded / 1e3:.1f} where none is recorded", "1 us"
+        )
+    slowed = [run for run in results.get("named", ()) if run["slowed"]]
+    if slowed:
+        right = sum(run["bottleneck"] == f"{run['slowed']}-0" for run in slowed)
+        yield Row("slowed roles that a profile names", f"{right} of {len(slowed)}", "all")
+        most = max(run["unaccounted"] for run in results["named"])
+        yield Row("time that a profile leaves unaccounted", f"{100 * most:.2f}% at most of a process", "under 2%")
+    for name, percent in results.items():
+        if name.startswith("overhead_percent/"):
+            yield Row(f"overhead of profiling, {name.partition('/')[2]}", f"{percent}", "under 2%")
 
 
 SUBJECTS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {

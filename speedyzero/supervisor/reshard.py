@@ -15,21 +15,20 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from speedyzero.checkpoint.log_format import LogPosition
 from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.published import PART as PUBLISHED_PART
 from speedyzero.checkpoint.replay_log import ReplayLog, replay_log_dir
-from speedyzero.checkpoint.snapshot import take_snapshot
+from speedyzero.checkpoint.snapshot import Snapshot, take_snapshot
 from speedyzero.checkpoint.store import Checkpoint, CheckpointStore
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
 from speedyzero.learner.state import PART as LEARNER_PART
 from speedyzero.observe.metrics import METRICS_FILE
 from speedyzero.observe.run_dir import create_run_dir
-from speedyzero.placement import Placement, place
-from speedyzero.reanalyze.restored import draws_of, env_steps_of, replay_part, restore_shard
+from speedyzero.placement import place
+from speedyzero.reanalyze.restored import env_steps_of, replay_part, restore_shard
 from speedyzero.replay.kept_priorities import kept_priorities
 from speedyzero.replay.redistribute import Dealt, redistribute
 from speedyzero.replay.shard import Shard, shard_shape
@@ -112,12 +111,12 @@ def _logged(run_dir: Path, index: int, shard: Shard) -> LogPosition:
         return log.sync()
 
 
-def _snapshot(config: Config, checkpoint: Checkpoint, shards: list[Shard], positions: list[LogPosition]) -> Any:
+def _snapshot(config: Config, checkpoint: Checkpoint, shards: list[Shard], positions: list[LogPosition]) -> Snapshot:
     """The old checkpoint with the new replay."""
     meta = checkpoint.document("meta") | {"config": config_document(config)}
     parts = {name: checkpoint.part(name) for name in (LEARNER_PART, PUBLISHED_PART)}
     old = [checkpoint.document(replay_part(index)) for index in range(len(place(_saved_config(checkpoint)).shards))]
-    draws = max(draws_of(checkpoint, index) for index in range(len(old)))
+    draws = max(one["draws"] for one in old)
     for index, (shard, position) in enumerate(zip(shards, positions, strict=True)):
         document = {
             "log": position.to_json(),
@@ -138,7 +137,7 @@ def _saved_config(checkpoint: Checkpoint) -> Config:
 
 
 def _in_words(config: Config) -> str:
-    placement: Placement = place(config)
+    placement = place(config)
     actors, shards, learners = len(placement.actors), len(placement.shards), len(placement.learners)
     return (
         f"{config.gpus} GPUs, {actors} actors of {config.actor.envs} environments, {shards} shards, {learners} learners"
