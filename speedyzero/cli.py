@@ -19,6 +19,7 @@ from speedyzero.command_line import Parser, check_writable, parse
 from speedyzero.config import Config
 from speedyzero.parsers import ablate_parser, atari100k_parser, evaluate_parser, train_parser
 from speedyzero.resolve import check_gpus, read_words, resolve
+from speedyzero.run_checks import check_drawable, check_new_directory, check_one_of_each, check_run
 from speedyzero.settings import Given, near
 
 if TYPE_CHECKING:
@@ -93,30 +94,9 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     game = check_game(config.env)
     config = replace(config, env=replace(config.env, game=game.name))
     if config.run_dir:
-        _check_new_directory(Path(config.run_dir))
-    _check_runs(config, inline=flags.inline, profiled=profile is not None)
+        check_new_directory(Path(config.run_dir))
+    check_run(config, inline=flags.inline, profiled=profile is not None)
     return lambda: _train(config, inline=flags.inline, profile=profile)
-
-
-def _check_runs(config: Config, *, inline: bool, profiled: bool = False) -> None:
-    """Whether a run of this config, of a game that exists, can be carried out here."""
-    from speedyzero.env.registry import check_game
-    from speedyzero.model.build import network_kind
-
-    game = check_game(config.env)
-    network_kind(config, game.spec)
-    if config.init_from:
-        from speedyzero.learner.first_network import first_network
-
-        first_network(config, game)
-    if config.evaluate.video:
-        _check_drawable(config, "evaluate.video=true")
-    if inline:
-        _check_one_of_each(config)
-        return
-    from speedyzero.supervisor.space import wire_where_it_fits
-
-    wire_where_it_fits(config, profiled=profiled)
 
 
 def _profile_request(flags: argparse.Namespace) -> ProfileRequest | None:
@@ -148,12 +128,12 @@ def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> 
     if flags.preset is not None:
         given["preset"] = Given(flags.preset, "--preset")
     if flags.reshard and flags.run_dir:
-        _check_new_directory(Path(flags.run_dir))
+        check_new_directory(Path(flags.run_dir))
         given["run_dir"] = Given(flags.run_dir, "--run-dir")
     config, resumed = resumed_config(run_dir, checkpoint, given, force=flags.force, reshard=flags.reshard)
     check_gpus(Given(config.gpus, f"{run_dir}: give --gpus"))
     if flags.inline:
-        _check_one_of_each(config)
+        check_one_of_each(config)
     else:
         from speedyzero.supervisor.space import wire_where_it_fits
 
@@ -164,18 +144,6 @@ def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> 
         reshard = check_reshard(config, resumed)
         return lambda: _train_resharded(reshard, inline=flags.inline, profile=profile)
     return lambda: _train(config, inline=flags.inline, resume=resumed, profile=profile)
-
-
-def _check_one_of_each(config: Config) -> None:
-    from speedyzero.placement import place
-
-    placement = place(config)
-    counts = (len(placement.actors), len(placement.shards), len(placement.learners))
-    if counts != (1, 1, 1):
-        raise ValueError(
-            f"--inline runs one actor, one shard and one learner, not {counts[0]}, {counts[1]} and {counts[2]}: "
-            "set actor.actors=1 replay.shards=1 learner.ranks=1 (and raise actor.envs), or leave --inline out"
-        )
 
 
 def check_evaluate(words: Sequence[str], prog: str) -> _Action:
@@ -194,7 +162,7 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
     source = find_source(run_dir)
     config = source.config
     if video is not None:
-        _check_drawable(config, f"--video {video}")
+        check_drawable(config, f"--video {video}")
     load_agent(config, source.weights)
     episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
     return lambda: _evaluate(run_dir, episodes, video)
@@ -229,7 +197,7 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
 
     folder = AblationFolder(ablation, flags.out, jobs=flags.jobs)
     for run in folder.runs[: len(ablation.arms)]:
-        _check_runs(run.config, inline=flags.inline)
+        check_run(run.config, inline=flags.inline)
     return folder.carry_out
 
 
@@ -287,7 +255,7 @@ def check_atari100k(words: Sequence[str], prog: str) -> _Action:
 
     folder = BenchmarkFolder(benchmark, out, jobs=flags.jobs)
     for run in folder.plan.runs[: len(games) - len(folder.plan.refused)]:
-        _check_runs(run.config, inline=flags.inline)
+        check_run(run.config, inline=flags.inline)
     return folder.carry_out
 
 
@@ -324,20 +292,3 @@ def _evaluate(run_dir: Path, episodes: int, video: Path | None) -> None:
     from speedyzero.evaluate.command import evaluate_run
 
     evaluate_run(run_dir, episodes, video)
-
-
-def _check_new_directory(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"run directory {path}: is a file; name a new or empty directory")
-    if path.is_dir() and any(path.iterdir()):
-        raise ValueError(f"run directory {path}: exists and is not empty; name another, nothing is ever written over")
-    check_writable(path, f"run directory {path}")
-
-
-def _check_drawable(config: Config, where: str) -> None:
-    from speedyzero.env.registry import make_env
-
-    try:
-        make_env(config.env, lanes=1, seed=0, evaluation=True, render=True).close()
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}; without it nothing is filmed") from error

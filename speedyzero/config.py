@@ -7,7 +7,6 @@ Choices are listed in a field's metadata, so that an error can name what is allo
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 
@@ -376,92 +375,9 @@ class Config:
     profile: ProfileConfig = field(default_factory=ProfileConfig)
 
 
-def validate(config: Config) -> None:
-    """Refuse what cannot work, stage by stage and across stages.
-
-    Raises ValueError with the field, its value and what is allowed.
-    """
-    _validate_ranges(config)
-    search, target, schedule, actor = config.search, config.target, config.schedule, config.actor
-    if search.prefix_horizon > target.unroll_steps:
-        raise ValueError(
-            f"search.prefix_horizon={search.prefix_horizon} > target.unroll_steps={target.unroll_steps}: "
-            "a prefix longer than the unroll is never trained; use at most target.unroll_steps"
-        )
-    if search.backend == "triton" and config.gpus == 0:
-        raise ValueError(f"search.backend=triton needs a GPU, but gpus={config.gpus}; use auto")
-    if search.backend == "numba" and config.gpus > 0:
-        raise ValueError(f"search.backend=numba works on the CPU, but gpus={config.gpus}; use auto")
-    if config.replay.device_mirror == "on" and config.gpus == 0:
-        raise ValueError("replay.device_mirror=on keeps frames on a GPU, but gpus=0; use auto or off")
-    for name, codec in (("value_codec", config.model.value_codec), ("prefix_codec", config.model.prefix_codec)):
-        if abs(codec.limit / codec.step - round(codec.limit / codec.step)) > 1e-6:
-            raise ValueError(f"model.{name}.limit={codec.limit} is no whole multiple of model.{name}.step={codec.step}")
-    if len(actor.temperatures) != len(actor.temperature_changes) + 1:
-        raise ValueError(
-            f"actor.temperatures has {len(actor.temperatures)} entries and actor.temperature_changes "
-            f"{len(actor.temperature_changes)}: one temperature more than changes is needed"
-        )
-    if list(actor.temperature_changes) != sorted(actor.temperature_changes):
-        raise ValueError(f"actor.temperature_changes={actor.temperature_changes} must rise")
-    if schedule.head_start_env_steps >= schedule.env_steps:
-        raise ValueError(
-            f"schedule.head_start_env_steps={schedule.head_start_env_steps} >= "
-            f"schedule.env_steps={schedule.env_steps}: nothing would be left to play"
-        )
-
-
-_POSITIVE = (
-    "env.image_size_px env.stack env.frame_skip env.noop_max env.train_limit_frames env.eval_limit_frames "
-    "model.stem_channels model.latent_channels model.reduced_channels model.head_hidden model.lstm_hidden "
-    "model.projector_hidden model.projector_out model.predictor_hidden model.mlp_hidden model.mlp_latent "
-    "model.value_codec.limit model.value_codec.step model.prefix_codec.limit model.prefix_codec.step "
-    "search.num_simulations search.max_considered_actions search.value_delta_max search.root_dirichlet_alpha "
-    "search.pb_c_base "
-    "actor.envs replay.capacity_steps target.td_steps target.interval_train_steps "
-    "reanalyze.search_batch reanalyze.ahead_batch refresh.slice "
-    "learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
-    "optimizer.learning_rate optimizer.trust optimizer.clip optimizer.eps optimizer.decay_fraction "
-    "schedule.env_steps schedule.train_steps "
-    "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs "
-    "supervisor.silent_s supervisor.hang_s supervisor.record_interval_s"
-).split()
-_NOT_NEGATIVE = (
-    "seed gpus cpu_threads actor.actors replay.shards learner.ranks target.unroll_steps search.prefix_horizon "
-    "target.td_decay_fraction refresh.per_sample learner.shift_px learner.intensity_scale "
-    "optimizer.weight_decay optimizer.decay_factor schedule.frozen_train_steps schedule.pacing_slack_env_steps "
-    "evaluate.interval_train_steps evaluate.num_simulations "
-    "checkpoint.interval_minutes checkpoint.interval_train_steps checkpoint.keep_last checkpoint.restarts "
-    "replay.alpha learner.prefix_coefficient learner.value_coefficient learner.policy_coefficient "
-    "learner.consistency_coefficient search.gumbel_scale "
-    "search.pb_c_init search.c_visit search.c_scale"
-).split()
-_FRACTIONS = (
-    "search.discount search.root_noise_fraction replay.beta_start replay.beta_end replay.uniform_share "
-    "reanalyze.policy_share target.mixed_start_fraction target.mixed_fresh_fraction "
-    "learner.dynamics_gradient_scale optimizer.momentum optimizer.warmup_fraction"
-).split()
-
-
 def get(config: Config, path: str):
     """The value at a dotted path, `get(config, "search.discount")`."""
     value = config
     for name in path.split("."):
         value = getattr(value, name)
     return value
-
-
-def _validate_ranges(config: Config) -> None:
-    for path in _POSITIVE:
-        if not 0 < get(config, path) < math.inf:
-            raise ValueError(f"{path}={get(config, path)}: must be above 0 and finite")
-    for path in _NOT_NEGATIVE:
-        if not 0 <= get(config, path) < math.inf:
-            raise ValueError(f"{path}={get(config, path)}: must be 0 or more and finite")
-    for path in _FRACTIONS:
-        if not 0 <= get(config, path) <= 1:
-            raise ValueError(f"{path}={get(config, path)}: must be between 0 and 1")
-    if any(not 0 < temperature < math.inf for temperature in config.actor.temperatures):
-        raise ValueError(f"actor.temperatures={config.actor.temperatures}: each must be above 0 and finite")
-    if any(not 0 <= fraction <= 1 for fraction in config.actor.temperature_changes):
-        raise ValueError(f"actor.temperature_changes={config.actor.temperature_changes}: each between 0 and 1")

@@ -17,9 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from speedyzero.checkpoint.atomic_file import write_atomically
-from speedyzero.config import Config, EnvConfig, get, validate
+from speedyzero.config import Config, EnvConfig, get
 from speedyzero.placement import place
 from speedyzero.settings import SETTINGS, Given, build, convert, flatten, near
+from speedyzero.validation import validate
 
 _HERE = Path(__file__).resolve().parent
 # Inside the package where it is installed, at top level in a checkout.

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from speedyzero import config as config_module
-from speedyzero.config import CodecConfig, Config, get, validate
+from speedyzero import validation
+from speedyzero.config import CodecConfig, Config, get
 from speedyzero.settings import SETTINGS
+from speedyzero.validation import validate
 
 NUMBERS = [path for path, setting in SETTINGS.items() if setting.kind in (int, float)]
 
@@ -26,7 +27,7 @@ def test_defaults_are_valid():
 
 
 def test_every_number_has_one_range():
-    ranged = [*config_module._POSITIVE, *config_module._NOT_NEGATIVE, *config_module._FRACTIONS]
+    ranged = [*validation._POSITIVE, *validation._NOT_NEGATIVE, *validation._FRACTIONS]
     assert sorted(ranged) == sorted(NUMBERS)
 
 

@@ -12,9 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from speedyzero import resolve as resolve_module
-from speedyzero.config import Config, get, validate
+from speedyzero.config import Config, get
 from speedyzero.resolve import deviations, load_config, presets, resolve, save_config
 from speedyzero.settings import SETTINGS, build
+from speedyzero.validation import validate
 
 
 @pytest.fixture(autouse=True)
