@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import write_result
-from speedyzero.checkpoint.store import Checkpoint, resumable
+from speedyzero.checkpoint.stored import Checkpoint, resumable
 from speedyzero.env.registry import check_game
 from speedyzero.observe.metrics import MetricSeries, read_metrics
 from speedyzero.pacing import record_interval

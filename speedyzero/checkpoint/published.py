@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from speedyzero.checkpoint.part import Part
-from speedyzero.checkpoint.store import Checkpoint
+from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.records import WeightsRecord
 
 PART = "published"

@@ -13,7 +13,7 @@ import numpy as np
 
 from speedyzero.checkpoint.manifest import step_of
 from speedyzero.checkpoint.scores import read_scores
-from speedyzero.checkpoint.store import resumable
+from speedyzero.checkpoint.stored import resumable
 from speedyzero.config import Config, get
 from speedyzero.observe.metrics import MetricSeries
 from speedyzero.resolve import load_config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from speedyzero.checkpoint.store import open_checkpoint
+from speedyzero.checkpoint.stored import open_checkpoint
 from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
 from speedyzero.edges import LearnerEdges
 from speedyzero.env.registry import GameInfo, check_game

@@ -16,7 +16,7 @@ from speedyzero.checkpoint.optimizer_state import pack_optimizer, unpack_optimiz
 from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.published import PART as PUBLISHED_PART
 from speedyzero.checkpoint.published import Published
-from speedyzero.checkpoint.store import Checkpoint
+from speedyzero.checkpoint.stored import Checkpoint
 
 PART = "learner"
 

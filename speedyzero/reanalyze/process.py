@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speedyzero.checkpoint.published import Published
-from speedyzero.checkpoint.store import Checkpoint, open_checkpoint
+from speedyzero.checkpoint.stored import Checkpoint, open_checkpoint
 from speedyzero.config import Config
 from speedyzero.edges import ReanalyzerEdges
 from speedyzero.env.registry import check_game

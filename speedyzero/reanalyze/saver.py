@@ -7,7 +7,8 @@ import time
 
 from speedyzero.checkpoint.log_format import LogPosition
 from speedyzero.checkpoint.snapshot import encode_part
-from speedyzero.checkpoint.store import read_document, resumable, write_part
+from speedyzero.checkpoint.store import write_part
+from speedyzero.checkpoint.stored import read_document, resumable
 from speedyzero.observe.spans import Span
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.reanalyze.restored import replay_part

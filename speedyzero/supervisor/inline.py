@@ -18,7 +18,7 @@ import torch
 
 from speedyzero.actor.actor import Actor
 from speedyzero.checkpoint.replay_log import ReplayLog
-from speedyzero.checkpoint.store import Checkpoint
+from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game, make_env
 from speedyzero.env.taped import TAPE, TapedLanes

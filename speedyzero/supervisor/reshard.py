@@ -21,7 +21,8 @@ from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.published import PART as PUBLISHED_PART
 from speedyzero.checkpoint.replay_log import ReplayLog, replay_log_dir
 from speedyzero.checkpoint.snapshot import Snapshot, take_snapshot
-from speedyzero.checkpoint.store import Checkpoint, CheckpointStore
+from speedyzero.checkpoint.store import CheckpointStore
+from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
 from speedyzero.learner.state import PART as LEARNER_PART

@@ -20,7 +20,8 @@ from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER
 from speedyzero.checkpoint.replay_log import replay_log_dir
 from speedyzero.checkpoint.row_format import RowFormat
 from speedyzero.checkpoint.scores import forget_scores_after
-from speedyzero.checkpoint.store import Checkpoint, CheckpointStore, newest_valid, open_checkpoint
+from speedyzero.checkpoint.store import CheckpointStore
+from speedyzero.checkpoint.stored import Checkpoint, newest_valid, open_checkpoint
 from speedyzero.config import Config, get
 from speedyzero.env.registry import check_game
 from speedyzero.learner.schedule import build_optimizer

@@ -8,7 +8,8 @@ from speedyzero.checkpoint.log_format import LogPosition
 from speedyzero.checkpoint.manifest import step_of
 from speedyzero.checkpoint.replay_log import ReplayLog
 from speedyzero.checkpoint.scores import read_scores
-from speedyzero.checkpoint.store import CheckpointStore, read_document, resumable
+from speedyzero.checkpoint.store import CheckpointStore
+from speedyzero.checkpoint.stored import read_document, resumable
 from speedyzero.config import Config
 from speedyzero.reanalyze.restored import replay_part
 

@@ -11,15 +11,8 @@ import torch
 from speedyzero.checkpoint.manifest import MANIFEST_FILE, checkpoint_dir, read_manifest, write_manifest
 from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.snapshot import Snapshot, encode_document, encode_tensors, take_snapshot
-from speedyzero.checkpoint.store import (
-    CheckpointStore,
-    SaveError,
-    newest_valid,
-    open_checkpoint,
-    read_document,
-    resumable,
-    write_part,
-)
+from speedyzero.checkpoint.store import CheckpointStore, SaveError, write_part
+from speedyzero.checkpoint.stored import newest_valid, open_checkpoint, read_document, resumable
 from speedyzero.checkpoint.weights_file import load_weights, newest, save_weights
 from tests.checkpoint.failing_calls import Crash, FailingCalls
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from speedyzero.checkpoint.store import Checkpoint, CheckpointStore
+from speedyzero.checkpoint.store import CheckpointStore
+from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
 from speedyzero.resolve import resolve, save_config
 from speedyzero.supervisor.inline import InlineRun, build_run

@@ -15,7 +15,8 @@ import safetensors.torch
 from speedyzero.checkpoint.manifest import checkpoint_dir
 from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.snapshot import encode_document, encode_tensors
-from speedyzero.checkpoint.store import CheckpointStore, open_checkpoint
+from speedyzero.checkpoint.store import CheckpointStore
+from speedyzero.checkpoint.stored import open_checkpoint
 from speedyzero.config import Config
 from speedyzero.memory_edges import InlineEdges
 from speedyzero.records import BatchRecord, PriorityRecord

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from speedyzero import cli
-from speedyzero.checkpoint.store import newest_valid
+from speedyzero.checkpoint.stored import newest_valid
 from speedyzero.learner.state import LearnerState
 from speedyzero.reanalyze.restored import env_steps_of, restore_shard
 from speedyzero.replay.shard import Shard, shard_shape

@@ -13,7 +13,7 @@ from speedyzero.checkpoint.log_format import LogPosition
 from speedyzero.checkpoint.log_reader import read_rows
 from speedyzero.checkpoint.manifest import checkpoint_dir, step_of
 from speedyzero.checkpoint.replay_log import replay_log_dir
-from speedyzero.checkpoint.store import newest_valid, open_checkpoint, resumable
+from speedyzero.checkpoint.stored import newest_valid, open_checkpoint, resumable
 from speedyzero.checkpoint.weights_file import load_weights
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.pacing import Pacing

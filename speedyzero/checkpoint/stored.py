@@ -1,0 +1,117 @@
+"""Whole checkpoints read back: verified, found again, the newest that is whole. What they hold: `store.py`.
+
+Nothing here writes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from speedyzero.checkpoint.manifest import (
+    dirs_by_step_descending,
+    is_finished,
+    read_manifest,
+    read_verified,
+    step_of,
+)
+from speedyzero.checkpoint.part import Part
+from speedyzero.checkpoint.snapshot import STATE_FILE, part_files
+from speedyzero.checkpoint.weights_file import WEIGHTS_FILES
+
+_log = logging.getLogger("speedyzero.checkpoint")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose every byte was verified, in memory."""
+
+    directory: Path
+    files: dict[str, bytes]
+
+    @property
+    def step(self) -> int:
+        return self.document("meta")["step"]
+
+    def document(self, name: str) -> Any:
+        """What NAME.json holds. Raises ValueError where there is none."""
+        try:
+            return json.loads(self._content(f"{name}.json"))
+        except ValueError as error:
+            raise ValueError(f"checkpoint {self.directory}: {name}.json: {error}") from error
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The tensors of NAME.safetensors, on the CPU. Raises ValueError where there are none."""
+        try:
+            return safetensors.torch.load(self._content(f"{name}.safetensors"))
+        except (ValueError, KeyError, safetensors.SafetensorError) as error:
+            raise ValueError(f"checkpoint {self.directory}: {name}.safetensors: {error}") from error
+
+    def part(self, name: str) -> Part:
+        """What one role goes on from. Raises ValueError where there is none."""
+        return Part(self.document(name), self.tensors(name))
+
+    def has_part(self, name: str) -> bool:
+        return set(part_files(name)) <= set(self.files)
+
+    def _content(self, file: str) -> bytes:
+        if file not in self.files:
+            raise ValueError(f"not one of its files, {', '.join(sorted(self.files))}")
+        return self.files[file]
+
+
+def open_checkpoint(directory: str | Path) -> Checkpoint:
+    """Read a checkpoint that a run can be resumed from. Raises ValueError, in one line, for what is not right."""
+    directory = Path(directory)
+    return Checkpoint(directory, read_verified(directory, required=(*WEIGHTS_FILES, STATE_FILE)))
+
+
+def newest_valid(run_dir: str | Path, *, check: Callable[[Checkpoint], None] | None = None) -> Checkpoint:
+    """The checkpoint of the highest step that a run can be resumed from; damaged ones are passed over, loudly.
+
+    check: raises ValueError where a checkpoint cannot be used for a reason outside of it, as a damaged replay log.
+    Raises ValueError where no checkpoint is left: a run that was to be resumed never begins anew by itself.
+    """
+    problems = []
+    for directory in dirs_by_step_descending(run_dir):
+        try:
+            if is_finished(directory) and STATE_FILE not in read_manifest(directory):
+                continue  # weights alone, saved for an evaluation
+            checkpoint = open_checkpoint(directory)
+            if check is not None:
+                check(checkpoint)
+        except ValueError as error:
+            _log.warning("checkpoint of train step %d passed over: %s", step_of(directory), error)
+            problems.append(str(error))
+        else:
+            if problems:
+                _log.warning("%d newer checkpoints were passed over; this is %s", len(problems), directory)
+            return checkpoint
+    reasons = f"; {len(problems)} were passed over, the newest because: {problems[0]}" if problems else ""
+    raise ValueError(f"{run_dir} has no checkpoint to resume from{reasons}")
+
+
+def resumable(run_dir: str | Path) -> list[Path]:
+    """The finished checkpoints that a run could be resumed from, the highest step first; their content unread."""
+    found = []
+    for directory in dirs_by_step_descending(run_dir):
+        try:
+            if STATE_FILE in read_manifest(directory):
+                found.append(directory)
+        except ValueError:  # unfinished or damaged: `newest_valid` says so, to whom it matters
+            continue
+    return found
+
+
+def read_document(directory: str | Path, name: str) -> Any:
+    """NAME.json of a checkpoint, verified, without the rest. Raises ValueError where it is damaged or missing."""
+    directory, file = Path(directory), f"{name}.json"
+    return Checkpoint(directory, read_verified(directory, required=(file,), only=True)).document(name)
