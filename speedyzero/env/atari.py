@@ -12,15 +12,43 @@ Differences from the library's own bookkeeping, each seen in ale-py 0.12.1:
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from ale_py.vector_env import AtariVectorEnv
 
 from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
-from speedyzero.env.base import EnvStep, ObservationSpec
+from speedyzero.env import atari_roms
+from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec
 from speedyzero.env.image import picture
 
+EXAMPLE = "Atari game (Pong)"
 _MAX_THREADS = 4  # emulators in parallel per process; the rest of the machine has other work
+
+
+def known_names() -> Collection[str]:
+    return atari_roms.rom_of_name()
+
+
+def find(config: EnvConfig) -> GameInfo | None:
+    """The game of a ROM by its plain name. Raises ValueError for a ROM that cannot be played alone."""
+    name = atari_roms.find_name(config.game)
+    if name is None:
+        return None
+    num_actions = atari_roms.count_actions(name, full_action_space=config.full_action_space)
+    return GameInfo("atari", name, frame_spec(config), num_actions)
+
+
+def make(
+    config: EnvConfig, game: GameInfo, *, lanes: int, seed: int, first_lane: int, evaluation: bool, render: bool
+) -> AtariLanes:
+    rom = atari_roms.rom_of_name()[game.name]
+    return AtariLanes(config, rom, lanes=lanes, seed=seed, first_lane=first_lane, evaluation=evaluation)
+
+
+def action_names(config: EnvConfig, game: GameInfo) -> tuple[str, ...]:
+    return atari_roms.action_names(game.name, full_action_space=config.full_action_space)
 
 
 def frame_spec(config: EnvConfig) -> ObservationSpec:

@@ -1,14 +1,19 @@
 """What every environment looks like to the actor and the evaluator: a batch of lanes stepped in lock-step.
 
+And what every family of games looks like to `registry.py`, which makes environments.
+
 Axes: E lanes, ... an observation's own axes ([H, W, C] uint8 for an image, [D] float32 for a vector).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
+from speedyzero.config import EnvConfig
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,16 @@ class ObservationSpec:
     @property
     def is_image(self) -> bool:
         return len(self.shape) == 3
+
+
+@dataclass(frozen=True)
+class GameInfo:
+    """What a run has to know of its game before it makes any environment."""
+
+    kind: str  # the family's: "atari", "minatar", "gymnasium" or "catch"
+    name: str  # as the field spells it: "MsPacman", "MinAtar/Breakout-v1", "CartPole-v1", "Catch"
+    spec: ObservationSpec
+    num_actions: int
 
 
 @dataclass(frozen=True)
@@ -66,3 +81,38 @@ class LaneEnv(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class GameFamily(Protocol):
+    """Games that one module of this folder plays: the module itself offers these, and stands in `registry.FAMILIES`."""
+
+    EXAMPLE: str  # what a refusal says that it looked for: "Atari game (Pong)"
+
+    def known_names(self) -> Collection[str]:
+        """Names to choose a hint from where `env.game` names no game."""
+        ...
+
+    def find(self, config: EnvConfig) -> GameInfo | None:
+        """The game that `config.game` names; None where it is not one of this family. Well under a second.
+
+        Raises ValueError, in one line, for a game of this family that cannot be played, and why.
+        """
+        ...
+
+    def make(
+        self,
+        config: EnvConfig,
+        game: GameInfo,
+        *,
+        lanes: int,
+        seed: int,
+        first_lane: int,
+        evaluation: bool,
+        render: bool,
+    ) -> LaneEnv:
+        """`lanes` environments of a game that `find` found; the rest as `registry.make_env`'s."""
+        ...
+
+    def action_names(self, config: EnvConfig, game: GameInfo) -> tuple[str, ...]:
+        """What the game calls its actions; numbers where it calls them nothing."""
+        ...

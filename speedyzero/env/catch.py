@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from speedyzero import keyed_random
-from speedyzero.env.base import EnvStep, ObservationSpec
+from speedyzero.config import EnvConfig
+from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec
 from speedyzero.env.image import picture
 
+NAME = EXAMPLE = "Catch"
 HEIGHT, WIDTH = 10, 5
 ACTION_NAMES = ("LEFT", "STAY", "RIGHT")
 NUM_ACTIONS = len(ACTION_NAMES)
 SPEC = ObservationSpec((HEIGHT, WIDTH, 1), np.dtype(np.uint8))
+
+
+def known_names() -> Collection[str]:
+    return (NAME,)
+
+
+def find(config: EnvConfig) -> GameInfo | None:
+    return GameInfo("catch", NAME, SPEC, NUM_ACTIONS) if config.game.lower() == NAME.lower() else None
+
+
+def make(
+    config: EnvConfig, game: GameInfo, *, lanes: int, seed: int, first_lane: int, evaluation: bool, render: bool
+) -> CatchLanes:
+    return CatchLanes(lanes=lanes, seed=seed, first_lane=first_lane)
+
+
+def action_names(config: EnvConfig, game: GameInfo) -> tuple[str, ...]:
+    return ACTION_NAMES
 
 
 class CatchLanes:

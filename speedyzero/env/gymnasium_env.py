@@ -7,6 +7,7 @@ and the number of the game alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any, SupportsFloat
 
 import gymnasium
@@ -15,11 +16,46 @@ from gymnasium import spaces
 
 from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
-from speedyzero.env.base import EnvStep, ObservationSpec
+from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec
 from speedyzero.env.image import picture, resize_area, to_gray
 
+EXAMPLE = "Gymnasium id (CartPole-v1)"
 
-def make(game: str, *, render: bool = False) -> gymnasium.Env:
+
+def known_names() -> Collection[str]:
+    return gymnasium.registry
+
+
+def find(config: EnvConfig) -> GameInfo | None:
+    """The game of an id that Gymnasium knows, or of the "module:Name-v0" form.
+
+    Raises ValueError where it cannot be made, and for actions and observations that we have no network for.
+    """
+    try:
+        gymnasium.spec(config.game)
+    except gymnasium.error.Error:
+        return None
+    except ImportError as error:  # of the "module:Name-v0" form
+        raise ValueError(f"env.game={config.game!r}: {error}") from error
+    env = _make_one(config.game)
+    try:
+        actions = _discrete_actions(env, config)
+        return GameInfo("gymnasium", config.game, _frame_spec(env, config), int(actions.n))
+    finally:
+        env.close()
+
+
+def make(
+    config: EnvConfig, game: GameInfo, *, lanes: int, seed: int, first_lane: int, evaluation: bool, render: bool
+) -> GymnasiumLanes:
+    return GymnasiumLanes(config, lanes=lanes, seed=seed, first_lane=first_lane, render=render)
+
+
+def action_names(config: EnvConfig, game: GameInfo) -> tuple[str, ...]:
+    return tuple(map(str, range(game.num_actions)))
+
+
+def _make_one(game: str, *, render: bool = False) -> gymnasium.Env:
     """One environment, its time limit included. Raises ValueError where it can't be made (or drawn, with `render`)."""
     render_mode: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
     try:
@@ -34,7 +70,7 @@ def make(game: str, *, render: bool = False) -> gymnasium.Env:
     return env
 
 
-def frame_spec(env: gymnasium.Env, config: EnvConfig) -> ObservationSpec:
+def _frame_spec(env: gymnasium.Env, config: EnvConfig) -> ObservationSpec:
     """How one frame of this environment is stored. Raises ValueError for spaces that we have no network for."""
     space = env.observation_space
     if not isinstance(space, spaces.Box):
@@ -53,7 +89,7 @@ def frame_spec(env: gymnasium.Env, config: EnvConfig) -> ObservationSpec:
     )
 
 
-def discrete_actions(env: gymnasium.Env, config: EnvConfig) -> spaces.Discrete:
+def _discrete_actions(env: gymnasium.Env, config: EnvConfig) -> spaces.Discrete:
     """The action space. Raises ValueError unless it is discrete."""
     if not isinstance(env.action_space, spaces.Discrete):
         raise ValueError(f"env.game={config.game!r}: actions are {env.action_space}; Discrete actions are needed")
@@ -68,12 +104,12 @@ class GymnasiumLanes:
         self._seed = seed
         self._first_lane = first_lane
         self._drawable = render
-        self._envs = [make(config.game, render=render) for _ in range(lanes)]
-        actions = discrete_actions(self._envs[0], config)
+        self._envs = [_make_one(config.game, render=render) for _ in range(lanes)]
+        actions = _discrete_actions(self._envs[0], config)
         self._first_action = int(actions.start)
         self.num_lanes = lanes
         self.num_actions = int(actions.n)
-        self.spec = frame_spec(self._envs[0], config)
+        self.spec = _frame_spec(self._envs[0], config)
 
     def reset(self) -> np.ndarray:
         self._game = [0] * self.num_lanes  # number of each lane's next game

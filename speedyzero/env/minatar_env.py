@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.util
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ import numpy as np
 
 from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
-from speedyzero.env.base import EnvStep, ObservationSpec
+from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec
 from speedyzero.env.image import picture
 
+EXAMPLE = "MinAtar game (MinAtar/Breakout-v1)"
 PREFIX = "MinAtar/"
 STICKY_PROBABILITY = 0.1
 _ACTION_NAMES = ("NOOP", "LEFT", "UP", "RIGHT", "DOWN", "FIRE")  # by the package's numbers
@@ -41,7 +43,30 @@ _FILE_OF_GAME = {
 NAMES = tuple(f"{PREFIX}{game}-{version}" for game in _FILE_OF_GAME for version in ("v0", "v1"))
 
 
-def find_name(game: str) -> str | None:
+def known_names() -> Collection[str]:
+    return NAMES
+
+
+def find(config: EnvConfig) -> GameInfo | None:
+    """The game of MinAtar's prefix. Raises ValueError for none of its games, and without the package."""
+    name = _find_name(config.game)
+    if name is None:
+        return None
+    spec, actions = _spec_and_actions(name)
+    return GameInfo("minatar", name, spec, len(actions))
+
+
+def make(
+    config: EnvConfig, game: GameInfo, *, lanes: int, seed: int, first_lane: int, evaluation: bool, render: bool
+) -> MinAtarLanes:
+    return MinAtarLanes(config, game.name, lanes=lanes, seed=seed, first_lane=first_lane, evaluation=evaluation)
+
+
+def action_names(config: EnvConfig, game: GameInfo) -> tuple[str, ...]:
+    return tuple(_ACTION_NAMES[action] for action in _spec_and_actions(game.name)[1])
+
+
+def _find_name(game: str) -> str | None:
     """The name as the package spells it, or None for a game that is not MinAtar's.
 
     Raises ValueError for MinAtar's prefix with no game of it.
@@ -57,16 +82,11 @@ def find_name(game: str) -> str | None:
     raise ValueError(f"env.game={game!r}: MinAtar has no such game; {hint}")
 
 
-def spec_and_actions(name: str) -> tuple[ObservationSpec, tuple[int, ...]]:
+def _spec_and_actions(name: str) -> tuple[ObservationSpec, tuple[int, ...]]:
     """What a board looks like, and the package's numbers of the actions. Raises ValueError without the package."""
     game = _rules(name)()
     actions = game.minimal_action_set() if name.endswith("-v1") else range(NUM_ACTIONS)
     return ObservationSpec(tuple(game.state_shape()), np.dtype(np.uint8)), tuple(actions)
-
-
-def action_names(name: str) -> tuple[str, ...]:
-    """Of a game by its name. Raises ValueError without the package."""
-    return tuple(_ACTION_NAMES[action] for action in spec_and_actions(name)[1])
 
 
 class MinAtarLanes:
@@ -79,7 +99,7 @@ class MinAtarLanes:
         self, config: EnvConfig, name: str, *, lanes: int, seed: int, first_lane: int = 0, evaluation: bool = False
     ):
         self._rules = _rules(name)
-        self.spec, self._actions = spec_and_actions(name)
+        self.spec, self._actions = _spec_and_actions(name)
         self.num_lanes, self.num_actions = lanes, len(self._actions)
         self._limit_ticks = config.eval_limit_frames if evaluation else config.train_limit_frames
         self._clip_reward = config.clip_reward
