@@ -3,16 +3,23 @@
 `resolve.py` fills these from a preset and the user's overrides; every role takes the stages that it uses.
 Choices are listed in a field's metadata, so that an error can name what is allowed. Sources: the design's
 `algorithm.md` (EfficientZero, Ye et al. 2021) for the values, part A for where we differ.
+
+Longer than other files, for it holds fields and nothing else: whoever looks for a setting, or its default, looks here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 
 def choice(default: str, *allowed: str) -> str:
     """A string field that may only take one of `allowed`."""
     return field(default=default, metadata={"choices": allowed})
+
+
+def choices(stage: type, name: str) -> tuple[str, ...]:
+    """What a field made by `choice` may be: `choices(TargetConfig, "value")`."""
+    return next(one for one in fields(stage) if one.name == name).metadata["choices"]
 
 
 @dataclass(frozen=True)

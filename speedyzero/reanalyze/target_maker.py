@@ -1,14 +1,13 @@
 """Targets of sampled positions: rewards off the lanes, values and policies from the target network's memo.
 
-Bootstraps are the target network's value (`target.value=network`), the value of its search (`root`), or `mixed`
-(EfficientZero V2): n-step targets with the network's value at first and for the newest data, and for older data, once
-the run is far enough, the searched value of each state itself.
+Each kind of value target (`target.value`) is one function of `VALUE_TARGETS`, at the end.
 
 Axes: B samples, K unroll steps, A actions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,19 @@ from speedyzero.model.agent import Agent
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.targets import NO_STEP, TargetPlan, assemble_values, plan_targets, td_steps_by_age
 from speedyzero.replay.shard import Shard
+
+# (agent, lane [N], step [N]): values of positions, [N] float32.
+_Lookup = Callable[[Agent, np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """The positions that values are made for, and all of their targets that needs no network."""
+
+    lane: np.ndarray  # [B] int64
+    step: np.ndarray  # [B] int64
+    plan: TargetPlan
+    train_step: int  # under way
 
 
 @dataclass(frozen=True)
@@ -39,12 +51,12 @@ class TargetMaker:
         """All targets of a batch. lane, step: [B] int64."""
         plan = self._plan(lane, step, unroll_steps=self._config.target.unroll_steps)
         policy = self._policies(lane, plan)  # first: a search leaves the root's network value behind
-        return MadeTargets(plan, self._values(lane, step, plan, train_step), policy)
+        return MadeTargets(plan, self._values(PlannedBatch(lane, step, plan, train_step)), policy)
 
     def root_values(self, lane: np.ndarray, step: np.ndarray, *, train_step: int) -> np.ndarray:
         """The value targets of the positions themselves, [B] float32."""
         plan = self._plan(lane, step, unroll_steps=0)
-        return self._values(lane, step, plan, train_step)[:, 0]
+        return self._values(PlannedBatch(lane, step, plan, train_step))[:, 0]
 
     def age(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
         """In transitions of the whole replay, [B]. Rows for transitions: final observations count, one per game."""
@@ -71,24 +83,35 @@ class TargetMaker:
             prefix_horizon=search.prefix_horizon,
         )
 
-    def _values(self, lane: np.ndarray, step: np.ndarray, plan: TargetPlan, train_step: int) -> np.ndarray:
-        """Value targets, [B, K+1]."""
-        searched = self._is_searched(lane, step, train_step)[:, None] & (plan.policy_step != NO_STEP)
-        bootstrapped = (plan.bootstrap_step != NO_STEP) & ~searched
-        lookup = self._memo.root_values if self._config.target.value == "root" else self._memo.network_values
-        value = assemble_values(plan, self._looked_up(lookup, lane, plan.bootstrap_step, bootstrapped))
+    def _values(self, batch: PlannedBatch) -> np.ndarray:
+        """Value targets of the configured kind, [B, K+1]."""
+        return VALUE_TARGETS[self._config.target.value](self, batch)
+
+    def _network_values(self, batch: PlannedBatch) -> np.ndarray:
+        """Bootstraps are the target network's values. MuZero, App. H; EfficientZero."""
+        return self._n_step(self._memo.network_values, batch, batch.plan.bootstrap_step != NO_STEP)
+
+    def _root_values(self, batch: PlannedBatch) -> np.ndarray:
+        """Bootstraps are the values of the target network's searches."""
+        return self._n_step(self._memo.root_values, batch, batch.plan.bootstrap_step != NO_STEP)
+
+    def _mixed_values(self, batch: PlannedBatch) -> np.ndarray:
+        """EfficientZero V2: as `_network_values` at first and for the newest data, and for older data, once the run is
+        far enough, the searched value of each state itself."""
+        plan, target, schedule = batch.plan, self._config.target, self._config.schedule
+        has_begun = batch.train_step >= target.mixed_start_fraction * schedule.train_steps
+        is_old = self.age(batch.lane, batch.step) > target.mixed_fresh_fraction * schedule.env_steps  # [B]
+        searched = (has_begun & is_old)[:, None] & (plan.policy_step != NO_STEP)
+        value = self._n_step(self._memo.network_values, batch, (plan.bootstrap_step != NO_STEP) & ~searched)
         if searched.any():
-            value[searched] = self._looked_up(self._memo.root_values, lane, plan.policy_step, searched)[searched]
+            value[searched] = self._looked_up(self._memo.root_values, batch.lane, plan.policy_step, searched)[searched]
         return value
 
-    def _is_searched(self, lane: np.ndarray, step: np.ndarray, train_step: int) -> np.ndarray:
-        """Samples whose states take the searched value as target, [B] bool."""
-        target, schedule = self._config.target, self._config.schedule
-        if target.value != "mixed" or train_step < target.mixed_start_fraction * schedule.train_steps:
-            return np.zeros(len(lane), np.bool_)
-        return self.age(lane, step) > target.mixed_fresh_fraction * schedule.env_steps
+    def _n_step(self, lookup: _Lookup, batch: PlannedBatch, bootstrapped: np.ndarray) -> np.ndarray:
+        """n-step targets, [B, K+1], with bootstraps that are looked up. bootstrapped: [B, K+1] bool, which need one."""
+        return assemble_values(batch.plan, self._looked_up(lookup, batch.lane, batch.plan.bootstrap_step, bootstrapped))
 
-    def _looked_up(self, lookup, lane: np.ndarray, steps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    def _looked_up(self, lookup: _Lookup, lane: np.ndarray, steps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Values at the wanted steps, [B, K+1]; 0 elsewhere."""
         row, state = np.nonzero(wanted)
         values = np.zeros(steps.shape, np.float32)
@@ -105,3 +128,11 @@ class TargetMaker:
         kept_lane, kept_slot = lane[row[~searched]], step[~searched] % self._shard.rows
         policy[row[~searched], state[~searched]] = self._shard.visit_policy[kept_lane, kept_slot]
         return policy
+
+
+# By `target.value`: value targets of a batch, [B, K+1] float32.
+VALUE_TARGETS: dict[str, Callable[[TargetMaker, PlannedBatch], np.ndarray]] = {
+    "network": TargetMaker._network_values,
+    "root": TargetMaker._root_values,
+    "mixed": TargetMaker._mixed_values,
+}

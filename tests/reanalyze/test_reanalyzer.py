@@ -5,7 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 
+from speedyzero.config import TargetConfig, choices
 from speedyzero.reanalyze.memo import TargetMemo
+from speedyzero.reanalyze.target_maker import VALUE_TARGETS
 from speedyzero.records import PriorityRecord
 from speedyzero.replay.sampler import Sample
 from speedyzero.replay.shard import Shard, shard_shape
@@ -66,6 +68,10 @@ def test_a_batch_against_the_oracle(name):
                 ends.add(episode.end)
     assert ends == {LIFE, LIMIT, GAME_OVER}  # the batch goes past every kind of end
     assert np.ptp(batch.value_target) > 1
+
+
+def test_every_kind_of_value_target_is_made():
+    assert tuple(VALUE_TARGETS) == choices(TargetConfig, "value")
 
 
 def test_mixed_targets_are_searched_values_once_data_is_old_and_the_run_far_enough():
