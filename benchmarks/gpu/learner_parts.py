@@ -17,7 +17,7 @@ from speedyzero.learner.batch import Batch
 from speedyzero.learner.batch_loss import BatchLoss
 from speedyzero.learner.device_step import make_state, state_tensors
 from speedyzero.learner.loss import Loss
-from speedyzero.learner.schedule import build_optimizer
+from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.learner.static_batch import StaticBatch
 from speedyzero.learner.undo import Undo
 from speedyzero.model.base import Network

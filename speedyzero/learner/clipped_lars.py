@@ -1,7 +1,7 @@
 """Clipped LARS: SGD with momentum whose step in each layer is scaled by a bounded trust ratio.
 
-Built by `schedule.build_optimizer` for the learner. For a tensor w of two or more dimensions with gradient g, Euclidean
-norms |w| and |g|, and a buffer that starts at zero:
+Built by `optimizers.build_optimizer` for the learner. For a tensor w of two or more dimensions with gradient g,
+Euclidean norms |w| and |g|, and a buffer that starts at zero:
 
     ratio = min(trust |w| / (|g| + weight_decay |w| + eps), clip)    or min(1, clip) where |w| or |g| is 0
     buf   = momentum buf + ratio (g + weight_decay w)

@@ -1,14 +1,8 @@
-"""The optimiser of a run and what changes over its train steps, all in fractions of it."""
+"""What changes over the train steps of a run, all in fractions of it."""
 
 from __future__ import annotations
 
-import math
-
-import torch
-from torch import nn
-
 from speedyzero.config import OptimizerConfig, ReplayConfig, ScheduleConfig
-from speedyzero.learner.clipped_lars import ClippedLARS, parameter_groups
 
 
 def learning_rate(config: OptimizerConfig, schedule: ScheduleConfig, train_step: int) -> float:
@@ -24,38 +18,3 @@ def importance_exponent(config: ReplayConfig, schedule: ScheduleConfig, train_st
     """beta, linear over all train steps."""
     progress = train_step / schedule.total_train_steps
     return config.beta_start + (config.beta_end - config.beta_start) * progress
-
-
-def build_optimizer(config: OptimizerConfig, network: nn.Module, *, capturable: bool = False) -> torch.optim.Optimizer:
-    """The configured optimiser over all parameters.
-
-    capturable: its step waits for nothing if its rates are tensors on the parameters' device, and fits into a CUDA
-    graph. (torch's foreach SGD reads such a rate on the host.)
-    """
-    if config.name == "sgd":
-        return torch.optim.SGD(
-            network.parameters(),
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            foreach=not capturable,
-            fused=capturable,
-        )
-    if config.name in ("clipped_lars", "lars"):
-        return ClippedLARS(
-            parameter_groups(network, weight_decay=config.weight_decay),
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            trust=config.trust,
-            clip=config.clip if config.name == "clipped_lars" else math.inf,
-            eps=config.eps,
-        )
-    assert config.name == "adamw", config.name
-    return torch.optim.AdamW(
-        network.parameters(),
-        lr=config.learning_rate,
-        betas=(config.momentum, 0.999),
-        weight_decay=config.weight_decay,
-        fused=True,
-        capturable=capturable,
-    )

@@ -20,7 +20,8 @@ from speedyzero.learner.batch_loss import BatchLoss
 from speedyzero.learner.device_step import DeviceStep
 from speedyzero.learner.group import Group
 from speedyzero.learner.loss import Loss
-from speedyzero.learner.schedule import build_optimizer, learning_rate
+from speedyzero.learner.optimizers import build_optimizer
+from speedyzero.learner.schedule import learning_rate
 from speedyzero.model.base import Network
 from speedyzero.model.blocks import use_norms
 from speedyzero.observe.spans import Span

@@ -24,7 +24,7 @@ from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import Checkpoint, newest_valid, open_checkpoint
 from speedyzero.config import Config, get
 from speedyzero.env.registry import check_game
-from speedyzero.learner.schedule import build_optimizer
+from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.learner.state import LearnerState
 from speedyzero.model.build import build_network
 from speedyzero.observe.metrics import put_aside_after

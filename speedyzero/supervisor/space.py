@@ -15,6 +15,7 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game
+from speedyzero.learner.optimizers import OPTIMIZERS
 from speedyzero.model.build import build_network
 from speedyzero.shm import Run, SegmentError, require_space, sweep_dead_runs
 from speedyzero.supervisor.memory_limits import MemoryLimit, is_in_memory, tightest_memory_limit
@@ -28,7 +29,6 @@ PROCESS_BYTES = 160 * 2**20
 GPU_PROCESS_BYTES = 256 * 2**20
 # Where ranks of a group leave their addresses for one another: 416 bytes for 2 gloo ranks, 896 for 4.
 _MEETING_BYTES = 64 * 1024
-_MOMENTS = {"adamw": 2}  # numbers that an optimiser keeps for each parameter; others: 1
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _network_bytes(config: Config, wiring: Wiring, game: GameInfo, process: str)
         return 2 * wiring.weights.size_bytes
     with torch.device("meta"):
         network = build_network(config, game.spec, game.num_actions)
-    copies = 2 + _MOMENTS.get(config.optimizer.name, 1)
+    copies = 2 + OPTIMIZERS[config.optimizer.name].moments
     return copies * sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
 
 

@@ -11,7 +11,7 @@ import torch
 from speedyzero.checkpoint.optimizer_state import pack_optimizer, unpack_optimizer
 from speedyzero.config import OptimizerConfig
 from speedyzero.learner.device_step import make_state, state_tensors
-from speedyzero.learner.schedule import build_optimizer
+from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.model.base import ZeroLinear
 
 CONFIGS = [

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from speedyzero.config import OptimizerConfig
 from speedyzero.learner.clipped_lars import ClippedLARS, LayerTrustRatio, parameter_groups
-from speedyzero.learner.schedule import build_optimizer
+from speedyzero.learner.optimizers import build_optimizer
 from tests.learner.parameters import SHAPES, give_gradients, random_parameters, train
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
 

@@ -1,10 +1,9 @@
 """Schedules by hand: EfficientZero's numbers, and those of its large-batch descendant."""
 
 import pytest
-import torch
 
 from speedyzero.config import OptimizerConfig, ReplayConfig, ScheduleConfig
-from speedyzero.learner.schedule import build_optimizer, importance_exponent, learning_rate
+from speedyzero.learner.schedule import importance_exponent, learning_rate
 
 
 @pytest.mark.parametrize(
@@ -45,20 +44,3 @@ def test_importance_exponent_rises_over_all_train_steps():
     config, schedule = ReplayConfig(), ScheduleConfig(train_steps=100_000, frozen_train_steps=20_000)
     betas = [importance_exponent(config, schedule, step) for step in (0, 30_000, 60_000, 120_000)]
     assert betas == pytest.approx([0.4, 0.55, 0.7, 1.0])
-
-
-def test_sgd_decays_every_parameter():
-    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
-    optimizer = build_optimizer(OptimizerConfig(momentum=0.8, weight_decay=0.01), network)
-    assert isinstance(optimizer, torch.optim.SGD)
-    (group,) = optimizer.param_groups
-    assert group["momentum"] == 0.8 and group["weight_decay"] == 0.01
-    assert not group["nesterov"] and group["dampening"] == 0
-    assert [id(p) for p in group["params"]] == [id(p) for p in network.parameters()]
-
-
-def test_adamw():
-    optimizer = build_optimizer(OptimizerConfig(name="adamw", momentum=0.8, weight_decay=0.01), torch.nn.Linear(2, 3))
-    assert isinstance(optimizer, torch.optim.AdamW)
-    (group,) = optimizer.param_groups
-    assert group["betas"] == (0.8, 0.999) and group["weight_decay"] == 0.01 and len(group["params"]) == 2

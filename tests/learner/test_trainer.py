@@ -15,7 +15,7 @@ from speedyzero.learner import batch_loss
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.device_step import make_state, state_tensors
 from speedyzero.learner.group import LoneLearner
-from speedyzero.learner.schedule import build_optimizer
+from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.learner.trainer import Trainer
 from tests.learner.small_learner import small_config
 from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, TINY_MODEL, VECTOR_SPEC, tiny_network
