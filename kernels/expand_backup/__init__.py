@@ -29,4 +29,5 @@ def bind_expand_backup(tree: Tree, *, discount: float, has_prefix: bool, backend
         from kernels.expand_backup.triton_gpu import bind as bind_triton  # importing triton takes a while
 
         return bind_triton(tree, discount=discount, has_prefix=has_prefix)
+    assert backend == "reference", backend
     return partial(reference, tree, discount=discount, has_prefix=has_prefix)

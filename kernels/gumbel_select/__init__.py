@@ -74,4 +74,5 @@ def bind_gumbel(tree: Tree, rule: GumbelRule, *, backend: str) -> GumbelOperatio
         from kernels.gumbel_select.triton_gpu import bind as bind_triton  # importing triton takes a while
 
         return GumbelOperations(*bind_triton(tree, rule))
+    assert backend == "reference", backend
     return GumbelOperations(partial(gumbel_select, tree, rule), partial(root_sigma, tree, rule))

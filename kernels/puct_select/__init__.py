@@ -57,4 +57,5 @@ def bind_puct_select(tree: Tree, rule: PuctRule, *, backend: str) -> Select:
         from kernels.puct_select.triton_gpu import bind as bind_triton  # importing triton takes a while
 
         return bind_triton(tree, rule)
+    assert backend == "reference", backend
     return partial(reference, tree, rule)

@@ -9,18 +9,21 @@ import os
 
 import torch
 
-from speedyzero.config import SearchConfig
+from speedyzero.config import SearchConfig, choices
 from speedyzero.search.interface import RootOutput, StepOutput
 
-ALGORITHMS = ("puct", "gumbel")
+_ALGORITHMS, _BACKENDS = choices(SearchConfig, "algorithm"), choices(SearchConfig, "backend")
 
 
 def backend_for(backend: str, device: torch.device) -> str:
-    """The form of the tree's kernels for tensors on `device`. TRITON_INTERPRET=1 has Triton's run on the CPU."""
+    """The form of the tree's kernels for tensors on `device`. TRITON_INTERPRET=1 has Triton's run on the CPU.
+
+    Raises ValueError for an unknown backend, and for one that does not work on the device.
+    """
     if backend == "auto":
         return {"cpu": "numba", "cuda": "triton"}.get(device.type, "reference")
-    if backend not in ("reference", "numba", "triton"):
-        raise ValueError(f"search.backend={backend}: must be auto, reference, numba or triton")
+    if backend not in _BACKENDS:
+        raise ValueError(f"search.backend={backend}: must be one of {', '.join(_BACKENDS)}")
     if backend == "numba" and device.type != "cpu":
         raise ValueError(f"search.backend=numba needs CPU tensors, got {device}: use auto")
     if backend == "triton" and device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
@@ -30,8 +33,8 @@ def backend_for(backend: str, device: torch.device) -> str:
 
 def check_root(root: RootOutput, config: SearchConfig, noise: torch.Tensor | None) -> None:
     """Raises ValueError for an unknown algorithm, for shapes that don't fit, and for types other than float32."""
-    if config.algorithm not in ALGORITHMS:
-        raise ValueError(f"search.algorithm={config.algorithm}: must be one of {', '.join(ALGORITHMS)}")
+    if config.algorithm not in _ALGORITHMS:
+        raise ValueError(f"search.algorithm={config.algorithm}: must be one of {', '.join(_ALGORITHMS)}")
     if config.num_simulations < 1:
         raise ValueError(f"search.num_simulations={config.num_simulations}: must be 1 or more")
     logits = root.policy_logits

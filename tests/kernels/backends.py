@@ -7,7 +7,8 @@ import importlib
 import pytest
 import torch
 
-BACKENDS = ("reference", "triton")
+BACKENDS = ("reference", "triton")  # of the network's operations
+TREE_BACKENDS = ("reference", "numba")  # of the tree's on the CPU; Triton's are compared with them
 BF16_BACKENDS = (
     "reference",
     pytest.param(

@@ -12,8 +12,7 @@ from kernels.fast_exp import exp_of_negative
 from kernels.puct_select import PuctRule, bind_puct_select, exploration_table
 from kernels.tie_break import absorb, pick
 from kernels.tree import NO_CHILD, ordered_sum, plant
-
-BACKENDS = ("reference", "numba")
+from tests.kernels.backends import TREE_BACKENDS as BACKENDS
 
 
 def put_leaf(tree, simulation, parents, actions, resets):

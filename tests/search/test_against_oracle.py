@@ -1,4 +1,4 @@
-"""Both backends against the slow search of `oracle.py`: exact visits, values within 1e-5."""
+"""Every backend against the slow search of `oracle.py`: exact visits, values within 1e-5."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ import torch
 
 from kernels.tie_break import absorb
 from speedyzero.search import SearchConfig, search
+from tests.kernels.backends import TREE_BACKENDS as BACKENDS
 from tests.search.models import TableModel, dirichlet, gumbel, root_states
 from tests.search.oracle import Oracle
 
-BACKENDS = ("reference", "numba")
 BATCHES = (1, 3, 7)
 
 

@@ -8,10 +8,9 @@ import torch
 
 from kernels.gumbel_select import considered_visits
 from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
+from tests.kernels.backends import TREE_BACKENDS as BACKENDS
 from tests.search.models import STATES, TableModel, gumbel, next_state, root_states
 from tests.search.test_puct import scripted_model, scripted_root
-
-BACKENDS = ("reference", "numba")
 
 
 @pytest.mark.parametrize("num_considered, simulations, want", [

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
+from tests.kernels.backends import TREE_BACKENDS as BACKENDS
 from tests.search.models import TableModel, root_states
-
-BACKENDS = ("reference", "numba")
 
 
 def scripted_model(steps, calls):

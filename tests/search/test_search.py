@@ -9,9 +9,9 @@ import torch
 from kernels.gumbel_select.numba_cpu import LANES
 from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
 from speedyzero.search.checks import backend_for
+from tests.kernels.backends import TREE_BACKENDS as BACKENDS
 from tests.search.models import TableModel, dirichlet, gumbel, root_states
 
-BACKENDS = ("reference", "numba")
 ALGORITHMS = ("puct", "gumbel")
 
 
