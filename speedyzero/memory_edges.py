@@ -102,12 +102,25 @@ class InlineEdges:
     board: MemoryBoard = field(default_factory=MemoryBoard)
 
     def for_actor(self) -> ActorEdges:
-        return ActorEdges(self.steps, self.weights, self.metrics, self.board)
+        return ActorEdges(steps=self.steps, weights=self.weights, metrics=self.metrics, board=self.board)
 
     def for_reanalyzer(self) -> ReanalyzerEdges:
         return ReanalyzerEdges(
-            (self.steps,), (self.priorities,), (self.batches,), self.targets, self.weights, self.metrics, self.board
+            steps=(self.steps,),
+            priorities=(self.priorities,),
+            batches=(self.batches,),
+            targets=self.targets,
+            weights=self.weights,
+            metrics=self.metrics,
+            board=self.board,
         )
 
     def for_learner(self) -> LearnerEdges:
-        return LearnerEdges((self.batches,), (self.priorities,), self.weights, self.targets, self.metrics, self.board)
+        return LearnerEdges(
+            batches=(self.batches,),
+            priorities=(self.priorities,),
+            weights=self.weights,
+            targets=self.targets,
+            metrics=self.metrics,
+            board=self.board,
+        )

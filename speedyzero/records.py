@@ -1,6 +1,7 @@
 """What crosses from one role to another: every record with its axes and types.
 
-The edges that carry them are listed in `wiring.py`.
+The edges that carry them are listed in `wiring.py`, which gives each axis its length: what is stated here is how a
+record lies in shared memory, too.
 
 Axes: E lanes of one actor, B batch, K unroll steps, A actions, ... an observation's own axes ([H, W, C] uint8 for
 an image, [D] float32 for a vector). A position is (lane, step); `step` counts a lane's rows from its beginning and
@@ -10,9 +11,12 @@ never wraps. Weights are named by their version: the train step that they were p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+
+from speedyzero.shm import Stored
 
 
 @dataclass(frozen=True)
@@ -25,16 +29,16 @@ class StepRecord:
     """
 
     frame: np.ndarray  # [E, ...] uint8 or float32: the newest frame of the observation acted upon
-    action: np.ndarray  # [E] int16
-    reward: np.ndarray  # [E] float32: learned from (possibly clipped), for this action
-    raw_reward: np.ndarray  # [E] float32: as the game gave it
-    first: np.ndarray  # [E] bool: this observation begins an episode or a life
-    terminal: np.ndarray  # [E] bool: this action ended the episode or cost a life
-    truncated: np.ndarray  # [E] bool: a limit ended the episode after this action
-    last: np.ndarray  # [E] bool: a final observation, no action taken
-    root_value: np.ndarray  # [E] float32: of the actor's search
-    visit_policy: np.ndarray  # [E, A] float32: of the actor's search
-    actor_version: np.ndarray  # [E] int64: weights that acted
+    action: Annotated[np.ndarray, Stored("int16", "E")]
+    reward: Annotated[np.ndarray, Stored("float32", "E")]  # learned from (possibly clipped), for this action
+    raw_reward: Annotated[np.ndarray, Stored("float32", "E")]  # as the game gave it
+    first: Annotated[np.ndarray, Stored("bool", "E")]  # this observation begins an episode or a life
+    terminal: Annotated[np.ndarray, Stored("bool", "E")]  # this action ended the episode or cost a life
+    truncated: Annotated[np.ndarray, Stored("bool", "E")]  # a limit ended the episode after this action
+    last: Annotated[np.ndarray, Stored("bool", "E")]  # a final observation, no action taken
+    root_value: Annotated[np.ndarray, Stored("float32", "E")]  # of the actor's search
+    visit_policy: Annotated[np.ndarray, Stored("float32", "E, A")]  # of the actor's search
+    actor_version: Annotated[np.ndarray, Stored("int64", "E")]  # weights that acted
 
 
 @dataclass(frozen=True)
@@ -44,26 +48,26 @@ class BatchRecord:
     B is that part's size: `learner.batch_size` over the pairs of a shard and a learner.
     """
 
-    lane: np.ndarray  # [B] int64
-    step: np.ndarray  # [B] int64: the sampled (root) positions
-    probability: np.ndarray  # [B] float64: of drawing this sample from the whole replay
-    action: np.ndarray  # [B, K] int64; arbitrary where the mask is 0
-    action_mask: np.ndarray  # [B, K] float32: 1 where that action was taken in the root's episode
-    value_target: np.ndarray  # [B, K+1] float32, in reward units
-    prefix_target: np.ndarray  # [B, K] float32: value prefix (or reward) after each action
-    policy_target: np.ndarray  # [B, K+1, A] float32; all 0 past the episode's end
-    target_version: int  # weights that made the targets
-    made_at: int  # the train step under way when it was made
+    lane: Annotated[np.ndarray, Stored("int64", "B")]
+    step: Annotated[np.ndarray, Stored("int64", "B")]  # the sampled (root) positions
+    probability: Annotated[np.ndarray, Stored("float64", "B")]  # of drawing this sample from the whole replay
+    action: Annotated[np.ndarray, Stored("int64", "B, K")]  # arbitrary where the mask is 0
+    action_mask: Annotated[np.ndarray, Stored("float32", "B, K")]  # 1 where that action was taken in the root's episode
+    value_target: Annotated[np.ndarray, Stored("float32", "B, K+1")]  # in reward units
+    prefix_target: Annotated[np.ndarray, Stored("float32", "B, K")]  # value prefix (or reward) after each action
+    policy_target: Annotated[np.ndarray, Stored("float32", "B, K+1, A")]  # all 0 past the episode's end
+    target_version: Annotated[int, Stored("int64")]  # weights that made the targets
+    made_at: Annotated[int, Stored("int64")]  # the train step under way when it was made
 
 
 @dataclass(frozen=True)
 class PriorityRecord:
     """New priorities for the positions of one trained batch."""
 
-    lane: np.ndarray  # [B] int64
-    step: np.ndarray  # [B] int64
-    version: int  # weights that judged them; a newer version wins
-    priority: np.ndarray  # [B] float32
+    lane: Annotated[np.ndarray, Stored("int64", "B")]
+    step: Annotated[np.ndarray, Stored("int64", "B")]
+    version: Annotated[int, Stored("int64")]  # weights that judged them; a newer version wins
+    priority: Annotated[np.ndarray, Stored("float32", "B")]
 
 
 @dataclass(frozen=True)
@@ -124,9 +128,9 @@ METRIC_NAMES = (
 class PackedMetric:
     """A MetricRecord as it crosses a ring: the name by its place in METRIC_NAMES."""
 
-    name: int
-    step: int
-    value: float
+    name: Annotated[int, Stored("int32")]
+    step: Annotated[int, Stored("int64")]
+    value: Annotated[float, Stored("float64")]
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,8 @@ class SpanBlock:
     A span is told when it ends, so one that began in an earlier stretch may be here.
     """
 
-    count: int  # spans that there are
-    since_ns: int  # on the monotonic clock, the same for every process of a machine
-    until_ns: int
-    span: np.ndarray  # [N, 4] int64: place in SPAN_NAMES, start in ns, duration in ns, bytes moved
+    count: Annotated[int, Stored("int64")]  # spans that there are
+    since_ns: Annotated[int, Stored("int64")]  # on the monotonic clock, the same for every process of a machine
+    until_ns: Annotated[int, Stored("int64")]
+    # F: place in SPAN_NAMES, start in ns, duration in ns, bytes moved.
+    span: Annotated[np.ndarray, Stored("int64", "N, F")]

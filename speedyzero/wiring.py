@@ -224,55 +224,19 @@ def wire(config: Config, run: Run, spec: ObservationSpec, num_actions: int, *, p
     )
 
 
-METRIC_LAYOUT = RecordLayout.of(PackedMetric, name=Field("i4"), step=Field("i8"), value=Field("f8"))
-SPAN_LAYOUT = RecordLayout.of(
-    SpanBlock,
-    count=Field("i8"),
-    since_ns=Field("i8"),
-    until_ns=Field("i8"),
-    span=Field("i8", (SPANS_PER_BLOCK, SPAN_FIELDS)),
-)
+METRIC_LAYOUT = RecordLayout.stored(PackedMetric, {})
+SPAN_LAYOUT = RecordLayout.stored(SpanBlock, {"N": SPANS_PER_BLOCK, "F": SPAN_FIELDS})
 
 
 def step_layout(envs: int, spec: ObservationSpec, num_actions: int) -> RecordLayout[StepRecord]:
-    return RecordLayout.of(
-        StepRecord,
-        frame=Field(spec.dtype.str, (envs, *spec.shape)),
-        action=Field("i2", (envs,)),
-        reward=Field("f4", (envs,)),
-        raw_reward=Field("f4", (envs,)),
-        first=Field("?", (envs,)),
-        terminal=Field("?", (envs,)),
-        truncated=Field("?", (envs,)),
-        last=Field("?", (envs,)),
-        root_value=Field("f4", (envs,)),
-        visit_policy=Field("f4", (envs, num_actions)),
-        actor_version=Field("i8", (envs,)),
-    )
+    frame = Field(spec.dtype.str, (envs, *spec.shape))
+    return RecordLayout.stored(StepRecord, {"E": envs, "A": num_actions}, frame=frame)
 
 
 def batch_layout(batch_size: int, unroll_steps: int, num_actions: int) -> RecordLayout[BatchRecord]:
-    states = unroll_steps + 1
-    return RecordLayout.of(
-        BatchRecord,
-        lane=Field("i8", (batch_size,)),
-        step=Field("i8", (batch_size,)),
-        probability=Field("f8", (batch_size,)),
-        action=Field("i8", (batch_size, unroll_steps)),
-        action_mask=Field("f4", (batch_size, unroll_steps)),
-        value_target=Field("f4", (batch_size, states)),
-        prefix_target=Field("f4", (batch_size, unroll_steps)),
-        policy_target=Field("f4", (batch_size, states, num_actions)),
-        target_version=Field("i8"),
-        made_at=Field("i8"),
-    )
+    lengths = {"B": batch_size, "K": unroll_steps, "K+1": unroll_steps + 1, "A": num_actions}
+    return RecordLayout.stored(BatchRecord, lengths)
 
 
 def priority_layout(batch_size: int) -> RecordLayout[PriorityRecord]:
-    return RecordLayout.of(
-        PriorityRecord,
-        lane=Field("i8", (batch_size,)),
-        step=Field("i8", (batch_size,)),
-        version=Field("i8"),
-        priority=Field("f4", (batch_size,)),
-    )
+    return RecordLayout.stored(PriorityRecord, {"B": batch_size})

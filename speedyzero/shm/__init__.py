@@ -16,7 +16,7 @@ from speedyzero.shm.board import Board, BoardRow, BoardSpec
 from speedyzero.shm.consumer import Consumer
 from speedyzero.shm.copying import copy_into
 from speedyzero.shm.doorbell import Doorbell, deadline_after, wait_until
-from speedyzero.shm.layout import Field, RecordLayout
+from speedyzero.shm.layout import Field, RecordLayout, Stored
 from speedyzero.shm.liveness import ProcessId, current_process, is_alive, process_of
 from speedyzero.shm.producer import Producer
 from speedyzero.shm.ring import Ring
@@ -48,6 +48,7 @@ __all__ = [
     "SegmentKind",
     "SharedArrays",
     "SharedArraysSpec",
+    "Stored",
     "SweepReport",
     "WeightReader",
     "WeightSlots",

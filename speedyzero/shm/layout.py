@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -42,6 +43,20 @@ class Field:
         return np.dtype(self.dtype).itemsize * math.prod(self.shape)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """How a record's field lies, where only lengths are left open: `Annotated[np.ndarray, Stored("float32", "B, A")]`.
+
+    Without axes it is a plain number.
+    """
+
+    dtype: str
+    axes: str = ""
+
+    def field(self, lengths: Mapping[str, int]) -> Field:
+        return Field(self.dtype, tuple(lengths[axis] for axis in self.axes.split(", ") if self.axes))
+
+
 def round_up(size_bytes: int, multiple: int = CACHE_LINE_BYTES) -> int:
     return -(-size_bytes // multiple) * multiple
 
@@ -69,6 +84,19 @@ class RecordLayout(Generic[R]):
     @classmethod
     def of(cls, record_type: type[R], **fields: Field) -> RecordLayout[R]:
         return cls(record_type, tuple(fields.items()))
+
+    @classmethod
+    def stored(cls, record_type: type[R], lengths: Mapping[str, int], **others: Field) -> RecordLayout[R]:
+        """From the `Stored` that each field is annotated with. lengths: by axis. others: the fields that have none."""
+        stored = {
+            name: said.field(lengths)
+            for name, hint in get_type_hints(record_type, include_extras=True).items()
+            for said in getattr(hint, "__metadata__", ())
+            if isinstance(said, Stored)
+        }
+        names = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
+        known = others | stored
+        return cls(record_type, tuple((name, known[name]) for name in names if name in known))
 
     @classmethod
     def like(cls, example: R) -> RecordLayout[R]:

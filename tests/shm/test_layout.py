@@ -1,10 +1,11 @@
 import pickle
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pytest
 
-from speedyzero.shm import Field, RecordLayout
+from speedyzero.shm import Field, RecordLayout, Stored
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,15 @@ class Sample:
     version: int
     value: np.ndarray  # [3, 9] float32
     share: float
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    frame: np.ndarray
+    flag: Annotated[np.ndarray, Stored("bool", "E")]
+    version: Annotated[int, Stored("int64")]
+    value: Annotated[np.ndarray, Stored("float32", "E, K+1")]
+    share: Annotated[float, Stored("float64")]
 
 
 FIELDS = {
@@ -64,6 +74,15 @@ def test_like_an_example_and_over_pickle():
     assert LAYOUT.schema == pickle.loads(pickle.dumps(LAYOUT)).schema
     other = RecordLayout.of(Sample, **(FIELDS | {"flag": Field("uint8", (3,))}))
     assert other.payload_bytes == LAYOUT.payload_bytes and other.schema != LAYOUT.schema
+
+
+def test_as_its_fields_are_annotated():
+    layout = RecordLayout.stored(StoredSample, {"E": 3, "K+1": 9}, frame=FIELDS["frame"])
+    assert layout.fields == LAYOUT.fields
+    with pytest.raises(ValueError, match="has the fields"):
+        RecordLayout.stored(StoredSample, {"E": 3, "K+1": 9})
+    with pytest.raises(KeyError, match="K"):
+        RecordLayout.stored(StoredSample, {"E": 3}, frame=FIELDS["frame"])
 
 
 def test_what_does_not_fit_is_refused():
