@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 
 from kernels.backend import uses_triton
+from kernels.checks import require
 from kernels.conv3x3_latent import reference
 from kernels.conv3x3_latent.layout import num_rows, zero_rows
 
@@ -50,38 +51,28 @@ def conv3x3_latent(
     Raises ValueError where shapes or types do not fit.
     """
     channels = rows.shape[1]
-    wanted = {
-        "rows": (rows, (num_rows(batch, grid), channels), rows.dtype),
-        "weight": (weight, (9, channels, channels), rows.dtype),
-        "bias": (bias, (channels,), torch.float32),
-        "residual": (residual, rows.shape, rows.dtype),
-        "action": (action, (batch,), torch.int64),
-        "action_map": (action_map, (grid, grid, channels), torch.float32),
-        "out": (out, (batch, grid, grid, channels) if compact else rows.shape, rows.dtype),
-        "nodes": (nodes, (len(nodes) if nodes is not None else 0, *rows.shape), rows.dtype),
-        "node": (node, (1,), torch.int64),
-    }
-    for name, (tensor, shape, dtype) in wanted.items():
-        if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or not tensor.is_contiguous()):
-            raise ValueError(
-                f"{name} is {list(tensor.shape)} {tensor.dtype}, must be {list(shape)} {dtype}, contiguous"
-            )
+    require("rows", rows, (num_rows(batch, grid), channels), rows.dtype)
+    require("weight", weight, (9, channels, channels), rows.dtype)
+    require("bias", bias, (channels,), torch.float32)
+    require("residual", residual, rows.shape, rows.dtype)
+    require("action", action, (batch,), torch.int64)
+    require("action_map", action_map, (grid, grid, channels), torch.float32)
+    require("out", out, (batch, grid, grid, channels) if compact else rows.shape, rows.dtype)
+    require("nodes", nodes, (len(nodes) if nodes is not None else 0, *rows.shape), rows.dtype)
+    require("node", node, (1,), torch.int64)
     if (action is None) != (action_map is None):
         raise ValueError("action and action_map: both or none")
     if (nodes is None) != (node is None) or (nodes is not None and compact):
         raise ValueError("nodes and node: both or none, and none where compact")
     if rows.numel() >= 2**31:
         raise ValueError(f"{rows.numel()} numbers in rows are 2^31 or more")
-    if out is None:
-        if compact:
-            out = rows.new_empty(batch, grid, grid, channels)
-        else:
-            out = zero_rows(batch, channels, grid, dtype=rows.dtype, device=rows.device)
+    if out is None and compact:
+        out = rows.new_empty(batch, grid, grid, channels)
+    elif out is None:
+        out = zero_rows(batch, channels, grid, dtype=rows.dtype, device=rows.device)
     if out is rows:
         raise ValueError("out is rows, which are still read while it is written")
     if uses_triton(rows, backend):
-        if channels < 16 or channels & (channels - 1):
-            raise ValueError(f"backend=triton needs channels that are a power of 2 from 16 on, got {channels}")
         from kernels.conv3x3_latent.triton_gpu import conv3x3_latent as run
     else:
         run = reference.conv3x3_latent

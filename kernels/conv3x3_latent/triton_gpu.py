@@ -32,7 +32,10 @@ def conv3x3_latent(
     nodes: torch.Tensor | None,
     node: torch.Tensor | None,
 ) -> None:
-    """See the package's docstring."""
+    """See the package's docstring. Raises ValueError for a number of channels that a tile's product cannot have."""
+    channels = rows.shape[1]
+    if channels < 16 or channels & (channels - 1):
+        raise ValueError(f"backend=triton needs channels that are a power of 2 from 16 on, got {channels}")
     image_row_count = batch * image_rows(grid)
     block = BLOCK_ROWS[rows.dtype]
     conv3x3_latent_kernel[(triton.cdiv(image_row_count, block),)](

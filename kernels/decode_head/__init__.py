@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 
 from kernels.backend import uses_triton
+from kernels.checks import require
 from kernels.decode_head import reference
 
 
@@ -35,8 +36,7 @@ def decode_head(
         raise ValueError(f"weight is {list(weight.shape)}, hidden {list(hidden.shape)} and bias [{bins}] need [N, K]")
     if out is None:
         out = torch.empty(batch, device=hidden.device)
-    if out.shape != (batch,) or out.dtype != torch.float32 or not out.is_contiguous():
-        raise ValueError(f"out is {list(out.shape)} {out.dtype}, must be [{batch}] torch.float32, contiguous")
+    require("out", out, (batch,), torch.float32)
     if uses_triton(hidden, backend):
         from kernels.decode_head import triton_gpu
 

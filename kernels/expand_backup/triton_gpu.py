@@ -79,6 +79,7 @@ def expand_root(
     A: tl.constexpr, A_PAD: tl.constexpr, HAS_PREFIX: tl.constexpr,
 ):  # fmt: skip
     """Add the leaf of this program's root and back its value up. simulation: its number."""
+    # Longer than other functions: all of it works on the nine pointers below, which a part of it would have to be told.
     root = tl.program_id(0).to(tl.int64)
     leaf = simulation + 1
     visits = of_root(edge_ints, VISITS, root, batch, nodes * A)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 
 from kernels.backend import uses_triton
+from kernels.checks import require
 from kernels.norm_act import reference
 
 
@@ -55,5 +56,4 @@ def _check(x: torch.Tensor, residual: torch.Tensor | None, by_channel: dict[str,
     if residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype):
         raise ValueError(f"residual is {list(residual.shape)} {residual.dtype}, x is {list(x.shape)} {x.dtype}")
     for name, tensor in by_channel.items():
-        if tensor.shape != (channels,) or tensor.dtype != torch.float32 or not tensor.is_contiguous():
-            raise ValueError(f"{name} is {list(tensor.shape)} {tensor.dtype}, must be [{channels}] float32, contiguous")
+        require(name, tensor, (channels,), torch.float32)

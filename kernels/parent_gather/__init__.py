@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from kernels.backend import uses_triton
+from kernels.checks import require
 from kernels.conv3x3_latent.layout import num_rows
 from kernels.parent_gather import reference
 
@@ -35,27 +36,19 @@ def parent_gather(
     Raises ValueError where shapes or types do not fit.
     """
     channels = nodes.latent.shape[-1]
-    _expect("nodes.latent", nodes.latent, (nodes.latent.shape[0], num_rows(batch, grid), channels), nodes.latent.dtype)
-    _expect("out.latent", out.latent, nodes.latent.shape[1:], nodes.latent.dtype)
-    _expect("parent_row", parent_row, (batch,), torch.int64)
+    require("nodes.latent", nodes.latent, (nodes.latent.shape[0], num_rows(batch, grid), channels), nodes.latent.dtype)
+    require("out.latent", out.latent, nodes.latent.shape[1:], nodes.latent.dtype)
+    require("parent_row", parent_row, (batch,), torch.int64)
     for name in ("h", "c"):
         source, target = getattr(nodes, name), getattr(out, name)
         if (source is None) != (nodes.h is None) or (target is None) != (nodes.h is None):
             raise ValueError("nodes.h, nodes.c, out.h and out.c: all or none")
         if source is not None:
-            _expect(f"nodes.{name}", source, (nodes.latent.shape[0], batch, source.shape[-1]), source.dtype)
-            _expect(f"out.{name}", target, source.shape[1:], source.dtype, has_gaps=name == "h")
+            require(f"nodes.{name}", source, (nodes.latent.shape[0], batch, source.shape[-1]), source.dtype)
+            require(f"out.{name}", target, source.shape[1:], source.dtype, has_gaps=name == "h")
     if uses_triton(nodes.latent, backend):
         from kernels.parent_gather import triton_gpu
 
         triton_gpu.parent_gather(nodes, parent_row, out, batch=batch, grid=grid)
     else:
         reference.parent_gather(nodes, parent_row, out, batch=batch, grid=grid)
-
-
-def _expect(
-    name: str, tensor: torch.Tensor, shape: torch.Size | tuple[int, ...], dtype: torch.dtype, *, has_gaps: bool = False
-) -> None:
-    lies_well = tensor.stride(-1) == 1 if has_gaps else tensor.is_contiguous()
-    if tensor.shape != shape or tensor.dtype != dtype or not lies_well:
-        raise ValueError(f"{name} is {list(tensor.shape)} {tensor.dtype}, must be {list(shape)} {dtype}, contiguous")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from kernels.backend import uses_triton
+from kernels.checks import require
 from kernels.stack_gather import reference
 
 
@@ -65,12 +66,12 @@ def stack_gather(
         out = out.permute(0, 3, 1, 2)
     if out.shape != (batch, out_channels, height, width) or not out.permute(0, 2, 3, 1).is_contiguous():
         raise ValueError(f"out is {list(out.shape)}, must be {[batch, out_channels, height, width]}, channels last")
-    _check("frames", frames, frames.shape, torch.uint8)
-    _check("first", first, frames.shape[:2], torch.bool)
-    _check("lane", lane, (batch,), torch.int64)
-    _check("step", step, (batch,), torch.int64)
-    _check("shift", shift, (batch, 2), torch.int32)
-    _check("scale", scale, (batch,), torch.float32)
+    require("frames", frames, frames.shape, torch.uint8)
+    require("first", first, frames.shape[:2], torch.bool)
+    require("lane", lane, (batch,), torch.int64)
+    require("step", step, (batch,), torch.int64)
+    require("shift", shift, (batch, 2), torch.int32)
+    require("scale", scale, (batch,), torch.float32)
     if uses_triton(frames, backend):
         from kernels.stack_gather.triton_gpu import stack_gather as run
     else:
@@ -96,7 +97,7 @@ def augment_draws(
     train_step: [1] int64, on the device, so that a captured graph takes the step of each replay. Samples are numbered
     from first_sample on.
     """
-    _check("train_step", train_step, (1,), torch.int64)
+    require("train_step", train_step, (1,), torch.int64)
     draws = AugmentDraws(
         torch.empty((batch, 2), dtype=torch.int32, device=train_step.device),
         torch.empty(batch, device=train_step.device),
@@ -111,8 +112,3 @@ def augment_draws(
         shift_px=shift_px, intensity_scale=intensity_scale,
     )  # fmt: skip
     return draws
-
-
-def _check(name: str, tensor: torch.Tensor | None, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or not tensor.is_contiguous()):
-        raise ValueError(f"{name} is {list(tensor.shape)} {tensor.dtype}, must be {list(shape)} {dtype}, contiguous")

@@ -1,0 +1,21 @@
+"""What an operation is given, checked before a kernel takes sizes and types on trust."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+
+def require(
+    name: str, tensor: torch.Tensor | None, shape: Sequence[int], dtype: torch.dtype, *, has_gaps: bool = False
+) -> None:
+    """Raises ValueError unless a tensor is as said and lies contiguous; None, where nothing is given, passes.
+
+    has_gaps: its rows may lie further apart than they are long.
+    """
+    if tensor is None:
+        return
+    lies_well = tensor.stride(-1) == 1 if has_gaps else tensor.is_contiguous()
+    if tensor.shape != tuple(shape) or tensor.dtype != dtype or not lies_well:
+        raise ValueError(f"{name} is {list(tensor.shape)} {tensor.dtype}, must be {list(shape)} {dtype}, contiguous")
