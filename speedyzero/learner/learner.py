@@ -23,13 +23,13 @@ from typing import SupportsFloat
 import numpy as np
 import torch
 
-from speedyzero.checkpoint.published import Published
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, LearnerEdges
 from speedyzero.learner.batch import BatchReader, join
 from speedyzero.learner.clipped_lars import ClippedLARS
 from speedyzero.learner.group import LEAVING, Group, LoneLearner
 from speedyzero.learner.loss import Loss, importance_weights
+from speedyzero.learner.publisher import Publisher
 from speedyzero.learner.schedule import importance_exponent
 from speedyzero.learner.state import LearnerState
 from speedyzero.learner.trainer import Launched, Trainer, Update
@@ -37,11 +37,10 @@ from speedyzero.learner.trust_figures import trust_ratio_figures
 from speedyzero.model.base import Network
 from speedyzero.observe.spans import Span
 from speedyzero.pacing import Pacing, record_interval
-from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord, WeightsRecord
+from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord
 from speedyzero.replay.mirror_choice import frame_sources
 from speedyzero.replay.sampler import MIN_PRIORITY
 from speedyzero.replay.shard import Shard
-from speedyzero.weights.flat import flatten
 
 MAX_BAD_BATCHES = 10
 _GATHER, _UPDATE, _SETTLE = Span("gather_frames"), Span("update"), Span("settle")
@@ -94,11 +93,9 @@ class Learner:
         self._bad_batches = 0
         self._checkpointed_step = 0
         self._record_interval = record_interval(config.schedule)
-        # What the roles that act and make targets have been given, for who resumes the run.
-        self._acting: deque[WeightsRecord] = deque(maxlen=1)
-        self._targets: deque[WeightsRecord] = deque(maxlen=2)
+        self._publisher = Publisher(config, edges, self.network, self.group)
         if state is None:
-            self._publish(0)
+            self._publisher.publish(0)
         else:
             self._go_on(state)
 
@@ -136,21 +133,14 @@ class Learner:
             weights=self.network.state_dict(),
             optimizer=self.optimizer.state_dict(),
             optimizer_kind=type(self.optimizer).__name__,
-            published=Published(tuple(self._acting), tuple(self._targets)),
+            published=self._publisher.published,
         )
 
     def _go_on(self, state: LearnerState) -> None:
         assert state.train_step == self.train_step, f"state of step {state.train_step}, board at {self.train_step}"
         state.load_into(self.network, self.optimizer)
         self._bad_batches, self._checkpointed_step = state.bad_batches, state.train_step
-        for records, sink, kept in (
-            (state.published.acting, self._edges.weights, self._acting),
-            (state.published.targets, self._edges.targets, self._targets),
-        ):
-            for record in records:
-                kept.append(record)
-                if sink is not None:
-                    sink.publish(record)
+        self._publisher.publish_again(state.published)
 
     def step(self) -> bool:
         """One update, or what one under way has found, where no other can be started."""
@@ -182,7 +172,7 @@ class Learner:
         if self.reports:
             edges.board.add_train_step()
         self.train_step += 1
-        self._publish(self.train_step)
+        self._publisher.publish(self.train_step)
         return True
 
     def leave(self) -> None:
@@ -268,22 +258,6 @@ class Learner:
         for queue, part, root_value in zip(self._edges.priorities, done.parts, root_values, strict=True):
             priority = np.abs(root_value - part.value_target[:, 0]) + MIN_PRIORITY
             queue.put(PriorityRecord(lane=part.lane, step=part.step, version=done.train_step, priority=priority))
-
-    def _publish(self, train_steps: int) -> None:
-        """Weights for the actors and snapshots for the target network, each on its interval."""
-        for_actors = train_steps % self._config.learner.publish_interval_train_steps == 0
-        for_targets = train_steps % self._config.target.interval_train_steps == 0
-        if for_actors or for_targets:
-            self.group.average_buffers()
-            if self._edges.weights is None or self._edges.targets is None:
-                return
-            record = WeightsRecord(version=train_steps, flat=flatten(self.network))
-            if for_actors:
-                self._edges.weights.publish(record)
-                self._acting.append(record)
-            if for_targets:
-                self._edges.targets.publish(record)
-                self._targets.append(record)
 
     def _record(self, done: _UnderWay, loss: Loss) -> None:
         figures: dict[str, SupportsFloat] = {
