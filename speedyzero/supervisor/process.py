@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from speedyzero.config import Config
@@ -50,6 +51,17 @@ _SAVES, _EVALUATIONS = Span("follow_saves"), Span("follow_evaluations")
 log = logging.getLogger("speedyzero.supervisor")
 
 
+@dataclass(frozen=True)
+class _Session:
+    """What lasts from the start of a run to its end, however often its learners fall and it begins again."""
+
+    config: Config
+    opened: OpenedRun
+    keeper: RunKeeper
+    interrupts: Interrupts
+    spans: Profile
+
+
 def train(config: Config, resume: ResumedRun | None = None, *, profile: ProfileRequest | None = None) -> Path:
     """Train as processes, evaluate and save as configured; the run directory. profile: write a trace, too.
 
@@ -69,7 +81,7 @@ def train(config: Config, resume: ResumedRun | None = None, *, profile: ProfileR
             spans = profile_of(profile, config, run_dir, note=keeper.note)
             try:
                 with closing(spans):
-                    steps = _run_on(config, wiring, opened, keeper, interrupts, resume, spans)
+                    steps = _run_on(_Session(config, opened, keeper, interrupts, spans), wiring, resume)
                 trained_s = time.monotonic() - started_s
                 interrupts.raise_from_now_on()
                 result = keeper.finish(steps["train_steps"])
@@ -80,24 +92,17 @@ def train(config: Config, resume: ResumedRun | None = None, *, profile: ProfileR
     return run_dir
 
 
-def _run_on(
-    config: Config,
-    wiring: Wiring,
-    opened: OpenedRun,
-    keeper: RunKeeper,
-    interrupts: Interrupts,
-    resume: ResumedRun | None,
-    spans: Profile,
-) -> dict[str, int]:
+def _run_on(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[str, int]:
     """`_run`, and after a fall of the learners again, from the last checkpoint; a limited number of times."""
+    config, opened, keeper = session.config, session.opened, session.keeper
     restarts = 0
     while True:
         try:
-            return _run(config, wiring, opened, keeper, interrupts, resume, spans)
+            return _run(session, wiring, resume)
         except LearnersFell as fall:
             restarts += 1
             last = last_checkpoint(opened.run_dir) if restarts <= config.checkpoint.restarts else None
-            if last is None or interrupts.count:
+            if last is None or session.interrupts.count:
                 raise
             keeper.note(
                 f"{fall}\nthe run goes on from its checkpoint of train step {last.step} "
@@ -107,20 +112,13 @@ def _run_on(
             keeper.metrics.flush()
             resume = ResumedRun(opened.run_dir, last, ())
             go_back(config, resume, opened.store, say=keeper.note)
-            wiring = wire_where_it_fits(config, profiled=spans.is_wanted)
+            wiring = wire_where_it_fits(config, profiled=session.spans.is_wanted)
 
 
-def _run(
-    config: Config,
-    wiring: Wiring,
-    opened: OpenedRun,
-    keeper: RunKeeper,
-    interrupts: Interrupts,
-    resume: ResumedRun | None,
-    spans: Profile,
-) -> dict[str, int]:
+def _run(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[str, int]:
     """The roles from start to stop; the steps done. Shared memory is gone when it returns, or raises."""
-    run_dir, point = opened.run_dir, resume_point(wiring, resume.checkpoint) if resume else None
+    config, keeper, interrupts, spans = session.config, session.keeper, session.interrupts, session.spans
+    run_dir, point = session.opened.run_dir, resume_point(wiring, resume.checkpoint) if resume else None
     try:
         board = create_shared(wiring)
         if point is not None:
@@ -135,7 +133,7 @@ def _run(
             keeper.record(_drain(wiring, metrics))
             keeper.metrics.flush()
 
-        saves = Saves(config, wiring, opened.store, board, note=keeper.note, row=crew.row, flush=flush)
+        saves = Saves(config, wiring, session.opened.store, board, note=keeper.note, row=crew.row, flush=flush)
         evaluations = Evaluations(config, run_dir, keeper)
         spans.attach(wiring, board, crew.row)
         try:
