@@ -334,6 +334,10 @@ class SupervisorConfig:
     """A process that shows no sign of life for so long (it says twice a second that it lives) is killed."""
     hang_s: float = 120.0
     """A role that has not finished a step, nor a wait, in so long is killed; a step takes seconds."""
+    start_s: float = 300.0
+    """A process that does not begin to work in so long is killed: imports, first compilations, a starved machine."""
+    max_restarts: int = 5
+    """Times that an actor, or a reanalyzer, is replaced in a run; dying once more ends the run."""
     record_interval_s: float = 10.0
     """Time between two records of rings, waits and lags in the metrics."""
 

@@ -58,7 +58,7 @@ _POSITIVE = (
     "optimizer.learning_rate optimizer.trust optimizer.clip optimizer.eps optimizer.decay_fraction "
     "schedule.env_steps schedule.train_steps "
     "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs "
-    "supervisor.silent_s supervisor.hang_s supervisor.record_interval_s"
+    "supervisor.silent_s supervisor.hang_s supervisor.start_s supervisor.record_interval_s"
 ).split()
 _NOT_NEGATIVE = (
     "seed gpus cpu_threads actor.actors replay.shards learner.ranks target.unroll_steps search.prefix_horizon "
@@ -66,6 +66,7 @@ _NOT_NEGATIVE = (
     "optimizer.weight_decay optimizer.decay_factor schedule.frozen_train_steps schedule.pacing_slack_env_steps "
     "evaluate.interval_train_steps evaluate.num_simulations "
     "checkpoint.interval_minutes checkpoint.interval_train_steps checkpoint.keep_last checkpoint.restarts "
+    "supervisor.max_restarts "
     "replay.alpha learner.prefix_coefficient learner.value_coefficient learner.policy_coefficient "
     "learner.consistency_coefficient search.gumbel_scale "
     "search.pb_c_init search.c_visit search.c_scale"

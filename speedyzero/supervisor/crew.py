@@ -23,9 +23,7 @@ from speedyzero.shm import Board
 from speedyzero.supervisor.child import Child
 from speedyzero.wiring import SUPERVISOR, Wiring, actor_name, learner_name, reanalyzer_name
 
-START_DEADLINE_S = 120.0  # imports and numba's first compilation on a slow machine
 STOP_DEADLINE_S = 10.0
-MAX_RESTARTS = 5  # of one process in a run
 HURRY, AT_ONCE = 2, 3  # interruptions: nobody but the learners is waited for; not even the learners
 _LONGEST_LOOK_S = 1.0  # between two looks; what is beyond it, the supervisor itself was stopped (Ctrl-Z) or starved
 _GROUP_FALLS_S = 1.0  # in which the other learners notice that one of them died, and say so
@@ -54,7 +52,7 @@ class Crew:
         resume: ResumePoint | None = None,
     ):
         self._board, self._run_dir, self._note = board, run_dir, note
-        self._silent_s, self._hang_s = config.supervisor.silent_s, config.supervisor.hang_s
+        self._limits = config.supervisor
         self.row = board.row(SUPERVISOR)
         self._looked_s = time.monotonic()
         threads = threads_per_process(config, len(wiring.processes))
@@ -81,12 +79,14 @@ class Crew:
         """
         for child in self.children:
             child.start()
-        deadline_s = time.monotonic() + START_DEADLINE_S
+        deadline_s = time.monotonic() + self._limits.start_s
         while waited_for := [child.spec.name for child in self.children if not self.works(child)]:
             if interrupted():
                 return
             if time.monotonic() > deadline_s:
-                raise RunFailed(f"still starting after {START_DEADLINE_S:.0f} s: {', '.join(waited_for)}")
+                raise RunFailed(
+                    f"still starting after supervisor.start_s={self._limits.start_s:g}: {', '.join(waited_for)}"
+                )
             self.look_after()
             time.sleep(_TICK_S)
 
@@ -146,11 +146,11 @@ class Crew:
             raise RunFailed(why) if diverged else LearnersFell(why)
         report = child.take_report()
         child.reports.append(report)
-        if child.restarts >= MAX_RESTARTS:
+        if child.restarts >= self._limits.max_restarts:
             raise RunFailed(f"{name} died {len(child.reports)} times, at first {child.reports[0]}")
         child.restarts += 1
         self.row.add("restarts")
-        self._note(f"{name} died and is replaced ({child.restarts} of {MAX_RESTARTS}), {report}")
+        self._note(f"{name} died and is replaced ({child.restarts} of {self._limits.max_restarts}), {report}")
         child.start()
 
     def _fall_of_the_group(self) -> str:
@@ -171,8 +171,8 @@ class Crew:
         # Beginning, and beginning to work, are signs of life of their own: a long start is no long silence.
         silent_s = child.pulse.look((has_begun, board.heartbeat_ns(name)), passed_s)
         stuck_s = child.rounds.look((works, [board.counter(one.spec.name, "rounds") for one in watched]), passed_s)
-        may_be_silent_s = self._silent_s if has_begun else START_DEADLINE_S
-        may_be_stuck_s = self._hang_s if works else START_DEADLINE_S
+        may_be_silent_s = self._limits.silent_s if has_begun else self._limits.start_s
+        may_be_stuck_s = self._limits.hang_s if works else self._limits.start_s
         if child.alive and silent_s > may_be_silent_s:
             self._note(f"{name} has shown no sign of life for {silent_s:.0f} s and is killed")
             child.kill()

@@ -84,9 +84,8 @@ def test_a_long_start_is_no_long_silence(make_crew):
     assert actor.restarts == 0 and crew.notes == []
 
 
-def test_one_that_keeps_crashing_ends_the_run_with_its_first_traceback(make_crew, monkeypatch):
-    monkeypatch.setattr(crew_module, "MAX_RESTARTS", 1)
-    crew = make_crew()
+def test_one_that_keeps_crashing_ends_the_run_with_its_first_traceback(make_crew):
+    crew = make_crew("supervisor.max_restarts=1")
     actor = crew.children[2]
     crew.children = [actor]
     actor.target, actor.arguments = roles.crash, ("the first reason",)
@@ -112,10 +111,11 @@ def test_a_learner_s_death_may_be_resumed_from_but_no_divergence(make_crew, role
     assert isinstance(failure.value, LearnersFell) == may_go_on
 
 
-def test_who_never_begins_to_work_is_given_up(make_crew, monkeypatch):
-    monkeypatch.setattr(crew_module, "START_DEADLINE_S", 0.0)
-    crew = make_crew()
-    with pytest.raises(RunFailed, match="still starting after 0 s: learner-0, reanalyzer-0, actor-0"):
+def test_who_never_begins_to_work_is_given_up(make_crew):
+    crew = make_crew("supervisor.start_s=0.001")
+    with pytest.raises(
+        RunFailed, match="still starting after supervisor.start_s=0.001: learner-0, reanalyzer-0, actor-0"
+    ):
         crew.start(interrupted=lambda: False)
 
 
