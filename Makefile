@@ -8,7 +8,7 @@ GPU_PYTHON ?= python3
 IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
 
-.PHONY: help train test soak planted lint format bench gpu-check gpu-rehearsal clean
+.PHONY: help train test soak soak-hour planted lint format bench gpu-check gpu-rehearsal clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,6 +19,9 @@ train: $(READY) ## train an agent: make train ARGS="--game CartPole-v1 --seed 1"
 
 test: lint ## lint, types, layers, then every test: make test ARGS="tests/search"
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+soak-hour: $(READY) ## an hour of Pong in which somebody is killed every 30 s: make soak-hour ARGS="--every-s 10"
+	@$(BIN)/python -m tests.faults.hour $(ARGS)
 
 soak: $(READY) ## the reliability contract in full, about an hour: make soak, make soak ROWS="1 2 20"
 	@$(BIN)/python -m tests.faults.soak $(ROWS)

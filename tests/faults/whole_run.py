@@ -1,4 +1,4 @@
-"""A short run of Catch as a user starts it, in a process group of its own, to be looked into and struck."""
+"""A run as a user starts it, in a process group of its own, to be looked into and struck: mostly a short Catch."""
 
 from __future__ import annotations
 
@@ -41,8 +41,14 @@ class WholeRun:
 
     @classmethod
     def start(cls, run_dir: Path, *settings: str, flags: Sequence[str] = ()) -> WholeRun:
-        words = ["--game", "Catch", "--gpus", "0", "--run-dir", str(run_dir), *flags, *SHORT, *settings]
-        return cls._started(resolve("catch", "Catch", 0, 0, str(run_dir), [*SHORT, *settings]), words)
+        return cls.play("Catch", "catch", 0, run_dir, *SHORT, *settings, flags=flags)
+
+    @classmethod
+    def play(
+        cls, game: str, preset: str, seed: int, run_dir: Path, *settings: str, flags: Sequence[str] = ()
+    ) -> WholeRun:
+        words = ["--game", game, "--preset", preset, "--seed", str(seed), "--gpus", "0", "--run-dir", str(run_dir)]
+        return cls._started(resolve(preset, game, seed, 0, str(run_dir), settings), [*words, *flags, *settings])
 
     @classmethod
     def resume(cls, run_dir: Path, *settings: str) -> WholeRun:
