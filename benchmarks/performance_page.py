@@ -17,7 +17,7 @@ from benchmarks.common import RESULTS
 PAGE = Path("docs/performance.md")
 HEAD = """# Performance
 
-Made by `python -m benchmarks.performance_page` from the last line of each file in `benchmarks/results/`, which
+Made by `python -m benchmarks.performance_page` from the newest lines in `benchmarks/results/`, which
 `make bench` appends to; nothing here is written by hand. Budgets: the design's performance page. A peer's figure is of
 the same run unless it says so. Commits with `+` had changes that were not committed. **Nothing here has run on a GPU.**
 
@@ -147,47 +147,96 @@ def profiled(results: dict[str, Any]) -> Iterator[Row]:
         yield Row("slowed roles that a profile names", f"{right} of {len(slowed)}", "all")
         most = max(run["unaccounted"] for run in results["named"])
         yield Row("time that a profile leaves unaccounted", f"{100 * most:.2f}% at most of a process", "under 2%")
-    for name, percent in results.items():
-        if name.startswith("overhead_percent/"):
-            yield Row(f"overhead of profiling, {name.partition('/')[2]}", f"{percent}", "under 2%")
 
 
-SUBJECTS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[Row]]]] = {
-    "bench_tree": ("make bench NAME=tree", tree),
-    "bench_cpu_training": ("make bench NAME=cpu_training", cpu_training),
-    "bench_cartpole": ("make bench NAME=cartpole", cartpole),
-    "bench_process_mode": ("make bench NAME=process_mode", process_mode),
-    "bench_ring": ("make bench NAME=ring", ring),
-    "bench_host_targets": ("make bench NAME=host_targets", host_targets),
-    "bench_growth": ("make bench NAME=growth", growth),
-    "bench_learner_group": ("make bench NAME=learner_group", learner_group),
-    "bench_checkpoint": ("make bench NAME=checkpoint", checkpoint),
-    "bench_kills": ("make bench NAME=kills", kills),
-    "bench_profile": ("make bench NAME=profile", profiled),
-}
+def profile_overhead(results: dict[str, Any]) -> Iterator[Row]:
+    words = {"train_steps_per_s": "train steps a second", "cpu_s_per_train_step": "processor time a train step"}
+    pairs = len(results["runs"]["plain"])
+    for name, what in words.items():
+        percent = results[f"overhead_percent/{name}"]
+        figure = f"{percent['median']:+.1f}% ({percent['min']:+.1f} to {percent['max']:+.1f}, {pairs} pairs of runs)"
+        yield Row(f"cost of profiling a whole run of Pong, {what}", figure, "under 2%")
 
 
-def last_line(name: str) -> dict[str, Any] | None:
-    """Of a benchmark's results; None where there are none."""
-    path = RESULTS / f"{name}.jsonl"
-    return json.loads(path.read_text().splitlines()[-1]) if path.exists() else None
+def soak_hour(results: dict[str, Any]) -> Iterator[Row]:
+    kills, wrong = sum(results["kills"].values()), results["wrong"]
+    records = sum(ring["produced"] for ring in results["records"].values())
+    unaccounted = sum(ring["unaccounted"] for ring in results["records"].values())
+    name = f"Pong for {results['minutes']:.0f} minutes, {kills} kills"
+    verdict = "failed: " + "; ".join(wrong) if wrong else "ended by itself"
+    yield Row(name, f"{verdict}; {unaccounted} of {records:,} records unaccounted", "0 unaccounted, memory flat")
+    for what, (early, late) in results["second_and_last_quarter"].items():
+        yield Row(f"{name}: {what}", f"{early:.4g} in the second quarter, {late:.4g} in the last", "flat")
+
+
+def atari_cpu(results: dict[str, Any]) -> Iterator[Row]:
+    runs, fixed = results["runs"], results["baselines"]
+    constants = {name: one["mean"] for name, one in fixed.items() if name != "random"}
+    best = max(constants, key=lambda name: constants[name])
+    low, high = fixed["random"]["ci95"]
+    peers = f"random {fixed['random']['mean']:.0f} ({low:.0f} to {high:.0f}), {best} {constants[best]:.0f}"
+    if not runs:
+        yield Row(f"{results['game']}, players that do not look", peers)
+        return
+    scores = ", ".join(f"{run['mean_score']:.0f}" for run in runs)
+    mean = statistics.fmean(run["mean_score"] for run in runs)
+    slowest = max(run["wall_s"] for run in runs) / 60
+    yield Row(
+        f"{results['game']} learnt on a CPU, preset laptop",
+        f"score {mean:.0f} ({scores}), {slowest:.0f} minutes at most",
+        "above both within 60 minutes",
+        peers,
+    )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Where figures come from: the newest line of a file that has `key` among its results."""
+
+    file: str
+    command: str
+    rows: Callable[[dict[str, Any]], Iterator[Row]]
+    key: str = ""
+
+    def line(self) -> dict[str, Any] | None:
+        path = RESULTS / f"{self.file}.jsonl"
+        lines = map(json.loads, reversed(path.read_text().splitlines() if path.exists() else []))
+        return next((line for line in lines if not self.key or line["results"].get(self.key)), None)
+
+
+SUBJECTS = (
+    Subject("bench_tree", "make bench NAME=tree", tree),
+    Subject("bench_cpu_training", "make bench NAME=cpu_training", cpu_training),
+    Subject("bench_cartpole", "make bench NAME=cartpole", cartpole),
+    Subject("bench_process_mode", "make bench NAME=process_mode", process_mode),
+    Subject("bench_ring", "make bench NAME=ring", ring),
+    Subject("bench_host_targets", "make bench NAME=host_targets", host_targets),
+    Subject("bench_growth", "make bench NAME=growth", growth),
+    Subject("bench_learner_group", "make bench NAME=learner_group", learner_group),
+    Subject("bench_checkpoint", "make bench NAME=checkpoint", checkpoint),
+    Subject("bench_kills", "make bench NAME=kills", kills),
+    Subject("bench_profile", 'make bench NAME=profile ARGS="--parts b"', profiled, "named"),
+    Subject("bench_profile", 'make bench NAME=profile ARGS="--parts a --repeats 5"', profile_overhead, "runs"),
+    Subject("bench_atari_cpu", "make bench NAME=atari_cpu", atari_cpu),
+    Subject("soak_hour", "make soak-hour", soak_hour),
+)
 
 
 def page() -> str:
     """The whole page."""
     rows, sources = [], []
-    for name, (command, read) in SUBJECTS.items():
-        line = last_line(name)
+    for subject in SUBJECTS:
+        line = subject.line()
         if line is None:
-            sources.append(f"- `{command}`: not run yet")
+            sources.append(f"- `{subject.command}`: not run yet")
             continue
         hardware = line["hardware"]
         versions = ", ".join(f"{package} {number}" for package, number in line["versions"].items() if number)
         sources.append(
-            f"- `{command}`: {line['time'][:10]}, {hardware['cpu']}, {hardware['cores']} cores, load "
+            f"- `{subject.command}`: {line['time'][:10]}, {hardware['cpu']}, {hardware['cores']} cores, load "
             f"{hardware['load_1min']} at its end; {versions}"
         )
-        for row in read(line["results"]):
+        for row in subject.rows(line["results"]):
             rows.append(
                 f"| {row.subject} | {row.figure} | {row.budget} | {row.peer} | {row.ratio} | {line['commit'][:8]}"
                 f"{'+' if line['commit'].endswith('+') else ''} |"
