@@ -212,6 +212,7 @@ def main() -> int:
             said: list[str] = []
             listener = threading.Thread(target=said.extend, args=(run.process.stdout,))
             listener.start()  # nobody reading would stop the run once the pipe is full
+            run.wait_for(lambda: all(run.board.state(name) == WORKING for name in run.wiring.processes), "everybody")
             hour = Hour(run, random.Random(arguments.seed))
             hour.suffer(arguments.every_s)
             listener.join()
