@@ -156,7 +156,8 @@ def judge(hour: Hour, output: str, metrics: dict[str, MetricSeries]) -> tuple[di
     wrong = [f"exit code {found['exit_code']}"] if found["exit_code"] else []
     wrong += [f"left behind: {found['left']}"] if found["left"] else []
     wrong += [f"{ring}: {one}" for ring, one in records.items() if one["unaccounted"]]
-    wrong += [f"replaced {replaced}, killed {hour.kills}"] if replaced != hour.kills else []
+    if not 0 <= sum(hour.kills.values()) - sum(replaced.values()) <= 1:  # the last may fall into the end of the run
+        wrong.append(f"replaced {replaced}, killed {hour.kills}")
     wrong += [f"{found['other_deaths']} deaths that nobody caused"] if found["other_deaths"] else []
     least, slack = config.schedule.env_steps, 2 * config.actor.envs
     if not least <= found["env_steps"] <= least + slack:  # type: ignore[operator]
