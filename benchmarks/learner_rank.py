@@ -1,8 +1,9 @@
-"""One of two learner ranks that `bench_learner_group.py` times: `python -m benchmarks.learner_rank RANK FILE ...`.
+"""One of the learner ranks that `bench_learner_group.py` times: `python -m benchmarks.learner_rank RANK RANKS FILE`.
 
 Ways of averaging gradients, in turns: one flat all-reduce after the backward pass (what the learner does), and
 DistributedDataParallel, which reduces buckets while the backward pass goes on. Beside them rank 0 alone trains on the
-whole batch while rank 1 waits. Every rank has one thread. Rank 0 prints the seconds per update as JSON.
+whole batch while the others wait. Every rank has one thread, and prints the seconds per update as JSON: by the clock,
+and of processor time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from speedyzero.learner.trainer import Trainer
 from speedyzero.model.build import build_network
 from speedyzero.resolve import resolve
 
-RANKS = 2
 CPU = torch.device("cpu")
 
 
@@ -78,6 +78,7 @@ def ddp_update(config: Config, trainer: Trainer, ddp: nn.Module, batch: Batch) -
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("rank", type=int)
+    parser.add_argument("ranks", type=int)
     parser.add_argument("meeting_file", type=Path)
     parser.add_argument("preset")
     parser.add_argument("game")
@@ -87,33 +88,34 @@ def main() -> None:
     torch.set_num_threads(1)
     config = resolve(arguments.preset, arguments.game, 0, 0)
     game = check_game(config.env)
-    group = join_group(arguments.rank, RANKS, meeting_file=arguments.meeting_file, device="cpu")
+    group = join_group(arguments.rank, arguments.ranks, meeting_file=arguments.meeting_file, device="cpu")
 
     def trainer(of_group) -> Trainer:
         torch.manual_seed(0)
         return Trainer(config, build_network(config, game.spec, game.num_actions), of_group, device=CPU)
 
     whole = random_batch(config, game, config.learner.batch_size)
-    half = replace(whole, **{name: value[: len(value) // RANKS] for name, value in vars(whole).items()})
+    part = replace(whole, **{name: value[: len(value) // arguments.ranks] for name, value in vars(whole).items()})
     alone, flat, wrapped = trainer(LoneLearner()), trainer(group), trainer(LoneLearner())
     ddp = DistributedDataParallel(LossModule(wrapped), broadcast_buffers=False, gradient_as_bucket_view=True)
     ways: dict[str, Callable[[], object]] = {
-        "flat": lambda: flat.update(half, 1),
-        "ddp": lambda: ddp_update(config, wrapped, ddp, half),
+        "flat": lambda: flat.update(part, 1),
+        "ddp": lambda: ddp_update(config, wrapped, ddp, part),
         "alone": lambda: alone.update(whole, 1) if arguments.rank == 0 else None,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    clock_s: dict[str, list[float]] = {name: [] for name in ways}
+    cpu_s: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(arguments.rounds + 1):
         for name, update in ways.items():
             dist.barrier()
-            started_s = time.perf_counter()
+            started_s, started_cpu_s = time.perf_counter(), time.process_time()
             for _ in range(arguments.updates):
                 update()
             if turn:  # the first is the warm-up
-                seconds[name].append((time.perf_counter() - started_s) / arguments.updates)
+                clock_s[name].append((time.perf_counter() - started_s) / arguments.updates)
+                cpu_s[name].append((time.process_time() - started_cpu_s) / arguments.updates)
     dist.barrier()
-    if arguments.rank == 0:
-        print(json.dumps(seconds))
+    print(json.dumps({"clock_s": clock_s, "cpu_s": cpu_s}))
 
 
 if __name__ == "__main__":

@@ -130,9 +130,17 @@ def kills(results: dict[str, Any]) -> Iterator[Row]:
 
 
 def learner_group(results: dict[str, Any]) -> Iterator[Row]:
-    for preset, ways in results.items():
-        figures = ", ".join(f"{way} {spread['median_ms']:.0f}" for way, spread in ways.items())
-        yield Row(f"learner group on gloo, {preset}", f"ms an update: {figures}")
+    for preset, groups in results.items():
+        for ranks, ways in groups.items():
+            alone = ways["alone"]["cpu_median_ms"]
+            spread = ways["flat"]
+            yield Row(
+                f"a train step of {ranks} ranks on gloo, {preset}",
+                f"{spread['cpu_median_ms']:.0f} ms of processor time in all, {spread['median_ms']:.0f} by the clock",
+                "",
+                f"DistributedDataParallel {ways['ddp']['cpu_median_ms']:.0f} and {ways['ddp']['median_ms']:.0f} ms",
+                f"{spread['cpu_median_ms'] / alone:.2f}x one learner's",
+            )
 
 
 def profiled(results: dict[str, Any]) -> Iterator[Row]:
