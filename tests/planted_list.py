@@ -568,4 +568,11 @@ BUGS = (
         "            break\n",
         ("tests/supervisor/test_limit_now.py",),
     ),
+    Bug(
+        "output-that-nobody-reads-stops-the-ending",
+        "speedyzero/observe/listener.py",
+        "            except OSError as error:\n                self._hang_up(error)\n",
+        "            except OSError:\n                raise\n",
+        ("tests/observe/test_listener.py",),
+    ),
 )

@@ -23,6 +23,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from speedyzero.observe.listener import Listener
+
 _REFRESH_S = 0.1
 _LINE_INTERVAL_S = 10.0
 _LINE_FRACTION = 0.05
@@ -64,7 +66,7 @@ class Progress:
     ):
         self._env_steps_total = env_steps_total
         self._train_steps_total = train_steps_total  # frozen steps included
-        self._stream = stream if stream is not None else sys.stderr
+        self._stream = Listener(stream if stream is not None else sys.stderr)
         self._clock = clock
         self._start_s = clock()
         self._samples: deque[_Sample] = deque()
@@ -115,7 +117,6 @@ class Progress:
             _Bar.write(line, file=self._stream)
         else:
             self._stream.write(line + "\n")
-            self._stream.flush()
 
     def eta_s(self) -> float | None:
         """Seconds to the end of the run's play and learning, or None while there is nothing to judge by."""
@@ -194,7 +195,6 @@ class Progress:
             f"env steps {self._latest.env_steps}/{self._env_steps_total} {env_detail}  "
             f"train steps {self._latest.train_steps}/{self._train_steps_total} {train_detail}\n"
         )
-        self._stream.flush()
         self._line_s, self._line_fraction = self._latest.time_s, self._fraction()
 
 

@@ -15,14 +15,14 @@ from speedyzero.role_process import ProcessSpec, crash_file
 
 
 def start_shielded(target: Callable[..., None], arguments: tuple, *, name: str) -> BaseProcess:
-    """Start a process with Ctrl-C and SIGTERM blocked: they may reach the whole group, and the supervisor decides.
+    """Start a process with Ctrl-C, SIGTERM and SIGHUP blocked: they may reach all of a group; the supervisor decides.
 
     It dies with this thread, before it has imported anything of `target`'s module too.
     """
     resource_tracker.ensure_running()  # its start would unblock the signals again
     guarded = DiesWithParent(os.getpid()), target, arguments
     process = multiprocessing.get_context("spawn").Process(target=begin, args=guarded, name=name)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         process.start()
     finally:

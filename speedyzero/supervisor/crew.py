@@ -129,6 +129,13 @@ class Crew:
             if crash_file(self._run_dir, child.spec.name).exists():  # such as: the weights could not be saved
                 self._note(f"{child.spec.name} died while it ended, {child.take_report()}")
 
+    def kill(self) -> None:
+        """Whoever is left, without a word."""
+        _kill(self.children)
+        for child in self.children:
+            if child.process is not None:
+                child.process.join()
+
     def works(self, child: Child) -> bool:
         """Whether this very process, not the one before it, has said that it works, or has done all its work."""
         return self._has_begun(child) and self._board.state(child.spec.name) in (WORKING, DONE)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a count, so that a run ends in order."""
+"""Ctrl-C, SIGTERM and a terminal that hangs up as a count, so that a run ends in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ HURRY = 2  # interruptions that say: do not wait
 
 
 class Interrupts:
-    """Counts SIGINT and SIGTERM instead of raising: the first ends the run in order, more of them hurry."""
+    """Counts SIGINT, SIGTERM and SIGHUP instead of raising: the first ends the run in order, more of them hurry.
+
+    SIGHUP stays ignored where it is, as under nohup.
+    """
 
     def __init__(self, *, raise_at: int = 0) -> None:
         """raise_at: the signal that raises KeyboardInterrupt after all; 0: none."""
@@ -16,7 +19,10 @@ class Interrupts:
         self._raises, self._raise_at = False, raise_at
 
     def __enter__(self) -> Interrupts:
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -157,9 +157,12 @@ def _run(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[s
                     time.sleep(TICK_S)
             spans.stop()
         finally:
-            if interrupts.count:
-                keeper.note("interrupted: saving the weights and ending (once more to hurry)")
-            crew.stop(interruptions=lambda: interrupts.count)
+            try:
+                if interrupts.count:
+                    keeper.note("interrupted: saving the weights and ending (once more to hurry)")
+                crew.stop(interruptions=lambda: interrupts.count)
+            finally:
+                crew.kill()  # whatever went wrong: Python would wait for their end before its own
             saves.end()
             evaluations.stop(give_up=lambda: interrupts.count > 0 or not crew.learner_done)
             keeper.record(_drain(wiring, metrics))

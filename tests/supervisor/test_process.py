@@ -16,7 +16,7 @@ from speedyzero.observe.metrics import read_metrics
 from speedyzero.pacing import Pacing
 from speedyzero.shm import segment
 from speedyzero.supervisor.interrupts import Interrupts
-from tests.faults.whole_run import WholeRun
+from tests.faults.whole_run import LIMIT_S, WholeRun
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,18 @@ def test_an_interruption_in_the_middle_of_the_start_leaves_nothing(tmp_path):
         output = run.output()
         assert run.process.returncode == 130 and "Traceback" not in output, output
         assert run.group() == [] and run.shared_names() == []
+
+
+def test_output_that_nobody_reads_any_more_ends_the_run_in_order(tmp_path):
+    """Such as a window that was closed. A note that cannot be written must not keep the roles from being ended."""
+    with WholeRun.start(tmp_path / "run", "schedule.train_steps=100000", "schedule.env_steps=400000") as run:
+        run.wait_for_step(3)
+        assert run.process.stdout is not None
+        run.process.stdout.close()
+        assert run.process.wait(timeout=LIMIT_S) == 130
+        assert run.group() == [] and run.shared_names() == []
+    assert load_weights(newest(tmp_path / "run")).meta["step"] >= 3
+    assert "taken for a hang-up" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_interrupts_are_counted_and_raised_only_when_nobody_else_runs():
