@@ -1,4 +1,4 @@
-"""docs/performance.md, made from the last line of every file in benchmarks/results: nothing in it is written by hand.
+"""docs/10-performance.md, made from the last line of every file in benchmarks/results: nothing in it is written by hand.
 
 python -m benchmarks.performance_page          # prints the table and writes the page
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.common import RESULTS
 
-PAGE = Path("docs/performance.md")
+PAGE = Path("docs/10-performance.md")
 HEAD = """# Performance
 
 Made by `python -m benchmarks.performance_page` from the newest lines in `benchmarks/results/`, which
