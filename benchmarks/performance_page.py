@@ -1,4 +1,4 @@
-"""docs/10-performance.md, made from the last line of every file in benchmarks/results: nothing in it is written by hand.
+"""The page of figures, made from the newest lines of the files in benchmarks/results: nothing in it is by hand.
 
 python -m benchmarks.performance_page          # prints the table and writes the page
 """

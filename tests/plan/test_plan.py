@@ -40,7 +40,7 @@ def config_of(*words: str):
 
 
 def test_the_networks_operations_are_those_of_the_design():
-    """The design's performance page, 1: multiply-accumulates of EfficientZero's Atari network with 18 actions, in millions."""
+    """The design's performance page, 1: millions of multiply-accumulates of EfficientZero's network with 18 actions."""
     config = resolve("efficientzero", "Alien", 0, 0, None, ["learner.batch_size=256"])
     flops = flops_of(config, check_game(config.env))
     assert flops.root / 2e6 == pytest.approx(151.4, rel=0.01)
