@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,12 +38,12 @@ class ConstantPlayer:
         return SimpleNamespace(action=torch.full((len(stacked),), self._action))
 
 
-def baselines(env_config: EnvConfig, *, episodes: int, parallel_envs: int, seed: int) -> dict[str, EvaluationResult]:
+def baselines(
+    env_config: EnvConfig, *, episodes: int, parallel_envs: int, seed: int
+) -> Iterator[tuple[str, EvaluationResult]]:
     """ "random", and each constant action by its name, scored over the very episodes that an agent is scored over."""
     names = action_names(env_config)
     players = {"random": RandomPlayer(check_game(env_config).num_actions, seed)}
     players |= {f"always {name}": ConstantPlayer(action) for action, name in enumerate(names)}
-    return {
-        name: evaluate(player, env_config, episodes=episodes, parallel_envs=parallel_envs, seed=seed)
-        for name, player in players.items()
-    }
+    for name, player in players.items():
+        yield name, evaluate(player, env_config, episodes=episodes, parallel_envs=parallel_envs, seed=seed)

@@ -186,9 +186,9 @@ def atari_cpu(results: dict[str, Any]) -> Iterator[Row]:
     if not runs:
         yield Row(f"{results['game']}, players that do not look", peers)
         return
-    scores = ", ".join(f"{run['mean_score']:.0f}" for run in runs)
-    mean = statistics.fmean(run["mean_score"] for run in runs)
-    slowest = max(run["wall_s"] for run in runs) / 60
+    scores = ", ".join(f"{run['mean']:.0f}" for run in runs)
+    mean = statistics.fmean(run["mean"] for run in runs)
+    slowest = max(run["minutes"] for run in runs)
     yield Row(
         f"{results['game']} learnt on a CPU, preset laptop",
         f"score {mean:.0f} ({scores}), {slowest:.0f} minutes at most",
