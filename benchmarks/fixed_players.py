@@ -41,7 +41,7 @@ class ConstantPlayer:
 def baselines(
     env_config: EnvConfig, *, episodes: int, parallel_envs: int, seed: int
 ) -> Iterator[tuple[str, EvaluationResult]]:
-    """ "random", and each constant action by its name, scored over the very episodes that an agent is scored over."""
+    """Random play, and each constant action by its name, scored over the very episodes that an agent is scored over."""
     names = action_names(env_config)
     players = {"random": RandomPlayer(check_game(env_config).num_actions, seed)}
     players |= {f"always {name}": ConstantPlayer(action) for action, name in enumerate(names)}
