@@ -122,7 +122,8 @@ class Crew:
             time.sleep(_TICK_S)
         for child in self.children:
             if child.alive:
-                self._note(f"{child.spec.name} did not end and is killed")
+                if self._board.state(child.spec.name) != DONE:  # else only its exit takes long, as on a starved machine
+                    self._note(f"{child.spec.name} did not end and is killed")
                 child.kill()
             if child.process is not None:
                 child.process.join()
