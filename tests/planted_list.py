@@ -575,4 +575,11 @@ BUGS = (
         "            except OSError:\n                raise\n",
         ("tests/observe/test_listener.py",),
     ),
+    Bug(
+        "moments-laid-out-as-in-the-file",
+        "speedyzero/learner/state.py",
+        "        _lay_out_as_parameters(optimizer)\n",
+        "",
+        ("tests/faults/test_inline_resume.py",),
+    ),
 )

@@ -75,6 +75,18 @@ class LearnerState:
             raise ValueError(f"the optimiser's state does not fit this run's optimiser: {error}") from error
         for group, settings in zip(optimizer.param_groups, own, strict=True):
             group.update(settings)
+        _lay_out_as_parameters(optimizer)
+
+
+def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Moments with the strides of their parameters, as the optimiser makes them, and as no file keeps them.
+
+    A fused step pairs numbers by where they lie: moments in another order would be those of other weights.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def load_weights_into(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
