@@ -87,7 +87,7 @@ def test_failing_runs_do_not_end_the_rest_and_are_mended_by_a_rerun(plan, tmp_pa
 
 
 def test_an_interrupted_benchmark_goes_on_where_it_was(plan, tmp_path: Path, capsys):
-    words = [*TWO_GAMES, "--seeds", "2", "schedule.env_steps=700"]
+    words = [*TWO_GAMES, "--seeds", "2", "schedule.env_steps=1700"]
     plan(**{"Breakout-seed0": "interrupt"})
     assert atari100k(*words, out=tmp_path) == INTERRUPTED
     missing = {(one["game"], one["seed"]): one["reason"] for one in results(tmp_path)["missing"]}
@@ -105,19 +105,19 @@ def test_an_interrupted_benchmark_goes_on_where_it_was(plan, tmp_path: Path, cap
 
 
 def check_what_is_written(out: Path) -> None:
-    """Of two games and two seeds of 700 env steps that ended well."""
+    """Of two games and two seeds of 1,700 env steps that ended well."""
     document = results(out)
     assert document["is_the_benchmark"] is False and document["settings"] == [
         "evaluate.video=false",
-        "schedule.env_steps=700",
+        "schedule.env_steps=1700",
     ]
     assert document["runs"][3] == {
         "game": "Breakout",
         "seed": 1,
         "score": 3.7,
         "human_normalised": pytest.approx(2 / 28.8),
-        "env_steps": 700,
-        "train_steps": 1500,
+        "env_steps": 1700,
+        "train_steps": 1000,
         "train_s": 130.0,
         "protocol": {"episodes": 8, "truncated_episodes": 1},
         "systems": [{"commit": "abc", "cpu": "slow", "cores": 2, "gpus": []}],
@@ -130,7 +130,7 @@ def check_what_is_written(out: Path) -> None:
     table = (out / "table.md").read_text()
     assert table.startswith("**NOT a result of the Atari 100k benchmark:** 2 of 26 games; without Alien, Amidar, ")
     for part in (
-        "schedule.env_steps=700 instead of 100000",
+        "schedule.env_steps=1700 instead of 100000",
         "scores of 8 episodes instead of 32",
         "counted: 2 episodes",
     ):
@@ -149,7 +149,7 @@ def test_a_run_that_was_stopped_in_its_final_evaluation_is_scored_and_not_traine
 
     # runs of other settings, or of another mode, are never mixed
     assert atari100k(*one, "schedule.train_steps=60", out=tmp_path) == BAD_INPUT
-    assert "schedule.train_steps=1500, now 60" in capsys.readouterr().err
+    assert "schedule.train_steps=1000, now 60" in capsys.readouterr().err
     assert atari100k(*one, "--inline", out=tmp_path) == BAD_INPUT
     assert "inline=False" in capsys.readouterr().err
 

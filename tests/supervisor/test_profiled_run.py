@@ -72,7 +72,8 @@ def test_spans_agree_with_what_the_processes_booked_on_the_board(profiled):
         for wait, waited_s in shares.waits_s.items():
             assert metrics[f"time/{track.name}/{wait}_s"].values[-1] == pytest.approx(waited_s, abs=0.05), wait
         saved_last_s = 5.0  # a save between the last step and the end is a span, and not booked by the loop
-        assert -0.05 < shares.busy_s - metrics[f"time/{track.name}/busy_s"].values[-1] < saved_last_s
+        slack_s = 0.05 + 0.02 * shares.wall_s  # the clocks are read one after the other, and a core may be lost between
+        assert -slack_s < shares.busy_s - metrics[f"time/{track.name}/busy_s"].values[-1] < saved_last_s
         assert abs(shares.unaccounted_s) < 0.5 * shares.wall_s
 
 

@@ -21,7 +21,7 @@ class Falling:
     def __init__(self, falls: int):
         self.falls, self.resumed_at = falls, []
 
-    def run(self, config, wiring, opened, keeper, interrupts, resume, spans):
+    def run(self, session, wiring, resume):
         self.resumed_at.append(resume.step if resume else None)
         if len(self.resumed_at) <= self.falls:
             raise LearnersFell(f"learner-0 died by signal SIGKILL, number {len(self.resumed_at)}")
@@ -38,7 +38,8 @@ def go_on(monkeypatch, run_dir, falling, *, restarts=3, interruptions=0):
     keeper = SimpleNamespace(note=notes.append, metrics=SimpleNamespace(flush=lambda: notes.append("flushed")))
     with CheckpointStore(run_dir) as store:
         opened, interrupts = OpenedRun(run_dir, store), SimpleNamespace(count=interruptions)
-        steps = process._run_on(config, "wiring", opened, keeper, interrupts, None, Profile())
+        session = process._Session(config, opened, keeper, interrupts, Profile())
+        steps = process._run_on(session, "wiring", None)
     return notes, steps
 
 
