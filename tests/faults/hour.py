@@ -2,9 +2,9 @@
 
 A run as a user starts it, of the `laptop` preset with a small batch, and long enough. Every 30 s a random one of actor
 and reanalyzer is killed by SIGKILL at a random moment, if its predecessor's successor works already. The run must end
-by itself with exit code 0 and leave nothing; every record must be accounted for on every ring, env steps must be those
-that the schedule asks for; and what lives through all of it, the learner and the supervisor, must not grow: memory,
-open files and names in /dev/shm, of the last quarter of the time beside the second.
+by itself with exit code 0 and leave nothing; every record must be accounted for on every ring, and env steps must be
+those that the schedule asks for. What lives through all of it, the learner and the supervisor, must not grow: memory of
+its own (the run's own metric), open files and names in /dev/shm, of the last quarter of the time beside the second.
 
 A line goes to benchmarks/results/soak_hour.jsonl, the picture to docs/figures/soak-hour.png; exit code 1 on failure.
 """
@@ -49,12 +49,11 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of the run at one moment. mib: memory that a process shares with nobody; files: open ones."""
+    """What was seen of the run at one moment. files: open ones."""
 
     at_s: float
     train_steps: int
     env_steps: int
-    mib: dict[str, float]
     files: dict[str, int]
     shared_names: int
 
@@ -98,20 +97,14 @@ class Hour:
     def _look(self) -> None:
         pids = {"supervisor": self.run.process.pid, LEARNER: self.run.pid_of(LEARNER)}
         try:
-            mib = {name: _private_mib(pid) for name, pid in pids.items()}
             files = {name: len(os.listdir(f"/proc/{pid}/fd")) for name, pid in pids.items()}
         except (FileNotFoundError, ProcessLookupError):
             return  # it is ending
         board, at_s = self.run.board, time.monotonic() - self.started_s
         shared_names = len(self.run.shared_names())
-        self.looks.append(Look(at_s, board.total("train_steps"), board.total("env_steps"), mib, files, shared_names))
+        self.looks.append(Look(at_s, board.total("train_steps"), board.total("env_steps"), files, shared_names))
         if len(self.looks) % 60 == 0:
             print(f"{at_s / 60:5.1f} min  {self.looks[-1]}  kills {self.kills}", flush=True)
-
-
-def _private_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
 def quarters(values: Sequence[float]) -> tuple[float, float]:
@@ -137,7 +130,7 @@ def judge(hour: Hour, output: str, metrics: dict[str, MetricSeries]) -> tuple[di
     }
     growth = {}
     for name in ("supervisor", LEARNER):
-        growth[f"{name} MiB"] = quarters([look.mib[name] for look in hour.looks])
+        growth[f"{name} MiB"] = quarters(metrics[f"memory/{name}_mib"].values.tolist())
         growth[f"{name} open files"] = quarters([look.files[name] for look in hour.looks])
     growth["names in /dev/shm"] = quarters([look.shared_names for look in hour.looks])
     found: dict[str, object] = {
@@ -180,7 +173,8 @@ def draw(hour: Hour, metrics: dict[str, MetricSeries], path: Path) -> None:
     minutes = [look.at_s / 60 for look in hour.looks]
     figure, (memory, files, steps) = pyplot.subplots(1, 3, figsize=(11.6, 3.0), layout="constrained")
     for name in ("supervisor", LEARNER):
-        memory.plot(minutes, [look.mib[name] for look in hour.looks], label=name)
+        own = metrics[f"memory/{name}_mib"]
+        memory.plot(own.times_s / 60, own.values, label=name)
         files.plot(minutes, [look.files[name] for look in hour.looks], label=name)
     files.plot(minutes, [look.shared_names for look in hour.looks], label="names in /dev/shm")
     steps.plot(minutes, [look.train_steps for look in hour.looks], label="train steps")
