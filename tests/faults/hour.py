@@ -163,29 +163,29 @@ def judge(hour: Hour, output: str, metrics: dict[str, MetricSeries]) -> tuple[di
     return found, wrong
 
 
-def draw(hour: Hour, metrics: dict[str, MetricSeries], path: Path) -> None:
-    """Memory of everybody, open files, and train steps over time."""
+def draw(metrics: dict[str, MetricSeries], path: Path) -> None:
+    """Memory of everybody, replacements and progress over time, as the run itself recorded them."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    minutes = [look.at_s / 60 for look in hour.looks]
-    figure, (memory, files, steps) = pyplot.subplots(1, 3, figsize=(11.6, 3.0), layout="constrained")
-    for name in ("supervisor", LEARNER):
+    figure, (memory, replaced, steps) = pyplot.subplots(1, 3, figsize=(11.6, 3.0), layout="constrained")
+    for name in ("supervisor", LEARNER, *VICTIMS):
         own = metrics[f"memory/{name}_mib"]
-        memory.plot(own.times_s / 60, own.values, label=name)
-        files.plot(minutes, [look.files[name] for look in hour.looks], label=name)
-    files.plot(minutes, [look.shared_names for look in hour.looks], label="names in /dev/shm")
-    steps.plot(minutes, [look.train_steps for look in hour.looks], label="train steps")
-    steps.plot(minutes, [look.env_steps for look in hour.looks], label="env steps")
+        memory.plot(own.times_s / 60, own.values, label=name, linewidth=0.8 if name in VICTIMS else 1.6)
+    restarts, env_steps = metrics["supervisor/restarts"], metrics["supervisor/env_steps"]
+    replaced.plot(restarts.times_s / 60, restarts.values)
+    steps.plot(env_steps.times_s / 60, env_steps.values, label="env steps")
+    steps.plot(env_steps.times_s / 60, env_steps.steps, label="train steps")
     memory.set(title="memory of one's own", ylabel="MiB")
-    files.set(title="open files and names", ylabel="count")
-    steps.set(title=f"progress under {sum(hour.kills.values())} kills", ylabel="steps")
-    for axes in (memory, files, steps):
+    replaced.set(title="processes replaced so far", ylabel="count")
+    steps.set(title="progress", ylabel="steps")
+    for axes in (memory, replaced, steps):
         axes.set(xlabel="time (minutes)", xlim=(0, None), ylim=(0, None))
-        axes.legend(frameon=False, fontsize=8)
         axes.grid(alpha=0.25)
+    for axes in (memory, steps):
+        axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
@@ -216,7 +216,7 @@ def main() -> int:
                 print(output, file=sys.stderr)
             metrics = read_metrics(run_dir)
             found, wrong = judge(hour, output, metrics)
-            draw(hour, metrics, PICTURE)
+            draw(metrics, PICTURE)
     for name, value in found.items():
         print(f"{name:24} {value}")
     path = write_result("soak_hour", {**found, "wrong": wrong, "seed": arguments.seed}, packages=("torch", "numpy"))
