@@ -1,6 +1,6 @@
 """Every benchmark that this machine can run in minutes, one after the other, then the page of all figures.
 
-    make bench                        # about half an hour on 2 idle cores
+    make bench                        # 5 to 30 minutes on 2 cores
     make bench ARGS="tree ring"       # some
 
 What takes longer has a command of its own (cartpole, process_mode, catch_ablation, techniques, kills,

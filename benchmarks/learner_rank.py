@@ -12,7 +12,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -48,17 +47,13 @@ def random_batch(config: Config, game: GameInfo, size: int) -> Batch:
     unroll, actions, stack = config.target.unroll_steps, game.num_actions, config.env.stack
     if game.spec.is_image:
         height, width, channels = game.spec.shape
-        root = torch.rand(size, stack * channels, height, width, generator=generator)
-        following = torch.rand(size, (stack + unroll - 1) * channels, height, width, generator=generator)
-        root = root.contiguous(memory_format=torch.channels_last)
-        following = following.contiguous(memory_format=torch.channels_last)
+        images = torch.rand(unroll + 1, size, stack * channels, height, width, generator=generator)
+        stacks = [one.contiguous(memory_format=torch.channels_last) for one in images]
     else:
-        features = game.spec.shape[0]
-        root = torch.rand(size, stack * features, generator=generator)
-        following = torch.rand(size, (stack + unroll - 1) * features, generator=generator)
+        stacks = list(torch.rand(unroll + 1, size, stack * game.spec.shape[0], generator=generator))
     return Batch(
-        root=root,
-        following=following,
+        root=stacks[0],
+        following=tuple(stacks[1:]),
         action=torch.randint(actions, (size, unroll), generator=generator),
         action_mask=torch.ones(size, unroll),
         value=torch.randn(size, unroll + 1, generator=generator),
@@ -66,6 +61,15 @@ def random_batch(config: Config, game: GameInfo, size: int) -> Batch:
         policy=torch.softmax(torch.randn(size, unroll + 1, actions, generator=generator), -1),
         weight=torch.ones(size),
     )
+
+
+def first_rows(batch: Batch, rows: int) -> Batch:
+    """What falls to one rank."""
+    parts = {
+        name: tuple(one[:rows] for one in value) if isinstance(value, tuple) else value[:rows]
+        for name, value in vars(batch).items()
+    }
+    return Batch(**parts)
 
 
 def ddp_update(config: Config, trainer: Trainer, ddp: nn.Module, batch: Batch) -> None:
@@ -95,7 +99,7 @@ def main() -> None:
         return Trainer(config, build_network(config, game.spec, game.num_actions), of_group, device=CPU)
 
     whole = random_batch(config, game, config.learner.batch_size)
-    part = replace(whole, **{name: value[: len(value) // arguments.ranks] for name, value in vars(whole).items()})
+    part = first_rows(whole, config.learner.batch_size // arguments.ranks)
     alone, flat, wrapped = trainer(LoneLearner()), trainer(group), trainer(LoneLearner())
     ddp = DistributedDataParallel(LossModule(wrapped), broadcast_buffers=False, gradient_as_bucket_view=True)
     ways: dict[str, Callable[[], object]] = {
