@@ -4,6 +4,7 @@ The game is UpNDown or Assault, named on the command line before anything is tra
 protocol (full games, the same episodes for everybody, raw rewards): random play and each constant action over as many
 episodes as an agent's last evaluation. Clear learning is a mean over the seeds above random's interval and above the
 best constant action.
+
     make bench NAME=atari_cpu                                        # baselines, then 3 seeds, one after the other
     make bench NAME=atari_cpu ARGS="--seeds 0"                       # the baselines alone
     make bench NAME=atari_cpu ARGS="--runs runs/UpNDown-laptop-*"    # runs that were made before, by the same settings
@@ -45,8 +46,8 @@ SETTINGS = (
 )
 
 
-def train(game: str, seed: int, run_dir: Path, words: list[str]) -> Path:
-    """One run from the command line; its directory."""
+def train(game: str, seed: int, run_dir: Path, words: list[str]) -> None:
+    """One run from the command line."""
     command = [sys.executable, "train.py", "--game", game, "--preset", "laptop", "--gpus", "0", "--seed", str(seed)]
     subprocess.run(
         [*command, "--run-dir", str(run_dir), *SETTINGS, *words],
@@ -55,7 +56,6 @@ def train(game: str, seed: int, run_dir: Path, words: list[str]) -> Path:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    return run_dir
 
 
 def outcome(run_dir: Path) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
 
 
 def draw(game: str, runs: list[dict[str, Any]], fixed: dict[str, EvaluationResult], path: Path) -> None:
-    """Evaluations of every seed over train steps, with random play's interval and the best constant action."""
+    """Over train steps: evaluations of every seed (pale: games that its actors played), beside the fixed players."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -93,9 +93,10 @@ def draw(game: str, runs: list[dict[str, Any]], fixed: dict[str, EvaluationResul
     figure, axes = pyplot.subplots(figsize=(7.2, 3.6), layout="constrained")
     for run in runs:
         steps, scores = zip(*run["evaluations"], strict=True)
-        axes.plot(
-            steps, scores, marker="o", markersize=3, label=f"seed {run['seed']}, {run['wall_s'] / 60:.0f} minutes"
-        )
+        label = f"seed {run['seed']}, {run['minutes']:.0f} minutes"
+        (line,) = axes.plot(steps, scores, marker="o", markersize=4, label=label)
+        played_at, played = zip(*run["games_played"], strict=True)
+        axes.plot(played_at, played, ".", color=line.get_color(), alpha=0.35, markersize=4)
     best = best_constant(fixed)
     axes.axhline(fixed[best].mean, color="#444444", linestyle="--", label=f"best constant action ({best})")
     axes.axhspan(*fixed["random"].ci95, color="#999999", alpha=0.5, label="random play, 95% interval")
@@ -127,9 +128,9 @@ def main() -> int:
         print(f"{name:20} {result}", flush=True)
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        for seed in range(len(arguments.runs) if arguments.runs else arguments.seeds):
-            made = arguments.runs[seed] if arguments.runs else Path(scratch) / str(seed)
-            run_dir = made if arguments.runs else train(arguments.game, seed, made, arguments.words)
+        for run_dir in arguments.runs or (Path(scratch) / str(seed) for seed in range(arguments.seeds)):
+            if not arguments.runs:
+                train(arguments.game, int(run_dir.name), run_dir, arguments.words)
             runs.append(outcome(run_dir))
             run = runs[-1]
             print(
