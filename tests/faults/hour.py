@@ -216,6 +216,8 @@ def main() -> int:
                 print(output, file=sys.stderr)
             metrics = read_metrics(run_dir)
             found, wrong = judge(hour, output, metrics)
+            if hour.looks[-1].at_s < 60 * arguments.minutes:
+                wrong.append(f"{found['minutes']:.0f} minutes, {arguments.minutes:.0f} were asked: more --train-steps")
             draw(metrics, PICTURE)
     for name, value in found.items():
         print(f"{name:24} {value}")
