@@ -23,6 +23,7 @@ REDUCED = Benchmark(
     gpus=0,
     settings=(
         "schedule.env_steps=600",
+        "schedule.head_start_env_steps=400",
         "schedule.train_steps=40",
         "evaluate.episodes=2",
         "evaluate.num_simulations=4",

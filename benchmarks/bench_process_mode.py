@@ -29,7 +29,12 @@ from benchmarks.common import write_result
 from speedyzero.observe.metrics import MetricSeries, read_metrics
 
 ROOT = Path(__file__).parents[1]
-WARM_UP = ["schedule.env_steps=700", "schedule.train_steps=20", "evaluate.episodes=1"]
+WARM_UP = [
+    "schedule.env_steps=700",
+    "schedule.head_start_env_steps=500",
+    "schedule.train_steps=20",
+    "evaluate.episodes=1",
+]
 PARTS = 10  # of a learning curve
 CURVES = {"actor/game_score": "score of the games played", "learner/loss": "loss"}
 WAITS = ("wait_pacing", "wait_space", "wait_input", "wait_group")

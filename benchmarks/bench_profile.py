@@ -75,7 +75,7 @@ class Named:
 
 
 def schedule(train_steps: int) -> list[str]:
-    """The laptop preset's ratio of play to learning: 2.4 env steps a train step."""
+    """2.4 env steps a train step: what the recorded figures are of."""
     return [f"schedule.train_steps={train_steps}", f"schedule.env_steps={150 + round(2.4 * train_steps)}"]
 
 

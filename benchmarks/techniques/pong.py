@@ -19,6 +19,11 @@ from speedyzero.observe.metrics import read_metrics
 SETTINGS = (
     "schedule.train_steps=210",
     "schedule.env_steps=760",
+    "schedule.head_start_env_steps=400",
+    "target.interval_train_steps=100",  # this and the optimiser: what the recorded figures are of
+    "optimizer.name=sgd",
+    "optimizer.learning_rate=0.05",
+    "optimizer.decay_fraction=1.0",
     "evaluate.interval_train_steps=0",
     "evaluate.episodes=1",
 )

@@ -1,0 +1,63 @@
+"""Commands of the README and the documents, and the shortened runs of benchmarks, are still accepted.
+
+A preset that changes may refuse them: a run that is shorter than the preset's head start, say.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from benchmarks import bench_atari100k, bench_atari_cpu, bench_kills, bench_process_mode, bench_profile
+from benchmarks.techniques import pong
+from speedyzero import cli
+from speedyzero.resolve import resolve
+from tests.faults import hour
+
+ROOT = Path(__file__).parents[1]
+COMMAND = re.compile(
+    r"^(?:python (?P<program>train\.py|-m speedyzero)|make train ARGS=\"(?P<args>.*?)\") ?(?P<words>.*)$"
+)
+# What is left out: it needs GPUs, or a run that is there, or looks at all 26 games for half a minute.
+NEEDS = re.compile(r"--gpus [1-9]|--resume|RUN_DIR|runs/|atari100k --seeds")
+
+
+def documented() -> list[tuple[str, list[str]]]:
+    """(file, words) of every command to train or to compare, on a line of its own or within backticks."""
+    found = []
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for line in path.read_text().replace("\\\n", " ").splitlines():
+            for command in (line.strip(), *re.findall(r"`([^`]+)`", line)):
+                match = COMMAND.match(command)
+                if match is None or "--" not in command or NEEDS.search(command.partition("--out")[0]):
+                    continue
+                words = shlex.split(match["args"] or match["words"], comments=True)
+                found.append((path.name, words if match["program"] == "-m speedyzero" else ["train", *words]))
+    return found
+
+
+@pytest.mark.parametrize(("file", "words"), documented(), ids=lambda value: str(value)[:60])
+def test_a_documented_command_is_accepted(file, words, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    cli.check_command(words, "speedyzero")
+
+
+@pytest.mark.parametrize(
+    ("game", "preset", "settings"),
+    [
+        *((game, "laptop", bench_atari100k.REDUCED.settings) for game in bench_atari100k.REDUCED.games),
+        ("UpNDown", "laptop", bench_atari_cpu.SETTINGS),
+        ("CartPole-v1", "cartpole", bench_process_mode.WARM_UP),
+        ("Pong", "laptop", bench_process_mode.WARM_UP),
+        (bench_kills.GAME, "cartpole", bench_kills.SETTINGS),
+        ("Pong", "laptop", [word for word in bench_profile.TINY if "=" in word]),
+        ("Pong", "laptop", pong.SETTINGS),
+        ("Pong", "laptop", hour.SETTINGS),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_benchmark_s_run_is_accepted(game, preset, settings):
+    resolve(preset, game, 0, 0, None, list(settings))
