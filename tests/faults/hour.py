@@ -1,10 +1,11 @@
 """An hour of Pong as processes, in which every 30 seconds an actor or a reanalyzer is killed: `make soak-hour`.
 
-A run as a user starts it, of the `laptop` preset with a small batch, and long enough. Every 30 s a random one of actor
-and reanalyzer is killed by SIGKILL at a random moment, if its predecessor's successor works already. The run must end
-by itself with exit code 0 and leave nothing; every record must be accounted for on every ring, and env steps must be
-those that the schedule asks for. What lives through all of it, the learner and the supervisor, must not grow: memory of
-its own (the run's own metric), open files and names in /dev/shm, of the last quarter of the time beside the second.
+A run as a user starts it, of the `laptop` preset with a small batch. Every 30 s a random one of actor and reanalyzer is
+killed by SIGKILL at a random moment, if its predecessor's successor works already. The run must end by itself with exit
+code 0, after --minutes at least, and leave nothing; every record must be accounted for on every ring, and env steps
+must be those that the schedule asks for. What lives through all of it, the learner and the supervisor, must not grow:
+memory of its own (the run's own metric), open files and names in /dev/shm, of the last quarter of the time beside the
+second.
 
 A line goes to benchmarks/results/soak_hour.jsonl, the picture to docs/figures/soak-hour.png; exit code 1 on failure.
 """
@@ -193,8 +194,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every-s", type=float, default=30.0, help="seconds between two kills (default 30)")
     parser.add_argument(
-        "--train-steps", type=int, default=7_000, help="of the run: an hour's on 2 cores (default 7000)"
+        "--train-steps", type=int, default=16_000, help="of the run: they decide how long it takes (default 16000)"
     )
+    parser.add_argument("--minutes", type=float, default=60.0, help="that it has to take at least (default 60)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     schedule = (
