@@ -104,7 +104,7 @@ def draw(game: str, runs: list[dict[str, Any]], fixed: dict[str, EvaluationResul
         xlabel="train steps", ylabel="mean score of full games (raw)", title=f"{game}, `laptop` preset, 2 CPU cores"
     )
     axes.set(xlim=(0, None), ylim=(0, None))
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     axes.grid(alpha=0.25)
     figure.savefig(path, dpi=110)
 
