@@ -193,8 +193,8 @@ def atari_cpu(results: dict[str, Any]) -> Iterator[Row]:
     slowest = max(run["minutes"] for run in runs)
     yield Row(
         f"{results['game']} learnt on a CPU, preset laptop",
-        f"score {mean:.0f} ({scores}), {slowest:.0f} minutes at most",
-        "above both within 60 minutes",
+        f"score {mean:.0f} ({len(runs)} of 3 seeds: {scores}), {slowest:.0f} minutes at most",
+        "3 seeds above both, within 60 minutes",
         peers,
     )
 
