@@ -26,6 +26,7 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_GROUP
+from speedyzero.freed_memory import FreedMemory
 from speedyzero.observe.kernel_activity import KernelActivity, NvtxRanges
 from speedyzero.observe.spans import Recorder
 from speedyzero.process_spans import ProcessSpans
@@ -174,9 +175,12 @@ def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | 
 
 
 def _pulse(row: BoardRow) -> None:
-    """Say again and again that this process lives, whatever its role is at; a stopped process says nothing."""
+    """Say again and again that this process lives, whatever its role is at; a stopped process says nothing. In
+    passing, give back what it has freed."""
+    freed = FreedMemory()
     while True:
         row.beat()
+        freed.give_back_if_due()
         time.sleep(PULSE_S)
 
 

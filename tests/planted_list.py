@@ -582,4 +582,11 @@ BUGS = (
         "",
         ("tests/faults/test_inline_resume.py",),
     ),
+    Bug(
+        "freed-memory-is-kept",
+        "speedyzero/freed_memory.py",
+        "self._trim(0)",
+        "pass",
+        ("tests/test_freed_memory.py",),
+    ),
 )

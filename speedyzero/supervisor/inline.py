@@ -22,6 +22,7 @@ from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game, make_env
 from speedyzero.env.taped import TAPE, TapedLanes
+from speedyzero.freed_memory import FreedMemory
 from speedyzero.learner.first_network import first_network
 from speedyzero.learner.learner import Learner
 from speedyzero.learner.saving import save_checkpoint
@@ -185,11 +186,13 @@ def _train(
     checkpoints = InlineCheckpoints(run, opened.store, note=keeper.note) if keeps else None
     spans = InlineProfile(profile, config, opened.run_dir, run.turns, note=keeper.note) if profile else None
     board, first_step, limit = run.edges.board, run.edges.board.train_steps, TurnLimit(run.turns.busy_ns)
+    freed = FreedMemory()
     try:
         while not run.done and not interrupts.count:
             run.turn()
             with run.turns.of(SUPERVISOR):
                 _after_turn(run, keeper, opened.run_dir, checkpoints, limit=limit.name())
+                freed.give_back_if_due()
             if spans is not None:
                 learning = board.train_steps > first_step
                 spans.after_turn(env_steps=board.env_steps, train_steps=board.train_steps, learning=learning)

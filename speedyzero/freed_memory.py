@@ -1,0 +1,31 @@
+"""Memory that was freed, given back to the machine.
+
+glibc keeps what is freed between two blocks that are still held. A reanalyzer searches another number of positions each
+time, its tensors have another size each time, and what it holds and no longer uses had grown by half a GiB after 2,000
+train steps. `malloc_trim` gives whole free pages back, wherever they lie: 20 to 60 ms each time on one core, and the
+pages that are wanted again are faulted in again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+
+INTERVAL_S = 10.0
+
+
+class FreedMemory:
+    """Gives back what this process has freed, on an interval. Where the C library is another than glibc: nothing."""
+
+    def __init__(self, *, interval_s: float = INTERVAL_S):
+        """interval_s: between two times, in seconds."""
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        self._interval_s, self._next_s = interval_s, time.monotonic() + interval_s
+
+    def give_back_if_due(self) -> bool:
+        """Whether it was time to."""
+        if self._trim is None or time.monotonic() < self._next_s:
+            return False
+        self._trim(0)  # other threads go on meanwhile, until they allocate
+        self._next_s = time.monotonic() + self._interval_s
+        return True
