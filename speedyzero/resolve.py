@@ -195,14 +195,7 @@ def _assemble(given: Mapping[str, Given]) -> Config:
     """The defaults with what was given on top, converted and validated."""
     defaults = {path: Given(get(Config(), path), "the defaults") for path in SETTINGS}
     written = {**defaults, **given}
-    tree = _tree({path: written[path].value for path in SETTINGS})
-    values = {}
-    for path, one in written.items():
-        try:
-            value = OmegaConf.select(tree, path)
-        except OmegaConfBaseException as error:
-            raise ValueError(f"{one.where}: {path}: {_one_line(error)}") from error
-        values[path] = convert(path, Given(value, one.where))
+    values = {path: convert(path, one) for path, one in _interpolated(written).items()}
     config = build(values)
     try:
         validate(config)
@@ -212,6 +205,20 @@ def _assemble(given: Mapping[str, Given]) -> Config:
         origin = "; ".join(f"{path} from {given[path].where}" for path in named)
         raise ValueError(f"{error} ({origin})" if origin else str(error)) from error
     return config
+
+
+def _interpolated(written: Mapping[str, Given]) -> Mapping[str, Given]:
+    """With what `${group.setting}` stands for. Where nobody wrote that, no tree is made: it costs a tenth of a second,
+    and a benchmark of 26 games checks 130 runs before it begins."""
+    if not any("${" in str(one.value) for one in written.values()):
+        return written
+    tree, found = _tree({path: written[path].value for path in SETTINGS}), {}
+    for path, one in written.items():
+        try:
+            found[path] = Given(OmegaConf.select(tree, path), one.where)
+        except OmegaConfBaseException as error:
+            raise ValueError(f"{one.where}: {path}: {_one_line(error)}") from error
+    return found
 
 
 def _tree(values: Mapping[str, Any]) -> DictConfig:
