@@ -39,7 +39,7 @@ from speedyzero.profile.diagnosis import Diagnosis
 from speedyzero.profile.span_table import span_rows
 
 TINY = (
-    "--game Pong --preset laptop --gpus 0 schedule.head_start_env_steps=150 evaluate.episodes=1 evaluate.video=false "
+    "--game Pong --preset laptop --gpus 0 schedule.head_start_env_steps=200 evaluate.episodes=1 evaluate.video=false "
     "evaluate.parallel_envs=1 env.eval_limit_frames=400 checkpoint.keep_last=0 supervisor.record_interval_s=2 "
     "learner.batch_size=16 search.num_simulations=8"
 ).split()
