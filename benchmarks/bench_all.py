@@ -3,8 +3,8 @@
     make bench                        # 5 to 30 minutes on 2 cores
     make bench ARGS="tree ring"       # some
 
-What takes longer has a command of its own (cartpole, process_mode, catch_ablation, techniques, kills,
-atari100k); GPUs: gpu-check.
+What takes longer has a command of its own (cartpole, process_mode, catch_ablation, techniques, kills, profile, scaling,
+atari_cpu, atari100k), and so has what needs trained agents (value_fit); GPUs: gpu-check.
 """
 
 from __future__ import annotations

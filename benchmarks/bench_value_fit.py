@@ -1,0 +1,127 @@
+"""How well do agents' values foresee what then comes? Of several checkpoints, over the same games.
+
+One agent plays as an actor does (searches with root noise), with a tenth of its actions at random; the discounted,
+clipped rewards to the end of each life are what every checkpoint's value of the same stacks is compared with. A score
+over full games needs hundreds of games to tell two agents apart where games differ by as much as they score; a value
+function is judged by thousands of positions. It was made to find out why UpNDown was not learnt.
+
+    make bench NAME=value_fit ARGS="--player runs/A --checkpoints runs/A/checkpoints/* runs/B/checkpoints/*"
+
+Printed: correlation of value and return, their means, and the mean square of their difference over the variance of the
+returns (1 is what the mean return for everything would have, 0 perfect).
+
+Axes: T ticks, E lanes, N positions.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.common import write_result
+from speedyzero.config import get
+from speedyzero.env.frame_stack import FrameStack
+from speedyzero.env.registry import make_env
+from speedyzero.evaluate.command import load_agent
+from speedyzero.evaluate.source import find_source
+
+LANES, RANDOM_SHARE, BATCH = 8, 0.1, 256
+
+
+@dataclass(frozen=True)
+class Played:
+    """Positions whose life was played to its end."""
+
+    stacked: np.ndarray  # [N, S, ...]
+    returns: np.ndarray  # [N] float64: discounted, clipped
+    lives: int
+
+
+def play(directory: Path, *, ticks: int, seed: int) -> Played:
+    """Games of the agent there. seed: of the games, the noise and the random actions."""
+    source = find_source(directory)
+    agent, env_config = load_agent(source.config, source.weights), source.config.env
+    env = make_env(env_config, lanes=LANES, seed=seed)
+    stack, random = FrameStack(LANES, env_config.stack, env.spec), np.random.default_rng(seed)
+    stacked = stack.push(env.reset(), np.ones(LANES, bool))
+    positions, reward = np.zeros((ticks, *stacked.shape), stacked.dtype), np.zeros((ticks, LANES))
+    over = np.zeros((ticks, LANES), bool)
+    for tick in range(ticks):
+        positions[tick] = stacked
+        noise = random.gumbel(size=(LANES, agent.num_actions)).astype(np.float32)
+        action = agent.search(stacked, noise=noise).action.numpy()
+        anything = random.integers(agent.num_actions, size=LANES)
+        step = env.step(np.where(random.random(LANES) < RANDOM_SHARE, anything, action))
+        reward[tick], over[tick] = step.reward, step.life_lost | step.game_over
+        stacked = stack.push(step.frame, step.started)
+    env.close()
+    returns = returns_of(reward, over, discount=source.config.search.discount)
+    known = np.isfinite(returns)
+    if not known.any():
+        raise SystemExit(f"bench_value_fit: no life ended within {ticks} ticks of {LANES} lanes: more --ticks")
+    return Played(positions[known], returns[known], int(over.sum()))
+
+
+def returns_of(reward: np.ndarray, over: np.ndarray, *, discount: float) -> np.ndarray:
+    """Discounted rewards to the end of the life, [T, E]; nan where it did not end. reward, over: [T, E]."""
+    returns, later = np.zeros(reward.shape), np.full(reward.shape[1], np.nan)
+    for tick in reversed(range(len(reward))):
+        later = reward[tick] + np.where(over[tick], 0.0, discount * later)
+        returns[tick] = later
+    return returns
+
+
+def fit(directory: Path, played: Played) -> dict[str, object]:
+    """What one checkpoint's values have to do with the returns."""
+    source = find_source(directory)
+    agent = load_agent(source.config, source.weights)
+    parts = [played.stacked[i : i + BATCH] for i in range(0, len(played.stacked), BATCH)]
+    value = np.concatenate([agent.root(part).value.numpy() for part in parts]).astype(np.float64)
+    returns = played.returns
+    return {
+        "checkpoint": "/".join(directory.resolve().parts[-3:]),
+        "step": source.weights.meta["step"],
+        "td_steps": get(source.config, "target.td_steps"),
+        "correlation": float(np.corrcoef(value, returns)[0, 1]),
+        "mean_value": float(value.mean()),
+        "mean_return": float(returns.mean()),
+        "square_over_variance": float(((returns - value) ** 2).mean() / returns.var()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--player", type=Path, required=True, help="the run or checkpoint that plays")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="runs or checkpoints to be judged")
+    parser.add_argument("--ticks", type=int, default=700, help=f"agent steps of each of {LANES} lanes (default 700)")
+    parser.add_argument("--seed", type=int, default=777)
+    arguments = parser.parse_args()
+    with torch.inference_mode():
+        played = play(arguments.player, ticks=arguments.ticks, seed=arguments.seed)
+        print(f"{len(played.returns)} positions of {played.lives} lives, mean return {played.returns.mean():.2f}")
+        print(f"{'checkpoint':44} {'td':>3} {'corr':>6} {'value':>6} {'square / variance':>18}")
+        fits = []
+        for directory in arguments.checkpoints:
+            found = fit(directory, played)
+            fits.append(found)
+            print(
+                f"{found['checkpoint']:44} {found['td_steps']:3} {found['correlation']:6.3f} "
+                f"{found['mean_value']:6.2f} {found['square_over_variance']:18.3f}",
+                flush=True,
+            )
+    results = {
+        "player": "/".join(arguments.player.resolve().parts[-3:]),
+        "positions": len(played.returns),
+        "lives": played.lives,
+        "mean_return": float(played.returns.mean()),
+        "fits": fits,
+    }
+    print(f"written to {write_result('bench_value_fit', results, packages=('torch', 'numpy', 'ale-py'))}")
+
+
+if __name__ == "__main__":
+    main()
