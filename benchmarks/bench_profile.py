@@ -38,10 +38,11 @@ from speedyzero.profile.command import load, report
 from speedyzero.profile.diagnosis import Diagnosis
 from speedyzero.profile.span_table import span_rows
 
+HEAD_START = 200
 TINY = (
-    "--game Pong --preset laptop --gpus 0 schedule.head_start_env_steps=200 evaluate.episodes=1 evaluate.video=false "
-    "evaluate.parallel_envs=1 env.eval_limit_frames=400 checkpoint.keep_last=0 supervisor.record_interval_s=2 "
-    "learner.batch_size=16 search.num_simulations=8"
+    f"--game Pong --preset laptop --gpus 0 schedule.head_start_env_steps={HEAD_START} evaluate.video=false "
+    "evaluate.episodes=1 evaluate.parallel_envs=1 env.eval_limit_frames=400 checkpoint.keep_last=0 "
+    "supervisor.record_interval_s=2 learner.batch_size=16 search.num_simulations=8"
 ).split()
 MOST_UNACCOUNTED = 0.02
 SLOWDOWN = 2.0  # cycles by which a role is slowed in each; a cycle is a tick of play and the train steps that it is for
@@ -75,8 +76,8 @@ class Named:
 
 
 def schedule(train_steps: int) -> list[str]:
-    """2.4 env steps a train step: what the recorded figures are of."""
-    return [f"schedule.train_steps={train_steps}", f"schedule.env_steps={150 + round(2.4 * train_steps)}"]
+    """2.4 env steps a train step after the head start: what the recorded figures are of."""
+    return [f"schedule.train_steps={train_steps}", f"schedule.env_steps={HEAD_START + round(2.4 * train_steps)}"]
 
 
 def carry_out(run_dir: Path, slow: tuple[str, str, float], *words: str) -> Run:

@@ -21,7 +21,7 @@ Made by `python -m benchmarks.performance_page` from the newest lines in `benchm
 `make bench` appends to; nothing here is written by hand. Budgets: the design's performance page. A peer's figure is of
 the same run unless it says so. Commits with `+` had changes that were not committed: under `make bench` the result
 lines of the benchmarks before. The machine lent differs from day to day: that of 2026-11-28 was 3 to 6 times as slow as
-that of 2026-11-22 (`09-evidence.md`); ratios hold. **Nothing here has run on a GPU.**
+that of 2026-11-22 (`09-evidence.md`). **Nothing here has run on a GPU.**
 
 | subject | figure | budget | peer | ratio | commit |
 |---|---|---|---|---|---|
@@ -225,8 +225,13 @@ SUBJECTS = (
     Subject("bench_learner_group", "make bench NAME=learner_group", learner_group),
     Subject("bench_checkpoint", "make bench NAME=checkpoint", checkpoint),
     Subject("bench_kills", "make bench NAME=kills", kills),
-    Subject("bench_profile", 'make bench NAME=profile ARGS="--parts b"', profiled, "named"),
-    Subject("bench_profile", 'make bench NAME=profile ARGS="--parts a --repeats 5"', profile_overhead, "runs"),
+    Subject("bench_profile", 'make bench NAME=profile ARGS="--parts b --train-steps 40"', profiled, "named"),
+    Subject(
+        "bench_profile",
+        'make bench NAME=profile ARGS="--parts a --repeats 5 --train-steps 150"',
+        profile_overhead,
+        "runs",
+    ),
     Subject("bench_atari_cpu", "make bench NAME=atari_cpu", atari_cpu),
     Subject("soak_hour", "make soak-hour", soak_hour),
 )

@@ -53,7 +53,10 @@ def test_a_documented_command_is_accepted(file, words, monkeypatch, tmp_path):
         ("CartPole-v1", "cartpole", bench_process_mode.WARM_UP),
         ("Pong", "laptop", bench_process_mode.WARM_UP),
         (bench_kills.GAME, "cartpole", bench_kills.SETTINGS),
-        ("Pong", "laptop", [word for word in bench_profile.TINY if "=" in word]),
+        *(
+            ("Pong", "laptop", [word for word in [*bench_profile.TINY, *bench_profile.schedule(steps)] if "=" in word])
+            for steps in (4, 14, 40, 120, 150)  # the warm-up's, slowed runs', documented and default ones
+        ),
         ("Pong", "laptop", pong.SETTINGS),
         ("Pong", "laptop", hour.SETTINGS),
     ],
