@@ -129,10 +129,6 @@ class RoleProcess:
         """Say what this process has done for a whole checkpoint, by one of the counters for it."""
         self._row.set_counter(counter, step)
 
-    def checkpointed(self, step: int) -> None:
-        """Say that the checkpoint of a train step is whole."""
-        self._row.set_counter("checkpoint_step", step)
-
     def finished(self) -> None:
         """Say that this role's work is complete: its exit is no death."""
         self._row.set_state(DONE)

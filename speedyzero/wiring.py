@@ -84,6 +84,7 @@ REANALYZER, LEARNER = reanalyzer_name(0), learner_name(0)  # the first of each; 
 # *_cpu_ns: processor time spent on being busy, on waiting. weights_version: what the role acts with, or has made.
 # save_step: after which a whole checkpoint is to be taken; snapshot_step: of which the learner has taken its copy;
 # saved_step, unsaved_step: whose files this process has written, or could not; restored: 1 where a shard is.
+# checkpoint_step, unscored_step: of which the weights to be scored were written, or could not be.
 # rounds: turns of the role's loop, waits included, by which a process that lives but is stuck is told.
 # profiling: whether spans are wanted (`run_profile.py`), of the others what they have heeded. dropped_spans: lost.
 COUNTERS = (
@@ -100,6 +101,7 @@ COUNTERS = (
     "snapshot_step",
     "saved_step",
     "unsaved_step",
+    "unscored_step",
     "restored",
     "restarts",
     "profiling",

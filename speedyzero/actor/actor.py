@@ -12,7 +12,7 @@ import numpy as np
 from speedyzero import keyed_random
 from speedyzero.checkpoint.part import Part
 from speedyzero.config import ActorConfig, Config
-from speedyzero.edges import WAIT_PACING, WAIT_SPACE, ActorEdges
+from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, ActorEdges
 from speedyzero.env.base import EnvStep, LaneEnv
 from speedyzero.env.frame_stack import FrameStack
 from speedyzero.model.agent import Agent
@@ -114,6 +114,11 @@ class Actor:
         if record is not None:
             with _LOAD:
                 self._agent.load(record.flat, version=record.version)
+        if self._agent.version < 0 and self._pacing.learning_started(board.env_steps):
+            self.waiting_for = (
+                WAIT_INPUT  # a resumed run's learner has not yet published: a network of chance plays badly
+            )
+            return False
         decision = self._decide(self._stack.push(self._frame, self._first))
         with _ENVIRONMENTS:
             outcome = self._env.step(decision.action)

@@ -1,4 +1,6 @@
-"""`RUN_DIR/scores.json`: the newest and the best evaluation of a run, kept apart.
+"""`RUN_DIR/scores.json`: every evaluation of a run, the newest and the best apart.
+
+    {"last": {...}, "best": {...}, "all": [{"step": 500, "mean": 12.5, ...}, ...]}     all: oldest first
 
 The final weights are what is reported; the best of many evaluations is a second number, for it was picked by luck too.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from speedyzero.checkpoint.atomic_file import write_json
@@ -21,33 +24,50 @@ def record_score(run_dir: str | Path, *, step: int, mean: float, **details: obje
     """
     if not math.isfinite(mean):
         raise ValueError(f"mean score {mean} of step {step} is not a number")
-    scores = read_scores(run_dir)
     score = {"step": step, "mean": mean, **details}
-    is_best = "best" not in scores or mean > scores["best"]["mean"]
-    write_json(Path(run_dir) / SCORES_FILE, {"last": score, "best": score if is_best else scores["best"]})
-    return is_best
+    scores = [*_read_all(run_dir), score]
+    _write(run_dir, scores)
+    return _best(scores) is score
 
 
 def forget_scores_after(run_dir: str | Path, step: int) -> None:
-    """Drop the scores of later train steps: a resumed run comes to those anew."""
-    scores = read_scores(run_dir)
-    kept = {kind: score for kind, score in scores.items() if score["step"] <= step}
-    if kept != scores:
+    """Drop the scores of later train steps: a resumed run comes to those anew. Those before stay."""
+    scores = _read_all(run_dir)
+    kept = [score for score in scores if score["step"] <= step]
+    if len(kept) < len(scores):
         if kept:
-            write_json(Path(run_dir) / SCORES_FILE, {"last": kept["best"], "best": kept["best"], **kept})
+            _write(run_dir, kept)
         else:
             (Path(run_dir) / SCORES_FILE).unlink()
 
 
 def read_scores(run_dir: str | Path) -> dict[str, dict]:
     """{"last": {...}, "best": {...}}, empty before the first evaluation. Raises ValueError if it cannot be read."""
+    scores = _read_all(run_dir)
+    return {"last": scores[-1], "best": _best(scores)} if scores else {}
+
+
+def _best(scores: Sequence[dict]) -> dict:
+    """The first of the highest."""
+    return max(scores, key=lambda score: score["mean"])
+
+
+def _write(run_dir: str | Path, scores: Sequence[dict]) -> None:
+    write_json(Path(run_dir) / SCORES_FILE, {"last": scores[-1], "best": _best(scores), "all": scores})
+
+
+def _read_all(run_dir: str | Path) -> list[dict]:
+    """Every score, oldest first. Raises ValueError if the file cannot be read."""
     path = Path(run_dir) / SCORES_FILE
     if not path.exists():
-        return {}
+        return []
     try:
-        scores = json.loads(path.read_bytes())
-        if not all(isinstance(scores[kind]["step"], int) for kind in ("last", "best")):
+        document = json.loads(path.read_bytes())
+        last, best = document["last"], document["best"]
+        # Without "all" it is of an older version, which kept these two alone.
+        scores = document.get("all") or ([last] if best == last else [best, last])
+        if not all(isinstance(score["step"], int) and math.isfinite(score["mean"]) for score in scores):
             raise KeyError("step")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from error
     return scores

@@ -16,11 +16,14 @@ from speedyzero.model.base import Network
 from speedyzero.model.build import build_network
 
 
-def first_network(config: Config, game: GameInfo) -> Network:
-    """Initialised by the run's seed, or with the weights of `init_from`. Raises ValueError where those do not fit."""
+def first_network(config: Config, game: GameInfo, *, begun: bool = False) -> Network:
+    """Initialised by the run's seed, or with the weights of `init_from`. Raises ValueError where those do not fit.
+
+    begun: a checkpoint's weights will replace them all, so `init_from`, which may be gone by now, is not read.
+    """
     torch.manual_seed(keyed_random.seed_for(config.seed, keyed_random.INIT))
     network = build_network(config, game.spec, game.num_actions)
-    if config.init_from:
+    if config.init_from and not begun:
         where = Path(config.init_from)
         directory = where if (where / MANIFEST_FILE).is_file() else newest(where)
         if directory is None:

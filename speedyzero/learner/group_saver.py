@@ -37,9 +37,10 @@ class GroupSaver:
         self._ahead = AHEAD_STEPS if learner.group.size > 1 else 0
         self._clock = SaveClock(self._config, step=learner.train_step or -1)
         self._thread: threading.Thread | None = None
+        self._named_step = 0
 
     def due(self) -> bool:
-        """Whether all ranks are to save after the step just done. To be asked once, after every step.
+        """Whether all ranks are to save after the step just done. To be asked after every step; each is named once.
 
         While a save is under way none begins: it comes late rather than that one of the two is lost.
         """
@@ -48,7 +49,10 @@ class GroupSaver:
         if self._learner.reports and not is_under_way and self._clock.due(step + self._ahead):
             self._clock.saved(step + self._ahead)
             self._process.told("save_step", step + self._ahead)
-        return 0 < step == self._board.counter(LEARNER, "save_step")
+        is_due = self._named_step < step == self._board.counter(LEARNER, "save_step")
+        if is_due:
+            self._named_step = step
+        return is_due
 
     def save(self, meta: Mapping[str, Any]) -> None:
         """Copy the state, for rank 0, and begin to write it. Buffers are averaged. Each step is saved once."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from speedyzero.checkpoint.stored import open_checkpoint
 from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
@@ -23,6 +26,7 @@ from speedyzero.shm import Run, SharedArrays, WeightSlots, WeightSlotsSpec
 from speedyzero.wiring import Wiring
 
 _SAVE = Span("save")
+_log = logging.getLogger("speedyzero.checkpoint")
 
 
 def main(spec: ProcessSpec, rank: int) -> None:
@@ -32,7 +36,6 @@ def main(spec: ProcessSpec, rank: int) -> None:
         game = check_game(config.env)
         ranks = len(wiring.placement.learners)
         group = join_group(rank, ranks, meeting_file=wiring.run.meeting_file, device=spec.device)
-        network = first_network(config, game)
         feeds = wiring.feeds_of(learner=rank)
         edges = LearnerEdges(
             batches=[RingReceiver(wiring.run, wiring.batches[feed]) for feed in feeds],
@@ -44,6 +47,7 @@ def main(spec: ProcessSpec, rank: int) -> None:
         )
         shards = [_shard(wiring, wiring.placement.feeds[feed].shard) for feed in feeds]
         state = LearnerState.of(open_checkpoint(spec.resume.checkpoint)) if spec.resume else None
+        network = first_network(config, game, begun=state is not None)
         pacing = Pacing.of(config)
         learner = Learner(config, edges, pacing, network, shards, device=spec.device, group=group, state=state)
         _train(process, learner, game)
@@ -72,7 +76,7 @@ def _train(process: RoleProcess, learner: Learner, game: GameInfo) -> None:
         process.loop(learner, done=partial(_reached, learner, goal))
         step = learner.train_step
         is_scored, is_whole = learner.due_checkpoint() is not None, saver.due()
-        if not is_scored and process.stop_requested():
+        if not (is_scored or is_whole) and process.stop_requested():  # not between what all ranks do together
             learner.leave()
         is_over = learner.has_left or step == total
         if is_scored or is_whole or is_over:
@@ -81,12 +85,23 @@ def _train(process: RoleProcess, learner: Learner, game: GameInfo) -> None:
                 if learner.reports:
                     meta = checkpoint_meta(spec.config, game, env_steps=board.env_steps, step=step)
                     if is_scored or is_over:
-                        save_weights(checkpoint_dir(spec.run_dir, step), learner.network.state_dict(), meta)
-                        process.checkpointed(step)
+                        _save_weights(process, learner, meta)
                     if is_whole or is_over:
                         saver.save(meta)
     saver.wait()
     process.finished()
+
+
+def _save_weights(process: RoleProcess, learner: Learner, meta: Mapping[str, Any]) -> None:
+    """Those that are to be scored. A disk that does not take them costs the score, not the run."""
+    step = learner.train_step
+    try:
+        save_weights(checkpoint_dir(process.spec.run_dir, step), learner.network.state_dict(), meta)
+    except OSError as error:
+        _log.warning("weights of train step %d: %s", step, error)
+        process.told("unscored_step", step)
+    else:
+        process.told("checkpoint_step", step)
 
 
 def _reached(learner: Learner, goal: int) -> bool:

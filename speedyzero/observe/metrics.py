@@ -12,16 +12,24 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
 METRICS_FILE = "metrics.jsonl"
+MOST_HELD = 200_000  # lines, of about 100 bytes, while the disk takes none
+_log = logging.getLogger("speedyzero.observe")
 _NOTES = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -45,19 +53,31 @@ class _Scalar:
 
 
 class MetricsWriter:
-    """Appends to a run directory's metrics. Lines and events are held back up to `flush_interval_s`."""
+    """Appends to a run directory's metrics. Lines and events are held back up to `flush_interval_s`.
 
-    def __init__(self, run_dir: str | Path, *, flush_interval_s: float = 5.0, clock: Callable[[], float] | None = None):
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter  # costs an import only where used
+    A full or failing disk ends no run: lines are held, the oldest of more than `MOST_HELD` given up, and written once
+    the disk takes them. TensorBoard's events of that time are lost.
+    """
 
-        self._path = Path(run_dir) / METRICS_FILE
+    def __init__(
+        self,
+        run_dir: str | Path,
+        *,
+        flush_interval_s: float = 5.0,
+        clock: Callable[[], float] | None = None,
+        say: Callable[[str], None] = _log.warning,
+    ):
+        """say: told, once each, when the disk takes no more and when it does again."""
+        self._run_dir, self._path, self._say = Path(run_dir), Path(run_dir) / METRICS_FILE, say
+        self._is_refused = False
         self._clock = clock or time.monotonic
         self._flush_interval_s = flush_interval_s
         self._lines: list[str] = []
         self._scalars: list[_Scalar] = []
         self._start_s = self._clock() - _repair(self._path)
         self._flushed_s = self._clock()
-        self._events = EventFileWriter(str(run_dir))
+        self._events: EventFileWriter | None = None
+        self._open_events()
 
     def write(self, name: str, value: float, step: int) -> None:
         """Record one number. value: anything `float` takes (a tensor on a GPU here is a host synchronisation)."""
@@ -71,25 +91,58 @@ class MetricsWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything written so far to the operating system."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        if self._lines:
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write("\n".join(self._lines) + "\n")
-        for step, group in itertools.groupby(self._scalars, key=lambda scalar: scalar.step):  # an event is dear
-            scalars = list(group)
-            values = [Summary.Value(tag=scalar.name, simple_value=scalar.value) for scalar in scalars]
-            self._events.add_event(Event(wall_time=scalars[0].time_s, step=step, summary=Summary(value=values)))
-        self._events.flush()
+        """Hand everything written so far to the operating system, as far as it takes it."""
+        self._flushed_s = self._clock()
+        try:
+            _append(self._path, self._lines)
+        except OSError as error:
+            if not self._is_refused:
+                self._say(f"metrics cannot be written, training goes on: {error}")
+            self._is_refused = True
+            del self._lines[:-MOST_HELD], self._scalars[:-MOST_HELD]
+            return
+        if self._is_refused:
+            self._say(f"metrics are written again, {len(self._lines)} that were held too")
+            self._is_refused = False
+        self._add_events()
         self._lines.clear()
         self._scalars.clear()
-        self._flushed_s = self._clock()
 
     def close(self) -> None:
         self.flush()
-        self._events.close()
+        if self._events is not None:
+            with suppress(OSError):  # said where it happened
+                self._events.close()
+
+    def _open_events(self) -> None:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter  # costs an import only where used
+
+        try:
+            self._events = EventFileWriter(str(self._run_dir))
+        except OSError as error:
+            self._events_lost(error)
+
+    def _add_events(self) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        if self._events is None:
+            self._open_events()
+        if self._events is None:
+            return
+        try:
+            for step, group in itertools.groupby(self._scalars, key=lambda scalar: scalar.step):  # an event is dear
+                scalars = list(group)
+                values = [Summary.Value(tag=scalar.name, simple_value=scalar.value) for scalar in scalars]
+                self._events.add_event(Event(wall_time=scalars[0].time_s, step=step, summary=Summary(value=values)))
+            self._events.flush()
+        except OSError as error:
+            self._events_lost(error)
+
+    def _events_lost(self, error: OSError) -> None:
+        """A writer that failed once fails for ever: the next flush begins another file."""
+        _log.warning("TensorBoard's events cannot be written: %s", error)
+        self._events = None
 
 
 def read_metrics(run_dir: str | Path) -> dict[str, MetricSeries]:
@@ -137,6 +190,21 @@ def put_aside_after(run_dir: str | Path, step: int) -> int:
         aside.write_bytes(b"".join(line for line, gone in zip(lines, is_later, strict=True) if not gone))
         os.replace(aside, path)
     return len(later)
+
+
+def _append(path: Path, lines: Sequence[str]) -> None:
+    """All of the lines, or, with an OSError, none: half a line would spoil what is appended to it later."""
+    if not lines:
+        return
+    with open(path, "ab", buffering=0) as file:
+        size = file.tell()
+        content = "".join(f"{line}\n" for line in lines).encode()
+        try:
+            while content:  # a disk that is nearly full takes a part
+                content = content[file.write(content) :]
+        except OSError:
+            os.truncate(path, size)
+            raise
 
 
 def _is_later(record: dict, step: int) -> bool:

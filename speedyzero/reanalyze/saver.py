@@ -48,13 +48,16 @@ class ReplaySaver:
             name = replay_part(self._index)
             for file, content in encode_part(name, self._reanalyzer.part()).items():
                 write_part(process.spec.run_dir, step, file, content)
-            self._discard()
         except (OSError, ValueError) as error:
             _log.warning("%s could not save train step %d: %s", self._name, step, error)
             process.told("unsaved_step", step)
             return
         process.told("saved_step", step)
         process.metrics.put(MetricRecord("reanalyzer/save_s", step, time.monotonic() - started_s))
+        try:
+            self._discard()
+        except (OSError, ValueError) as error:  # an older checkpoint that is damaged: this one is whole all the same
+            _log.warning("%s keeps all of its log: %s", self._name, error)
 
     def save_last(self) -> None:
         """Once the run is to end: save with the learner's last snapshot, if one comes."""

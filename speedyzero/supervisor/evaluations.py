@@ -21,10 +21,16 @@ class Evaluations:
     def __init__(self, config: Config, run_dir: Path, keeper: RunKeeper):
         self._config, self._run_dir, self._keeper = config, run_dir, keeper
         self._process: BaseProcess | None = None
-        self._step = 0
+        self._step = self._unscored_step = 0
 
-    def follow(self, checkpoint_step: int) -> None:
-        """Book a score that has come in; have a new checkpoint scored. The final one is left to the supervisor."""
+    def follow(self, checkpoint_step: int, unscored_step: int) -> None:
+        """Book a score that has come in; have a new checkpoint scored. The final one is left to the supervisor.
+
+        unscored_step: of weights that could not be written; the user is told.
+        """
+        if unscored_step > self._unscored_step:
+            self._unscored_step = unscored_step
+            self._keeper.note(f"no score of train step {unscored_step}: its weights were not saved; training goes on")
         if self._process is not None and not self._process.is_alive():
             self._book()
         is_last = checkpoint_step >= self._config.schedule.total_train_steps
@@ -45,6 +51,7 @@ class Evaluations:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+            self._keeper.note(f"the evaluation of train step {self._step} was given up")
         else:
             self._book()
 

@@ -97,7 +97,7 @@ def build_run(
     """
     game = check_game(config.env)
     torch.set_num_threads(threads_for(config, game.spec))
-    network = first_network(config, game)
+    network = first_network(config, game, begun=checkpoint is not None)
     edges = InlineEdges()
     pacing = Pacing.of(config)
     shard = Shard(shard_shape(config, game.spec, game.num_actions))
@@ -198,7 +198,7 @@ def _train(
                 spans.after_turn(env_steps=board.env_steps, train_steps=board.train_steps, learning=learning)
         if interrupts.count:
             keeper.note("interrupted: saving and ending (once more to hurry)")
-            _save_weights(run, opened.run_dir)
+            _save_weights(run, keeper, opened.run_dir)
         if checkpoints is not None:
             checkpoints.save()
     finally:
@@ -217,14 +217,22 @@ def _after_turn(
     keeper.progress(env_steps=board.env_steps, train_steps=board.train_steps, limit=limit)
     keeper.alarms.look_at_memory([os.getpid()], train_steps=board.train_steps)
     step = run.learner.due_checkpoint()
-    if step is not None:
-        _save_weights(run, run_dir)
+    is_saved = step is not None and _save_weights(run, keeper, run_dir)
     if checkpoints is not None:
         checkpoints.after_turn()
-    if step is not None and not run.done:
-        keeper.evaluate(step, episodes=evaluation.interval_episodes)
+    if step is not None and is_saved and not run.done:
+        try:
+            keeper.evaluate(step, episodes=evaluation.interval_episodes)
+        except OSError as error:
+            keeper.note(f"the score of train step {step} was not kept, training goes on: {error}")
 
 
-def _save_weights(run: InlineRun, run_dir: Path) -> None:
+def _save_weights(run: InlineRun, keeper: RunKeeper, run_dir: Path) -> bool:
+    """Whether the disk took them; if not, the user is told."""
     board, learner = run.edges.board, run.learner
-    save_checkpoint(run_dir, run.config, run.game, learner, env_steps=board.env_steps, step=learner.train_step)
+    try:
+        save_checkpoint(run_dir, run.config, run.game, learner, env_steps=board.env_steps, step=learner.train_step)
+    except OSError as error:
+        keeper.note(f"no score of train step {learner.train_step}: its weights were not saved: {error}")
+        return False
+    return True

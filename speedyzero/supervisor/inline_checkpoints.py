@@ -42,10 +42,15 @@ class InlineCheckpoints:
         self._clock.saved(step)
         try:
             self._store.write(snapshot_of(self._run))
-            thin_out(self._store, self._run.config, logs={0: self._run.log} if self._run.log is not None else {})
         except OSError as error:
             _log.warning("%s", error)
             self._note(f"checkpoint of train step {step} was not saved, training goes on: {error}")
+            return
+        try:
+            thin_out(self._store, self._run.config, logs={0: self._run.log} if self._run.log is not None else {})
+        except (OSError, ValueError) as error:  # a damaged older one, say: this one is whole all the same
+            _log.warning("%s", error)
+            self._note(f"older checkpoints and all of the log stay: {error}")
 
 
 def snapshot_of(run: InlineRun) -> Snapshot:

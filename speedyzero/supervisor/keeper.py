@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from speedyzero.checkpoint.manifest import checkpoint_dir, is_finished
 from speedyzero.checkpoint.scores import read_scores
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
@@ -31,8 +32,8 @@ class RunKeeper:
         self._config, self._run_dir = config, run_dir
         schedule = config.schedule
         record_system(run_dir, gpus=config.gpus)
-        self.metrics = MetricsWriter(run_dir)
         self._progress = Progress(env_steps_total=schedule.env_steps, train_steps_total=schedule.total_train_steps)
+        self.metrics = MetricsWriter(run_dir, say=self.note)
         self._shown: dict[str, float] = {}
         self.alarms = Alarms(config, self.note)
 
@@ -73,8 +74,13 @@ class RunKeeper:
         self.note(f"evaluation at train step {step}: {last['summary']}")
 
     def finish(self, step: int) -> EvaluationResult:
-        """The final evaluation, filmed where configured."""
+        """The final evaluation, filmed where configured. Raises RuntimeError where the disk took no final weights."""
         evaluation = self._config.evaluate
+        if not is_finished(checkpoint_dir(self._run_dir, step)):
+            raise RuntimeError(
+                f"trained to train step {step}, but the weights could not be saved: nothing to score. Make room in "
+                f"{self._run_dir}, then go on from the last whole checkpoint with --resume"
+            )
         self.note(f"evaluating {evaluation.episodes} episodes ...")
         if not evaluation.video:
             return self.evaluate(step, episodes=evaluation.episodes)

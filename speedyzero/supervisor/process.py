@@ -151,7 +151,7 @@ def _run(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[s
                 with _SAVES:
                     saves.follow()
                 with _EVALUATIONS:
-                    evaluations.follow(board.counter(LEARNER, "checkpoint_step"))
+                    evaluations.follow(*(board.counter(LEARNER, name) for name in ("checkpoint_step", "unscored_step")))
                 spans.follow()
                 with _SLEEP:
                     time.sleep(TICK_S)

@@ -108,10 +108,11 @@ class LookingAgent:
 class Game:
     """An actor between edges of its own. Train steps are what the test makes them."""
 
-    def __init__(self, config: Config, env, agent: LookingAgent | None = None, **begin):
+    def __init__(self, config: Config, env, agent: LookingAgent | None = None, *, published: bool = True, **begin):
         self.env, self.agent = env, agent or LookingAgent()
         self.edges = InlineEdges()
-        self.publish(0)
+        if published:
+            self.publish(0)
         pacing = Pacing(config.schedule, tick_env_steps=env.num_lanes)
         self.actor = Actor(config, self.edges.for_actor(), pacing, self.agent, env, **begin)
 

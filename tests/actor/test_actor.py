@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speedyzero.config import ScheduleConfig
+from speedyzero.edges import WAIT_INPUT
 from speedyzero.env.base import EnvStep
 from speedyzero.env.catch import WIDTH, CatchLanes
 from speedyzero.records import MetricRecord
@@ -147,6 +148,17 @@ def test_the_newest_weights_act_and_are_named():
     assert game.play(2)[0].actor_version.tolist() == [20]
     assert game.play(1)[0].actor_version.dtype == np.int64
     assert game.agent.loaded == [(0, 0.5), (20, 20.5)]  # once each, and not the one that was already old
+
+
+def test_past_the_head_start_an_actor_waits_for_weights():
+    """A resumed run's env steps are there before its learner's weights: a network of chance is not to play."""
+    schedule = ScheduleConfig(env_steps=60, train_steps=10, frozen_train_steps=0, head_start_env_steps=20)
+    game = Game(config_of(schedule=schedule), ScriptedEnv([made_up_lane([(100, LIMIT)])]), published=False)
+    game.edges.board.train_steps = 5
+    assert [len(record.action) for record in game.play(20)] == [1] * 20  # random play needs none
+    assert not game.actor.step() and game.actor.waiting_for == WAIT_INPUT and not game.agent.stacks
+    game.publish(5)
+    assert game.play(1)[0].actor_version.tolist() == [5]
 
 
 def test_a_full_ring_holds_the_actor_back():

@@ -1,5 +1,6 @@
 """The last and the best score are kept apart."""
 
+import json
 import math
 
 import pytest
@@ -35,8 +36,17 @@ def test_scores_of_later_steps_are_forgotten(tmp_path):
     forget_scores_after(tmp_path, 9)
     assert read_scores(tmp_path)["best"]["step"] == 9
     forget_scores_after(tmp_path, 5)
-    assert read_scores(tmp_path) == {}, "both were of step 9"
-    record_score(tmp_path, step=3, mean=5.0)
-    record_score(tmp_path, step=6, mean=1.0)
-    forget_scores_after(tmp_path, 5)
-    assert {kind: score["step"] for kind, score in read_scores(tmp_path).items()} == {"last": 3, "best": 3}
+    assert {kind: score["step"] for kind, score in read_scores(tmp_path).items()} == {"last": 5, "best": 1}
+    record_score(tmp_path, step=9, mean=2.5)
+    assert read_scores(tmp_path)["best"]["step"] == 1, "a best score from before the resume is not forgotten"
+    forget_scores_after(tmp_path, 0)
+    assert read_scores(tmp_path) == {} and not (tmp_path / SCORES_FILE).exists()
+
+
+def test_a_file_that_kept_two_scores_alone_is_read(tmp_path):
+    older = {"last": {"step": 9, "mean": 1.0}, "best": {"step": 5, "mean": 2.0}}
+    (tmp_path / SCORES_FILE).write_text(json.dumps(older))
+    assert read_scores(tmp_path) == older
+    record_score(tmp_path, step=12, mean=3.0)
+    forget_scores_after(tmp_path, 9)
+    assert read_scores(tmp_path) == older

@@ -81,3 +81,12 @@ def test_a_new_run_begins_with_weights_alone(tmp_path):
         config = resolve("catch", "Catch", 0, 0, None, [f"init_from={wrong}"])
         with pytest.raises(ValueError, match="init_from=.*no checkpoint there"):
             first_network(config, game)
+
+
+def test_a_run_that_goes_on_needs_no_init_from_any_more(tmp_path):
+    """A checkpoint's weights replace them all, and what they came from may be gone."""
+    config = resolve("catch", "Catch", 0, 0, None, [f"init_from={tmp_path / 'gone'}"])
+    game = check_game(config.env)
+    with pytest.raises(ValueError, match="gone"):
+        first_network(config, game)
+    first_network(config, game, begun=True)

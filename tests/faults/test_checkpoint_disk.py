@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
+from speedyzero.checkpoint.manifest import checkpoint_dir
+from speedyzero.observe.metrics import read_metrics
 from speedyzero.supervisor.inline import InlineRun
 from speedyzero.supervisor.resume import find_resumable
 from tests.checkpoint.failing_calls import FailingCalls
@@ -19,6 +23,7 @@ from tests.faults.ring_contract import reached, share
 from tests.faults.small_run import make_small_run, resumed, save
 
 EACH = 20
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def strike(run: InlineRun, run_dir: Path, struck: Callable[[], AbstractContextMa
     step = run.learner.train_step + 1
     advance(run, to_step=step)
     before = find_resumable(str(run_dir))[1].step
-    told = save(run, run_dir, struck)
+    told = [line for line in save(run, run_dir, struck) if "was not saved" in line]
     found = find_resumable(str(run_dir))[1]
     assert found.step in (before, step) and (told == []) == (found.step == step)
     return told
@@ -91,3 +96,38 @@ def test_a_limit_on_the_size_of_files(run, tmp_path):
     assert_recovered(run, tmp_path)
     count = share(EACH)
     reached(14, f"{count} saves under RLIMIT_FSIZE: {len(told)} lost and told", counts={"RLIMIT_FSIZE": count})
+
+
+@pytest.mark.contract(14)
+def test_a_full_disk_lets_a_run_train_to_its_end(tmp_path):
+    """No file grows over 4 KiB: neither weights nor metrics have room. What is lost is told, and the run trains on."""
+    words = (
+        "schedule.env_steps=640 schedule.train_steps=40 schedule.head_start_env_steps=520 evaluate.episodes=2".split()
+    )
+    interval = ["evaluate.interval_train_steps=10", "evaluate.interval_episodes=1", "evaluate.video=false"]
+    command = [sys.executable, "train.py", "--game", "Catch", "--inline", "--run-dir", str(tmp_path / "run")]
+    run = subprocess.run(
+        ["bash", "-c", 'ulimit -f 4 && exec "$@"', "train", *command, *words, *interval],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    output = run.stdout + run.stderr
+    assert run.returncode == 1, output
+    assert "metrics cannot be written, training goes on" in output
+    for step in (10, 20, 30, 40):
+        assert f"no score of train step {step}: its weights were not saved" in output
+    assert "trained to train step 40, but the weights could not be saved" in output
+    assert read_metrics(tmp_path / "run")  # what there was room for can be read
+
+
+@pytest.mark.contract(14)
+def test_a_damaged_older_checkpoint_costs_no_newer_one(run, tmp_path):
+    step = run.learner.train_step
+    assert save(run, tmp_path) == []
+    advance(run, to_step=step + 1)
+    part = checkpoint_dir(tmp_path, step) / "replay_0.json"
+    part.write_bytes(part.read_bytes()[:-7])
+    told = save(run, tmp_path)
+    assert find_resumable(str(tmp_path))[1].step == step + 1
+    assert not any("was not saved" in line for line in told)

@@ -2,10 +2,12 @@
 
 import json
 import math
+import resource
 
 import numpy as np
 import pytest
 
+from speedyzero.observe import metrics
 from speedyzero.observe.metrics import METRICS_FILE, MetricsWriter, put_aside_after, read_metrics
 
 
@@ -136,3 +138,36 @@ def test_what_the_learner_said_at_the_step_itself_is_of_the_next_update(tmp_path
     kept = read_metrics(tmp_path)
     assert kept["learner/loss"].steps.tolist() == [2]
     assert kept["learner/save_pause_s"].steps.tolist() == kept["evaluate/mean_score"].steps.tolist() == [2, 3]
+
+
+def test_a_disk_that_takes_nothing_more_ends_no_run_and_loses_no_line(tmp_path):
+    told, limits = [], resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = MetricsWriter(tmp_path, say=told.append)
+    writer.write("loss", 0, 0)
+    writer.flush()
+    whole = (tmp_path / METRICS_FILE).stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole + 100, limits[1]))  # room for a line and a part of the next
+    try:
+        for step in range(1, 60):
+            writer.write("loss", step, step)
+            writer.flush()
+        refused = (tmp_path / METRICS_FILE).read_bytes()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert refused.endswith(b"\n") and len(refused) <= whole + 100, "what did not fit as a whole is not there"
+    writer.write("loss", 60, 60)
+    writer.close()
+    assert read_metrics(tmp_path)["loss"].values.tolist() == list(range(61))
+    assert len(told) == 2 and "cannot be written" in told[0] and "written again" in told[1]
+
+
+def test_of_more_lines_than_are_held_the_oldest_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics, "MOST_HELD", 10)
+    monkeypatch.setattr(metrics, "_append", lambda path, lines: (_ for _ in ()).throw(OSError(28, "full")))
+    writer = MetricsWriter(tmp_path, say=lambda line: None)
+    for step in range(25):
+        writer.write("loss", step, step)
+    writer.flush()
+    monkeypatch.undo()
+    writer.close()
+    assert read_metrics(tmp_path)["loss"].steps.tolist() == list(range(15, 25))
