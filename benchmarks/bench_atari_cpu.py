@@ -6,6 +6,7 @@ episodes as an agent's last evaluation. Clear learning is a mean over the seeds 
 best constant action.
 
     make bench NAME=atari_cpu                                        # baselines, then 3 seeds, one after the other
+    make bench NAME=atari_cpu ARGS="--words=--inline"                # the same to the bit, each run in one process
     make bench NAME=atari_cpu ARGS="--seeds 0"                       # the baselines alone
     make bench NAME=atari_cpu ARGS="--runs runs/UpNDown-laptop-*"    # runs that were made before, by the same settings
 
@@ -42,8 +43,8 @@ LIMIT = "env.eval_limit_frames=12000"
 SETTINGS = (
     "schedule.train_steps=1500",
     "schedule.env_steps=9000",
-    "evaluate.interval_train_steps=500",
-    "evaluate.interval_episodes=8",
+    "evaluate.interval_train_steps=750",
+    "evaluate.interval_episodes=4",
     f"evaluate.episodes={EPISODES}",
     f"evaluate.parallel_envs={EPISODES}",
     "evaluate.video=false",
@@ -73,7 +74,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
         found = evaluate_run(run_dir, EPISODES)
         score = {"mean": found.mean, "ci95": found.ci95, "human_normalised": found.human_normalised}
     curve, games = metrics["evaluate/mean_score"], metrics["actor/game_score"]
-    cpu_s = sum(series.values[-1] for name, series in metrics.items() if name.startswith("time/") and "_cpu_s" in name)
+    cpu_s = [series.values[-1] for name, series in metrics.items() if name.startswith("time/") and "_cpu_s" in name]
     points = list(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
     return {
         "seed": config.seed,
@@ -81,7 +82,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
         "env_steps": last["env_steps"],
         "train_steps": last["step"],
         "minutes": max(series.times_s[-1] for series in metrics.values()) / 60,
-        "core_minutes": cpu_s / 60,
+        "core_minutes": sum(cpu_s) / 60 if cpu_s else None,  # a run in one process does not tell
         "settings": {path: get(config, path) for path in ("schedule.env_steps", "schedule.train_steps")},
         "evaluations": [*points[:-1], (last["step"], score["mean"])],
         "games_played": list(zip(games.steps.tolist(), games.values.tolist(), strict=True)),
@@ -141,7 +142,8 @@ def main() -> int:
             print(
                 f"seed {run['seed']}: {run['mean']:.1f} {run['ci95']} after {run['train_steps']} train steps, ", end=""
             )
-            print(f"{run['env_steps']} env steps, {run['minutes']:.1f} minutes, {run['core_minutes']:.1f} core minutes")
+            cores = f", {run['core_minutes']:.1f} core minutes" if run["core_minutes"] is not None else ""
+            print(f"{run['env_steps']} env steps, {run['minutes']:.1f} minutes{cores}")
             print(f"    {run['evaluations']}", flush=True)
     results = {
         "game": arguments.game,
