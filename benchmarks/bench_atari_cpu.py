@@ -43,12 +43,25 @@ LIMIT = "env.eval_limit_frames=12000"
 SETTINGS = (
     "schedule.train_steps=1500",
     "schedule.env_steps=9000",
-    "evaluate.interval_train_steps=750",
-    "evaluate.interval_episodes=4",
+    "evaluate.interval_train_steps=500",
+    "evaluate.interval_episodes=8",
     f"evaluate.episodes={EPISODES}",
     f"evaluate.parallel_envs={EPISODES}",
     "evaluate.video=false",
     LIMIT,
+)
+
+
+# What has been tuned, kept with each run: its preset may have changed since.
+TUNED = (
+    "schedule.env_steps",
+    "schedule.train_steps",
+    "target.td_steps",
+    "target.interval_train_steps",
+    "learner.batch_size",
+    "learner.value_coefficient",
+    "optimizer.learning_rate",
+    "optimizer.decay_fraction",
 )
 
 
@@ -83,7 +96,7 @@ def outcome(run_dir: Path) -> dict[str, Any]:
         "train_steps": last["step"],
         "minutes": max(series.times_s[-1] for series in metrics.values()) / 60,
         "core_minutes": sum(cpu_s) / 60 if cpu_s else None,  # a run in one process does not tell
-        "settings": {path: get(config, path) for path in ("schedule.env_steps", "schedule.train_steps")},
+        "settings": {path: get(config, path) for path in TUNED},
         "evaluations": [*points[:-1], (last["step"], score["mean"])],
         "games_played": list(zip(games.steps.tolist(), games.values.tolist(), strict=True)),
     }
