@@ -1,4 +1,5 @@
-"""How well do agents' values foresee what then comes? Of several checkpoints, over the same games.
+"""How well do agents' values foresee what then comes, and what do their policies know? Of several checkpoints, over
+the same games.
 
 One agent plays as an actor does (searches with root noise), with a tenth of its actions at random; the discounted,
 clipped rewards to the end of each life are what every checkpoint's value of the same stacks is compared with. A score
@@ -8,9 +9,12 @@ function is judged by thousands of positions. It was made to find out why UpNDow
     make bench NAME=value_fit ARGS="--player runs/A --checkpoints runs/A/checkpoints/* runs/B/checkpoints/*"
 
 Printed: correlation of value and return, their means, and the mean square of their difference over the variance of the
-returns (1 is what the mean return for everything would have, 0 perfect).
+returns (1 is what the mean return for everything would have, 0 perfect). Of the policies: the information about the
+position that the network's holds (nats: entropy of the mean policy less the mean entropy; 0 is the same policy
+everywhere), the same of the search's improved policy, and how far two searches of a position with other root noise are
+apart (total variation, 0 to 1): what the network cannot learn.
 
-Axes: T ticks, E lanes, N positions.
+Axes: T ticks, E lanes, N positions, A actions.
 """
 
 from __future__ import annotations
@@ -28,8 +32,10 @@ from speedyzero.env.frame_stack import FrameStack
 from speedyzero.env.registry import make_env
 from speedyzero.evaluate.command import load_agent
 from speedyzero.evaluate.source import find_source
+from speedyzero.model.agent import Agent
 
 LANES, RANDOM_SHARE, BATCH = 8, 0.1, 256
+EVERY = 6  # positions a position that is searched
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,37 @@ def fit(directory: Path, played: Played) -> dict[str, object]:
         "checkpoint": "/".join(directory.resolve().parts[-3:]),
         "step": source.weights.meta["step"],
         "td_steps": get(source.config, "target.td_steps"),
+        "c_scale": get(source.config, "search.c_scale"),
         "correlation": float(np.corrcoef(value, returns)[0, 1]),
         "mean_value": float(value.mean()),
         "mean_return": float(returns.mean()),
         "square_over_variance": float(((returns - value) ** 2).mean() / returns.var()),
+        **_policies(agent, played.stacked[::EVERY]),
     }
+
+
+def _policies(agent: Agent, stacked: np.ndarray) -> dict[str, float]:
+    """What the network's policy and the search's know of the positions, [N, S, ...]."""
+    prior = torch.softmax(agent.root(stacked).policy_logits, dim=1).numpy()
+    random = np.random.default_rng(0)
+    searched = []
+    for _ in range(2):
+        noise = random.gumbel(size=(len(stacked), agent.num_actions)).astype(np.float32)
+        searched.append(agent.search(stacked, noise=noise).policy.numpy())
+    return {
+        "prior_information": _information(prior),
+        "search_information": _information(searched[0]),
+        "search_repeat_distance": float(0.5 * np.abs(searched[0] - searched[1]).sum(1).mean()),
+    }
+
+
+def _information(policy: np.ndarray) -> float:
+    """Between position and action, in nats. policy: [N, A]."""
+
+    def entropy(shares: np.ndarray) -> np.ndarray:
+        return -(shares * np.log(np.maximum(shares, 1e-12))).sum(-1)
+
+    return float(entropy(policy.mean(0)) - entropy(policy).mean())
 
 
 def main() -> None:
@@ -103,14 +135,16 @@ def main() -> None:
     with torch.inference_mode():
         played = play(arguments.player, ticks=arguments.ticks, seed=arguments.seed)
         print(f"{len(played.returns)} positions of {played.lives} lives, mean return {played.returns.mean():.2f}")
-        print(f"{'checkpoint':44} {'td':>3} {'corr':>6} {'value':>6} {'square / variance':>18}")
+        names = ("value", "sq/var", "prior", "search", "apart")
+        print(f"{'checkpoint':44} {'td':>3} {'corr':>6} " + " ".join(f"{name:>7}" for name in names))
         fits = []
         for directory in arguments.checkpoints:
             found = fit(directory, played)
             fits.append(found)
             print(
                 f"{found['checkpoint']:44} {found['td_steps']:3} {found['correlation']:6.3f} "
-                f"{found['mean_value']:6.2f} {found['square_over_variance']:18.3f}",
+                f"{found['mean_value']:7.2f} {found['square_over_variance']:7.3f} {found['prior_information']:7.4f} "
+                f"{found['search_information']:7.3f} {found['search_repeat_distance']:7.2f}",
                 flush=True,
             )
     results = {

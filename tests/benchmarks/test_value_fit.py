@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from benchmarks.bench_value_fit import returns_of
+from benchmarks.bench_value_fit import _information, returns_of
 
 
 def test_returns_end_with_the_life_and_are_unknown_where_it_goes_on():
@@ -14,3 +15,8 @@ def test_returns_end_with_the_life_and_are_unknown_where_it_goes_on():
     assert returns[:3, 0].tolist() == [1 + 0.5 * (0 + 0.5 * 2), 0 + 0.5 * 2, 2]
     assert np.isnan(returns[3, 0])  # the next life had not ended
     assert np.isnan(returns[:, 1]).all()
+
+
+def test_information_of_policies_that_know_the_position_and_of_those_that_do_not():
+    assert _information(np.array([[0.7, 0.3], [0.7, 0.3]])) == pytest.approx(0.0)
+    assert _information(np.array([[1.0, 0.0], [0.0, 1.0]])) == pytest.approx(np.log(2))
