@@ -61,7 +61,9 @@ def commit() -> str | None:
     """Of the checkout that this code lies in, with `+` where files differ from it; None outside of one."""
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=_SOURCES, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *arguments], cwd=_SOURCES, capture_output=True, text=True, check=True
+        )
         return done.stdout.strip()
 
     try:
