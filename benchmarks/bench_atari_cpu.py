@@ -6,7 +6,7 @@ episodes as an agent's last evaluation. Clear learning is a mean over the seeds 
 best constant action.
 
     make bench NAME=atari_cpu                                        # baselines, then 3 seeds, one after the other
-    make bench NAME=atari_cpu ARGS="--words=--inline"                # the same to the bit, each run in one process
+    make bench NAME=atari_cpu ARGS="--words=--inline"                # each run in one process: again to the bit
     make bench NAME=atari_cpu ARGS="--seeds 0"                       # the baselines alone
     make bench NAME=atari_cpu ARGS="--runs runs/UpNDown-laptop-*"    # runs that were made before, by the same settings
 

@@ -217,7 +217,7 @@ class Subject:
 SUBJECTS = (
     Subject("bench_tree", "make bench NAME=tree", tree),
     Subject("bench_cpu_training", "make bench NAME=cpu_training", cpu_training),
-    Subject("bench_cartpole", "make bench NAME=cartpole", cartpole),
+    Subject("bench_cartpole", "make bench NAME=cartpole ARGS=--inline", cartpole, "words"),
     Subject("bench_process_mode", "make bench NAME=process_mode", process_mode),
     Subject("bench_ring", "make bench NAME=ring", ring),
     Subject("bench_host_targets", "make bench NAME=host_targets", host_targets),

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(
     r"^(?:python (?P<program>train\.py|-m speedyzero)|make train ARGS=\"(?P<args>.*?)\") ?(?P<words>.*)$"
 )
-# What is left out: it needs GPUs, or a run that is there, or looks at all 26 games for half a minute.
+# What is left out: it needs GPUs, or a run that is there, or looks at all 26 games.
 NEEDS = re.compile(r"--gpus [1-9]|--resume|RUN_DIR|runs/|atari100k --seeds")
 
 

@@ -115,9 +115,8 @@ class Actor:
             with _LOAD:
                 self._agent.load(record.flat, version=record.version)
         if self._agent.version < 0 and self._pacing.learning_started(board.env_steps):
-            self.waiting_for = (
-                WAIT_INPUT  # a resumed run's learner has not yet published: a network of chance plays badly
-            )
+            # A resumed run's learner has not yet published, and a network of chance is not to play.
+            self.waiting_for = WAIT_INPUT
             return False
         decision = self._decide(self._stack.push(self._frame, self._first))
         with _ENVIRONMENTS:

@@ -56,7 +56,7 @@ class MetricsWriter:
     """Appends to a run directory's metrics. Lines and events are held back up to `flush_interval_s`.
 
     A full or failing disk ends no run: lines are held, the oldest of more than `MOST_HELD` given up, and written once
-    the disk takes them. TensorBoard's events of that time are lost.
+    the disk takes them. TensorBoard's events are lost where the disk takes the lines and not them.
     """
 
     def __init__(
@@ -110,6 +110,8 @@ class MetricsWriter:
 
     def close(self) -> None:
         self.flush()
+        if self._lines:
+            self._say(f"{len(self._lines)} metrics were never written")
         if self._events is not None:
             with suppress(OSError):  # said where it happened
                 self._events.close()

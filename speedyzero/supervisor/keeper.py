@@ -90,8 +90,8 @@ class RunKeeper:
             return self.evaluate(step, episodes=evaluation.episodes, film=film)
 
     def close(self) -> None:
+        self.metrics.close()  # it may have something to say
         self._progress.close()
-        self.metrics.close()
 
 
 def print_plan(config: Config, run_dir: Path, *, processes: str, resumed_step: int | None = None) -> None:

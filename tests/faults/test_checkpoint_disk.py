@@ -118,6 +118,7 @@ def test_a_full_disk_lets_a_run_train_to_its_end(tmp_path):
     for step in (10, 20, 30, 40):
         assert f"no score of train step {step}: its weights were not saved" in output
     assert "trained to train step 40, but the weights could not be saved" in output
+    assert "metrics were never written" in output
     read_metrics(tmp_path / "run")  # whatever there was room for is whole
 
 
