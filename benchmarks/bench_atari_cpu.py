@@ -37,12 +37,12 @@ from speedyzero.resolve import load_config, resolve
 ROOT = Path(__file__).parents[1]
 EPISODES = 16
 BUDGET_MINUTES = 60.0
-# Games are cut off after 3,000 agent steps, as while training: an agent that has learnt may survive for 27,000, which
-# would cost hours to score. What a game would have had beyond is lost, so scores are lower limits.
+# Games are cut off after 12,000 frames (200 s), as while training: an agent that has learnt may survive for 108,000,
+# which would cost hours to score. What a game would have had beyond is lost, so scores are lower limits.
 LIMIT = "env.eval_limit_frames=12000"
 SETTINGS = (
     "schedule.train_steps=1500",
-    "schedule.env_steps=9000",
+    "schedule.env_steps=18000",
     "evaluate.interval_train_steps=500",
     "evaluate.interval_episodes=8",
     f"evaluate.episodes={EPISODES}",
@@ -54,6 +54,10 @@ SETTINGS = (
 
 # What has been tuned, kept with each run: its preset may have changed since.
 TUNED = (
+    "env.frame_skip",
+    "model.norm",
+    "model.action_encoding",
+    "search.min_q_range",
     "schedule.env_steps",
     "schedule.train_steps",
     "target.td_steps",

@@ -86,6 +86,11 @@ class ModelConfig:
     """Output units of the SimSiam projector."""
     predictor_hidden: int = 512
     """Hidden units of the SimSiam predictor."""
+    norm: str = choice("batch", "batch", "renorm")
+    """Of the dynamics and the heads, in training. `renorm`: batch renormalization (Ioffe 2017), by the statistics that
+    inference uses, so that a search finds every depth of its tree as training had it (efficientzero)."""
+    action_encoding: str = choice("scale", "scale", "one_hot")
+    """`scale`: one plane of a/A, as the reference; `one_hot`: a plane an action (efficientzero)."""
     mlp_hidden: int = 128
     """Hidden units of the representation and dynamics (mlp)."""
     mlp_latent: int = 64
@@ -123,6 +128,8 @@ class SearchConfig:
     gumbel_scale: float = 1.0
     c_visit: float = 50.0
     c_scale: float = 0.1
+    min_q_range: float = 1e-8
+    """Smallest range of a node's Q that is stretched to 1; a larger one keeps small differences small (gumbel)."""
 
 
 @dataclass(frozen=True)

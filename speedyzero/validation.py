@@ -51,7 +51,7 @@ _POSITIVE = (
     "model.projector_hidden model.projector_out model.predictor_hidden model.mlp_hidden model.mlp_latent "
     "model.value_codec.limit model.value_codec.step model.prefix_codec.limit model.prefix_codec.step "
     "search.num_simulations search.max_considered_actions search.value_delta_max search.root_dirichlet_alpha "
-    "search.pb_c_base "
+    "search.pb_c_base search.min_q_range "
     "actor.envs replay.capacity_steps target.td_steps target.interval_train_steps "
     "reanalyze.search_batch reanalyze.ahead_batch refresh.slice "
     "learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "

@@ -70,7 +70,7 @@ def _expand_then_puct_select(
 def _expand_then_gumbel_select(
     simulation, leaf_reward, leaf_value, leaf_logits,
     edge_floats, edge_ints, node_floats, node_ints, roots, leaf_action, parent_row, reset, batch, nodes, discount,
-    gumbel_logit, considered_visits, c_visit, c_scale,
+    gumbel_logit, considered_visits, c_visit, c_scale, min_q_range,
     A: tl.constexpr, A_PAD: tl.constexpr, HAS_PREFIX: tl.constexpr, PREFIX_HORIZON: tl.constexpr,
 ):  # fmt: skip
     number = tl.load(simulation)
@@ -82,5 +82,5 @@ def _expand_then_gumbel_select(
     tl.debug_barrier()  # what one thread stored the others load below
     gumbel_select_root(
         number + 1, edge_floats, edge_ints, node_floats, node_ints, roots, leaf_action, parent_row, reset,
-        batch, nodes, gumbel_logit, considered_visits, c_visit, c_scale, A, A_PAD, PREFIX_HORIZON,
+        batch, nodes, gumbel_logit, considered_visits, c_visit, c_scale, min_q_range, A, A_PAD, PREFIX_HORIZON,
     )  # fmt: skip

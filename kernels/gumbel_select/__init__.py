@@ -3,7 +3,7 @@
 At a node with network value v, priors pi, T visits to its children:
 
     v_mix = (v + T * sum over visited(pi q) / sum over visited(pi)) / (1 + T)
-    completed(a) = q(a) if visited, else v_mix; rescaled to [0, 1] over the node's actions (range at least 1e-8)
+    completed(a) = q(a) if visited, else v_mix; less its minimum, over its range or min_q_range if that is larger
     sigma(a) = (c_visit + max visits) * c_scale * completed(a)
     improved policy = softmax(logits + sigma)
 
@@ -43,6 +43,7 @@ class GumbelRule:
     considered_visits: tuple[int, ...]  # [S]: see `considered_visits`
     c_visit: float
     c_scale: float
+    min_q_range: float  # 1e-8 in mctx: every node's range becomes [0, 1]
     prefix_horizon: int  # 0: no resets
 
 

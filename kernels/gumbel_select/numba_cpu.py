@@ -34,7 +34,6 @@ _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _INFINITY = np.float32(np.inf)
 _TINY = np.finfo(np.float32).tiny
-_RESCALE_EPSILON = np.float32(1e-8)
 
 
 def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[int], None], Callable[[], torch.Tensor]]:
@@ -49,17 +48,16 @@ def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[int], None], Callable[
     gumbel_logit = rule.gumbel_logit.T.contiguous().numpy()
     lanes = np.empty((3, actions, LANES), np.float32), np.empty((9, LANES), np.float32), np.empty((2, LANES), np.int32)
     views = (*trees, *leaf, choice, path, gumbel_logit, *lanes)
-    c_visit, c_scale, horizon = float(rule.c_visit), float(rule.c_scale), int(rule.prefix_horizon)
+    scale = float(rule.c_visit), float(rule.c_scale), float(rule.min_q_range)
+    horizon = int(rule.prefix_horizon)
 
     def gumbel_select(simulation):
         nonlocal path_nodes
-        path_nodes = _gumbel_select(
-            *views, path_nodes, simulation, rule.considered_visits[simulation], c_visit, c_scale, horizon
-        )
+        path_nodes = _gumbel_select(*views, path_nodes, simulation, rule.considered_visits[simulation], *scale, horizon)
 
     def root_sigma():
         sigma = torch.empty(batch, actions)
-        _root_sigma(*trees, *lanes, c_visit, c_scale, sigma.numpy())
+        _root_sigma(*trees, *lanes, *scale, sigma.numpy())
         return sigma
 
     return gumbel_select, root_sigma
@@ -68,13 +66,13 @@ def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[int], None], Callable[
 @numba.njit(cache=True, error_model="numpy")
 def _gumbel_select(
     edge_floats, edge_ints, node_floats, node_ints, leaf_action, parent_row, reset, choice, path, gumbel_logit,
-    edge_lanes, node_lanes, row_lanes, path_nodes, simulation, considered, c_visit, c_scale, horizon,
+    edge_lanes, node_lanes, row_lanes, path_nodes, simulation, considered, c_visit, c_scale, min_q_range, horizon,
 ):  # fmt: skip
     """Returns the length of `path`: the rows of the nodes passed between all roots and their leaves."""
     parent, parent_action = node_ints[PARENT], node_ints[PARENT_ACTION]
     edges = _flat_edges(edge_floats, edge_ints, node_floats)
     lanes = edge_lanes, node_lanes, row_lanes
-    scale = np.float32(c_visit), np.float32(c_scale)
+    scale = np.float32(c_visit), np.float32(c_scale), np.float32(min_q_range)
     batch, nodes = _index(parent.shape[0]), _index(parent.shape[1])
     if simulation > 0:
         _decide_leaves(edges[0], choice, batch, _index(simulation), edge_lanes.shape[1])
@@ -193,7 +191,7 @@ def _decide_roots(edges, lanes, choice, gumbel_logit, nodes, considered, scale):
 
 @numba.njit(cache=True, error_model="numpy")
 def _root_sigma(
-    edge_floats, edge_ints, node_floats, edge_lanes, node_lanes, row_lanes, c_visit, c_scale, sigma
+    edge_floats, edge_ints, node_floats, edge_lanes, node_lanes, row_lanes, c_visit, c_scale, min_q_range, sigma
 ):  # fmt: skip
     edges = _flat_edges(edge_floats, edge_ints, node_floats)
     lanes = edge_lanes, node_lanes, row_lanes
@@ -203,7 +201,7 @@ def _root_sigma(
         used = min(_index(LANES), batch - first)
         for m in range(used):
             row_lanes[_ROW, m] = (first + m) * nodes
-        _complete(edges, lanes, used, (np.float32(c_visit), np.float32(c_scale)))
+        _complete(edges, lanes, used, (np.float32(c_visit), np.float32(c_scale), np.float32(min_q_range)))
         for a in range(actions):
             for m in range(used):
                 above_least = edge_lanes[_Q, a, m] - node_lanes[_LEAST, m]
@@ -218,7 +216,7 @@ def _complete(edges, lanes, used, scale):
     total_visits, most_visits = node_lanes[_TOTAL_VISITS], node_lanes[_MOST_VISITS]
     mass, mixed, value = node_lanes[_MASS], node_lanes[_MIXED], node_lanes[_VALUE]
     least, largest, factor = node_lanes[_LEAST], node_lanes[_LARGEST], node_lanes[_FACTOR]
-    c_visit, c_scale = scale
+    c_visit, c_scale, min_q_range = scale
     _gather(edges, prior, q, visits, value, row_lanes[_ROW], used)
     for m in range(used):
         total_visits[m] = _ZERO
@@ -249,7 +247,7 @@ def _complete(edges, lanes, used, scale):
             least[m] = min(least[m], completed)
             largest[m] = max(largest[m], completed)
     for m in range(used):
-        factor[m] = (c_visit + most_visits[m]) * c_scale / max(largest[m] - least[m], _RESCALE_EPSILON)
+        factor[m] = (c_visit + most_visits[m]) * c_scale / max(largest[m] - least[m], min_q_range)
 
 
 @numba.njit(error_model="numpy")

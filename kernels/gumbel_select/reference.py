@@ -11,8 +11,6 @@ from kernels.tree import NO_CHILD, Tree, ordered_sum
 if TYPE_CHECKING:
     from kernels.gumbel_select import GumbelRule
 
-RESCALE_EPSILON = 1e-8
-
 
 def gumbel_select(tree: Tree, rule: GumbelRule, simulation: int) -> None:
     """See the package's docstring."""
@@ -57,7 +55,7 @@ def completed_sigma(tree: Tree, rule: GumbelRule, root: torch.Tensor, node: torc
     completed = torch.where(visited, q, mixed[:, None])
     least, largest = completed.amin(-1, keepdim=True), completed.amax(-1, keepdim=True)
     scale = (rule.c_visit + visits.amax(-1, keepdim=True).float()) * rule.c_scale
-    return (completed - least) * (scale / (largest - least).clamp_min(RESCALE_EPSILON))
+    return (completed - least) * (scale / (largest - least).clamp_min(rule.min_q_range))
 
 
 def root_sigma(tree: Tree, rule: GumbelRule) -> torch.Tensor:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from kernels.gumbel_select import GumbelRule
 
 _TINY = tl.constexpr(torch.finfo(torch.float32).tiny)
-_RESCALE_EPSILON = tl.constexpr(1e-8)
 
 
 def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[int], None], Callable[[], torch.Tensor]]:
@@ -56,7 +55,7 @@ def launcher(tree: Tree, rule: GumbelRule) -> Callable[[torch.Tensor], None]:
 def root_sigma_launcher(tree: Tree, rule: GumbelRule) -> Callable[[], torch.Tensor]:
     """root_sigma on `tree`; each call gives a new tensor."""
     _, batch, _, actions = tree.edges.shape
-    arguments = *tree_arguments(tree), float(rule.c_visit), float(rule.c_scale)
+    arguments = *tree_arguments(tree), *_scale_arguments(rule)
 
     def root_sigma() -> torch.Tensor:
         sigma = torch.empty((batch, actions), device=tree.edges.device)
@@ -67,27 +66,31 @@ def root_sigma_launcher(tree: Tree, rule: GumbelRule) -> Callable[[], torch.Tens
 
 
 def rule_arguments(tree: Tree, rule: GumbelRule) -> tuple[Any, ...]:
-    """The rule as the kernels take it: gumbel_logit, considered_visits, c_visit and c_scale."""
+    """The rule as the kernels take it: gumbel_logit, considered_visits, c_visit, c_scale and min_q_range."""
     considered = torch.tensor(rule.considered_visits, dtype=torch.int32, device=tree.edges.device)
-    return rule.gumbel_logit, considered, float(rule.c_visit), float(rule.c_scale)
+    return rule.gumbel_logit, considered, *_scale_arguments(rule)
+
+
+def _scale_arguments(rule: GumbelRule) -> tuple[float, float, float]:
+    return float(rule.c_visit), float(rule.c_scale), float(rule.min_q_range)
 
 
 @triton.jit(do_not_specialize=["batch", "nodes"])
 def _gumbel_select(
     simulation, edge_floats, edge_ints, node_floats, node_ints, roots, leaf_action, parent_row, reset, batch, nodes,
-    gumbel_logit, considered_visits, c_visit, c_scale,
+    gumbel_logit, considered_visits, c_visit, c_scale, min_q_range,
     A: tl.constexpr, A_PAD: tl.constexpr, PREFIX_HORIZON: tl.constexpr,
 ):  # fmt: skip
     select_root(
         tl.load(simulation), edge_floats, edge_ints, node_floats, node_ints, roots, leaf_action, parent_row, reset,
-        batch, nodes, gumbel_logit, considered_visits, c_visit, c_scale, A, A_PAD, PREFIX_HORIZON,
+        batch, nodes, gumbel_logit, considered_visits, c_visit, c_scale, min_q_range, A, A_PAD, PREFIX_HORIZON,
     )  # fmt: skip
 
 
 @triton.jit
 def select_root(
     simulation, edge_floats, edge_ints, node_floats, node_ints, roots, leaf_action, parent_row, reset, batch, nodes,
-    gumbel_logit, considered_visits, c_visit, c_scale,
+    gumbel_logit, considered_visits, c_visit, c_scale, min_q_range,
     A: tl.constexpr, A_PAD: tl.constexpr, PREFIX_HORIZON: tl.constexpr,
 ):  # fmt: skip
     """The walk of this program's root. simulation: its number."""
@@ -100,7 +103,7 @@ def select_root(
     lane = tl.arange(0, A_PAD)
 
     # The root: among the actions that sequential halving considers.
-    sigma, _, edge_visits = _completed_sigma(prior, q, visits, values, 0, c_visit, c_scale, A, A_PAD)
+    sigma, _, edge_visits = _completed_sigma(prior, q, visits, values, 0, c_visit, c_scale, min_q_range, A, A_PAD)
     noisy_logit = tl.load(gumbel_logit + root * A + lane, lane < A, 0.0)
     is_considered = edge_visits == tl.load(considered_visits + simulation)
     action = best_action(tl.where(is_considered, noisy_logit + sigma, float("-inf")), A)
@@ -111,7 +114,9 @@ def select_root(
     # Below: visits in proportion to the improved policy.
     while child >= 0:
         node = child
-        sigma, edge_prior, edge_visits = _completed_sigma(prior, q, visits, values, node, c_visit, c_scale, A, A_PAD)
+        sigma, edge_prior, edge_visits = _completed_sigma(
+            prior, q, visits, values, node, c_visit, c_scale, min_q_range, A, A_PAD
+        )
         weight = edge_prior * tl.exp(sigma - tl.max(sigma))
         share = tl.div_rn(ordered_sum(weight, A), 1.0 + tl.sum(edge_visits).to(tl.float32))
         score = weight - edge_visits.to(tl.float32) * share
@@ -124,7 +129,9 @@ def select_root(
 
 
 @triton.jit
-def _completed_sigma(prior, q, visits, values, node, c_visit, c_scale, A: tl.constexpr, A_PAD: tl.constexpr):
+def _completed_sigma(
+    prior, q, visits, values, node, c_visit, c_scale, min_q_range, A: tl.constexpr, A_PAD: tl.constexpr
+):
     """sigma of a node's completed q with its priors and visits; -inf, 0 and 0 in the lanes beyond A.
 
     prior, q, visits, values: where those of this program's root begin.
@@ -147,20 +154,20 @@ def _completed_sigma(prior, q, visits, values, node, c_visit, c_scale, A: tl.con
     least = tl.min(tl.where(is_action, completed, float("inf")))
     largest = tl.max(tl.where(is_action, completed, float("-inf")))
     scale = (c_visit + tl.max(edge_visits).to(tl.float32)) * c_scale
-    sigma = (completed - least) * tl.div_rn(scale, tl.maximum(largest - least, _RESCALE_EPSILON))
+    sigma = (completed - least) * tl.div_rn(scale, tl.maximum(largest - least, min_q_range))
     return tl.where(is_action, sigma, float("-inf")), edge_prior, edge_visits
 
 
 @triton.jit(do_not_specialize=["batch", "nodes"])
 def _root_sigma(
     sigma, edge_floats, edge_ints, node_floats, node_ints, roots, leaf_action, parent_row, reset, batch, nodes,
-    c_visit, c_scale, A: tl.constexpr, A_PAD: tl.constexpr,
+    c_visit, c_scale, min_q_range, A: tl.constexpr, A_PAD: tl.constexpr,
 ):  # fmt: skip
     root = tl.program_id(0).to(tl.int64)
     prior = of_root(edge_floats, PRIOR, root, batch, nodes * A)
     q = of_root(edge_floats, Q, root, batch, nodes * A)
     visits = of_root(edge_ints, VISITS, root, batch, nodes * A)
     values = of_root(node_floats, VALUE, root, batch, nodes)
-    of_actions, _, _ = _completed_sigma(prior, q, visits, values, 0, c_visit, c_scale, A, A_PAD)
+    of_actions, _, _ = _completed_sigma(prior, q, visits, values, 0, c_visit, c_scale, min_q_range, A, A_PAD)
     lane = tl.arange(0, A_PAD)
     tl.store(sigma + root * A + lane, of_actions, lane < A)

@@ -123,17 +123,33 @@ def pad_channels(x: torch.Tensor, *, to: int) -> torch.Tensor:
     return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
 
 
-class ActionConv(NormedLayer):
-    """3x3 convolution of the latent with one appended plane of a/A, as a per-pixel additive map.
+def action_planes(num_actions: int, channels: int, encoding: str) -> torch.Tensor:
+    """What the planes that a latent is followed by are filled with, [A, P] float32. channels: of the latent.
 
-    conv(concat(s, plane of a/A)) = conv(s) + a/A * conv(plane of ones): the same parameters and the same result as
-    65 input channels, without their misalignment.
+    `scale`: one plane of a/A, as the reference has it: actions in an order, at a weight of 1 in 65 inputs. `one_hot`: a
+    plane an action (MuZero, App. E), filled with sqrt(channels) / 2: at first it varies a quarter as much as the
+    latent's channels do together, if those vary by 1 each.
+    """
+    if encoding == "one_hot":
+        return torch.eye(num_actions) * (0.5 * channels**0.5)
+    assert encoding == "scale", encoding
+    return torch.arange(num_actions)[:, None] / num_actions
+
+
+class ActionConv(NormedLayer):
+    """3x3 convolution of the latent with appended planes that tell the action, as per-pixel additive maps.
+
+    conv(concat(s, planes of p)) = conv(s) + sum of p * conv(plane of ones): the same parameters and the same result as
+    65 input channels or more, without their misalignment.
     """
 
-    def __init__(self, channels: int, num_actions: int, *, folded: bool):
-        layer = nn.Conv2d(channels + 1, channels, 3, padding=1, bias=folded)
+    planes: torch.Tensor  # [A, P]
+
+    def __init__(self, channels: int, num_actions: int, *, folded: bool, encoding: str = "scale"):
+        planes = action_planes(num_actions, channels, encoding)
+        layer = nn.Conv2d(channels + planes.shape[1], channels, 3, padding=1, bias=folded)
         super().__init__(layer, nn.Identity() if folded else nn.BatchNorm2d(channels))
-        self.num_actions = num_actions
+        self.register_buffer("planes", planes, persistent=False)
 
     def convolve(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """latent: [B, C, H, W]; action: [B] int64 -> [B, C, H, W]."""
@@ -144,12 +160,12 @@ class ActionConv(NormedLayer):
         return self.norm_act(self._convolve(latent, action), self.norm, latent)
 
     def _convolve(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        weight = self.layer.weight
+        weight, channels = self.layer.weight, latent.shape[1]
         ones = torch.ones(1, 1, *latent.shape[2:], dtype=latent.dtype, device=latent.device)
-        action_map = F.conv2d(ones, weight[:, -1:], padding=1)  # [1, C, H, W]
-        share = (action.to(latent.dtype) / self.num_actions).view(-1, 1, 1, 1)
-        spatial = F.conv2d(latent, weight[:, :-1], self.layer.bias, padding=1)
-        return spatial + share * action_map
+        taps = weight[:, channels:].flatten(0, 1)[:, None]  # [C * P, 1, 3, 3]
+        maps = F.conv2d(ones, taps, padding=1).view(channels, -1, *latent.shape[2:])  # [C, P, H, W]
+        spatial = F.conv2d(latent, weight[:, :channels], self.layer.bias, padding=1)
+        return spatial + torch.tensordot(self.planes[action].to(maps.dtype), maps, dims=([1], [1]))
 
 
 class ResidualBlock(nn.Module):

@@ -22,6 +22,7 @@ from speedyzero.model.blocks import (
     linear_norm,
     norm_act,
 )
+from speedyzero.model.renorm import renormalize
 
 LATENT_GRID = 6
 
@@ -116,7 +117,7 @@ class EfficientZeroNetwork(Network):
         channels, grid = config.latent_channels, latent_grid(image_size_px)
         self.latent_channels, self.latent_grid = channels, grid
         self.representation = Representation(in_channels, image_size_px, config, folded=folded)
-        self.action_conv = ActionConv(channels, num_actions, folded=folded)
+        self.action_conv = ActionConv(channels, num_actions, folded=folded, encoding=config.action_encoding)
         self.dynamics_block = ResidualBlock(channels, folded=folded)
         self.prefix_head: PrefixHead | Head
         if prefix_horizon > 0:
@@ -140,6 +141,11 @@ class EfficientZeroNetwork(Network):
                 nn.ReLU(),
                 nn.Linear(config.predictor_hidden, out),
             )
+            if config.norm == "renorm":
+                for unrolled in (self.action_conv, self.dynamics_block, self.prefix_head, self.prediction_block):
+                    renormalize(unrolled)
+                renormalize(self.policy_head)
+                renormalize(self.value_head)
 
     def represent(self, observation: torch.Tensor) -> torch.Tensor:
         return self.representation(observation)

@@ -24,6 +24,7 @@ class GumbelSearch:
             considered_visits=considered_visits(min(config.max_considered_actions, actions), config.num_simulations),
             c_visit=config.c_visit,
             c_scale=config.c_scale,
+            min_q_range=config.min_q_range,
             prefix_horizon=config.prefix_horizon,
         )
         self.plant()

@@ -12,7 +12,7 @@ _TREE = {
 _SIMULATION = {"simulation": "*i32"}
 _LEAF = {"leaf_reward": "*fp32", "leaf_value": "*fp32", "leaf_logits": "*fp32", "discount": "fp32"}
 _PUCT = {"exploration": "*fp32", "value_delta_max": "fp32"}
-_GUMBEL_SCALE = {"c_visit": "fp32", "c_scale": "fp32"}
+_GUMBEL_SCALE = {"c_visit": "fp32", "c_scale": "fp32", "min_q_range": "fp32"}
 _GUMBEL = {"gumbel_logit": "*fp32", "considered_visits": "*i32", **_GUMBEL_SCALE}
 
 # kernel, arguments besides the tree's, compile-time constants

@@ -152,7 +152,7 @@ class Oracle:
             weighted = sum((node.prior[a] * self._q(node, a) for a in sorted(node.children)), F(0)) / mass
         mixed = (node.value + F(total) * weighted) / F(1 + total)
         completed = np.array([self._q(node, a) if a in node.children else mixed for a in actions], F)
-        rescaled = (completed - completed.min()) / max(completed.max() - completed.min(), F(1e-8))
+        rescaled = (completed - completed.min()) / max(completed.max() - completed.min(), F(config.min_q_range))
         return F(F(config.c_visit) + F(max(node.count(a) for a in actions))) * F(config.c_scale) * rescaled
 
     def _gumbel_scores(self, root: Node) -> np.ndarray:

@@ -82,6 +82,7 @@ def test_uniform_first_pick_matches_oracle(num_actions, simulations):
     dict(algorithm="gumbel", gumbel_scale=0.0),
     dict(algorithm="gumbel", gumbel_scale=3.0, max_considered_actions=3),
     dict(algorithm="gumbel", c_visit=5.0, c_scale=1.0, max_considered_actions=1),
+    dict(algorithm="gumbel", min_q_range=0.5),
 ])  # fmt: skip
 def test_every_setting_reaches_the_search(settings):
     config = SearchConfig(**{"num_simulations": 24, "prefix_horizon": 3, **settings})
