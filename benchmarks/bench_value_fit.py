@@ -12,9 +12,12 @@ Printed: correlation of value and return, their means, and the mean square of th
 returns (1 is what the mean return for everything would have, 0 perfect). Of the policies: the information about the
 position that the network's holds (nats: entropy of the mean policy less the mean entropy; 0 is the same policy
 everywhere), the same of the search's improved policy, and how far two searches of a position with other root noise are
-apart (total variation, 0 to 1): what the network cannot learn.
+apart (total variation, 0 to 1): what the network cannot learn. Of the model: by how much the value of a state unrolled
+over five actions that were played differs from the root's value of what really came then, on average (deep), and by how
+much values one action later differ between actions (acts): a search that compares actions by nodes of other depths
+needs the first well below the second.
 
-Axes: T ticks, E lanes, N positions, A actions.
+Axes: T ticks, E lanes, N positions, M of them whose life goes on for K more ticks, A actions.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from speedyzero.model.agent import Agent
 
 LANES, RANDOM_SHARE, BATCH = 8, 0.1, 256
 EVERY = 6  # positions a position that is searched
+UNROLLED = 5  # K
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,16 @@ class Played:
     stacked: np.ndarray  # [N, S, ...]
     returns: np.ndarray  # [N] float64: discounted, clipped
     lives: int
+    chains: Chains
+
+
+@dataclass(frozen=True)
+class Chains:
+    """What was played from positions whose life went on."""
+
+    first: np.ndarray  # [M] int64: of `Played.stacked`
+    last: np.ndarray  # [M] int64: K ticks later
+    action: np.ndarray  # [M, K] int64
 
 
 def play(directory: Path, *, ticks: int, seed: int) -> Played:
@@ -55,13 +69,14 @@ def play(directory: Path, *, ticks: int, seed: int) -> Played:
     stack, random = FrameStack(LANES, env_config.stack, env.spec), np.random.default_rng(seed)
     stacked = stack.push(env.reset(), np.ones(LANES, bool))
     positions, reward = np.zeros((ticks, *stacked.shape), stacked.dtype), np.zeros((ticks, LANES))
-    over = np.zeros((ticks, LANES), bool)
+    over, played = np.zeros((ticks, LANES), bool), np.zeros((ticks, LANES), np.int64)
     for tick in range(ticks):
         positions[tick] = stacked
         noise = random.gumbel(size=(LANES, agent.num_actions)).astype(np.float32)
         action = agent.search(stacked, noise=noise).action.numpy()
         anything = random.integers(agent.num_actions, size=LANES)
-        step = env.step(np.where(random.random(LANES) < RANDOM_SHARE, anything, action))
+        played[tick] = np.where(random.random(LANES) < RANDOM_SHARE, anything, action)
+        step = env.step(played[tick])
         reward[tick], over[tick] = step.reward, step.life_lost | step.game_over
         stacked = stack.push(step.frame, step.started)
     env.close()
@@ -69,7 +84,17 @@ def play(directory: Path, *, ticks: int, seed: int) -> Played:
     known = np.isfinite(returns)
     if not known.any():
         raise SystemExit(f"bench_value_fit: no life ended within {ticks} ticks of {LANES} lanes: more --ticks")
-    return Played(positions[known], returns[known], int(over.sum()))
+    return Played(positions[known], returns[known], int(over.sum()), chains_of(known, over, played))
+
+
+def chains_of(known: np.ndarray, over: np.ndarray, action: np.ndarray) -> Chains:
+    """known, over, action: [T, E]; positions are counted as `known` picks them."""
+    number = np.cumsum(known.reshape(-1)).reshape(known.shape) - 1
+    goes_on = known[:-UNROLLED] & known[UNROLLED:]
+    for later in range(UNROLLED):
+        goes_on &= ~over[later : later - UNROLLED]
+    actions = np.stack([action[later : later - UNROLLED][goes_on] for later in range(UNROLLED)], axis=1)
+    return Chains(number[:-UNROLLED][goes_on], number[UNROLLED:][goes_on], actions)
 
 
 def returns_of(reward: np.ndarray, over: np.ndarray, *, discount: float) -> np.ndarray:
@@ -98,6 +123,26 @@ def fit(directory: Path, played: Played) -> dict[str, object]:
         "mean_return": float(returns.mean()),
         "square_over_variance": float(((returns - value) ** 2).mean() / returns.var()),
         **_policies(agent, played.stacked[::EVERY]),
+        **_model(agent, played, value),
+    }
+
+
+def _model(agent: Agent, played: Played, value: np.ndarray) -> dict[str, float]:
+    """What the model makes of actions. value: [N], the root's."""
+    chains, stride = played.chains, max(1, len(played.chains.first) // 1024)
+    first, last, action = chains.first[::stride], chains.last[::stride], torch.from_numpy(chains.action[::stride])
+    root = agent.root(played.stacked[first])
+    each = []
+    for one in range(agent.num_actions):
+        each.append(agent.recurrent(root.state, torch.full_like(action[:, 0], one)).value)
+    state, step = root.state, None
+    for later in range(UNROLLED):
+        step = agent.recurrent(state, action[:, later])
+        state = step.state
+    assert step is not None
+    return {
+        "deep_value_difference": float(step.value.mean().item() - value[last].mean()),
+        "action_value_sd": float(torch.stack(each).std(dim=0, correction=0).mean()),
     }
 
 
@@ -135,7 +180,7 @@ def main() -> None:
     with torch.inference_mode():
         played = play(arguments.player, ticks=arguments.ticks, seed=arguments.seed)
         print(f"{len(played.returns)} positions of {played.lives} lives, mean return {played.returns.mean():.2f}")
-        names = ("value", "sq/var", "prior", "search", "apart")
+        names = ("value", "sq/var", "prior", "search", "apart", "deep", "acts")
         print(f"{'checkpoint':44} {'td':>3} {'corr':>6} " + " ".join(f"{name:>7}" for name in names))
         fits = []
         for directory in arguments.checkpoints:
@@ -144,7 +189,8 @@ def main() -> None:
             print(
                 f"{found['checkpoint']:44} {found['td_steps']:3} {found['correlation']:6.3f} "
                 f"{found['mean_value']:7.2f} {found['square_over_variance']:7.3f} {found['prior_information']:7.4f} "
-                f"{found['search_information']:7.3f} {found['search_repeat_distance']:7.2f}",
+                f"{found['search_information']:7.3f} {found['search_repeat_distance']:7.2f} "
+                f"{found['deep_value_difference']:7.3f} {found['action_value_sd']:7.4f}",
                 flush=True,
             )
     results = {

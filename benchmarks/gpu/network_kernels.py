@@ -22,7 +22,7 @@ from kernels.conv3x3_latent import conv3x3_latent
 from kernels.conv3x3_latent.layout import (
     all_image_rows,
     as_images,
-    pack_action_map,
+    pack_action_maps,
     pack_images,
     pack_weight,
     zero_rows,
@@ -103,6 +103,7 @@ def conv(batch: int, dtype: torch.dtype, device: torch.device, *, actions: int =
     bias = torch.randn(CHANNELS, device=device)
     action = torch.randint(actions, (batch,), device=device)
     taps = pack_weight(weight[:, :-1], dtype=dtype)
+    planes = torch.arange(actions, device=device)[:, None] / actions
     if compact:
         out = torch.full((batch, GRID, GRID, CHANNELS), math.nan, dtype=dtype, device=device)
     else:
@@ -110,7 +111,7 @@ def conv(batch: int, dtype: torch.dtype, device: torch.device, *, actions: int =
         all_image_rows(out, batch=batch, grid=GRID).fill_(math.nan)
     conv3x3_latent(
         pack_images(images), taps, bias, batch=batch, action=action, residual=pack_images(residual), compact=compact,
-        action_map=pack_action_map(weight[:, -1:], num_actions=actions, grid=GRID), out=out, backend="triton",
+        action_maps=pack_action_maps(weight[:, -1:], planes, grid=GRID), out=out, backend="triton",
     )  # fmt: skip
     plane = (action.double() / actions).view(-1, 1, 1, 1).expand(batch, 1, GRID, GRID)
     seen = torch.cat([weight[:, :-1].to(dtype).double(), weight[:, -1:].double()], 1)

@@ -1,10 +1,10 @@
 """A 3x3 convolution over latents with everything that follows it, in one pass.
 
-    out = relu(conv(latents) + bias + action * action_map + residual)          each of the last three terms optional
+    out = relu(conv(latents) + bias + action_maps[action] + residual)          each of the last three terms optional
 
-The action's plane of a/A (MuZero, App. E; EfficientZero, App. A) is a map added to every pixel, border included, so
-that the convolution keeps a number of channels that tensor cores like. Latents are rows with a border of zeros between
-the images: `layout.py`. Sums are float32 whatever the type. Called by inference on the GPU.
+The planes that tell the action (MuZero, App. E; EfficientZero, App. A) are a map added to every pixel, border included,
+so that the convolution keeps a number of channels that tensor cores like. Latents are rows with a border of zeros
+between the images: `layout.py`. Sums are float32 whatever the type. Called by inference on the GPU.
 
 A search keeps the latents of every node: `nodes` takes a second copy of the result, at the node whose number lies in
 device memory, so that one captured launch serves every simulation.
@@ -30,7 +30,7 @@ def conv3x3_latent(
     batch: int,
     grid: int = 6,
     action: torch.Tensor | None = None,
-    action_map: torch.Tensor | None = None,
+    action_maps: torch.Tensor | None = None,
     residual: torch.Tensor | None = None,
     relu: bool = True,
     compact: bool = False,
@@ -41,8 +41,9 @@ def conv3x3_latent(
 ) -> torch.Tensor:
     """Convolve `batch` images.
 
-    rows, residual: [R, C] and weight: [9, C, C], all float32 or all bfloat16; bias: [C] float32; action: [B] int64 and
-    action_map: [G, G, C] float32, both or none. `layout.py` makes rows, weight and action_map.
+    rows, residual: [R, C] and weight: [9, C, C], all float32 or all bfloat16; bias: [C] float32; action: [B] int64
+    below A, unchecked, and action_maps: [A, G, G, C] float32, both or none. `layout.py` makes rows, weight and
+    action_maps.
     nodes: [N, R, C] of the rows' type, each node's made by `zero_rows`, and node: [1] int64 below N, both or none; not
     where compact.
 
@@ -56,12 +57,13 @@ def conv3x3_latent(
     require("bias", bias, (channels,), torch.float32)
     require("residual", residual, rows.shape, rows.dtype)
     require("action", action, (batch,), torch.int64)
-    require("action_map", action_map, (grid, grid, channels), torch.float32)
+    num_maps = len(action_maps) if action_maps is not None else 0
+    require("action_maps", action_maps, (num_maps, grid, grid, channels), torch.float32)
     require("out", out, (batch, grid, grid, channels) if compact else rows.shape, rows.dtype)
     require("nodes", nodes, (len(nodes) if nodes is not None else 0, *rows.shape), rows.dtype)
     require("node", node, (1,), torch.int64)
-    if (action is None) != (action_map is None):
-        raise ValueError("action and action_map: both or none")
+    if (action is None) != (action_maps is None):
+        raise ValueError("action and action_maps: both or none")
     if (nodes is None) != (node is None) or (nodes is not None and compact):
         raise ValueError("nodes and node: both or none, and none where compact")
     if rows.numel() >= 2**31:
@@ -78,7 +80,7 @@ def conv3x3_latent(
         run = reference.conv3x3_latent
     run(
         rows, weight, bias, out,
-        batch=batch, grid=grid, action=action, action_map=action_map, residual=residual, relu=relu,
+        batch=batch, grid=grid, action=action, action_maps=action_maps, residual=residual, relu=relu,
         nodes=nodes, node=node,
     )  # fmt: skip
     return out

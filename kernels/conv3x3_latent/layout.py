@@ -64,12 +64,15 @@ def pack_weight(weight: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
     return weight.permute(2, 3, 1, 0).flatten(0, 1).to(dtype).contiguous()
 
 
-def pack_action_map(weight: torch.Tensor, *, num_actions: int, grid: int) -> torch.Tensor:
-    """What one unit of action adds to every pixel, [G, G, C] float32.
+def pack_action_maps(weight: torch.Tensor, planes: torch.Tensor, *, grid: int) -> torch.Tensor:
+    """What each action adds to every pixel, [A, G, G, C] float32.
 
-    weight: [C, 1, 3, 3], the taps on the plane of a/A that a state's channels are followed by.
+    weight: [C, P, 3, 3], the taps on the planes that a state's channels are followed by; planes: [A, P] float32, what
+    they are filled with.
     """
     # A matrix product, since a convolution on a GPU rounds float32 to TF32 unless told otherwise.
     is_inside = F.unfold(torch.ones(1, 1, grid, grid, device=weight.device), 3, padding=1)[0]  # [9, G * G]
-    per_action = is_inside.t() @ (weight.float() / num_actions).flatten(1).t()
-    return per_action.view(grid, grid, -1)
+    channels, num_planes = weight.shape[:2]
+    taps = weight.float().permute(1, 2, 3, 0).reshape(num_planes, 9, channels)
+    maps = (is_inside.t() @ taps).flatten(1)  # [P, G * G * C]
+    return (planes @ maps).view(-1, grid, grid, channels)

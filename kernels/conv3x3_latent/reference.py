@@ -17,7 +17,7 @@ def conv3x3_latent(
     batch: int,
     grid: int,
     action: torch.Tensor | None,
-    action_map: torch.Tensor | None,
+    action_maps: torch.Tensor | None,
     residual: torch.Tensor | None,
     relu: bool,
     nodes: torch.Tensor | None = None,
@@ -28,8 +28,8 @@ def conv3x3_latent(
     columns = F.unfold(as_images(rows, batch=batch, grid=grid).float(), 3, padding=1)  # [B, C * 9, G * G]
     y = weight.float().permute(2, 1, 0).flatten(1) @ columns + bias.unsqueeze(1)
     y = y.unflatten(2, (grid, grid))
-    if action is not None and action_map is not None:
-        y = y + action.float().view(-1, 1, 1, 1) * action_map.permute(2, 0, 1)
+    if action is not None and action_maps is not None:
+        y = y + action_maps[action].permute(0, 3, 1, 2)
     if residual is not None:
         y = y + as_images(residual, batch=batch, grid=grid).float()
     if relu:

@@ -26,7 +26,7 @@ def conv3x3_latent(
     batch: int,
     grid: int,
     action: torch.Tensor | None,
-    action_map: torch.Tensor | None,
+    action_maps: torch.Tensor | None,
     residual: torch.Tensor | None,
     relu: bool,
     nodes: torch.Tensor | None,
@@ -40,7 +40,7 @@ def conv3x3_latent(
     block = BLOCK_ROWS[rows.dtype]
     conv3x3_latent_kernel[(triton.cdiv(image_row_count, block),)](
         rows, weight, bias,
-        rows if action is None else action, bias if action_map is None else action_map,
+        rows if action is None else action, bias if action_maps is None else action_maps,
         rows if residual is None else residual, out,
         out if nodes is None else nodes, rows if node is None else node, image_row_count, rows.shape[0],
         GRID=grid, CHANNELS=rows.shape[1], HAS_ACTION=action is not None, HAS_RESIDUAL=residual is not None,
@@ -51,7 +51,7 @@ def conv3x3_latent(
 
 @triton.jit(do_not_specialize=["image_row_count", "row_count"])
 def conv3x3_latent_kernel(
-    rows, weight, bias, action, action_map, residual, out, nodes, node, image_row_count, row_count,
+    rows, weight, bias, action, action_maps, residual, out, nodes, node, image_row_count, row_count,
     GRID: tl.constexpr, CHANNELS: tl.constexpr, HAS_ACTION: tl.constexpr, HAS_RESIDUAL: tl.constexpr,
     RELU: tl.constexpr, COMPACT: tl.constexpr, HAS_NODES: tl.constexpr, BLOCK_ROWS: tl.constexpr,
 ):  # fmt: skip
@@ -76,8 +76,8 @@ def conv3x3_latent_kernel(
     pixel = y * GRID + x
     total += tl.load(bias + channel)[None, :]
     if HAS_ACTION:
-        per_action = tl.load(action_map + pixel[:, None] * CHANNELS + channel[None, :], is_pixel[:, None], 0.0)
-        total += tl.load(action + image, is_pixel, 0).to(tl.float32)[:, None] * per_action
+        added = tl.load(action + image, is_pixel, 0) * (GRID * GRID) + pixel
+        total += tl.load(action_maps + added[:, None] * CHANNELS + channel[None, :], is_pixel[:, None], 0.0)
     if HAS_RESIDUAL:
         total += tl.load(residual + tile).to(tl.float32)
     if RELU:

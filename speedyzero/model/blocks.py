@@ -36,8 +36,9 @@ def fused_norm_act(
     x: torch.Tensor, norm: nn.Module, residual: torch.Tensor | None = None, *, backend: str = "auto"
 ) -> torch.Tensor:
     """The same by `kernels.norm_act`, where norm is batch norm in training. backend: as its `uses_triton`."""
-    if not (isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.training):
+    if type(norm) not in (nn.BatchNorm1d, nn.BatchNorm2d) or not norm.training:  # batch renormalization is another
         return norm_act(x, norm, residual)
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
     assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
     assert norm.momentum is not None
     norm.num_batches_tracked.add_(1)

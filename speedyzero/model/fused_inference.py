@@ -125,7 +125,7 @@ class FusedInference:
         )
         convolve(
             x, weights.action_weight, weights.action_bias,
-            action=buffers.action, action_map=weights.action_map, residual=x, out=y,
+            action=buffers.action, action_maps=weights.action_maps, residual=x, out=y,
         )  # fmt: skip
         convolve(y, weights.dynamics_weight[0], weights.dynamics_bias[0], out=z)
         convolve(

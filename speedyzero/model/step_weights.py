@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kernels.conv3x3_latent.layout import pack_action_map, pack_weight
+from kernels.conv3x3_latent.layout import pack_action_maps, pack_weight
 from kernels.lstm_cell import pack_weights
 from speedyzero.model.blocks import NormedLayer, ResidualBlock
 from speedyzero.model.efficientzero import EfficientZeroNetwork, Head, PrefixHead
@@ -26,7 +26,7 @@ class StepWeights:
 
     action_weight: torch.Tensor  # [9, C, C]
     action_bias: torch.Tensor  # [C] f32
-    action_map: torch.Tensor  # [G, G, C] f32
+    action_maps: torch.Tensor  # [A, G, G, C] f32
     dynamics_weight: torch.Tensor  # [2, 9, C, C]
     dynamics_bias: torch.Tensor  # [2, C] f32
 
@@ -75,7 +75,7 @@ def pack(network: EfficientZeroNetwork, *, dtype: torch.dtype) -> StepWeights:
 
     grid, prefix = network.latent_grid, network.prefix_head
     value, policy = network.value_head, network.policy_head
-    taps = network.action_conv.layer.weight
+    taps, channels = network.action_conv.layer.weight, network.latent_channels
     dynamics, prediction = block(network.dynamics_block), block(network.prediction_block)
     lstm_weight, lstm_bias, norm_scale, norm_shift = None, None, None, None
     if isinstance(prefix, PrefixHead):
@@ -87,9 +87,9 @@ def pack(network: EfficientZeroNetwork, *, dtype: torch.dtype) -> StepWeights:
     else:
         prefix_hidden = _by_pixel(prefix.hidden.layer.weight, grid)
     return StepWeights(
-        action_weight=pack_weight(taps[:, :-1], dtype=dtype),
+        action_weight=pack_weight(taps[:, :channels], dtype=dtype),
         action_bias=_bias(network.action_conv.layer),
-        action_map=pack_action_map(taps[:, -1:], num_actions=network.num_actions, grid=grid),
+        action_maps=pack_action_maps(taps[:, channels:], network.action_conv.planes, grid=grid),
         dynamics_weight=dynamics[0],
         dynamics_bias=dynamics[1],
         prefix_reduce_weight=rounded(_matrix(prefix.reduce)),

@@ -28,7 +28,7 @@ def conv_case(
             "weight": f"*{dtype}",
             "bias": "*fp32",
             "action": "*i64" if has_action else f"*{dtype}",
-            "action_map": "*fp32",
+            "action_maps": "*fp32",
             "residual": f"*{dtype}",
             "out": f"*{dtype}",
             "nodes": f"*{dtype}",
@@ -46,7 +46,7 @@ def conv_case(
             "HAS_NODES": has_nodes,
             "BLOCK_ROWS": block_rows,
         },  # fmt: skip
-        aligned=("rows", "weight", "bias", "action", "action_map", "residual", "out", "nodes", "node"),
+        aligned=("rows", "weight", "bias", "action", "action_maps", "residual", "out", "nodes", "node"),
         options={"num_warps": 4, "num_stages": stages},
         max_shared_bytes=shared_bytes,
         max_registers=registers,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -12,12 +14,12 @@ from kernels.conv3x3_latent.layout import (
     as_images,
     margin_rows,
     num_rows,
-    pack_action_map,
+    pack_action_maps,
     pack_images,
     pack_weight,
     zero_rows,
 )
-from speedyzero.model.blocks import ActionConv, ResidualBlock
+from speedyzero.model.blocks import ActionConv, ResidualBlock, action_planes
 from tests.kernels.backends import BACKENDS, BF16_BACKENDS, watch
 
 ACTIONS = 18
@@ -43,23 +45,36 @@ def assert_only_pixels(rows: torch.Tensor, batch: int, grid: int) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    ("batch", "channels", "grid"), [(1, 64, 6), (7, 64, 6), (63, 64, 6), (7, 32, 6), (63, 16, 3), (7, 16, 1)]
+    ("batch", "channels", "grid", "encoding"),
+    [
+        (1, 64, 6, "scale"),
+        (7, 64, 6, "scale"),
+        (63, 64, 6, "one_hot"),
+        (7, 32, 6, "one_hot"),
+        (63, 16, 3, "scale"),
+        (7, 16, 1, "one_hot"),
+    ],
 )
-def test_agrees_with_float64(monkeypatch, device, backend, batch, channels, grid):
+def test_agrees_with_float64(monkeypatch, device, backend, batch, channels, grid, encoding):
     images, residual = (normal(batch, channels, grid, grid, seed=i, device=device) for i in (0, 1))
-    weight = 0.1 * normal(channels, channels + 1, 3, 3, seed=2, device=device)
+    planes = action_planes(ACTIONS, channels, encoding).to(device)
+    weight = 0.1 * normal(channels, channels + planes.shape[1], 3, 3, seed=2, device=device)
     bias = normal(channels, seed=3, device=device)
     action = torch.arange(batch, device=device) % ACTIONS
     out = poisoned_rows(batch, channels, grid, device)
     seen = watch(monkeypatch, "kernels.conv3x3_latent", reference="conv3x3_latent", kernel="conv3x3_latent_kernel")
     found = conv3x3_latent(
-        pack_images(images), pack_weight(weight[:, :-1], dtype=torch.float32), bias, batch=batch, grid=grid,
-        action=action, action_map=pack_action_map(weight[:, -1:], num_actions=ACTIONS, grid=grid),
+        pack_images(images), pack_weight(weight[:, :channels], dtype=torch.float32), bias, batch=batch, grid=grid,
+        action=action, action_maps=pack_action_maps(weight[:, channels:], planes, grid=grid),
         residual=pack_images(residual), out=out, backend=backend,
     )  # fmt: skip
     assert seen == [backend]
     assert found is out
-    plane = (action.double() / ACTIONS).view(-1, 1, 1, 1).expand(batch, 1, grid, grid)
+    if encoding == "scale":
+        told = (action.double() / ACTIONS)[:, None]
+    else:
+        told = F.one_hot(action, ACTIONS) * 0.5 * math.sqrt(channels)
+    plane = told.double()[:, :, None, None].expand(-1, -1, grid, grid)
     y = F.conv2d(torch.cat([images.double(), plane], 1), weight.double(), bias.double(), padding=1)
     expected = F.relu(y + residual.double())
     torch.testing.assert_close(as_images(found, batch=batch, grid=grid).double(), expected, rtol=1e-5, atol=1e-5)
@@ -109,7 +124,8 @@ def test_a_dynamics_step_is_the_models(device, backend):
     """Action convolution and residual block; its second convolution writes over the residual."""
     torch.manual_seed(0)
     batch, channels, grid = 7, 32, 6
-    action_conv, block = ActionConv(channels, ACTIONS, folded=True), ResidualBlock(channels, folded=True)
+    action_conv = ActionConv(channels, ACTIONS, folded=True, encoding="one_hot")
+    block = ResidualBlock(channels, folded=True)
     latent, action = torch.randn(batch, channels, grid, grid), torch.randint(ACTIONS, (batch,))
     expected = block(F.relu(action_conv.convolve(latent, action) + latent))
 
@@ -119,8 +135,9 @@ def test_a_dynamics_step_is_the_models(device, backend):
     biases = [layer.bias.detach().to(device) for layer in [action_conv.layer, *layers]]
     rows = pack_images(latent.to(device))
     x = conv3x3_latent(
-        rows, pack_weight(taps[:, :-1], dtype=torch.float32), biases[0], batch=batch, residual=rows,
-        action=action.to(device), action_map=pack_action_map(taps[:, -1:], num_actions=ACTIONS, grid=grid),
+        rows, pack_weight(taps[:, :channels], dtype=torch.float32), biases[0], batch=batch, residual=rows,
+        action=action.to(device),
+        action_maps=pack_action_maps(taps[:, channels:], action_conv.planes.to(device), grid=grid),
         backend=backend,
     )  # fmt: skip
     y = conv3x3_latent(x, first, biases[1], batch=batch, backend=backend)

@@ -40,8 +40,8 @@ NETWORK_KERNELS = {
 }
 
 
-def fusable_config(**search) -> Config:
-    model = replace(TINY_MODEL, latent_channels=16, reduced_channels=3)
+def fusable_config(*, action_encoding: str = "scale", **search) -> Config:
+    model = replace(TINY_MODEL, latent_channels=16, reduced_channels=3, action_encoding=action_encoding)
     return tiny_config(model=model, search=SearchConfig(**search))
 
 
@@ -87,10 +87,11 @@ BFLOAT16 = [(backend, torch.bfloat16, 0.05) for backend in (BACKENDS if HAS_GPU 
 
 
 @pytest.mark.parametrize(("backend", "dtype", "tolerance"), [*FLOAT32, *BFLOAT16])
-@pytest.mark.parametrize("prefix_horizon", [0, 2])
-def test_steps_from_any_node_are_the_networks(monkeypatch, device, backend, dtype, tolerance, prefix_horizon):
+@pytest.mark.parametrize(("prefix_horizon", "encoding"), [(0, "scale"), (2, "one_hot")])
+def test_steps_from_any_node_are_the_networks(monkeypatch, device, backend, dtype, tolerance, prefix_horizon, encoding):
     """A chain of captured steps: other parents, actions and resets each time, by numbers in device memory."""
-    config, batch, padded, steps = fusable_config(prefix_horizon=prefix_horizon), 3, 5, 4
+    config = fusable_config(prefix_horizon=prefix_horizon, action_encoding=encoding)
+    batch, padded, steps = 3, 5, 4
     plain = inference(config, device, seed=0)
     fused = FusedInference(plain, dtype=dtype, backend=backend)
     close_to = partial(close, tolerance=tolerance)

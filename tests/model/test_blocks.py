@@ -27,25 +27,34 @@ from speedyzero.model.build import build_network
 from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, randomise, tiny_config, tiny_network
 
 
+def told(action, num_actions, channels, encoding):
+    """What the planes are filled with, [B, P]."""
+    if encoding == "scale":
+        return (action / num_actions)[:, None]
+    return F.one_hot(action, num_actions) * (0.5 * channels**0.5)
+
+
+@pytest.mark.parametrize("encoding", ["scale", "one_hot"])
 @pytest.mark.parametrize("num_actions", [4, 18])
-def test_action_conv_is_the_65_channel_concatenation(num_actions):
+def test_action_conv_is_the_65_channel_concatenation(num_actions, encoding):
     """In training mode: batch statistics too see what they would of the concatenation."""
-    block = ActionConv(64, num_actions, folded=False)
+    block = ActionConv(64, num_actions, folded=False, encoding=encoding)
     latent = torch.randn(num_actions, 64, 6, 6, generator=torch.Generator().manual_seed(0))
     action = torch.arange(num_actions)
-    plane = torch.stack([torch.full((1, 6, 6), a / num_actions) for a in range(num_actions)])
-    assert not plane[0].any()
+    plane = told(action, num_actions, 64, encoding)[:, :, None, None].expand(-1, -1, 6, 6)
+    assert plane[0].any() == (encoding == "one_hot")
     expected = F.conv2d(torch.cat([latent, plane], 1), block.layer.weight, padding=1)
     mean, variance = expected.mean((0, 2, 3)), expected.var((0, 2, 3), correction=0)
     expected = (expected - mean[:, None, None]) / torch.sqrt(variance[:, None, None] + 1e-5)
     torch.testing.assert_close(block.convolve(latent, action), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_action_conv_gives_the_concatenation_s_gradient():
-    block = ActionConv(3, 4, folded=True)
+@pytest.mark.parametrize("encoding", ["scale", "one_hot"])
+def test_action_conv_gives_the_concatenation_s_gradient(encoding):
+    block = ActionConv(3, 4, folded=True, encoding=encoding)
     latent = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
     action = torch.tensor([3, 1])
-    plane = (action / 4).view(2, 1, 1, 1).expand(2, 1, 5, 4)
+    plane = told(action, 4, 3, encoding)[:, :, None, None].expand(-1, -1, 5, 4)
     direct = F.conv2d(torch.cat([latent, plane], 1), block.layer.weight, block.layer.bias, padding=1)
     factor = torch.randn_like(direct)
     expected = torch.autograd.grad((direct * factor).sum(), [block.layer.weight, block.layer.bias])
