@@ -38,7 +38,7 @@ from speedyzero.profile.command import load, report
 from speedyzero.profile.diagnosis import Diagnosis
 from speedyzero.profile.span_table import span_rows
 
-HEAD_START = 200
+HEAD_START = 400
 TINY = (
     f"--game Pong --preset laptop --gpus 0 schedule.head_start_env_steps={HEAD_START} evaluate.video=false "
     "evaluate.episodes=1 evaluate.parallel_envs=1 env.eval_limit_frames=400 checkpoint.keep_last=0 "

@@ -87,7 +87,7 @@ def test_failing_runs_do_not_end_the_rest_and_are_mended_by_a_rerun(plan, tmp_pa
 
 
 def test_an_interrupted_benchmark_goes_on_where_it_was(plan, tmp_path: Path, capsys):
-    words = [*TWO_GAMES, "--seeds", "2", "schedule.env_steps=1700"]
+    words = [*TWO_GAMES, "--seeds", "2", "schedule.env_steps=3400"]
     plan(**{"Breakout-seed0": "interrupt"})
     assert atari100k(*words, out=tmp_path) == INTERRUPTED
     missing = {(one["game"], one["seed"]): one["reason"] for one in results(tmp_path)["missing"]}
@@ -109,14 +109,14 @@ def check_what_is_written(out: Path) -> None:
     document = results(out)
     assert document["is_the_benchmark"] is False and document["settings"] == [
         "evaluate.video=false",
-        "schedule.env_steps=1700",
+        "schedule.env_steps=3400",
     ]
     assert document["runs"][3] == {
         "game": "Breakout",
         "seed": 1,
         "score": 3.7,
         "human_normalised": pytest.approx(2 / 28.8),
-        "env_steps": 1700,
+        "env_steps": 3400,
         "train_steps": 1000,
         "train_s": 130.0,
         "protocol": {"episodes": 8, "truncated_episodes": 1},
@@ -130,7 +130,7 @@ def check_what_is_written(out: Path) -> None:
     table = (out / "table.md").read_text()
     assert table.startswith("**NOT a result of the Atari 100k benchmark:** 2 of 26 games; without Alien, Amidar, ")
     for part in (
-        "schedule.env_steps=1700 instead of 100000",
+        "schedule.env_steps=3400 instead of 100000",
         "scores of 8 episodes instead of 32",
         "counted: 2 episodes",
     ):
