@@ -165,7 +165,7 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
         check_drawable(config, f"--video {video}")
     load_agent(config, source.weights)
     episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
-    return lambda: _evaluate(run_dir, episodes, video)
+    return lambda: _evaluate(run_dir, episodes, video, flags.action)
 
 
 def check_ablate(words: Sequence[str], prog: str) -> _Action:
@@ -288,7 +288,7 @@ def _train_resharded(reshard: Reshard, *, inline: bool, profile: ProfileRequest 
     _train(config, inline=inline, resume=resumed, profile=profile)
 
 
-def _evaluate(run_dir: Path, episodes: int, video: Path | None) -> None:
+def _evaluate(run_dir: Path, episodes: int, video: Path | None, action: str | None) -> None:
     from speedyzero.evaluate.command import evaluate_run
 
-    evaluate_run(run_dir, episodes, video)
+    evaluate_run(run_dir, episodes, video, action=action)

@@ -303,7 +303,7 @@ class PlacementConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Scores: full games, no root noise, most visited action, raw rewards."""
+    """Scores: full games, no root noise, raw rewards."""
 
     episodes: int = 32
     """Episodes at the end of the run."""
@@ -315,6 +315,8 @@ class EvaluateConfig:
     """Episodes played side by side as one batch."""
     num_simulations: int = 0
     """Simulations per search in evaluation; 0: as in training."""
+    action: str = choice("most_visited", "most_visited", "sampled")
+    """`sampled`: drawn from the policy that the search improved, for policies that have learnt to mix actions."""
     video: bool = True
     """Film the first evaluation episode at the end of the run."""
 

@@ -36,6 +36,7 @@ def evaluate_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, allow_abbrev=False, description="Score a run's newest weights on full games.")
     parser.add_argument("run_dir", metavar="RUN_DIR", help="or a checkpoint's directory, copied anywhere")
     parser.add_argument("--episodes", type=int, help="default: as the run was evaluated at its end")
+    parser.add_argument("--action", choices=("most_visited", "sampled"), help="default: as the run was evaluated")
     parser.add_argument("--video", type=Path, help="film one episode into this .mp4 or .gif file")
     return parser
 

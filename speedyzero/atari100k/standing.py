@@ -20,6 +20,7 @@ PRESCRIBED: dict[str, Any] = {
     "env.frame_skip": 4,
     "env.noop_max": 30,
     "env.eval_limit_frames": 108_000,
+    "evaluate.action": "most_visited",
     "init_from": "",
 }
 FEWEST_EPISODES = 32

@@ -27,6 +27,7 @@ def evaluate_checkpoint(
         episodes=episodes,
         parallel_envs=config.evaluate.parallel_envs,
         simulations=config.evaluate.num_simulations,
+        action=config.evaluate.action,
         film=film,
     )
     record_score(

@@ -25,13 +25,17 @@ EVALUATIONS_FOLDER = "evaluations"
 
 
 def evaluate_run(
-    run_dir: str | Path, episodes: int | None = None, video_path: str | Path | None = None, which: str = "last"
+    run_dir: str | Path,
+    episodes: int | None = None,
+    video_path: str | Path | None = None,
+    which: str = "last",
+    action: str | None = None,
 ) -> EvaluationResult:
     """Score the weights of a run or a checkpoint, print the result and keep it in evaluations/ of the run.
 
     episodes: None as the run itself was evaluated at its end. video_path: film the first episode there. which: the
-    weights, "last" (the newest) or "best" (those of the best evaluation). Raises ValueError, one line, for whatever
-    is missing or damaged.
+    weights, "last" (the newest) or "best" (those of the best evaluation). action: one of `chosen.ACTIONS`, None as the
+    run itself. Raises ValueError, one line, for whatever is missing or damaged.
     """
     source = find_source(run_dir, which)
     config, saved = source.config, source.weights
@@ -44,6 +48,7 @@ def evaluate_run(
             episodes=config.evaluate.episodes if episodes is None else episodes,
             parallel_envs=config.evaluate.parallel_envs,
             simulations=config.evaluate.num_simulations,
+            action=config.evaluate.action if action is None else action,
             film=film,
         )
     duration_s = time.monotonic() - started_s

@@ -1,4 +1,4 @@
-"""Scores by the protocol: full games, no root noise, most visited action, raw rewards.
+"""Scores by the protocol: full games, no root noise, most visited action (or a sampled one), raw rewards.
 
 Called on an interval and at the end of training, and by the command line. The protocol is EfficientZero's (Ye et al.
 2021): N episodes, each from its own seed, lives ignored. The seeds come from a stream of their own, so no evaluation
@@ -9,7 +9,9 @@ Axes: E lanes of one batch, one episode each; A lanes still playing; S stacked f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +20,7 @@ from speedyzero.config import EnvConfig, SearchConfig
 from speedyzero.env.base import LaneEnv
 from speedyzero.env.frame_stack import FrameStack
 from speedyzero.env.registry import action_names, check_game, make_env
+from speedyzero.evaluate.chosen import MOST_VISITED, chosen_actions
 from speedyzero.evaluate.human_normalised import human_normalised
 from speedyzero.evaluate.overlay import Thought
 from speedyzero.evaluate.result import EvaluationResult, bootstrap_ci95
@@ -52,12 +55,14 @@ def evaluate(
     parallel_envs: int,
     seed: int = 0,
     simulations: int = 0,
+    action: str = MOST_VISITED,
     film: Film | None = None,
 ) -> EvaluationResult:
     """Play `episodes` full games, `parallel_envs` at a time as one batch, and score them.
 
     Episode e is the first game of lane e under the evaluation seed, however many are played side by side.
-    simulations: per search, 0 as in training. film: records the first episode; the caller closes it.
+    simulations: per search, 0 as in training. action: one of `chosen.ACTIONS`. film: records the first episode; the
+    caller closes it.
     Raises ValueError for fewer than 1 episode or environment, and as `check_filmable` does.
     """
     if episodes < 1 or parallel_envs < 1:
@@ -74,7 +79,8 @@ def evaluate(
             render=filmed is not None,
         )
         try:
-            batches.append(_play(agent, env, env_config, simulations=simulations, film=filmed))
+            choose = partial(chosen_actions, how=action, seed=seed)
+            batches.append(_play(agent, env, env_config, choose, first_episode, simulations=simulations, film=filmed))
         finally:
             env.close()
     scores = np.concatenate([batch.scores for batch in batches])
@@ -94,7 +100,7 @@ def evaluate(
             "seed": seed,
             "simulations": simulations or agent.search_config.num_simulations,
             "search": agent.search_config.algorithm,
-            "action": "most visited",
+            "action": action.replace("_", " "),
             "root_noise": False,
             "reward": "raw",
             "lives": "ignored: full games",
@@ -122,7 +128,16 @@ def check_filmable(env_config: EnvConfig) -> None:
     make_env(env_config, lanes=1, seed=0, evaluation=True, render=True).close()
 
 
-def _play(agent: Player, env: LaneEnv, env_config: EnvConfig, *, simulations: int, film: Film | None) -> _Games:
+def _play(
+    agent: Player,
+    env: LaneEnv,
+    env_config: EnvConfig,
+    choose: Callable[..., np.ndarray],
+    first_episode: int,
+    *,
+    simulations: int,
+    film: Film | None,
+) -> _Games:
     """One game in every lane. A lane that has finished is no longer searched for; its later actions are 0."""
     lanes = env.num_lanes
     games = _Games(np.zeros(lanes), np.zeros(lanes, np.int64), np.zeros(lanes, bool))
@@ -133,11 +148,11 @@ def _play(agent: Player, env: LaneEnv, env_config: EnvConfig, *, simulations: in
     tick = 0
     while playing.size:
         result = agent.search(stacked[playing], simulations=simulations, tie_seed=tick)
+        action = np.zeros(lanes, np.int64)
+        action[playing] = choose(result, episodes=first_episode + playing, tick=tick)
         filming = film is not None and playing[0] == 0
         if film is not None and filming:
-            film.add(env.render(0), score=games.scores[0], thought=_thought(result), actions=names)
-        action = np.zeros(lanes, np.int64)
-        action[playing] = result.action.cpu().numpy()
+            film.add(env.render(0), score=games.scores[0], thought=_thought(result, action[0]), actions=names)
         step = env.step(action)
         tick += 1
         games.scores[playing] += step.raw_reward[playing]
@@ -152,6 +167,6 @@ def _play(agent: Player, env: LaneEnv, env_config: EnvConfig, *, simulations: in
     return games
 
 
-def _thought(result: Any) -> Thought:
-    """Of the first lane of a SearchResult."""
-    return Thought(float(result.value[0]), result.policy[0].cpu().numpy(), int(result.action[0]))
+def _thought(result: Any, action: int) -> Thought:
+    """Of the first lane of a SearchResult, and what was done."""
+    return Thought(float(result.value[0]), result.policy[0].cpu().numpy(), int(action))

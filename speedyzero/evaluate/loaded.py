@@ -19,13 +19,14 @@ from speedyzero.config import Config
 from speedyzero.env.base import LaneEnv
 from speedyzero.env.frame_stack import FrameStack
 from speedyzero.env.registry import check_game, make_env
+from speedyzero.evaluate.chosen import chosen_actions
 from speedyzero.evaluate.command import load_agent
 from speedyzero.evaluate.source import find_source
 from speedyzero.model.agent import Agent
 
 
 class LoadedAgent:
-    """Plays as evaluation does: by search without noise, the most visited action."""
+    """Plays as the run's evaluation does: by search without noise, the most visited action or a sampled one."""
 
     def __init__(self, config: Config, model: Agent, *, step: int):
         """step: the train step of the weights."""
@@ -58,7 +59,8 @@ class LoadedAgent:
         simulations = self.config.evaluate.num_simulations
         result = self.model.search(stacked, simulations=simulations, tie_seed=self._ticks)
         self._ticks += 1
-        return result.action.cpu().numpy()
+        how, games = self.config.evaluate.action, np.arange(lanes)
+        return chosen_actions(result, how, seed=0, episodes=games, tick=self._ticks - 1)
 
     def make_env(self, *, lanes: int = 1, seed: int = 0, render: bool = False) -> LaneEnv:
         """The game that it was trained on, under the rules of evaluation: full games."""

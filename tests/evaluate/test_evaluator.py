@@ -2,6 +2,7 @@
 
 import random
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,44 @@ def test_finished_lanes_are_not_searched_for():
     expected = [int((result.episode_lengths > tick).sum()) for tick in range(result.episode_lengths.max())]
     assert sizes == expected and len(set(sizes)) > 2
     assert player.tie_seeds == list(range(len(sizes)))
+
+
+def mixing(player: FakePlayer, shares: list[float]) -> FakePlayer:
+    """The player with a policy that likes other actions too."""
+    search = player.search
+
+    def mixed(stacked, **how):
+        result = search(stacked, **how)
+        return replace(result, policy=torch.tensor([shares] * len(stacked)))
+
+    player.search = mixed
+    return player
+
+
+def test_sampled_actions_are_the_policy_s_and_the_same_however_many_play():
+    """Catch: which columns are reached tells what was done, 9 times a game."""
+    whole = mixing(FakePlayer(always(1), 3), [0.0, 0.25, 0.75])
+    result = evaluate(whole, CATCH, episodes=40, parallel_envs=40, action="sampled")
+    assert result.protocol["action"] == "sampled"
+    paddle = np.stack([catch_columns(batch)[1] for batch in whole.batches])  # [T, E], starts at 2, walls at 0 and 4
+    moved = np.diff(paddle, axis=0)[:2]
+    moved = moved[(paddle[:-1] < 4)[:2]]
+    assert set(moved.tolist()) == {0, 1} and 0.6 < moved.mean() < 0.9
+    by_seven = evaluate(
+        mixing(FakePlayer(always(1), 3), [0.0, 0.25, 0.75]), CATCH, episodes=40, parallel_envs=7, action="sampled"
+    )
+    assert by_seven.episode_scores.tolist() == result.episode_scores.tolist()
+    greedy = evaluate(mixing(FakePlayer(always(1), 3), [0.0, 0.25, 0.75]), CATCH, episodes=40, parallel_envs=40)
+    assert greedy.protocol["action"] == "most visited"
+    assert (
+        greedy.episode_scores.tolist()
+        == evaluate(FakePlayer(always(1), 3), CATCH, episodes=40, parallel_envs=40).episode_scores.tolist()
+    )
+
+
+def test_a_sure_policy_is_played_as_it_is_when_sampled():
+    result = evaluate(FakePlayer(follow_the_ball, 3), CATCH, episodes=20, parallel_envs=20, action="sampled")
+    assert result.episode_scores.tolist() == [1.0] * 20
 
 
 def test_a_good_policy_is_cut_off_at_the_time_limit():

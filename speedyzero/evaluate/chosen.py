@@ -1,0 +1,28 @@
+"""Which action an evaluation takes: the search's own, or one drawn from the policy that it improved.
+
+A policy that has learnt to mix actions (a short run's, or a game whose stacks look alike) can be good as it is and bad
+as the one action that it likes best. Every draw is a function of (seed, episode, tick), so that scores depend neither
+on how many play side by side nor on the machine.
+
+Axes: E lanes, A actions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from speedyzero import keyed_random
+from speedyzero.search import SearchResult
+
+MOST_VISITED, SAMPLED = ACTIONS = ("most_visited", "sampled")
+
+
+def chosen_actions(result: SearchResult, how: str, *, seed: int, episodes: np.ndarray, tick: int) -> np.ndarray:
+    """[E] int64. how: one of ACTIONS. seed: the evaluation's; episodes: [E] int64, the number of each lane's game."""
+    if how == MOST_VISITED:
+        return result.action.cpu().numpy()
+    assert how == SAMPLED, how
+    cumulative = result.policy.cpu().numpy().astype(np.float64).cumsum(axis=1)  # [E, A]
+    keys = keyed_random.keys(seed, keyed_random.EVALUATE, episodes, tick, 1)  # of the games' own seeds the last is 0
+    drawn = keyed_random.uniform(keys, 1) * cumulative[:, -1:]
+    return (cumulative > drawn).argmax(axis=1)
