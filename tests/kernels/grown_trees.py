@@ -95,7 +95,7 @@ def _rule(algorithm: str, logits: torch.Tensor, simulations: int, has_prefix: bo
             considered_visits=considered_visits(min(16, actions), simulations),
             c_visit=50.0,
             c_scale=0.1,
-            min_q_range=0.5,  # of some nodes' ranges the larger, of others the smaller
+            min_q_range=2.0,  # of some nodes' ranges the larger, of others the smaller
             prefix_horizon=horizon,
         )
     has_random_ties = algorithm == "puct-random-ties"
