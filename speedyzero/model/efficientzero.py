@@ -142,10 +142,9 @@ class EfficientZeroNetwork(Network):
                 nn.Linear(config.predictor_hidden, out),
             )
             if config.norm == "renorm":
-                for unrolled in (self.action_conv, self.dynamics_block, self.prefix_head, self.prediction_block):
+                heads = self.prefix_head, self.policy_head, self.value_head
+                for unrolled in (self.action_conv, self.dynamics_block, self.prediction_block, *heads):
                     renormalize(unrolled)
-                renormalize(self.policy_head)
-                renormalize(self.value_head)
 
     def represent(self, observation: torch.Tensor) -> torch.Tensor:
         return self.representation(observation)

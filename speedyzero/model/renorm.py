@@ -23,9 +23,8 @@ from torch.nn import functional as F
 
 WARM_UP_CALLS = 500  # as batch norm; as many again until the limits are reached. A train step makes five or six.
 LARGEST_R, LARGEST_D = 3.0, 5.0
-MOMENTUM = (
-    0.01  # a mean over some 17 train steps, to which all unroll steps add alike; until then over all calls so far
-)
+# A mean over some 17 train steps, to which all unroll steps add alike; until then over all calls so far.
+MOMENTUM = 0.01
 
 
 class _BatchRenorm(nn.modules.batchnorm._BatchNorm):
