@@ -124,33 +124,31 @@ def pad_channels(x: torch.Tensor, *, to: int) -> torch.Tensor:
     return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
 
 
-def action_planes(num_actions: int, channels: int, encoding: str) -> torch.Tensor:
-    """What the planes that a latent is followed by are filled with, [A, P] float32. channels: of the latent.
-
-    `scale`: one plane of a/A, as the reference has it: actions in an order, at a weight of 1 in 65 inputs. `one_hot`: a
-    plane an action (MuZero, App. E), filled with sqrt(channels) / 2: at first it varies a quarter as much as the
-    latent's channels do together, if those vary by 1 each.
-    """
-    if encoding == "one_hot":
-        return torch.eye(num_actions) * (0.5 * channels**0.5)
-    assert encoding == "scale", encoding
-    return torch.arange(num_actions)[:, None] / num_actions
-
-
 class ActionConv(NormedLayer):
     """3x3 convolution of the latent with appended planes that tell the action, as per-pixel additive maps.
 
     conv(concat(s, planes of p)) = conv(s) + sum of p * conv(plane of ones): the same parameters and the same result as
     65 input channels or more, without their misalignment.
+
+    encoding: `scale`, one plane of a/A, as the reference has it: actions in an order, at a weight of 1 in 65 inputs;
+    `one_hot`, a plane an action (MuZero, App. E), filled with sqrt(channels) / 2: at first it varies a quarter as much
+    as the latent's channels do together, if those vary by 1 each.
     """
 
-    planes: torch.Tensor  # [A, P]
-
     def __init__(self, channels: int, num_actions: int, *, folded: bool, encoding: str = "scale"):
-        planes = action_planes(num_actions, channels, encoding)
-        layer = nn.Conv2d(channels + planes.shape[1], channels, 3, padding=1, bias=folded)
+        assert encoding in ("scale", "one_hot"), encoding
+        planes = num_actions if encoding == "one_hot" else 1
+        layer = nn.Conv2d(channels + planes, channels, 3, padding=1, bias=folded)
         super().__init__(layer, nn.Identity() if folded else nn.BatchNorm2d(channels))
-        self.register_buffer("planes", planes, persistent=False)
+        self.num_actions, self._one_hot_value = num_actions, 0.5 * channels**0.5 if encoding == "one_hot" else None
+
+    def planes(self, action: torch.Tensor) -> torch.Tensor:
+        """What the planes are filled with, [B, P] float32. action: [B] int64."""
+        if self._one_hot_value is None:
+            return (action / self.num_actions)[:, None]
+        # Not torch's one_hot, which reads its input on the host.
+        is_taken = action[:, None] == torch.arange(self.num_actions, device=action.device)
+        return is_taken.float() * self._one_hot_value
 
     def convolve(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """latent: [B, C, H, W]; action: [B] int64 -> [B, C, H, W]."""
@@ -166,7 +164,7 @@ class ActionConv(NormedLayer):
         taps = weight[:, channels:].flatten(0, 1)[:, None]  # [C * P, 1, 3, 3]
         maps = F.conv2d(ones, taps, padding=1).view(channels, -1, *latent.shape[2:])  # [C, P, H, W]
         spatial = F.conv2d(latent, weight[:, :channels], self.layer.bias, padding=1)
-        return spatial + torch.tensordot(self.planes[action].to(maps.dtype), maps, dims=([1], [1]))
+        return spatial + torch.tensordot(self.planes(action).to(maps.dtype), maps, dims=([1], [1]))
 
 
 class ResidualBlock(nn.Module):

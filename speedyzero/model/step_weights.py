@@ -76,6 +76,7 @@ def pack(network: EfficientZeroNetwork, *, dtype: torch.dtype) -> StepWeights:
     grid, prefix = network.latent_grid, network.prefix_head
     value, policy = network.value_head, network.policy_head
     taps, channels = network.action_conv.layer.weight, network.latent_channels
+    planes = network.action_conv.planes(torch.arange(network.num_actions, device=taps.device))
     dynamics, prediction = block(network.dynamics_block), block(network.prediction_block)
     lstm_weight, lstm_bias, norm_scale, norm_shift = None, None, None, None
     if isinstance(prefix, PrefixHead):
@@ -89,7 +90,7 @@ def pack(network: EfficientZeroNetwork, *, dtype: torch.dtype) -> StepWeights:
     return StepWeights(
         action_weight=pack_weight(taps[:, :channels], dtype=dtype),
         action_bias=_bias(network.action_conv.layer),
-        action_maps=pack_action_maps(taps[:, channels:], network.action_conv.planes, grid=grid),
+        action_maps=pack_action_maps(taps[:, channels:], planes, grid=grid),
         dynamics_weight=dynamics[0],
         dynamics_bias=dynamics[1],
         prefix_reduce_weight=rounded(_matrix(prefix.reduce)),

@@ -19,7 +19,7 @@ from kernels.conv3x3_latent.layout import (
     pack_weight,
     zero_rows,
 )
-from speedyzero.model.blocks import ActionConv, ResidualBlock, action_planes
+from speedyzero.model.blocks import ActionConv, ResidualBlock
 from tests.kernels.backends import BACKENDS, BF16_BACKENDS, watch
 
 ACTIONS = 18
@@ -57,7 +57,8 @@ def assert_only_pixels(rows: torch.Tensor, batch: int, grid: int) -> None:
 )
 def test_agrees_with_float64(monkeypatch, device, backend, batch, channels, grid, encoding):
     images, residual = (normal(batch, channels, grid, grid, seed=i, device=device) for i in (0, 1))
-    planes = action_planes(ACTIONS, channels, encoding).to(device)
+    every = torch.arange(ACTIONS, device=device)
+    planes = ActionConv(channels, ACTIONS, folded=True, encoding=encoding).planes(every)
     weight = 0.1 * normal(channels, channels + planes.shape[1], 3, 3, seed=2, device=device)
     bias = normal(channels, seed=3, device=device)
     action = torch.arange(batch, device=device) % ACTIONS
@@ -130,6 +131,7 @@ def test_a_dynamics_step_is_the_models(device, backend):
     expected = block(F.relu(action_conv.convolve(latent, action) + latent))
 
     taps = action_conv.layer.weight.detach().to(device)
+    planes = action_conv.planes(torch.arange(ACTIONS, device=device))
     layers = [block.first.layer, block.second.layer]
     first, second = (pack_weight(layer.weight.detach().to(device), dtype=torch.float32) for layer in layers)
     biases = [layer.bias.detach().to(device) for layer in [action_conv.layer, *layers]]
@@ -137,7 +139,7 @@ def test_a_dynamics_step_is_the_models(device, backend):
     x = conv3x3_latent(
         rows, pack_weight(taps[:, :channels], dtype=torch.float32), biases[0], batch=batch, residual=rows,
         action=action.to(device),
-        action_maps=pack_action_maps(taps[:, channels:], action_conv.planes.to(device), grid=grid),
+        action_maps=pack_action_maps(taps[:, channels:], planes, grid=grid),
         backend=backend,
     )  # fmt: skip
     y = conv3x3_latent(x, first, biases[1], batch=batch, backend=backend)
