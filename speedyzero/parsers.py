@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from speedyzero.command_line import Parser
+from speedyzero.config import EvaluateConfig, choices
 from speedyzero.resolve import presets
 
 GRIDS = ("one-at-a-time", "full")
@@ -36,7 +37,7 @@ def evaluate_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, allow_abbrev=False, description="Score a run's newest weights on full games.")
     parser.add_argument("run_dir", metavar="RUN_DIR", help="or a checkpoint's directory, copied anywhere")
     parser.add_argument("--episodes", type=int, help="default: as the run was evaluated at its end")
-    parser.add_argument("--action", choices=("most_visited", "sampled"), help="default: as the run was evaluated")
+    parser.add_argument("--action", choices=choices(EvaluateConfig, "action"), help="default: as the run was evaluated")
     parser.add_argument("--video", type=Path, help="film one episode into this .mp4 or .gif file")
     return parser
 

@@ -42,8 +42,7 @@ def conv3x3_latent(
     """Convolve `batch` images.
 
     rows, residual: [R, C] and weight: [9, C, C], all float32 or all bfloat16; bias: [C] float32; action: [B] int64
-    below A, unchecked, and action_maps: [A, G, G, C] float32, both or none. `layout.py` makes rows, weight and
-    action_maps.
+    below A, unchecked, and action_maps: [A, G, G, C] float32, both or none: rows, weight and maps as of `layout.py`.
     nodes: [N, R, C] of the rows' type, each node's made by `zero_rows`, and node: [1] int64 below N, both or none; not
     where compact.
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 from speedyzero import keyed_random
+from speedyzero.config import EvaluateConfig, choices
 from speedyzero.search import SearchResult
 
-MOST_VISITED, SAMPLED = ACTIONS = ("most_visited", "sampled")
+MOST_VISITED, SAMPLED = choices(EvaluateConfig, "action")
 
 
 def chosen_actions(result: SearchResult, how: str, *, seed: int, episodes: np.ndarray, tick: int) -> np.ndarray:
-    """[E] int64. how: one of ACTIONS. seed: the evaluation's; episodes: [E] int64, the number of each lane's game."""
+    """[E] int64. how: as `evaluate.action`. seed: the evaluation's; episodes: [E] int64, each lane's game."""
     if how == MOST_VISITED:
         return result.action.cpu().numpy()
     assert how == SAMPLED, how

@@ -34,8 +34,8 @@ def evaluate_run(
     """Score the weights of a run or a checkpoint, print the result and keep it in evaluations/ of the run.
 
     episodes: None as the run itself was evaluated at its end. video_path: film the first episode there. which: the
-    weights, "last" (the newest) or "best" (those of the best evaluation). action: one of `chosen.ACTIONS`, None as the
-    run itself. Raises ValueError, one line, for whatever is missing or damaged.
+    weights, "last" (the newest) or "best" (those of the best evaluation). action: as `evaluate.action`, None as the run
+    itself. Raises ValueError, one line, for whatever is missing or damaged.
     """
     source = find_source(run_dir, which)
     config, saved = source.config, source.weights

@@ -61,7 +61,7 @@ def evaluate(
     """Play `episodes` full games, `parallel_envs` at a time as one batch, and score them.
 
     Episode e is the first game of lane e under the evaluation seed, however many are played side by side.
-    simulations: per search, 0 as in training. action: one of `chosen.ACTIONS`. film: records the first episode; the
+    simulations: per search, 0 as in training. action: as `evaluate.action`. film: records the first episode; the
     caller closes it.
     Raises ValueError for fewer than 1 episode or environment, and as `check_filmable` does.
     """
@@ -102,20 +102,18 @@ def evaluate(
             "search": agent.search_config.algorithm,
             "action": action.replace("_", " "),
             "root_noise": False,
-            "reward": "raw",
-            "lives": "ignored: full games",
-            "limit_frames": env_config.eval_limit_frames,
             "truncated_episodes": truncated,
-            **_atari_protocol(env_config),
+            **_game_protocol(env_config),
         },
     )
 
 
-def _atari_protocol(env_config: EnvConfig) -> dict:
-    """What Atari scores depend on besides; nothing for other games."""
+def _game_protocol(env_config: EnvConfig) -> dict:
+    """What scores depend on besides how the agent acts."""
+    rules = {"reward": "raw", "lives": "ignored: full games", "limit_frames": env_config.eval_limit_frames}
     if check_game(env_config).kind != "atari":
-        return {}
-    return {
+        return rules
+    return rules | {
         "frame_skip": env_config.frame_skip,
         "noop_frames_below": env_config.noop_max,
         "sticky_actions": 0.0,  # none, as `atari.py` makes its emulators

@@ -58,9 +58,10 @@ class LoadedAgent:
         stacked = self._stack.push(observations, begun)
         simulations = self.config.evaluate.num_simulations
         result = self.model.search(stacked, simulations=simulations, tie_seed=self._ticks)
-        self._ticks += 1
         how, games = self.config.evaluate.action, np.arange(lanes)
-        return chosen_actions(result, how, seed=0, episodes=games, tick=self._ticks - 1)
+        action = chosen_actions(result, how, seed=0, episodes=games, tick=self._ticks)
+        self._ticks += 1
+        return action
 
     def make_env(self, *, lanes: int = 1, seed: int = 0, render: bool = False) -> LaneEnv:
         """The game that it was trained on, under the rules of evaluation: full games."""
