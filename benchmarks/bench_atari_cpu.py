@@ -11,8 +11,8 @@ best constant action.
     make bench NAME=atari_cpu ARGS="--runs runs/UpNDown-laptop-*"    # runs that were made before, by the same settings
 
 Minutes are a run's wall clock from its first figure to its last, the final evaluation included; core minutes the
-processor time of its processes, which tell what a shared machine hides. A run that was scored over fewer episodes, or
-by its most visited actions alone, is scored again.
+processor time of its processes, which tell what a shared machine hides. A run that was scored over fewer episodes is
+scored again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from typing import Any
 
 from benchmarks.common import write_result
 from benchmarks.fixed_players import baselines
-from speedyzero.checkpoint.weights_file import checkpoint_dir
 from speedyzero.config import get
 from speedyzero.evaluate.command import evaluate_run
 from speedyzero.evaluate.result import EvaluationResult
@@ -89,14 +88,10 @@ def outcome(run_dir: Path) -> dict[str, Any]:
     last = json.loads((run_dir / "scores.json").read_text())["last"]
     curve, games = metrics["evaluate/mean_score"], metrics["actor/game_score"]
     points = list(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
-    if last["protocol"]["action"] != "sampled":  # scored by other rules on the way too
-        on_the_way = [(step, checkpoint_dir(run_dir, int(step))) for step, _ in points[:-1]]
-        points = [(step, evaluate_run(path, EPISODES, action="sampled").mean) for step, path in on_the_way]
-        points.append((last["step"], last["mean"]))
-    if last["episodes"] >= EPISODES and last["protocol"]["action"] == "sampled":
+    if last["episodes"] >= EPISODES:
         score = {name: last[name] for name in ("mean", "ci95", "human_normalised")}
     else:
-        found = evaluate_run(run_dir, EPISODES, action="sampled")
+        found = evaluate_run(run_dir, EPISODES)
         score = {"mean": found.mean, "ci95": found.ci95, "human_normalised": found.human_normalised}
     cpu_s = [series.values[-1] for name, series in metrics.items() if name.startswith("time/") and "_cpu_s" in name]
     return {
