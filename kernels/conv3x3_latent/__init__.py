@@ -78,8 +78,7 @@ def conv3x3_latent(
     else:
         run = reference.conv3x3_latent
     run(
-        rows, weight, bias, out,
-        batch=batch, grid=grid, action=action, action_maps=action_maps, residual=residual, relu=relu,
-        nodes=nodes, node=node,
+        rows, weight, bias, out, batch=batch, grid=grid, action=action, action_maps=action_maps, residual=residual,
+        relu=relu, nodes=nodes, node=node,
     )  # fmt: skip
     return out
