@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game
 from speedyzero.learner.batch import Batch
-from speedyzero.learner.group import LoneLearner, join_group
+from speedyzero.learner.group import Group, LoneLearner, joined_group
 from speedyzero.learner.trainer import Trainer
 from speedyzero.model.build import build_network
 from speedyzero.resolve import resolve
@@ -90,9 +90,14 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=4)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    where = {"meeting_file": arguments.meeting_file, "device": "cpu"}
+    with joined_group(arguments.rank, arguments.ranks, **where) as group:
+        print(json.dumps(timed(arguments, group)))
+
+
+def timed(arguments: argparse.Namespace, group: Group) -> dict[str, dict[str, list[float]]]:
     config = resolve(arguments.preset, arguments.game, 0, 0)
     game = check_game(config.env)
-    group = join_group(arguments.rank, arguments.ranks, meeting_file=arguments.meeting_file, device="cpu")
 
     def trainer(of_group) -> Trainer:
         torch.manual_seed(0)
@@ -119,7 +124,7 @@ def main() -> None:
                 clock_s[name].append((time.perf_counter() - started_s) / arguments.updates)
                 cpu_s[name].append((time.process_time() - started_cpu_s) / arguments.updates)
     dist.barrier()
-    print(json.dumps({"clock_s": clock_s, "cpu_s": cpu_s}))
+    return {"clock_s": clock_s, "cpu_s": cpu_s}
 
 
 if __name__ == "__main__":

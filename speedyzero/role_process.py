@@ -5,14 +5,14 @@
 A role that cannot move waits on its process's doorbell, at most IDLE_S, and the time is booked under what it waits
 for. A thread says that the process lives, the loop counts its rounds: so a process that was stopped, a role that is
 stuck and one that waits can be told apart. An exception leaves its traceback in the run directory, for the supervisor
-to show, and exits with 1, or with DIVERGED where training came to no finite numbers. A process dies with its
+to show, and exits at once with 1, or with DIVERGED where training came to no finite numbers. A process dies with its
 supervisor, and leaves Ctrl-C, SIGTERM and SIGHUP, which may reach all of a group, to it: it starts with them blocked.
 """
 
 from __future__ import annotations
 
 import ctypes
-import sys
+import os
 import threading
 import time
 import traceback
@@ -151,7 +151,8 @@ def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
             process.close()
     except Exception as error:
         crash_file(spec.run_dir, spec.name).write_text(traceback.format_exc())
-        sys.exit(DIVERGED if isinstance(error, FloatingPointError) else 1)
+        # At once: at the interpreter's end threads of libraries may abort, and the exit code would be theirs.
+        os._exit(DIVERGED if isinstance(error, FloatingPointError) else 1)
 
 
 def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | None:

@@ -673,4 +673,18 @@ BUGS = (
         "tl.maximum(largest - least, 1e-8)",
         ("tests/kernels/test_triton_tree.py",),
     ),
+    Bug(
+        "a-group-ends-with-its-interpreter",
+        "speedyzero/learner/group.py",
+        "    dist.destroy_process_group()\n",
+        "",
+        ("tests/learner/test_group.py",),
+    ),
+    Bug(
+        "an-exit-code-that-threads-may-change",
+        "speedyzero/role_process.py",
+        "        os._exit(DIVERGED if",
+        "        raise SystemExit(DIVERGED if",
+        ("tests/supervisor/test_crew.py",),
+    ),
 )

@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -140,13 +142,17 @@ LEAVING = -math.inf
 """What a rank without a batch says to `agree`."""
 
 
-def join_group(rank: int, size: int, *, meeting_file: Path, device: str) -> Group:
-    """Meet the other ranks of this host; returns when all are there. meeting_file: empty, this user's alone.
+@contextmanager
+def joined_group(rank: int, size: int, *, meeting_file: Path, device: str) -> Iterator[Group]:
+    """Meet the other ranks of this host: begins when all are there. meeting_file: empty, this user's alone.
 
     Gloo on the CPU; on GPUs NCCL, with gloo for what lies on the host. Only the loopback interface is listened on.
+    All ranks leave at the end, which ends gloo's threads: left to the interpreter's end, they abort one exit in ten.
+    After an exception a rank leaves nothing, for the others may wait in a call that it does not make.
     """
     if size == 1:
-        return LoneLearner()
+        yield LoneLearner()
+        return
     for backend in ("GLOO", "NCCL"):
         os.environ.setdefault(f"{backend}_SOCKET_IFNAME", "lo")
     on_gpu = torch.device(device).type == "cuda"
@@ -155,4 +161,5 @@ def join_group(rank: int, size: int, *, meeting_file: Path, device: str) -> Grou
     store = dist.FileStore(str(meeting_file), size)
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_NEVER)
-    return RankedLearner()
+    yield RankedLearner()
+    dist.destroy_process_group()

@@ -12,7 +12,7 @@ from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
 from speedyzero.edges import LearnerEdges
 from speedyzero.env.registry import GameInfo, check_game
 from speedyzero.learner.first_network import first_network
-from speedyzero.learner.group import join_group
+from speedyzero.learner.group import joined_group
 from speedyzero.learner.group_saver import GroupSaver
 from speedyzero.learner.learner import Learner
 from speedyzero.learner.saving import checkpoint_meta
@@ -32,10 +32,12 @@ _log = logging.getLogger("speedyzero.checkpoint")
 def main(spec: ProcessSpec, rank: int) -> None:
     """Train with the other ranks until the last train step or until the run is stopped; rank 0 saves the weights."""
     config, wiring = spec.config, spec.wiring
-    with role_process(spec) as process:
+    ranks, meeting_file = len(wiring.placement.learners), wiring.run.meeting_file
+    with (
+        role_process(spec) as process,
+        joined_group(rank, ranks, meeting_file=meeting_file, device=spec.device) as group,
+    ):
         game = check_game(config.env)
-        ranks = len(wiring.placement.learners)
-        group = join_group(rank, ranks, meeting_file=wiring.run.meeting_file, device=spec.device)
         feeds = wiring.feeds_of(learner=rank)
         edges = LearnerEdges(
             batches=[RingReceiver(wiring.run, wiring.batches[feed]) for feed in feeds],

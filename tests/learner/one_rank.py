@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speedyzero.learner.group import Group, join_group
+from speedyzero.learner.group import Group, joined_group
 from speedyzero.records import BatchRecord
 from speedyzero.weights.flat import flatten
 from tests.learner.small_learner import BATCH, SmallLearner, small_batch, small_learner
@@ -110,9 +110,11 @@ CASES = {case.__name__: case for case in (vectors, late_outcomes, images, one_ba
 def main() -> None:
     rank, meeting_file, results = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     torch.set_num_threads(1)
-    group = join_group(rank, RANKS, meeting_file=meeting_file, device="cpu")
-    found = {f"{name}/{key}": value for name, case in CASES.items() for key, value in case(group, rank).items()}
-    np.savez(results, **found, waited_ns=group.waited_ns)
+    with joined_group(rank, RANKS, meeting_file=meeting_file, device="cpu") as group:
+        found = {f"{name}/{key}": value for name, case in CASES.items() for key, value in case(group, rank).items()}
+        was_member = torch.distributed.is_initialized()
+    membership = {"was_member": was_member, "is_member": torch.distributed.is_initialized()}
+    np.savez(results, **found, waited_ns=group.waited_ns, **membership)
 
 
 if __name__ == "__main__":
