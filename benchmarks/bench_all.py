@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ORDINARY = ("tree", "cpu_training", "ring", "host_targets", "growth", "learner_group", "checkpoint")
+ORDINARY = ("start", "tree", "cpu_training", "ring", "host_targets", "growth", "learner_group", "checkpoint")
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from speedyzero.command_line import Parser, check_writable, parse
 from speedyzero.config import Config
+from speedyzero.fork_server import ForkServer
 from speedyzero.parsers import ablate_parser, atari100k_parser, evaluate_parser, train_parser
 from speedyzero.resolve import check_gpus, read_words, resolve
 from speedyzero.run_checks import check_drawable, check_new_directory, check_one_of_each, check_run
@@ -95,8 +96,14 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     config = replace(config, env=replace(config.env, game=game.name))
     if config.run_dir:
         check_new_directory(Path(config.run_dir))
+    server = _begun_server(flags)
     check_run(config, inline=flags.inline, profiled=profile is not None)
-    return lambda: _train(config, inline=flags.inline, profile=profile)
+    return lambda: _train(config, server, profile=profile)
+
+
+def _begun_server(flags: argparse.Namespace) -> ForkServer | None:
+    """What a run's processes will be forked from; it imports what they need while this process checks the rest."""
+    return None if flags.inline else ForkServer(["speedyzero.supervisor.preload"])
 
 
 def _profile_request(flags: argparse.Namespace) -> ProfileRequest | None:
@@ -120,6 +127,7 @@ def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> 
     given = read_words(flags.game, flags.seed, flags.gpus, None, settings)
     if "gpus" in given:
         check_gpus(given["gpus"])
+    server = _begun_server(flags)
     from speedyzero.supervisor.resume import find_resumable, resumed_config
 
     if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
@@ -142,8 +150,8 @@ def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> 
         from speedyzero.supervisor.reshard import check_reshard
 
         reshard = check_reshard(config, resumed)
-        return lambda: _train_resharded(reshard, inline=flags.inline, profile=profile)
-    return lambda: _train(config, inline=flags.inline, resume=resumed, profile=profile)
+        return lambda: _train_resharded(reshard, server, profile=profile)
+    return lambda: _train(config, server, resume=resumed, profile=profile)
 
 
 def check_evaluate(words: Sequence[str], prog: str) -> _Action:
@@ -271,21 +279,29 @@ def check_profile(words: Sequence[str], prog: str) -> _Action:
 
 
 def _train(
-    config: Config, *, inline: bool, resume: ResumedRun | None = None, profile: ProfileRequest | None = None
+    config: Config,
+    server: ForkServer | None,
+    *,
+    resume: ResumedRun | None = None,
+    profile: ProfileRequest | None = None,
 ) -> None:
-    if inline:
-        from speedyzero.supervisor.inline import train
-    else:
-        from speedyzero.supervisor.process import train
+    """server: of the run's processes; None: all goes inline."""
+    if server is None:
+        from speedyzero.supervisor.inline import train as train_inline
 
-    train(config, resume, profile=profile)
+        train_inline(config, resume, profile=profile)
+        return
+    from speedyzero.supervisor.process import train
+
+    with server:
+        train(config, server, resume, profile=profile)
 
 
-def _train_resharded(reshard: Reshard, *, inline: bool, profile: ProfileRequest | None) -> None:
+def _train_resharded(reshard: Reshard, server: ForkServer | None, *, profile: ProfileRequest | None) -> None:
     from speedyzero.supervisor.reshard import carry_out
 
     config, resumed = carry_out(reshard)
-    _train(config, inline=inline, resume=resumed, profile=profile)
+    _train(config, server, resume=resumed, profile=profile)
 
 
 def _evaluate(run_dir: Path, episodes: int, video: Path | None, action: str | None) -> None:

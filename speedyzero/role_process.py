@@ -5,14 +5,13 @@
 A role that cannot move waits on its process's doorbell, at most IDLE_S, and the time is booked under what it waits
 for. A thread says that the process lives, the loop counts its rounds: so a process that was stopped, a role that is
 stuck and one that waits can be told apart. An exception leaves its traceback in the run directory, for the supervisor
-to show, and exits at once with 1, or with DIVERGED where training came to no finite numbers. A process dies with its
+to show, and exits with 1, or with DIVERGED where training came to no finite numbers. A process dies with its
 supervisor, and leaves Ctrl-C, SIGTERM and SIGHUP, which may reach all of a group, to it: it starts with them blocked.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
+import sys
 import threading
 import time
 import traceback
@@ -29,6 +28,7 @@ from speedyzero.edges import WAIT_GROUP
 from speedyzero.freed_memory import FreedMemory
 from speedyzero.observe.kernel_activity import KernelActivity, NvtxRanges
 from speedyzero.observe.spans import Recorder
+from speedyzero.prctl import set_title
 from speedyzero.process_spans import ProcessSpans
 from speedyzero.shared_edges import MetricSender, SharedBoard, SpanSender
 from speedyzero.shm import Board, BoardRow, Doorbell
@@ -38,7 +38,6 @@ STARTING, WORKING, DONE = 1, 2, 3
 DIVERGED = 3  # exit code of a process whose numbers are no longer finite: no accident, to begin again would not help
 PULSE_S = 0.5
 IDLE_S = 0.005  # pacing stands on the board, which rings no bell: a waiting role looks again after this long
-_PR_SET_NAME = 15
 
 
 @dataclass(frozen=True)
@@ -151,8 +150,7 @@ def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
             process.close()
     except Exception as error:
         crash_file(spec.run_dir, spec.name).write_text(traceback.format_exc())
-        # At once: at the interpreter's end threads of libraries may abort, and the exit code would be theirs.
-        os._exit(DIVERGED if isinstance(error, FloatingPointError) else 1)
+        sys.exit(DIVERGED if isinstance(error, FloatingPointError) else 1)
 
 
 def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | None:
@@ -189,8 +187,3 @@ def crash_file(run_dir: Path, process: str) -> Path:
 def kernels_file(run_dir: Path, process: str) -> Path:
     """Where a process leaves what its GPU did, for the supervisor to put into the trace."""
     return run_dir / f"kernels.{process}.json"
-
-
-def set_title(name: str) -> None:
-    """The name that `ps -o comm` and `top` show, at most 15 characters."""
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, f"sz-{name}"[:15].encode())

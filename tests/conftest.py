@@ -16,7 +16,8 @@ from hypothesis import settings
 SHARED_MEMORY = Path("/dev/shm")
 # Whole machines, sweeps of dead runs, kills: one after another where tests run side by side, so that none of them sees
 # another's dead run. They are the longest chain, and begin first.
-MACHINE = re.compile(r"tests/(faults|shm|supervisor|ablate/test_command|test_shared_edges|weights|learner/test_group)")
+INLINE = "test_(inline|not_finite|bad_resumes|reshard|checkpoint_)"  # one process, which shares no memory
+MACHINE = re.compile(rf"tests/((faults|supervisor)/(?!{INLINE})|shm|ablate/test_command|test_shared_edges|weights)")
 _MARK = f"SPEEDYZERO_TEST_RUN={uuid.uuid4().hex}"
 
 

@@ -163,11 +163,18 @@ BUGS = (
         ("tests/supervisor/test_crew.py",),
     ),
     Bug(
-        "orphans-live-until-they-have-imported",
-        "speedyzero/parent_death.py",
-        "return _armed, (self.parent_pid,)",
-        "return DiesWithParent, (self.parent_pid,)",
-        ("tests/supervisor/test_child.py",),
+        "orphans-outlive-their-supervisor",
+        "speedyzero/fork_server.py",
+        "    die_with(parent_pid)\n",
+        "",
+        ("tests/supervisor/test_fork_server.py",),
+    ),
+    Bug(
+        "the-forked-outlive-their-server",
+        "speedyzero/fork_server.py",
+        "        die_with(server_pid)\n",
+        "",
+        ("tests/supervisor/test_fork_server.py",),
     ),
     Bug(
         "gradients-summed-not-averaged",
@@ -277,7 +284,7 @@ BUGS = (
     Bug(
         "ablation-s-child-outlives-it",
         "speedyzero/grid/children.py",
-        "            preexec_fn=die_with_parent,\n",
+        "            preexec_fn=partial(die_with, parent, signal.SIGTERM),\n",
         "",
         ("tests/grid/test_children.py",),
     ),
@@ -682,9 +689,9 @@ BUGS = (
     ),
     Bug(
         "an-exit-code-that-threads-may-change",
-        "speedyzero/role_process.py",
-        "        os._exit(DIVERGED if",
-        "        raise SystemExit(DIVERGED if",
+        "speedyzero/fork_server.py",
+        "        os._exit(exit_code)",
+        "        sys.exit(exit_code)",
         ("tests/supervisor/test_crew.py",),
     ),
 )

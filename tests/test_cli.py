@@ -31,11 +31,17 @@ def empty_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here comes so far as to need one."""
+    monkeypatch.setattr(cli, "ForkServer", lambda preload: None)
+
+
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configs that a run would have been started with."""
     configs: list[Config] = []
-    monkeypatch.setattr(cli, "_train", lambda config, *, inline, resume=None, profile=None: configs.append(config))
+    monkeypatch.setattr(cli, "_train", lambda config, server, **_: configs.append(config))
     return configs
 
 
@@ -197,7 +203,7 @@ def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, 
     ignored: list[tuple] = []
     monkeypatch.setattr(signal, "signal", lambda *arguments: ignored.append(arguments))
 
-    def interrupt(config: Config, *, inline: bool, profile: ProfileRequest | None) -> None:
+    def interrupt(config: Config, server: object, *, profile: ProfileRequest | None) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_train", interrupt)
@@ -207,7 +213,7 @@ def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, 
 
 
 def test_a_fault_keeps_its_traceback_even_if_it_is_a_value_error(monkeypatch: pytest.MonkeyPatch):
-    def fail(config: Config, *, inline: bool, profile: ProfileRequest | None) -> None:
+    def fail(config: Config, server: object, *, profile: ProfileRequest | None) -> None:
         raise ValueError("two shapes differ")
 
     monkeypatch.setattr(cli, "_train", fail)
@@ -222,7 +228,7 @@ def test_the_program_itself():
     assert (module.returncode, module.stderr) == (2, bad.stderr.replace("train.py", "python -m speedyzero"))
     shown = python("-m", "speedyzero", "train", "--help")
     assert shown.returncode == 0 and "--preset" in shown.stdout and shown.stderr == ""
-    fault = "from speedyzero import cli; cli._train = lambda c, **_: 1 / 0; cli.run(cli.check_train, [], prog='x')"
+    fault = "from speedyzero import cli; cli._train = lambda c, s, **_: 1 / 0; cli.run(cli.check_train, [], prog='x')"
     failed = python("-c", fault)
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
 

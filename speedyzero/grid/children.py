@@ -8,19 +8,20 @@ puts its affairs in order. One whose parent dies, however, gets SIGTERM from the
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from speedyzero.prctl import die_with
+
 TICK_S = 0.05
 PATIENCE_S = 60.0  # with a child that was asked to end
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,7 @@ class _Interrupts:
 
 
 def _start(job: Job, environment: Mapping[str, str], descriptor: int) -> _Running:
-    parent, libc = os.getpid(), ctypes.CDLL(None, use_errno=True)
-
-    def die_with_parent() -> None:
-        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
-        if os.getppid() != parent:  # it died before
-            os._exit(1)
-
+    parent = os.getpid()
     with open(job.output, "wb") as output:
         process = subprocess.Popen(
             job.command,
@@ -116,7 +110,7 @@ def _start(job: Job, environment: Mapping[str, str], descriptor: int) -> _Runnin
             env={**os.environ, **environment},
             pass_fds=(descriptor,),
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=partial(die_with, parent, signal.SIGTERM),
         )
     return _Running(job, process, time.monotonic())
 

@@ -1,33 +1,13 @@
-"""One role's process as its supervisor sees it: started with signals blocked, its signs of life watched."""
+"""One role's process as its supervisor sees it, its signs of life watched."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
-from multiprocessing.process import BaseProcess
 
-from speedyzero.parent_death import DiesWithParent, begin
+from speedyzero.fork_server import Forked, ForkServer
 from speedyzero.role_process import ProcessSpec, crash_file
-
-
-def start_shielded(target: Callable[..., None], arguments: tuple, *, name: str) -> BaseProcess:
-    """Start a process with Ctrl-C, SIGTERM and SIGHUP blocked: they may reach all of a group; the supervisor decides.
-
-    It dies with this thread, before it has imported anything of `target`'s module too.
-    """
-    resource_tracker.ensure_running()  # its start would unblock the signals again
-    guarded = DiesWithParent(os.getpid()), target, arguments
-    process = multiprocessing.get_context("spawn").Process(target=begin, args=guarded, name=name)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return process
 
 
 @dataclass
@@ -51,24 +31,23 @@ class Child:
     spec: ProcessSpec
     target: Callable[..., None]
     arguments: tuple
-    process: BaseProcess | None = None
+    process: Forked | None = None
     restarts: int = 0
     reports: list[str] = field(default_factory=list)  # why each predecessor died
     pulse: Unchanged = field(default_factory=Unchanged)
     rounds: Unchanged = field(default_factory=Unchanged)
 
-    def start(self) -> None:
+    def start(self, server: ForkServer) -> None:
         self.pulse, self.rounds = Unchanged(), Unchanged()
-        self.process = start_shielded(self.target, (self.spec, *self.arguments), name=f"speedyzero-{self.spec.name}")
+        self.process = server.start(self.target, (self.spec, *self.arguments))
 
     @property
     def alive(self) -> bool:
-        return self.process is not None and self.process.is_alive()
+        return self.process is not None and self.process.alive
 
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.join()
 
     def take_report(self) -> str:
         """Why the process ended: its traceback, or the signal."""
@@ -78,5 +57,7 @@ class Child:
             report = path.read_text()
             path.unlink()
             return "of an exception:\n" + report
-        code = self.process.exitcode
+        if self.process.fell_with_server:
+            return "with the fork server, which somebody killed"
+        code = self.process.exit_code
         return f"by signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from speedyzero.actor import process as actor_process
 from speedyzero.config import Config
+from speedyzero.fork_server import ForkServer
 from speedyzero.learner import process as learner_process
 from speedyzero.reanalyze import process as reanalyze_process
 from speedyzero.role_process import DIVERGED, DONE, WORKING, ProcessSpec, ResumePoint, crash_file
@@ -47,11 +48,12 @@ class Crew:
         wiring: Wiring,
         run_dir: Path,
         board: Board,
+        server: ForkServer,
         *,
         note: Callable[[str], None],
         resume: ResumePoint | None = None,
     ):
-        self._board, self._run_dir, self._note = board, run_dir, note
+        self._board, self._run_dir, self._note, self._server = board, run_dir, note, server
         self._limits = config.supervisor
         self.row = board.row(SUPERVISOR)
         self._looked_s = time.monotonic()
@@ -78,7 +80,7 @@ class Crew:
         Raises RunFailed, naming whom it waited for, past the deadline.
         """
         for child in self.children:
-            child.start()
+            child.start(self._server)
         deadline_s = time.monotonic() + self._limits.start_s
         while waited_for := [child.spec.name for child in self.children if not self.works(child)]:
             if interrupted():
@@ -150,7 +152,7 @@ class Crew:
         name = child.spec.name
         if child in self.learners:
             why = self._fall_of_the_group()
-            diverged = any(one.process is not None and one.process.exitcode == DIVERGED for one in self.learners)
+            diverged = any(one.process is not None and one.process.exit_code == DIVERGED for one in self.learners)
             raise RunFailed(why) if diverged else LearnersFell(why)
         report = child.take_report()
         child.reports.append(report)
@@ -159,7 +161,7 @@ class Crew:
         child.restarts += 1
         self.row.add("restarts")
         self._note(f"{name} died and is replaced ({child.restarts} of {self._limits.max_restarts}), {report}")
-        child.start()
+        child.start(self._server)
 
     def _fall_of_the_group(self) -> str:
         """Why the learners died: one of them of its own accord, the others, perhaps, of its absence."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.evaluate import process as evaluate_process
-from speedyzero.supervisor.child import start_shielded
+from speedyzero.fork_server import Forked, ForkServer
 from speedyzero.supervisor.keeper import RunKeeper
 
 _TICK_S = 0.05
@@ -18,9 +17,9 @@ _TICK_S = 0.05
 class Evaluations:
     """At most one evaluator at a time; the newest checkpoint is scored, ones it missed are not."""
 
-    def __init__(self, config: Config, run_dir: Path, keeper: RunKeeper):
-        self._config, self._run_dir, self._keeper = config, run_dir, keeper
-        self._process: BaseProcess | None = None
+    def __init__(self, config: Config, run_dir: Path, keeper: RunKeeper, server: ForkServer):
+        self._config, self._run_dir, self._keeper, self._server = config, run_dir, keeper, server
+        self._process: Forked | None = None
         self._step = self._unscored_step = 0
 
     def follow(self, checkpoint_step: int, unscored_step: int) -> None:
@@ -31,26 +30,21 @@ class Evaluations:
         if unscored_step > self._unscored_step:
             self._unscored_step = unscored_step
             self._keeper.note(f"no score of train step {unscored_step}: its weights were not saved; training goes on")
-        if self._process is not None and not self._process.is_alive():
+        if self._process is not None and not self._process.alive:
             self._book()
         is_last = checkpoint_step >= self._config.schedule.total_train_steps
         if self._process is None and checkpoint_step > self._step and not is_last:
             self._step = checkpoint_step
-            self._process = start_shielded(
-                evaluate_process.main,
-                (self._config, self._run_dir, checkpoint_step),
-                name="speedyzero-evaluator",
-            )
+            self._process = self._server.start(evaluate_process.main, (self._config, self._run_dir, checkpoint_step))
 
     def stop(self, *, give_up: Callable[[], bool]) -> None:
         """Wait for the score that is being made, until it is given up."""
         if self._process is None:
             return
-        while self._process.is_alive() and not give_up():
+        while self._process.alive and not give_up():
             time.sleep(_TICK_S)
-        if self._process.is_alive():
+        if self._process.alive:
             self._process.kill()
-            self._process.join()
             self._keeper.note(f"the evaluation of train step {self._step} was given up")
         else:
             self._book()
@@ -58,8 +52,8 @@ class Evaluations:
     def _book(self) -> None:
         assert self._process is not None
         self._process.join()
-        if self._process.exitcode == 0:
+        if self._process.exit_code == 0:
             self._keeper.book_score(self._step)
         else:
-            self._keeper.note(f"the evaluation of train step {self._step} ended with {self._process.exitcode}")
+            self._keeper.note(f"the evaluation of train step {self._step} ended with {self._process.exit_code}")
         self._process = None

@@ -7,7 +7,7 @@ import os
 from speedyzero.config import Config
 from speedyzero.supervisor.crew import threads_per_process
 from speedyzero.supervisor.memory_limits import tightest_memory_limit
-from speedyzero.supervisor.space import least_of_process
+from speedyzero.supervisor.space import SERVER_BYTES, least_of_process
 from speedyzero.wiring import SUPERVISOR, Wiring, bell_of
 
 
@@ -24,6 +24,8 @@ def print_placement(config: Config, wiring: Wiring) -> None:
         read = ", ".join(f"{name} ({_size(size)})" for name, size in _inputs(wiring, process))
         memory = _size(least_of_process(config, wiring, process))
         print(f"{process:14} {device:8} {threads if is_role else 1:>7} {memory:>9}  {read}")
+        if not is_role:
+            print(f"{'fork server':14} {'cpu':8} {1:>7} {_size(SERVER_BYTES):>9}  imports what the others share")
     limit = tightest_memory_limit()
     free = f", of {_size(limit.free_bytes)} free memory" if limit is not None else ""
     shared = f"{_size(wiring.total_bytes)} shared in {wiring.run.directory}"

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speedyzero.config import Config
+from speedyzero.fork_server import ForkServer
 from speedyzero.observe.spans import Span
+from speedyzero.prctl import set_title
 from speedyzero.records import METRIC_NAMES, MetricRecord
-from speedyzero.role_process import ResumePoint, set_title
+from speedyzero.role_process import ResumePoint
 from speedyzero.shm import (
     Board,
     Consumer,
@@ -60,10 +62,15 @@ class _Session:
     keeper: RunKeeper
     interrupts: Interrupts
     spans: Profile
+    server: ForkServer
 
 
-def train(config: Config, resume: ResumedRun | None = None, *, profile: ProfileRequest | None = None) -> Path:
-    """Train as processes, evaluate and save as configured; the run directory. profile: write a trace, too.
+def train(
+    config: Config, server: ForkServer, resume: ResumedRun | None = None, *, profile: ProfileRequest | None = None
+) -> Path:
+    """Train as processes, evaluate and save as configured; the run directory. server: of all its processes.
+
+    profile: write a trace, too.
 
     Raises SegmentError (a ValueError) where shared memory does not suffice, before anything starts; RunFailed where
     a role cannot be kept alive; KeyboardInterrupt after an orderly stop.
@@ -73,7 +80,7 @@ def train(config: Config, resume: ResumedRun | None = None, *, profile: ProfileR
     with opened_run(config, resume) as opened:
         run_dir = opened.run_dir
         resumed_step = resume.step if resume else None
-        print_plan(config, run_dir, processes=f"{len(wiring.processes) + 1} processes", resumed_step=resumed_step)
+        print_plan(config, run_dir, processes=f"{len(wiring.processes) + 2} processes", resumed_step=resumed_step)
         print_placement(config, wiring)
         with Interrupts() as interrupts:
             started_s = time.monotonic()
@@ -81,7 +88,7 @@ def train(config: Config, resume: ResumedRun | None = None, *, profile: ProfileR
             spans = profile_of(profile, config, run_dir, note=keeper.note)
             try:
                 with closing(spans):
-                    steps = _run_on(_Session(config, opened, keeper, interrupts, spans), wiring, resume)
+                    steps = _run_on(_Session(config, opened, keeper, interrupts, spans, server), wiring, resume)
                 trained_s = time.monotonic() - started_s
                 interrupts.raise_from_now_on()
                 result = keeper.finish(steps["train_steps"])
@@ -127,14 +134,14 @@ def _run(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[s
         limit = ProcessLimit(wiring, board)
         interval_s = config.supervisor.record_interval_s
         gauges = Gauges(wiring, board, keeper.metrics, keeper.alarms, interval_s=interval_s)
-        crew = Crew(config, wiring, run_dir, board, note=keeper.note, resume=point)
+        crew = Crew(config, wiring, run_dir, board, session.server, note=keeper.note, resume=point)
 
         def flush() -> None:
             keeper.record(_drain(wiring, metrics))
             keeper.metrics.flush()
 
         saves = Saves(config, wiring, session.opened.store, board, note=keeper.note, row=crew.row, flush=flush)
-        evaluations = Evaluations(config, run_dir, keeper)
+        evaluations = Evaluations(config, run_dir, keeper, session.server)
         spans.attach(wiring, board, crew.row)
         try:
             with _START:

@@ -21,10 +21,10 @@ from speedyzero.shm import Run, SegmentError, require_space, sweep_dead_runs
 from speedyzero.supervisor.memory_limits import MemoryLimit, is_in_memory, tightest_memory_limit
 from speedyzero.wiring import SUPERVISOR, Wiring, wire
 
-# Of each role's process before it holds anything of the run: Python and torch with their imports. Measured as memory
-# of its own (smaps_rollup: Anonymous, shared libraries not counted): 172 MiB after the imports, 199 to 274 MiB at work
-# on Catch (Python 3.11, torch 2.13 CPU).
-PROCESS_BYTES = 160 * 2**20
+# Before anything of the run is held, a little less than was measured on Catch (smaps_rollup, shared libraries left out;
+# Python 3.11, torch 2.13 CPU). Supervisor and fork server: Python, torch and their imports, 261 and 269 MiB. A role,
+# which shares the fork server's: what it has written to since (Private_Dirty), 20 to 33 MiB.
+SUPERVISOR_BYTES, SERVER_BYTES, ROLE_BYTES = 160 * 2**20, 240 * 2**20, 16 * 2**20
 # Of each process on a GPU, for the driver and the libraries. Assumed, not measured: it has run on no GPU.
 GPU_PROCESS_BYTES = 256 * 2**20
 # Where ranks of a group leave their addresses for one another: 416 bytes for 2 gloo ranks, 896 for 4.
@@ -77,12 +77,12 @@ def require_shared(run: Run, need: SharedNeed) -> None:
 
 
 def least_memory(config: Config, wiring: Wiring, game: GameInfo, *, shared_in_memory: bool) -> dict[str, int]:
-    """Bytes that the run is certain to take, by what takes them; the supervisor, which is there already, left out."""
+    """Bytes that the run is certain to take, by what takes them; supervisor and fork server, which run, left out."""
     parts = {}
     if shared_in_memory:
         need = shared_need(wiring)
         parts["shared memory"] = need.segments + need.bells
-    parts[f"{len(wiring.processes)} processes"] = len(wiring.processes) * PROCESS_BYTES
+    parts[f"{len(wiring.processes)} processes"] = len(wiring.processes) * ROLE_BYTES
     on_cpu = [process for process in wiring.processes if wiring.devices[process] == "cpu"]
     if on_cpu:
         parts["networks"] = sum(_network_bytes(config, wiring, game, process) for process in on_cpu)
@@ -92,9 +92,9 @@ def least_memory(config: Config, wiring: Wiring, game: GameInfo, *, shared_in_me
 def least_of_process(config: Config, wiring: Wiring, process: str) -> int:
     """Bytes of memory, and of GPU memory if it works on one, that a process is certain to take for itself."""
     if process == SUPERVISOR:
-        return PROCESS_BYTES
+        return SUPERVISOR_BYTES
     on_gpu = GPU_PROCESS_BYTES if wiring.devices[process] != "cpu" else 0
-    return PROCESS_BYTES + on_gpu + _network_bytes(config, wiring, check_game(config.env), process)
+    return ROLE_BYTES + on_gpu + _network_bytes(config, wiring, check_game(config.env), process)
 
 
 def require_memory(parts: Mapping[str, int], limit: MemoryLimit | None) -> None:

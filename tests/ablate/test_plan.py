@@ -87,7 +87,7 @@ def test_scores_on_the_way_are_the_users_if_they_are_given():
 def test_train_understands_what_a_run_tells_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The planned config is the one that the child will have, so that a finished run can be recognised."""
     trained = []
-    monkeypatch.setattr("speedyzero.cli._train", lambda config, *, inline, **_: trained.append((config, inline)))
+    monkeypatch.setattr("speedyzero.cli._train", lambda config, server, **_: trained.append((config, server is None)))
     (run,) = plan_runs(replace(SHARED, arms=(Arm("off", ("refresh.enabled=false",)),), seeds=(7,)))
     command, *words = run.command(tmp_path / "run", inline=True)
     assert command == "train"

@@ -182,7 +182,7 @@ def test_no_permission_is_one_line(made, capsys):
 def test_what_may_differ_is_told_and_taken(made, tmp_path, monkeypatch):
     run_dir = copy_of(made, tmp_path / "run")
     taken = []
-    monkeypatch.setattr(cli, "_train", lambda config, *, inline, resume, profile: taken.append((config, resume)))
+    monkeypatch.setattr(cli, "_train", lambda config, server, *, resume, profile: taken.append((config, resume)))
     words = ["schedule.train_steps=400", "checkpoint.keep_last=1", "optimizer.weight_decay=0.5"]
     forced = ["--force", "optimizer.weight_decay"]
     for where in (str(run_dir), str(checkpoint_dir(run_dir, OLDER))):

@@ -1,28 +1,17 @@
-"""Starts a process whose module takes long to import, says its pid, and waits to be killed. For `test_child.py`."""
+"""Starts a fork server, or a process of one, says both pids, and waits to be killed. For `test_fork_server.py`.
+
+python -m tests.supervisor.lost_parent MODULE    which the server imports first
+"""
 
 import sys
 import time
 
-from speedyzero.supervisor.child import start_shielded
-
-
-class SlowTarget:
-    """`tests.supervisor.slow_import.main`, named without importing it here."""
-
-    def __call__(self) -> None: ...
-
-    def __reduce__(self):
-        return _slow, ()
-
-
-def _slow():
-    from tests.supervisor import slow_import
-
-    return slow_import.main
-
+from speedyzero.fork_server import ForkServer
+from tests.supervisor.forked import sleep_long
 
 if __name__ == "__main__":
-    process = start_shielded(SlowTarget(), (), name="slow")
-    print(process.pid, flush=True)
+    server = ForkServer([sys.argv[1]])
+    print(server.pid, flush=True)
+    print(server.start(sleep_long, ()).pid, flush=True)
     time.sleep(300)
     sys.exit(1)

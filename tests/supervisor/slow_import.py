@@ -1,4 +1,4 @@
-"""A role's module that takes long to import, as torch does on a busy machine. Says that it has begun to."""
+"""A module that takes long to import, as torch does on a busy machine. Says that it has begun to."""
 
 import os
 import time
@@ -6,7 +6,3 @@ from pathlib import Path
 
 Path(os.environ["SLOW_IMPORT_HAS_BEGUN"]).touch()
 time.sleep(120)
-
-
-def main() -> None:
-    raise AssertionError("nobody waits so long")

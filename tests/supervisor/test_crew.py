@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from speedyzero.fork_server import ForkServer
 from speedyzero.resolve import resolve
 from speedyzero.shm import remove_run
 from speedyzero.supervisor import crew as crew_module
@@ -20,8 +21,14 @@ from tests.supervisor import roles
 LIMIT_S = 120.0
 
 
+@pytest.fixture(scope="module")
+def fork_server() -> Iterator[ForkServer]:
+    with ForkServer(["tests.supervisor.roles"]) as server:
+        yield server
+
+
 @pytest.fixture
-def make_crew(tmp_path) -> Iterator[Callable[..., Crew]]:
+def make_crew(tmp_path, fork_server) -> Iterator[Callable[..., Crew]]:
     """A crew of a learner, a reanalyzer and an actor that idle, with its notes in `crew.notes`."""
     made = []
 
@@ -29,7 +36,7 @@ def make_crew(tmp_path) -> Iterator[Callable[..., Crew]]:
         config = resolve("catch", "Catch", 0, 0, str(tmp_path / "run"), list(settings))
         wiring = wire_where_it_fits(config)
         notes: list[str] = []
-        crew = Crew(config, wiring, tmp_path, create_shared(wiring), note=notes.append)
+        crew = Crew(config, wiring, tmp_path, create_shared(wiring), fork_server, note=notes.append)
         crew.notes = notes
         made.append((crew, wiring.run))
         for child in crew.children:
@@ -89,7 +96,7 @@ def test_one_that_keeps_crashing_ends_the_run_with_its_first_traceback(make_crew
     actor = crew.children[2]
     crew.children = [actor]
     actor.target, actor.arguments = roles.crash, ("the first reason",)
-    actor.start()
+    actor.start(crew._server)
     actor.arguments = ("a later reason",)
     with pytest.raises(RunFailed) as failure:
         look_until(crew, lambda: False)
@@ -105,10 +112,21 @@ def test_a_learner_s_death_may_be_resumed_from_but_no_divergence(make_crew, role
     learner = crew.learners[0]
     crew.children = [learner]
     learner.target, learner.arguments = role, ("no finite loss",)
-    learner.start()
+    learner.start(crew._server)
     with pytest.raises(RunFailed, match="Error: no finite loss") as failure:
         look_until(crew, lambda: False)
     assert isinstance(failure.value, LearnersFell) == may_go_on
+
+
+def test_a_fork_server_s_death_is_the_learners_and_told_as_such(make_crew, fork_server):
+    crew = make_crew()
+    crew.start(interrupted=lambda: False)
+    os.kill(fork_server.pid, signal.SIGKILL)
+    with pytest.raises(LearnersFell, match="learner-0 died with the fork server, which somebody killed"):
+        look_until(crew, lambda: False)
+    again = make_crew()
+    again.start(interrupted=lambda: False)
+    assert all(again.works(child) for child in again.children)
 
 
 def test_who_never_begins_to_work_is_given_up(make_crew):
@@ -130,7 +148,7 @@ def test_stop_ends_the_willing_and_kills_the_stopped(make_crew, monkeypatch):
         os.kill(child.process.pid, signal.SIGTERM)
     crew.look_after()
     crew.stop(interruptions=lambda: 1)
-    assert [child.process.exitcode for child in (learner, reanalyzer, actor)] == [0, 0, -signal.SIGKILL]
+    assert [child.process.exit_code for child in (learner, reanalyzer, actor)] == [0, 0, -signal.SIGKILL]
     assert crew.notes == ["actor-0 did not end and is killed"]
 
 
@@ -141,4 +159,4 @@ def test_the_second_interruption_waits_for_the_learner_alone(make_crew):
     for child in (reanalyzer, actor):
         os.kill(child.process.pid, signal.SIGSTOP)
     crew.stop(interruptions=lambda: crew_module.HURRY)
-    assert [child.process.exitcode for child in (learner, reanalyzer, actor)] == [0, -signal.SIGKILL, -signal.SIGKILL]
+    assert [child.process.exit_code for child in (learner, reanalyzer, actor)] == [0, -signal.SIGKILL, -signal.SIGKILL]

@@ -38,7 +38,7 @@ def go_on(monkeypatch, run_dir, falling, *, restarts=3, interruptions=0):
     keeper = SimpleNamespace(note=notes.append, metrics=SimpleNamespace(flush=lambda: notes.append("flushed")))
     with CheckpointStore(run_dir) as store:
         opened, interrupts = OpenedRun(run_dir, store), SimpleNamespace(count=interruptions)
-        session = process._Session(config, opened, keeper, interrupts, Profile())
+        session = process._Session(config, opened, keeper, interrupts, Profile(), SimpleNamespace())
         steps = process._run_on(session, "wiring", None)
     return notes, steps
 

@@ -17,7 +17,7 @@ from speedyzero.shm.run import SHM_MOUNT
 from speedyzero.supervisor import space
 from speedyzero.supervisor.memory_limits import MemoryLimit
 from speedyzero.supervisor.process import create_shared
-from speedyzero.supervisor.space import PROCESS_BYTES, SharedNeed
+from speedyzero.supervisor.space import ROLE_BYTES, SharedNeed
 from speedyzero.wiring import wire
 
 PAGE = 4096
@@ -91,7 +91,7 @@ def test_the_least_that_a_run_takes():
     parts = space.least_memory(config, wiring, game, shared_in_memory=True)
     assert parts == {
         "shared memory": space.shared_need(wiring).segments + 5 * PAGE,
-        "4 processes": 4 * PROCESS_BYTES,
+        "4 processes": 4 * ROLE_BYTES,
         "networks": 4 * 4 * parameters + 3 * 2 * 4 * acting,  # weights, gradients, two moments; two copies each
     }
     on_disk = space.least_memory(config, wiring, game, shared_in_memory=False)
@@ -114,12 +114,12 @@ def test_memory_that_does_not_suffice_is_refused_with_both_numbers_and_the_ways_
 
 
 def test_a_container_that_is_too_small_is_bad_input(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(space, "tightest_memory_limit", lambda: replace(LIMIT, free_bytes=300 * 2**20))
+    monkeypatch.setattr(space, "tightest_memory_limit", lambda: replace(LIMIT, free_bytes=50 * 2**20))
     words = ["--game", "Catch", "--gpus", "0", "--run-dir", str(tmp_path / "run")]
     assert cli.run(cli.check_train, words, prog="train.py") == cli.BAD_INPUT
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
-    assert "314,572,800 free" in captured.err and "3 processes 480.0 MiB" in captured.err
+    assert "52,428,800 free" in captured.err and "3 processes 48.0 MiB" in captured.err
     assert not (tmp_path / "run").exists()
 
 
