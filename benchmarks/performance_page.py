@@ -56,6 +56,24 @@ def tree(results: dict[str, Any]) -> Iterator[Row]:
             yield Row(name, spread, f"{budget:.0f}x mctx", beside, ratio)
 
 
+def start(results: dict[str, Any]) -> Iterator[Row]:
+    def median(way: str, key: str) -> float:
+        return statistics.median(turn[key] for turn in results[way])
+
+    def told(way: str) -> str:
+        all_s, cpu_s, next_s, mib = (median(way, key) for key in ("seconds", "cpu_s", "successor_s", "own_mib"))
+        return f"{all_s:.1f} s, of processors {cpu_s:.1f} s, then one more {next_s:.2f} s; {mib:.0f} MiB each"
+
+    ratio = f"{median('spawned', 'seconds') / median('forked', 'seconds'):.1f}x, processor time "
+    ratio += f"{median('spawned', 'cpu_s') / median('forked', 'cpu_s'):.1f}x"
+    name = f"{results['processes']} processes are ready to work, forked from a server"
+    yield Row(name, told("forked"), "", f"each spawned: {told('spawned')}", ratio)
+    begun, ended = (statistics.median(run[key] for run in results["whole_run"]) for key in ("begun_s", "ended_s"))
+    yield Row(
+        "`train.py --game Catch`, 20 train steps", f"trains after {begun:.1f} s, ends with its score after {ended:.1f}"
+    )
+
+
 def ring(results: dict[str, Any]) -> Iterator[Row]:
     for row in results["rows"]:
         low, middle, high = row["share_of_copy_min_median_max"][""]
@@ -220,6 +238,7 @@ SUBJECTS = (
     Subject("bench_cartpole", "make bench NAME=cartpole ARGS=--inline", cartpole, "words"),
     Subject("bench_process_mode", "make bench NAME=process_mode", process_mode),
     Subject("bench_ring", "make bench NAME=ring", ring),
+    Subject("bench_start", "make bench NAME=start", start),
     Subject("bench_host_targets", "make bench NAME=host_targets", host_targets),
     Subject("bench_growth", "make bench NAME=growth", growth),
     Subject("bench_learner_group", "make bench NAME=learner_group", learner_group),
