@@ -71,7 +71,7 @@ def nothing_is_left_behind() -> Iterator[None]:
 
 
 def _started_by_us() -> list[str]:
-    """Command lines of the live processes that this test run started, multiprocessing's resource tracker left out."""
+    """Command lines of the live processes that this test run started."""
     found = []
     for process in _other_processes():
         try:
@@ -80,7 +80,7 @@ def _started_by_us() -> list[str]:
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # ended meanwhile, or another user's
-        if is_ours and state != "Z" and "resource_tracker" not in command:
+        if is_ours and state != "Z":
             found.append(f"{process.name} {command}")
     return found
 

@@ -694,4 +694,25 @@ BUGS = (
         "        sys.exit(exit_code)",
         ("tests/supervisor/test_crew.py",),
     ),
+    Bug(
+        "a-kill-that-comes-too-late-ends-the-run",
+        "speedyzero/fork_server.py",
+        "            with suppress(ProcessLookupError):  # it has just ended",
+        "            with suppress():  # it has just ended",
+        ("tests/supervisor/test_fork_server.py",),
+    ),
+    Bug(
+        "the-fallen-are-told-before-they-are-gone",
+        "speedyzero/fork_server.py",
+        "        _wait_until_gone(self._living)\n",
+        "",
+        ("tests/supervisor/test_fork_server.py",),
+    ),
+    Bug(
+        "a-stopped-server-holds-up-every-kill",
+        "speedyzero/fork_server.py",
+        "                self._server.close()  # it was stopped, and would never tell\n",
+        "                pass\n",
+        ("tests/supervisor/test_fork_server.py",),
+    ),
 )

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from speedyzero.actor import process as actor_process
 from speedyzero.config import Config
-from speedyzero.fork_server import ForkServer
+from speedyzero.fork_server import ForkServer, NotStarted
 from speedyzero.learner import process as learner_process
 from speedyzero.reanalyze import process as reanalyze_process
 from speedyzero.role_process import DIVERGED, DONE, WORKING, ProcessSpec, ResumePoint, crash_file
@@ -79,8 +80,11 @@ class Crew:
 
         Raises RunFailed, naming whom it waited for, past the deadline.
         """
+        with _told_as_a_fall("no process can be started"):
+            if not self._server.ready(interrupted=interrupted):
+                return
         for child in self.children:
-            child.start(self._server)
+            self._begin(child)
         deadline_s = time.monotonic() + self._limits.start_s
         while waited_for := [child.spec.name for child in self.children if not self.works(child)]:
             if interrupted():
@@ -127,17 +131,12 @@ class Crew:
                 if self._board.state(child.spec.name) != DONE:  # else only its exit takes long, as on a starved machine
                     self._note(f"{child.spec.name} did not end and is killed")
                 child.kill()
-            if child.process is not None:
-                child.process.join()
             if crash_file(self._run_dir, child.spec.name).exists():  # such as: the weights could not be saved
                 self._note(f"{child.spec.name} died while it ended, {child.take_report()}")
 
     def kill(self) -> None:
         """Whoever is left, without a word."""
         _kill(self.children)
-        for child in self.children:
-            if child.process is not None:
-                child.process.join()
 
     def works(self, child: Child) -> bool:
         """Whether this very process, not the one before it, has said that it works, or has done all its work."""
@@ -161,7 +160,11 @@ class Crew:
         child.restarts += 1
         self.row.add("restarts")
         self._note(f"{name} died and is replaced ({child.restarts} of {self._limits.max_restarts}), {report}")
-        child.start(self._server)
+        self._begin(child)
+
+    def _begin(self, child: Child) -> None:
+        with _told_as_a_fall(f"{child.spec.name} cannot be started"):
+            child.start(self._server)
 
     def _fall_of_the_group(self) -> str:
         """Why the learners died: one of them of its own accord, the others, perhaps, of its absence."""
@@ -189,6 +192,15 @@ class Crew:
         elif child.alive and stuck_s > may_be_stuck_s:
             self._note(f"{name} lives but has been stuck for {stuck_s:.0f} s and is killed")
             child.kill()
+
+
+@contextmanager
+def _told_as_a_fall(what: str) -> Iterator[None]:
+    """Without the fork server the run cannot go on, but perhaps a new one can from the last checkpoint."""
+    try:
+        yield
+    except NotStarted as error:
+        raise LearnersFell(f"{what}: {error}") from error
 
 
 def _kill(children: Sequence[Child]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.evaluate import process as evaluate_process
-from speedyzero.fork_server import Forked, ForkServer
+from speedyzero.fork_server import Forked, ForkServer, NotStarted
 from speedyzero.supervisor.keeper import RunKeeper
 
 _TICK_S = 0.05
@@ -35,7 +35,11 @@ class Evaluations:
         is_last = checkpoint_step >= self._config.schedule.total_train_steps
         if self._process is None and checkpoint_step > self._step and not is_last:
             self._step = checkpoint_step
-            self._process = self._server.start(evaluate_process.main, (self._config, self._run_dir, checkpoint_step))
+            try:
+                order = (self._config, self._run_dir, checkpoint_step)
+                self._process = self._server.start(evaluate_process.main, order)
+            except NotStarted as error:
+                self._keeper.note(f"no score of train step {checkpoint_step}: {error}")
 
     def stop(self, *, give_up: Callable[[], bool]) -> None:
         """Wait for the score that is being made, until it is given up."""
@@ -51,7 +55,6 @@ class Evaluations:
 
     def _book(self) -> None:
         assert self._process is not None
-        self._process.join()
         if self._process.exit_code == 0:
             self._keeper.book_score(self._step)
         else:

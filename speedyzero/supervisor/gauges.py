@@ -2,7 +2,7 @@
 
 On the interval:  ring/NAME/in_flight, ring/NAME/dropped       lag/PROCESS: train steps that its weights are behind
                   time/PROCESS/{busy,wait_*}_s                 supervisor/env_steps, supervisor/restarts
-                  time/supervisor/busy_cpu_s                   memory/PROCESS_mib: what nobody shares
+                  time/supervisor/busy_cpu_s                   memory/PROCESS_mib: of its own
 At the end also:  ring/NAME/{produced,consumed,unaccounted}, ring/NAME/dropped_REASON where there was one
 
     produced = consumed + dropped (by reason) + in flight        unaccounted is the difference: 0
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from speedyzero.observe.metrics import MetricsWriter
 from speedyzero.shm import Board, Ring
@@ -25,9 +26,19 @@ log = logging.getLogger("speedyzero.supervisor")
 class Gauges:
     """Reads, never writes, what others count."""
 
-    def __init__(self, wiring: Wiring, board: Board, metrics: MetricsWriter, alarms: Alarms, *, interval_s: float):
+    def __init__(
+        self,
+        wiring: Wiring,
+        board: Board,
+        metrics: MetricsWriter,
+        alarms: Alarms,
+        *,
+        interval_s: float,
+        inherited: Callable[[], int],
+    ):
+        """inherited: bytes that the roles have from the process they were forked from, and so count as theirs."""
         self._wiring, self._board, self._metrics, self._interval_s = wiring, board, metrics, interval_s
-        self._alarms = alarms
+        self._alarms, self._inherited = alarms, inherited
         self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings]
         self._due_s = time.monotonic() + interval_s
 
@@ -60,11 +71,12 @@ class Gauges:
 
     def _record_memory(self, step: int) -> None:
         """Of those that are alive; one that has just ended, or begun, has none to speak of."""
-        total_bytes = 0
+        total_bytes, inherited = 0, self._inherited()
         for process in self._board.spec.rows:
             holder = self._board.process(process)
             own_bytes = own_memory_bytes(holder.pid) if holder is not None else None
             if own_bytes is not None:
+                own_bytes = max(0, own_bytes - (0 if process == SUPERVISOR else inherited))
                 self._metrics.write(f"memory/{process}_mib", own_bytes / 2**20, step)
                 total_bytes += own_bytes
         self._alarms.on_memory(total_bytes, train_steps=step)

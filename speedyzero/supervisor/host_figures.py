@@ -11,7 +11,7 @@ _IDLE, _IOWAIT, _GUEST = 3, 4, 8  # columns of /proc/stat; guest time is within 
 
 
 def own_memory_bytes(pid: int) -> int | None:
-    """Memory of a process that it shares with nobody and no file; None where it has ended."""
+    """Memory of a process that it shares with no file, what it was forked with included; None where it has ended."""
     try:
         lines = (_PROC / str(pid) / "status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):

@@ -35,6 +35,7 @@ from speedyzero.shm import (
 from speedyzero.supervisor.crew import Crew, LearnersFell
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
+from speedyzero.supervisor.host_figures import own_memory_bytes
 from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
 from speedyzero.supervisor.limit_now import ProcessLimit
@@ -133,7 +134,14 @@ def _run(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[s
         metrics = [Ring.attach(wiring.run, spec).consumer() for spec in wiring.metrics]
         limit = ProcessLimit(wiring, board)
         interval_s = config.supervisor.record_interval_s
-        gauges = Gauges(wiring, board, keeper.metrics, keeper.alarms, interval_s=interval_s)
+        gauges = Gauges(
+            wiring,
+            board,
+            keeper.metrics,
+            keeper.alarms,
+            interval_s=interval_s,
+            inherited=lambda: own_memory_bytes(session.server.pid) or 0,
+        )
         crew = Crew(config, wiring, run_dir, board, session.server, note=keeper.note, resume=point)
 
         def flush() -> None:
@@ -169,7 +177,7 @@ def _run(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[s
                     keeper.note("interrupted: saving the weights and ending (once more to hurry)")
                 crew.stop(interruptions=lambda: interrupts.count)
             finally:
-                crew.kill()  # whatever went wrong: Python would wait for their end before its own
+                crew.kill()  # whatever went wrong
             saves.end()
             evaluations.stop(give_up=lambda: interrupts.count > 0 or not crew.learner_done)
             keeper.record(_drain(wiring, metrics))

@@ -21,9 +21,9 @@ from speedyzero.shm import Run, SegmentError, require_space, sweep_dead_runs
 from speedyzero.supervisor.memory_limits import MemoryLimit, is_in_memory, tightest_memory_limit
 from speedyzero.wiring import SUPERVISOR, Wiring, wire
 
-# Before anything of the run is held, a little less than was measured on Catch (smaps_rollup, shared libraries left out;
-# Python 3.11, torch 2.13 CPU). Supervisor and fork server: Python, torch and their imports, 261 and 269 MiB. A role,
-# which shares the fork server's: what it has written to since (Private_Dirty), 20 to 33 MiB.
+# The least, below what was measured at work on Catch (smaps_rollup, shared libraries left out; Python 3.11, torch 2.13
+# CPU). Supervisor and fork server: Python, torch and their imports, 261 and 269 MiB. A role, which shares the fork
+# server's: what it has written to since (Private_Dirty), 20 to 33 MiB.
 SUPERVISOR_BYTES, SERVER_BYTES, ROLE_BYTES = 160 * 2**20, 240 * 2**20, 16 * 2**20
 # Of each process on a GPU, for the driver and the libraries. Assumed, not measured: it has run on no GPU.
 GPU_PROCESS_BYTES = 256 * 2**20
@@ -77,7 +77,7 @@ def require_shared(run: Run, need: SharedNeed) -> None:
 
 
 def least_memory(config: Config, wiring: Wiring, game: GameInfo, *, shared_in_memory: bool) -> dict[str, int]:
-    """Bytes that the run is certain to take, by what takes them; supervisor and fork server, which run, left out."""
+    """Bytes that the run is certain to take, by what takes them; supervisor and fork server, begun before, left out."""
     parts = {}
     if shared_in_memory:
         need = shared_need(wiring)

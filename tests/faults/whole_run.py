@@ -124,7 +124,7 @@ class WholeRun:
         return holder.pid
 
     def group(self) -> list[int]:
-        """Living processes of the run, multiprocessing's resource tracker left out: it outlives them by a moment."""
+        """Living processes of the run."""
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
@@ -135,7 +135,7 @@ class WholeRun:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             is_ours = int(fields[3]) == self.process.pid and fields[0] not in "ZX"  # its session
-            if is_ours and command and b"resource_tracker" not in command:  # without a command it is on its way out
+            if is_ours and command:  # without a command it is on its way out
                 found.append(int(entry.name))
         return found
 

@@ -11,6 +11,12 @@ def sleep_long() -> None:
     time.sleep(300)
 
 
+def hold_memory() -> None:
+    held = bytearray(os.urandom(1 << 16)) * 3000  # 188 MiB, which the kernel has to take apart
+    time.sleep(300)
+    del held
+
+
 def leave_with(code: object) -> None:
     sys.exit(code)
 

@@ -122,7 +122,7 @@ def test_a_fork_server_s_death_is_the_learners_and_told_as_such(make_crew, fork_
     crew = make_crew()
     crew.start(interrupted=lambda: False)
     os.kill(fork_server.pid, signal.SIGKILL)
-    with pytest.raises(LearnersFell, match="learner-0 died with the fork server, which somebody killed"):
+    with pytest.raises(LearnersFell, match="learner-0 died with the fork server, which was killed"):
         look_until(crew, lambda: False)
     again = make_crew()
     again.start(interrupted=lambda: False)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from speedyzero.fork_server import ForkServer
+from speedyzero import fork_server
+from speedyzero.fork_server import ForkServer, NotStarted
 from tests.supervisor import forked
 
 ROOT = Path(__file__).parents[2]
@@ -65,8 +66,41 @@ def test_a_server_that_dies_takes_its_own_along_and_another_takes_its_place(serv
     assert second.exit_code == 7 and server.pid != server_pid
 
 
+def test_a_stopped_server_does_not_hold_up_a_kill(server, monkeypatch):
+    monkeypatch.setattr(fork_server, "KILLED_S", 0.5)
+    process = server.start(forked.sleep_long, ())
+    os.kill(server.pid, signal.SIGSTOP)
+    process.kill()
+    assert not process.alive
+    wait_until_gone(process.pid)
+
+
+def test_a_kill_may_come_too_late(server):
+    """The server has buried it, and the supervisor has not heard of it."""
+    process = server.start(forked.leave_with, (5,))
+    wait_until_gone(process.pid)
+    monkeypatched = server.listen
+    server.listen = lambda wait_s=0.0: None if wait_s == 0.0 else monkeypatched(wait_s)
+    process.kill()
+    assert process.exit_code == 5
+
+
+def test_whoever_fell_with_the_server_is_gone_once_that_is_told(server):
+    processes = [server.start(forked.hold_memory, ()) for _ in range(3)]
+    os.kill(server.pid, signal.SIGKILL)
+    processes[0].join()
+    states = [state_of(process.pid) for process in processes]
+    assert all(state in ("gone", "Z") for state in states), states
+
+
+def test_a_start_may_be_interrupted(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLOW_IMPORT_HAS_BEGUN", str(tmp_path / "begun"))
+    with ForkServer(["tests.supervisor.slow_import"]) as server:
+        assert not server.ready(interrupted=(tmp_path / "begun").exists)
+
+
 def test_what_cannot_be_imported_is_an_error(capfd):
-    with ForkServer(["speedyzero.no_such_module"]) as server, pytest.raises(RuntimeError, match="exit code 1"):
+    with ForkServer(["speedyzero.no_such_module"]) as server, pytest.raises(NotStarted, match="exit code 1"):
         server.start(forked.leave_with, (0,))
     assert "no_such_module" in capfd.readouterr().err
 
@@ -99,6 +133,20 @@ def test_all_die_with_the_one_who_asked(module, tmp_path, monkeypatch):
         parent.kill()
     for pid in pids:
         wait_until_gone(pid)
+
+
+def test_a_machine_that_forks_no_more_is_told(monkeypatch):
+    with ForkServer(["tests.supervisor.forked", "tests.supervisor.no_forks"]) as server:
+        with pytest.raises(NotStarted, match="fork: .*Resource temporarily unavailable"):
+            server.start(forked.sleep_long, ())
+        assert server.ready(), "the server lives on"
+
+
+def state_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
 
 
 def wait_until_gone(pid: int) -> None:
