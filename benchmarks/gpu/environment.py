@@ -15,8 +15,10 @@ from typing import Any
 import torch
 
 from benchmarks.common import hardware, version
+from benchmarks.gpu import forked_probe
 from benchmarks.gpu.context import Context
 from benchmarks.gpu.timing import Times, time_one
+from speedyzero.fork_server import ForkServer, NotStarted
 
 PACKAGES = "torch triton numba numpy ale-py gymnasium posix-ipc omegaconf safetensors tensorboard pytest".split()
 
@@ -37,7 +39,22 @@ def run(context: Context) -> dict[str, Any]:
     context.keep(launch=launch_cost(context))
     context.keep(upload=upload_ceiling(context))
     print(f"copy {copied['gb_per_s']:.0f} GB/s, matrix product {product['tflop_per_s']:.1f} TFLOP/s")
+    context.keep(forked=use_by_the_forked(context.device))
     return context.results
+
+
+def use_by_the_forked(device: torch.device) -> dict[str, Any]:
+    """Whether a run's processes, forked from a server that has imported what they need, can use the device."""
+    with ForkServer(["speedyzero.supervisor.preload"]) as server:
+        try:
+            process = server.start(forked_probe.use, (str(device),))
+            process.join()
+            exit_code, why = process.exit_code, "a traceback above" if process.exit_code else ""
+        except NotStarted as error:  # such as: a package of the run's is missing
+            exit_code, why = None, str(error)
+    works = exit_code == 0
+    print(f"a forked process {'uses' if works else 'CANNOT USE'} {device} {why}".rstrip())
+    return {"works": works, "why": why}
 
 
 def machine() -> dict[str, Any]:
