@@ -708,11 +708,4 @@ BUGS = (
         "",
         ("tests/supervisor/test_fork_server.py",),
     ),
-    Bug(
-        "a-stopped-server-holds-up-every-kill",
-        "speedyzero/fork_server.py",
-        "                self._server.close()  # it was stopped, and would never tell\n",
-        "                pass\n",
-        ("tests/supervisor/test_fork_server.py",),
-    ),
 )
