@@ -690,8 +690,8 @@ BUGS = (
     Bug(
         "an-exit-code-that-threads-may-change",
         "speedyzero/fork_server.py",
-        "        os._exit(exit_code)",
-        "        sys.exit(exit_code)",
+        "    os._exit(code)\n",
+        "    sys.exit(code)\n",
         ("tests/supervisor/test_crew.py",),
     ),
     Bug(
