@@ -211,18 +211,9 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
 
 def check_plan(words: Sequence[str], prog: str) -> _Action:
     """What `plan` with these words will do. Raises ValueError for bad input."""
-    from speedyzero.plan.words import add_arguments, planned_of
+    from speedyzero.plan import words as plan_words
 
-    parser = Parser(prog=prog, allow_abbrev=False, description="Predict how long a run will take, and what limits it.")
-    add_arguments(parser)
-    planned = planned_of(parse(parser, words))
-
-    def carry_out() -> None:
-        from speedyzero.plan.command import plan
-
-        plan(planned)
-
-    return carry_out
+    return plan_words.check_plan(words, prog)
 
 
 def check_doctor(words: Sequence[str], prog: str) -> _Action:
@@ -272,10 +263,10 @@ def check_profile(words: Sequence[str], prog: str) -> _Action:
     parser = Parser(prog=prog, allow_abbrev=False, description="Say what a profiled run waited for.")
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="of a run with --profile")
     flags = parse(parser, words)
-    from speedyzero.profile.command import load, report
+    from speedyzero.profile import command
 
-    trace, diagnosis = load(flags.run_dir)
-    return lambda: print(report(trace, diagnosis, flags.run_dir))
+    trace, diagnosis = command.load(flags.run_dir)
+    return lambda: print(command.report(trace, diagnosis, flags.run_dir))
 
 
 def _train(
@@ -290,11 +281,11 @@ def _train(
         from speedyzero.supervisor.inline import train as train_inline
 
         train_inline(config, resume, profile=profile)
-        return
-    from speedyzero.supervisor.process import train
+    else:
+        from speedyzero.supervisor.process import train
 
-    with server:
-        train(config, server, resume, profile=profile)
+        with server:
+            train(config, server, resume, profile=profile)
 
 
 def _train_resharded(reshard: Reshard, server: ForkServer | None, *, profile: ProfileRequest | None) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from speedyzero.command_line import Parser, parse
 from speedyzero.config import Config
 from speedyzero.plan.chips import CHIPS
 from speedyzero.resolve import override, presets, read_words, resolve
@@ -35,6 +36,20 @@ def planned_of(flags: argparse.Namespace) -> Planned:
         if not (run_dir / "config.yaml").exists():
             raise ValueError(f"--check {run_dir}: not the directory of a run")
     return Planned(planned_config(flags), flags.gpu, read_costs(flags.cost), cores_of(flags), tuple(flags.check))
+
+
+def check_plan(words: Sequence[str], prog: str) -> Callable[[], None]:
+    """What `plan` with these words will do. Raises ValueError for bad input."""
+    parser = Parser(prog=prog, allow_abbrev=False, description="Predict how long a run will take, and what limits it.")
+    add_arguments(parser)
+    planned = planned_of(parse(parser, words))
+
+    def carry_out() -> None:
+        from speedyzero.plan.command import plan
+
+        plan(planned)
+
+    return carry_out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -133,15 +133,7 @@ def _run(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[s
             _count_from(board, point)
         metrics = [Ring.attach(wiring.run, spec).consumer() for spec in wiring.metrics]
         limit = ProcessLimit(wiring, board)
-        interval_s = config.supervisor.record_interval_s
-        gauges = Gauges(
-            wiring,
-            board,
-            keeper.metrics,
-            keeper.alarms,
-            interval_s=interval_s,
-            inherited=lambda: own_memory_bytes(session.server.pid) or 0,
-        )
+        gauges = _gauges(session, wiring, board)
         crew = Crew(config, wiring, run_dir, board, session.server, note=keeper.note, resume=point)
 
         def flush() -> None:
@@ -187,6 +179,17 @@ def _run(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[s
         return _steps(board)
     finally:
         remove_run(wiring.run)
+
+
+def _gauges(session: _Session, wiring: Wiring, board: Board) -> Gauges:
+    return Gauges(
+        wiring,
+        board,
+        session.keeper.metrics,
+        session.keeper.alarms,
+        interval_s=session.config.supervisor.record_interval_s,
+        inherited=lambda: own_memory_bytes(session.server.pid) or 0,
+    )
 
 
 def create_shared(wiring: Wiring) -> Board:

@@ -33,7 +33,8 @@ UNSAFE_CALLS = {
 }
 ALLOWED = {
     # What a supervisor tells its own child over a pipe that only these two have; nothing from a file or shared memory.
-    "speedyzero/fork_server.py": ["pickle", "importlib.import_module"],
+    "speedyzero/fork_server/client.py": ["pickle"],
+    "speedyzero/fork_server/process.py": ["pickle", "importlib.import_module"],
     # One of five files of an installed package, whose own import would bring a window system with it.
     "speedyzero/env/minatar_env.py": ["importlib.util.spec_from_file_location"],
     # Packages by names that the source itself lists, to see whether they can be imported.

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from speedyzero import fork_server
-from speedyzero.fork_server import ForkServer, NotStarted
+from speedyzero.fork_server import ForkServer, NotStarted, client
 from tests.supervisor import forked
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +66,7 @@ def test_a_server_that_dies_takes_its_own_along_and_another_takes_its_place(serv
 
 
 def test_a_stopped_server_does_not_hold_up_a_kill(server, monkeypatch):
-    monkeypatch.setattr(fork_server, "KILLED_S", 0.5)
+    monkeypatch.setattr(client, "KILLED_S", 0.5)
     process = server.start(forked.sleep_long, ())
     os.kill(server.pid, signal.SIGSTOP)
     process.kill()
@@ -79,8 +78,8 @@ def test_a_kill_may_come_too_late(server):
     """The server has buried it, and the supervisor has not heard of it."""
     process = server.start(forked.leave_with, (5,))
     wait_until_gone(process.pid)
-    monkeypatched = server.listen
-    server.listen = lambda wait_s=0.0: None if wait_s == 0.0 else monkeypatched(wait_s)
+    listen = server.listen
+    server.listen = lambda wait_s=0.0: None if wait_s == 0.0 else listen(wait_s)
     process.kill()
     assert process.exit_code == 5
 

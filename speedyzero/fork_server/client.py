@@ -1,37 +1,20 @@
-"""A process that has imported what others need, and is forked into each of them.
-
-    supervisor --what to do--> fork server --fork--> a role, its successor, an evaluator ...
-               <--who began, who ended and how--
-
-To import torch, numba and torch's optimisers takes some five seconds of a core. Of processes that are spawned each pays
-them, the successor of one that died, too, before it can take its place; forked from a server, none does, and what was
-imported lies in memory once. The supervisor could not be forked itself, for it has threads and may have used a GPU; the
-server does nothing but this. It dies with the supervisor's thread that made it, and whoever it was forked into dies
-with it.
-
-Ctrl-C, SIGTERM and SIGHUP, which may reach all of a group, are blocked in all of them: the supervisor decides.
-"""
+"""The fork server, and the processes that it becomes, as the supervisor sees them."""
 
 from __future__ import annotations
 
-import gc
-import importlib
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
-import traceback
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, Pipe, wait
-from pathlib import Path
-from typing import Literal, NoReturn
+from multiprocessing.connection import Connection, Pipe
 
-from speedyzero.prctl import die_with, set_title
+from speedyzero.fork_server.messages import Order, Told
 
 ANSWER_S = 300.0  # until everything is imported, on a starved machine too; until a process is begun
 KILLED_S = 10.0  # until the server has told of the end of one that was killed
@@ -41,22 +24,6 @@ _BLOCKED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 class NotStarted(RuntimeError):
     """No process could be had; the message says why."""
-
-
-@dataclass(frozen=True)
-class _Order:
-    target: Callable[..., None]
-    arguments: tuple
-
-
-@dataclass(frozen=True)
-class _Told:
-    """By the server: that it is ready, that a process began or ended, why it could begin none."""
-
-    what: Literal["ready", "began", "ended", "failed"]
-    pid: int = 0
-    exit_code: int = 0
-    why: str = ""
 
 
 @dataclass
@@ -144,7 +111,7 @@ class ForkServer:
         self.ready()
         self._answer, deadline_s = None, time.monotonic() + ANSWER_S
         with suppress(ConnectionError):  # it has died: listening tells
-            self._connection.send_bytes(pickle.dumps(_Order(target, arguments)))
+            self._connection.send_bytes(pickle.dumps(Order(target, arguments)))
         while self._answer is None:
             self._wait_for_word(deadline_s)
         if isinstance(self._answer, str):
@@ -180,7 +147,7 @@ class ForkServer:
         self._is_gone = self._is_ready = False
         self._connection, theirs = Pipe()
         call = f"serve({theirs.fileno()}, {os.getpid()}, {self._preload!r})"
-        source = f"import sys; sys.path[:] = {sys.path!r}; from speedyzero.fork_server import serve; {call}"
+        source = f"import sys; sys.path[:] = {sys.path!r}; from speedyzero.fork_server.process import serve; {call}"
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         try:
             self._server = subprocess.Popen(
@@ -191,7 +158,7 @@ class ForkServer:
             theirs.close()
         self._end = weakref.finalize(self, _end, self._server, self._connection)
 
-    def _hear(self, told: _Told) -> None:
+    def _hear(self, told: Told) -> None:
         if told.what == "ready":
             self._is_ready = True
         elif told.what == "began":
@@ -210,92 +177,8 @@ def _end(server: subprocess.Popen, connection: Connection) -> None:
 
 def _wait_until_gone(pids: Iterable[int]) -> None:
     """What they held is free only then. Whoever is left for its new parent to bury holds nothing."""
-    left, deadline_s = list(pids), time.monotonic() + KILLED_S
-    while left and time.monotonic() < deadline_s:
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if Path(f"/proc/{left[-1]}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
-                time.sleep(0.005)
-                continue
-        left.pop()
+    from speedyzero.shm.liveness import process_of  # brings numpy, which the command line is checked without
 
-
-def serve(descriptor: int, parent_pid: int, preload: Sequence[str]) -> None:
-    """Be the server: import, then fork as ordered, until the supervisor is gone. descriptor: its end of the pipe."""
-    die_with(parent_pid)
-    set_title("fork-server")
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # torch looks for GPUs without making a CUDA context
-    for name in preload:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # or the first collection in each process would write to all that they share
-    connection = Connection(descriptor)
-    deaths, wakeup = os.pipe()
-    os.set_blocking(deaths, False)
-    os.set_blocking(wakeup, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wakeup)
-    with suppress(EOFError, ConnectionError):  # the supervisor is gone
-        connection.send(_Told("ready"))
-        while True:
-            ready = wait([connection, deaths])
-            if deaths in ready:
-                os.read(deaths, 4096)
-                for told in _who_ended():
-                    connection.send(told)
-            if connection in ready:
-                order = connection.recv_bytes()
-                connection.send(_fork(order, [connection.fileno(), deaths, wakeup]))
-
-
-def _fork(order: bytes, ours: Sequence[int]) -> _Told:
-    """Begin a process. ours: descriptors that are the server's alone."""
-    server_pid = os.getpid()
-    try:
-        pid = os.fork()
-    except OSError as error:
-        return _Told("failed", why=f"fork: {error}")
-    if pid == 0:
-        _become(order, server_pid, ours)
-    return _Told("began", pid)
-
-
-def _who_ended() -> list[_Told]:
-    found: list[_Told] = []
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return found
-        if pid == 0:
-            return found
-        found.append(_Told("ended", pid, os.waitstatus_to_exitcode(status)))
-
-
-def _become(order: bytes, server_pid: int, not_ours: Sequence[int]) -> NoReturn:
-    """In the new process: carry out the order and exit at once.
-
-    Not through the interpreter's end, in which threads of libraries may abort, and the exit code would be theirs.
-    """
-    try:
-        die_with(server_pid)
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for descriptor in not_ours:
-            os.close(descriptor)
-        what: _Order = pickle.loads(order)
-        what.target(*what.arguments)
-    except SystemExit as stop:
-        if isinstance(stop.code, str):
-            print(stop.code, file=sys.stderr)
-        _exit(1 if isinstance(stop.code, str) else int(stop.code or 0))
-    except BaseException:
-        traceback.print_exc()
-        _exit(1)
-    _exit(0)
-
-
-def _exit(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # closed, or none, or nobody reads it
-            stream.flush()
-    os._exit(code)
+    deadline_s = time.monotonic() + KILLED_S
+    while any(process_of(pid) for pid in pids) and time.monotonic() < deadline_s:
+        time.sleep(0.005)
