@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speedyzero.command_line import Parser, check_writable, parse
+from speedyzero.command_line import check_writable, parse
 from speedyzero.config import Config
 from speedyzero.fork_server import ForkServer
 from speedyzero.parsers import ablate_parser, atari100k_parser, evaluate_parser, train_parser
@@ -260,13 +260,9 @@ def check_atari100k(words: Sequence[str], prog: str) -> _Action:
 
 def check_profile(words: Sequence[str], prog: str) -> _Action:
     """What `profile` with these words will do. Raises ValueError for bad input, a damaged trace included."""
-    parser = Parser(prog=prog, allow_abbrev=False, description="Say what a profiled run waited for.")
-    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="of a run with --profile")
-    flags = parse(parser, words)
     from speedyzero.profile import command
 
-    trace, diagnosis = command.load(flags.run_dir)
-    return lambda: print(command.report(trace, diagnosis, flags.run_dir))
+    return command.check_profile(words, prog)
 
 
 def _train(

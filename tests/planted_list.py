@@ -708,4 +708,11 @@ BUGS = (
         "",
         ("tests/supervisor/test_fork_server.py",),
     ),
+    Bug(
+        "a-role-s-memory-counts-the-server-s",
+        "speedyzero/supervisor/gauges.py",
+        "0 if process == SUPERVISOR else inherited",
+        "0",
+        ("tests/supervisor/test_crew.py",),
+    ),
 )

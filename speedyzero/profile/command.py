@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from speedyzero.command_line import Parser, parse
 from speedyzero.observe.trace import TRACE_FILE, Trace, read_trace
 from speedyzero.profile.advice import advise
 from speedyzero.profile.critical_path import HAND_OVER
@@ -13,6 +14,15 @@ from speedyzero.profile.shares import SLEEP, Shares, shares_in_turns
 from speedyzero.profile.span_table import span_rows
 
 _SPANS_SHOWN = 10  # of a track
+
+
+def check_profile(words: Sequence[str], prog: str) -> Callable[[], None]:
+    """What `profile` with these words will do. Raises ValueError for bad input, a damaged trace included."""
+    parser = Parser(prog=prog, allow_abbrev=False, description="Say what a profiled run waited for.")
+    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="of a run with --profile")
+    run_dir = parse(parser, words).run_dir
+    trace, diagnosis = load(run_dir)
+    return lambda: print(report(trace, diagnosis, run_dir))
 
 
 def load(run_dir: Path) -> tuple[Trace, Diagnosis]:

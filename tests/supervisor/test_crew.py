@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,8 @@ from speedyzero.resolve import resolve
 from speedyzero.shm import remove_run
 from speedyzero.supervisor import crew as crew_module
 from speedyzero.supervisor.crew import Crew, LearnersFell, RunFailed
+from speedyzero.supervisor.gauges import Gauges
+from speedyzero.supervisor.host_figures import own_memory_bytes
 from speedyzero.supervisor.process import create_shared
 from speedyzero.supervisor.space import wire_where_it_fits
 from tests.supervisor import roles
@@ -37,7 +40,7 @@ def make_crew(tmp_path, fork_server) -> Iterator[Callable[..., Crew]]:
         wiring = wire_where_it_fits(config)
         notes: list[str] = []
         crew = Crew(config, wiring, tmp_path, create_shared(wiring), fork_server, note=notes.append)
-        crew.notes = notes
+        crew.notes, crew.wiring = notes, wiring
         made.append((crew, wiring.run))
         for child in crew.children:
             child.target = roles.idle
@@ -127,6 +130,19 @@ def test_a_fork_server_s_death_is_the_learners_and_told_as_such(make_crew, fork_
     again = make_crew()
     again.start(interrupted=lambda: False)
     assert all(again.works(child) for child in again.children)
+
+
+def test_memory_is_told_without_what_a_role_was_forked_with(make_crew, fork_server):
+    crew = make_crew()
+    crew.start(interrupted=lambda: False)
+    written: dict[str, float] = {}
+    metrics = SimpleNamespace(write=lambda name, value, step: written.update({name: value}))
+    alarms = SimpleNamespace(on_memory=lambda own_bytes, train_steps: None, on_lag=lambda *_, env_steps: None)
+    inherited = own_memory_bytes(fork_server.pid)
+    Gauges(crew.wiring, crew._board, metrics, alarms, interval_s=10.0, inherited=lambda: inherited).record()
+    at_once = own_memory_bytes(crew.children[2].process.pid)
+    assert at_once >= 0.9 * inherited > 50 * 2**20, "forked pages count as the child's"
+    assert 0 <= written["memory/actor-0_mib"] < 0.5 * inherited / 2**20
 
 
 def test_who_never_begins_to_work_is_given_up(make_crew):

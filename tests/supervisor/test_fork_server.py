@@ -134,7 +134,7 @@ def test_all_die_with_the_one_who_asked(module, tmp_path, monkeypatch):
         wait_until_gone(pid)
 
 
-def test_a_machine_that_forks_no_more_is_told(monkeypatch):
+def test_a_machine_that_forks_no_more_is_told():
     with ForkServer(["tests.supervisor.forked", "tests.supervisor.no_forks"]) as server:
         with pytest.raises(NotStarted, match="fork: .*Resource temporarily unavailable"):
             server.start(forked.sleep_long, ())
