@@ -102,6 +102,8 @@ def _heading(report: dict[str, Any], stages: dict[str, Any]) -> list[str]:
         copied, product = found["copy"]["gb_per_s"], found["matrix"]["tflop_per_s"]
         lines.append(f"ceilings: copy {copied:.0f} GB/s, bf16 product {product:.1f} TFLOP/s")
         lines += _floors(stages, product)
+    if not found.get("forked", {"works": True})["works"]:
+        lines.append(f"A FORKED PROCESS CANNOT USE THE CARD, and so no run can: {found['forked']['why']}")
     return lines
 
 

@@ -51,6 +51,14 @@ def test_budgets_are_held_against_what_was_measured():
     assert "H0" in text and "REHEARSAL" not in text
 
 
+def test_a_card_that_forked_processes_cannot_use_is_told():
+    works, fails = ({"works": works, "why": why} for works, why in ((True, ""), (False, "the reason")))
+    assert "CANNOT USE" not in summary.table(a_report(a_stage("environment", forked=works)))
+    assert "CANNOT USE THE CARD, and so no run can: the reason" in summary.table(
+        a_report(a_stage("environment", forked=fails))
+    )
+
+
 def test_a_ceiling_is_met_from_below():
     stage = a_stage("pong", projected_minutes=30.0, shares={"learner-0": {"busy": 0.9}})
     text = summary.table(a_report(stage))
