@@ -173,7 +173,7 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
         check_drawable(config, f"--video {video}")
     load_agent(config, source.weights)
     episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
-    return lambda: _evaluate(run_dir, episodes, video, flags.action)
+    return lambda: _evaluate(run_dir, episodes, video, flags.action, flags.blind)
 
 
 def check_ablate(words: Sequence[str], prog: str) -> _Action:
@@ -291,7 +291,7 @@ def _train_resharded(reshard: Reshard, server: ForkServer | None, *, profile: Pr
     _train(config, server, resume=resumed, profile=profile)
 
 
-def _evaluate(run_dir: Path, episodes: int, video: Path | None, action: str | None) -> None:
+def _evaluate(run_dir: Path, episodes: int, video: Path | None, action: str | None, blind: bool) -> None:
     from speedyzero.evaluate.command import evaluate_run
 
-    evaluate_run(run_dir, episodes, video, action=action)
+    evaluate_run(run_dir, episodes, video, action=action, blind=blind)

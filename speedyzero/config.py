@@ -68,12 +68,13 @@ class CodecConfig:
 class ModelConfig:
     """The network's size. Defaults are EfficientZero's for 96x96 Atari."""
 
-    network: str = choice("auto", "auto", "efficientzero", "mlp")
-    """`auto`: efficientzero for images of 32 px or more, mlp for everything else."""
+    network: str = choice("auto", "auto", "efficientzero", "nature_cnn", "mlp")
+    """`auto`: efficientzero for images of 32 px or more, mlp for everything else. `nature_cnn`: strided convolutions
+    into a vector (Mnih et al. 2015), on standardised input, and from there on as mlp: a search without convolutions."""
     stem_channels: int = 32
-    """Channels of the representation's first stage."""
+    """Channels of the representation's first stage (efficientzero, nature_cnn)."""
     latent_channels: int = 64
-    """Channels of the latent state (efficientzero)."""
+    """Channels of the latent state (efficientzero), of the last convolutions (nature_cnn)."""
     reduced_channels: int = 16
     """Channels of each head's 1x1 convolution (efficientzero)."""
     head_hidden: int = 32
@@ -92,9 +93,9 @@ class ModelConfig:
     action_encoding: str = choice("scale", "scale", "one_hot")
     """`scale`: one plane of a/A, as the reference; `one_hot`: a plane an action (efficientzero)."""
     mlp_hidden: int = 128
-    """Hidden units of the representation and dynamics (mlp)."""
+    """Hidden units of dynamics, policy and value, and of the mlp's representation (mlp, nature_cnn)."""
     mlp_latent: int = 64
-    """Units of the latent state (mlp)."""
+    """Units of the latent state (mlp, nature_cnn)."""
     value_codec: CodecConfig = field(default_factory=CodecConfig)
     """Bins of the value head."""
     prefix_codec: CodecConfig = field(default_factory=CodecConfig)
@@ -227,6 +228,10 @@ class LearnerConfig:
     value_coefficient: float = 0.25
     policy_coefficient: float = 1.0
     consistency_coefficient: float = 2.0
+    consistency_steps: int = 0
+    """Unrolled steps that the consistency loss looks at; 0: all of `target.unroll_steps`."""
+    consistency_every: int = 1
+    """It looks at every n-th sample of a batch, n times as much: its targets cost a pass of the representation each."""
     dynamics_gradient_scale: float = 0.5
     """Scale of each unrolled state's total gradient (the reference's own-step form)."""
     gradient_clip: float = 5.0
@@ -317,6 +322,8 @@ class EvaluateConfig:
     """Simulations per search in evaluation; 0: as in training."""
     action: str = choice("most_visited", "most_visited", "sampled")
     """`sampled`: drawn from the policy that the search improved, for policies that have learnt to mix actions."""
+    blind: bool = True
+    """At the end of the run score the blind twin, too: the agent's actions as often, drawn without looking."""
     video: bool = True
     """Film the first evaluation episode at the end of the run."""
 

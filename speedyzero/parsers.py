@@ -39,6 +39,9 @@ def evaluate_parser(prog: str) -> Parser:
     parser.add_argument("--episodes", type=int, help="default: as the run was evaluated at its end")
     parser.add_argument("--action", choices=choices(EvaluateConfig, "action"), help="default: as the run was evaluated")
     parser.add_argument("--video", type=Path, help="film one episode into this .mp4 or .gif file")
+    parser.add_argument(
+        "--blind", action="store_true", help="score its blind twin, too: the same actions as often, without looking"
+    )
     return parser
 
 

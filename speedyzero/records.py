@@ -80,6 +80,11 @@ class WeightsRecord:
 
 METRIC_NAMES = (
     "actor/game_score",
+    "actor/value_return_correlation",
+    "actor/policy_information",
+    "actor/search_information",
+    "actor/prior_agreement",
+    "actor/q_spread",
     "learner/loss",
     "learner/prefix_loss",
     "learner/value_loss",
@@ -88,6 +93,8 @@ METRIC_NAMES = (
     "learner/predicted_root_value",
     "learner/policy_entropy",
     "learner/target_policy_entropy",
+    "learner/policy_information",
+    "learner/projection_similarity",
     "learner/value_entropy",
     "learner/learning_rate",
     "learner/trust_ratio_min",

@@ -25,7 +25,7 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.edges import WAIT_GROUP
-from speedyzero.freed_memory import FreedMemory
+from speedyzero.freed_memory import FreedMemory, keep_large_blocks
 from speedyzero.observe.kernel_activity import KernelActivity, NvtxRanges
 from speedyzero.observe.spans import Recorder
 from speedyzero.prctl import set_title
@@ -137,6 +137,7 @@ class RoleProcess:
 def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
     """Set this process up as a role; on an exception leave the traceback and exit with 1, or DIVERGED."""
     set_title(spec.name)
+    keep_large_blocks()
     torch.set_num_threads(spec.threads)
     try:
         board = Board.attach(spec.wiring.run, spec.wiring.board)

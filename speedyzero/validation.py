@@ -54,7 +54,7 @@ _POSITIVE = (
     "search.pb_c_base search.min_q_range "
     "actor.envs replay.capacity_steps target.td_steps target.interval_train_steps "
     "reanalyze.search_batch reanalyze.ahead_batch refresh.slice "
-    "learner.batch_size learner.gradient_clip learner.publish_interval_train_steps "
+    "learner.batch_size learner.consistency_every learner.gradient_clip learner.publish_interval_train_steps "
     "optimizer.learning_rate optimizer.trust optimizer.clip optimizer.eps optimizer.decay_fraction "
     "schedule.env_steps schedule.train_steps "
     "schedule.head_start_env_steps evaluate.episodes evaluate.interval_episodes evaluate.parallel_envs "
@@ -68,7 +68,7 @@ _NOT_NEGATIVE = (
     "checkpoint.interval_minutes checkpoint.interval_train_steps checkpoint.keep_last checkpoint.restarts "
     "supervisor.max_restarts "
     "replay.alpha learner.prefix_coefficient learner.value_coefficient learner.policy_coefficient "
-    "learner.consistency_coefficient search.gumbel_scale "
+    "learner.consistency_coefficient learner.consistency_steps search.gumbel_scale "
     "search.pb_c_init search.c_visit search.c_scale"
 ).split()
 _FRACTIONS = (

@@ -4,7 +4,7 @@ The frames of a position are its stack of S, oldest first, in which an episode's
 and the K frames after it; `skip` leaves out the first of them. Each frame is moved by whole pixels with replicated
 edges and multiplied by scale / 255; frames and their colours become channels, and zeros fill up their number. The
 replay's lanes and augmentation are EfficientZero's (Ye et al. 2021, App. A; after DrQ, Kostrikov et al. 2021). Called
-by the learner and the reanalyzer where replay is mirrored on the GPU.
+by the learner and the reanalyzer, where replay is mirrored on the GPU or lies on the host that computes, and by agents.
 
 `augment_draws` makes the shifts and scales of a train step on the device from counters: random numbers as a function
 of (seed, stream, train step, view, sample) by SplitMix64's finaliser. A launch of its own: it is a few microseconds'
@@ -54,7 +54,8 @@ def stack_gather(
     shift: [B, 2] int32; scale: [B] float32. A root's stack: following 0. Unrolled state j's: following j and skip j.
 
     Returns out: [B, (S+K-skip)*C, H, W] of out_dtype (float32 or bfloat16), channels last, the number of channels
-    rounded up to a multiple of pad_channels_to. Raises ValueError where shapes or types do not fit.
+    rounded up to a multiple of pad_channels_to. backend: auto (triton on a GPU, numba on the CPU for float32),
+    reference, numba or triton. Raises ValueError where shapes or types do not fit.
     """
     batch, num_rows, (height, width, channels) = lane.shape[0], frames.shape[1], frames.shape[2:]
     used = (stack + following - skip) * channels
@@ -72,7 +73,11 @@ def stack_gather(
     require("step", step, (batch,), torch.int64)
     require("shift", shift, (batch, 2), torch.int32)
     require("scale", scale, (batch,), torch.float32)
-    if uses_triton(frames, backend):
+    if backend == "auto" and frames.device.type == "cpu" and out.dtype == torch.float32:
+        backend = "numba"
+    if backend == "numba":
+        from kernels.stack_gather.numba_cpu import stack_gather as run
+    elif uses_triton(frames, backend):
         from kernels.stack_gather.triton_gpu import stack_gather as run
     else:
         run = reference.stack_gather

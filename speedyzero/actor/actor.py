@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from speedyzero import keyed_random
+from speedyzero.actor.play_figures import PlayedTick, PlayFigures
 from speedyzero.checkpoint.part import Part
 from speedyzero.config import ActorConfig, Config
 from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, ActorEdges
@@ -24,10 +26,21 @@ _LOAD, _SEARCH, _ENVIRONMENTS = Span("load_weights"), Span("search"), Span("envi
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What stood behind a decision."""
+
+    value: np.ndarray  # [E] float32: the network's, not the search's
+    prior: np.ndarray  # [E, A] float32
+    q_values: np.ndarray  # [E, A] float32
+    visits: np.ndarray  # [E, A] int32
+
+
+@dataclass(frozen=True)
 class Decision:
     action: np.ndarray  # [E] int64
     policy: np.ndarray  # [E, A] float32
     root_value: np.ndarray  # [E] float32
+    searched: Searched | None = None  # before learning starts actions are random
 
 
 def temperature_at(config: ActorConfig, progress: float) -> float:
@@ -68,6 +81,7 @@ class Actor:
         self._first = np.ones(lanes, np.bool_)  # the current frame begins an episode or a life
         self._last = np.zeros(lanes, np.bool_)  # the current frame is a final observation
         self._score = np.zeros(lanes, np.float64)  # raw reward of the games in play
+        self._figures = PlayFigures(config.search.discount)
         self._ticks = first_tick
         self.waiting_for = WAIT_PACING
         self.waited_inside_ns = 0
@@ -124,6 +138,7 @@ class Actor:
         self._edges.steps.put(self._row(decision, outcome))
         board.add_env_steps(int((~self._last).sum()))
         self._keep_scores(outcome)
+        self._keep_figures(decision, outcome)
         self._frame = outcome.frame
         self._first = outcome.started | outcome.life_lost
         self._last = outcome.game_over | outcome.truncated
@@ -148,14 +163,21 @@ class Actor:
         )
         tie_seed = keyed_random.seed_for(seed, keyed_random.ACT_NOISE, -1 - int(self._lane[0]), self._ticks)
         with _SEARCH:
-            result = self._agent.search(stacked, noise=noise, tie_seed=tie_seed)
+            root = self._agent.root(stacked)
+            result = self._agent.search_from(root, noise=noise, tie_seed=tie_seed)
         if search.algorithm == "gumbel":
             action = result.action.cpu().numpy()
         else:
             progress = self._edges.board.train_steps / self._config.schedule.total_train_steps
             temperature = temperature_at(self._config.actor, progress)
             action = sample_visits(result.visits.cpu().numpy(), uniform, temperature=temperature)
-        return Decision(action=action, policy=result.policy.cpu().numpy(), root_value=result.value.cpu().numpy())
+        searched = Searched(
+            value=root.value.cpu().numpy(),
+            prior=torch.softmax(root.policy_logits, dim=-1).cpu().numpy(),
+            q_values=result.q_values.cpu().numpy(),
+            visits=result.visits.cpu().numpy(),
+        )
+        return Decision(action, result.policy.cpu().numpy(), result.value.cpu().numpy(), searched)
 
     def _row(self, decision: Decision, outcome: EnvStep) -> StepRecord:
         assert np.array_equal(self._last, outcome.started), "a lane starts anew exactly after a final observation"
@@ -172,6 +194,23 @@ class Actor:
             visit_policy=decision.policy,
             actor_version=np.full(len(self._lane), self._agent.version, np.int64),
         )
+
+    def _keep_figures(self, decision: Decision, outcome: EnvStep) -> None:
+        """Report what the agent knew, once a window is complete. `_last` is still of the frame that was acted on."""
+        if decision.searched is None:
+            return
+        figures = self._figures.add(
+            PlayedTick(
+                **vars(decision.searched),
+                policy=decision.policy,
+                reward=outcome.reward,
+                is_position=~self._last,
+                ended=outcome.game_over | outcome.life_lost,
+                cut=outcome.truncated,
+            )
+        )
+        for name, value in figures.items():
+            self._edges.metrics.put(MetricRecord(name, self._edges.board.train_steps, value))
 
     def _keep_scores(self, outcome: EnvStep) -> None:
         """Report the raw score of every game that ended."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from speedyzero.checkpoint.scores import record_score
 from speedyzero.checkpoint.weights_file import checkpoint_dir, load_weights
 from speedyzero.config import Config
+from speedyzero.evaluate.blind import blind_twin
 from speedyzero.evaluate.command import load_agent
 from speedyzero.evaluate.evaluator import evaluate
 from speedyzero.evaluate.result import EvaluationResult
@@ -15,9 +16,12 @@ from speedyzero.evaluate.video import Film
 
 
 def evaluate_checkpoint(
-    config: Config, run_dir: Path, *, step: int, episodes: int, film: Film | None = None
+    config: Config, run_dir: Path, *, step: int, episodes: int, film: Film | None = None, blind: bool = False
 ) -> EvaluationResult:
-    """Play `episodes` games with the weights of a train step; the score goes to RUN_DIR/scores.json."""
+    """Play `episodes` games with the weights of a train step; the score goes to RUN_DIR/scores.json.
+
+    blind: its blind twin's score, too.
+    """
     saved = load_weights(checkpoint_dir(run_dir, step))
     agent = load_agent(config, saved)
     started_s = time.monotonic()
@@ -30,6 +34,7 @@ def evaluate_checkpoint(
         action=config.evaluate.action,
         film=film,
     )
+    twin = blind_twin(result, config.env) if blind else None
     record_score(
         run_dir,
         step=step,
@@ -41,6 +46,8 @@ def evaluate_checkpoint(
         std=result.std,
         ci95=result.ci95,
         human_normalised=result.human_normalised,
+        policy_information=result.policy_information,
+        blind_twin=None if twin is None else {"mean": twin.mean, "ci95": twin.ci95, "summary": str(twin)},
         protocol=result.protocol,
     )
     return result

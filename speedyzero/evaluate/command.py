@@ -12,6 +12,7 @@ from speedyzero.checkpoint.atomic_file import write_json
 from speedyzero.checkpoint.weights_file import SavedWeights
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
+from speedyzero.evaluate.blind import blind_twin
 from speedyzero.evaluate.evaluator import evaluate
 from speedyzero.evaluate.result import EvaluationResult
 from speedyzero.evaluate.source import find_source
@@ -30,12 +31,15 @@ def evaluate_run(
     video_path: str | Path | None = None,
     which: str = "last",
     action: str | None = None,
+    blind: bool = False,
 ) -> EvaluationResult:
     """Score the weights of a run or a checkpoint, print the result and keep it in evaluations/ of the run.
 
     episodes: None as the run itself was evaluated at its end. video_path: film the first episode there. which: the
     weights, "last" (the newest) or "best" (those of the best evaluation). action: as `evaluate.action`, None as the run
-    itself. Raises ValueError, one line, for whatever is missing or damaged.
+    itself. blind: score its blind twin, too (`blind.py`).
+
+    Raises ValueError, one line, for whatever is missing or damaged.
     """
     source = find_source(run_dir, which)
     config, saved = source.config, source.weights
@@ -51,10 +55,19 @@ def evaluate_run(
             action=config.evaluate.action if action is None else action,
             film=film,
         )
+    twin = blind_twin(result, config.env) if blind else None
     duration_s = time.monotonic() - started_s
-    kept = _keep(source.results, {"step": saved.meta["step"], "weights": which, **result.to_json()})
+    content = {"step": saved.meta["step"], "weights": which, **result.to_json()}
+    if twin is not None:
+        content["blind_twin"] = twin.to_json()
+    kept = _keep(source.results, content)
     print(f"{result.game}, {which} weights, train step {saved.meta['step']}")
     print(f"score     {result}")
+    print(
+        f"policy    {result.policy_information:.2f} nats of information about the positions, 0 for one that never looks"
+    )
+    if twin is not None:
+        print(f"blind     {twin}: the same actions as often, drawn without looking")
     print(f"protocol  {describe(result.protocol)}; {duration_s:.0f} s")
     print(f"written   {kept}")
     if film is not None:

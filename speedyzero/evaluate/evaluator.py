@@ -4,7 +4,7 @@ Called on an interval and at the end of training, and by the command line. The p
 2021): N episodes, each from its own seed, lives ignored. The seeds come from a stream of their own, so no evaluation
 plays a training game, and evaluating draws nothing that training would have drawn.
 
-Axes: E lanes of one batch, one episode each; A lanes still playing; S stacked frames.
+Axes: E lanes of one batch, one episode each; L lanes still playing; S stacked frames; A actions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from speedyzero.evaluate.overlay import Thought
 from speedyzero.evaluate.result import EvaluationResult, bootstrap_ci95
 from speedyzero.evaluate.video import Film
 from speedyzero.keyed_random import EVALUATE, seed_for
+from speedyzero.observe.information import entropy
 
 
 class Player(Protocol):
@@ -34,7 +35,7 @@ class Player(Protocol):
     search_config: SearchConfig
 
     def search(self, stacked: np.ndarray, *, simulations: int, tie_seed: int) -> Any:
-        """stacked: [A, S, ...] -> a SearchResult, searched without root noise."""
+        """stacked: [L, S, ...] -> a SearchResult, searched without root noise; read: policy, action and value."""
         ...
 
 
@@ -45,6 +46,9 @@ class _Games:
     scores: np.ndarray  # [E] float64
     lengths: np.ndarray  # [E] int64, agent steps
     truncated: np.ndarray  # [E] bool: cut off by the limit
+    actions: np.ndarray  # [A] int64: how often each was taken
+    policy_sum: np.ndarray  # [A] float64: of all positions' policies
+    entropy_sum: np.ndarray  # [] float64: of their entropies, in nats
 
 
 def evaluate(
@@ -86,6 +90,9 @@ def evaluate(
     scores = np.concatenate([batch.scores for batch in batches])
     mean = float(scores.mean())
     truncated = int(sum(batch.truncated.sum() for batch in batches))
+    actions, policy, entropy_sum = (
+        sum(getattr(batch, name) for batch in batches) for name in ("actions", "policy_sum", "entropy_sum")
+    )
     return EvaluationResult(
         game=env_config.game,
         episode_scores=scores,
@@ -94,6 +101,8 @@ def evaluate(
         std=float(scores.std(ddof=1)) if episodes > 1 else 0.0,
         ci95=bootstrap_ci95(scores),
         human_normalised=None if truncated else human_normalised(env_config.game, mean),
+        action_shares=actions / actions.sum(),
+        policy_information=float(entropy(policy / policy.sum()) - entropy_sum / actions.sum()),
         protocol={
             "episodes": episodes,
             "parallel_envs": parallel_envs,
@@ -138,16 +147,25 @@ def _play(
 ) -> _Games:
     """One game in every lane. A lane that has finished is no longer searched for; its later actions are 0."""
     lanes = env.num_lanes
-    games = _Games(np.zeros(lanes), np.zeros(lanes, np.int64), np.zeros(lanes, bool))
+    num_actions = env.num_actions
+    games = _Games(
+        scores=np.zeros(lanes),
+        lengths=np.zeros(lanes, np.int64),
+        truncated=np.zeros(lanes, bool),
+        actions=np.zeros(num_actions, np.int64),
+        policy_sum=np.zeros(num_actions),
+        entropy_sum=np.zeros(()),
+    )
     stack = FrameStack(lanes, env_config.stack, env.spec)
     stacked = stack.push(env.reset(), np.ones(lanes, bool))
-    playing = np.arange(lanes)  # [A] lane numbers
+    playing = np.arange(lanes)  # [L] lane numbers
     names = action_names(env_config) if film is not None else ()
     tick = 0
     while playing.size:
         result = agent.search(stacked[playing], simulations=simulations, tie_seed=tick)
         action = np.zeros(lanes, np.int64)
         action[playing] = choose(result, episodes=first_episode + playing, tick=tick)
+        _count(games, result.policy.cpu().numpy(), action[playing])
         filming = film is not None and playing[0] == 0
         if film is not None and filming:
             film.add(env.render(0), score=games.scores[0], thought=_thought(result, action[0]), actions=names)
@@ -163,6 +181,13 @@ def _play(
         playing = playing[~over]
         stacked = stack.push(step.frame, step.started)
     return games
+
+
+def _count(games: _Games, policy: np.ndarray, action: np.ndarray) -> None:
+    """Add what the playing lanes did. policy: [L, A]; action: [L]."""
+    games.actions[:] += np.bincount(action, minlength=len(games.actions))
+    games.policy_sum[:] += policy.sum(0, dtype=np.float64)
+    games.entropy_sum[...] += entropy(policy).sum(dtype=np.float64)
 
 
 def _thought(result: Any, action: int) -> Thought:

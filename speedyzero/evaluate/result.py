@@ -1,6 +1,6 @@
 """What an evaluation found, with its uncertainty and with how it was made.
 
-Axes: N episodes.
+Axes: N episodes, A actions.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class EvaluationResult:
     std: float  # of one episode, N - 1 degrees of freedom; 0 for one episode
     ci95: tuple[float, float] | None  # of the mean, by bootstrap; None for one episode
     human_normalised: float | None  # of the mean; None without reference scores or where a game was cut off
+    action_shares: np.ndarray  # [A] float64: how often each action was taken
+    policy_information: float  # nats that the policies know of their positions; 0: the same everywhere
     protocol: dict  # how it was made, as JSON
 
     @property
@@ -49,6 +51,8 @@ class EvaluationResult:
             "episodes": len(self.episode_scores),
             "episode_scores": self.episode_scores.tolist(),
             "episode_lengths": self.episode_lengths.tolist(),
+            "action_shares": self.action_shares.tolist(),
+            "policy_information": self.policy_information,
             "protocol": self.protocol,
         }
 

@@ -2,7 +2,8 @@
 
 On a GPU nothing here waits for it: what is small crosses from pinned memory behind the work that is queued already.
 
-Axes: B batch (one rank's), K unroll steps, S stacked frames, A actions, C channels, H W image, D features.
+Axes: B batch (one rank's), K unroll steps (J of them, and every n-th sample, under the consistency loss), S stacked
+frames, A actions, C channels, H W image, D features.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.learner.augment import Augment
+from speedyzero.learner.unroll import consistency_steps
 from speedyzero.records import BatchRecord
 from speedyzero.replay.frames import FrameSource, Unrolled
 from speedyzero.replay.staging import on_device
@@ -25,7 +27,9 @@ class Batch:
     """One rank's batch on its device. Images are float32, or bfloat16 on a GPU, where C may be padded with zeros."""
 
     root: torch.Tensor  # [B, S*C, H, W] or [B, S*D]: the stack at the sampled position
-    following: tuple[torch.Tensor, ...]  # K like it: the stack seen after each action; none where nothing reads them
+    following: tuple[
+        torch.Tensor, ...
+    ]  # J like it, [B / n, ...]: the stack seen after each action, of every n-th sample
     action: torch.Tensor  # [B, K] int64
     action_mask: torch.Tensor  # [B, K] float32
     value: torch.Tensor  # [B, K+1] float32
@@ -41,7 +45,7 @@ class BatchReader:
         """frames: of each shard, on `device`."""
         self._frames, self._device = frames, device
         self._augment = Augment(config.learner, seed=config.seed, rank=rank)
-        self._seen_steps = config.target.unroll_steps if config.learner.consistency_coefficient > 0 else 0
+        self._seen_steps, self._every = consistency_steps(config), config.learner.consistency_every
 
     def read(self, parts: Sequence[BatchRecord], *, weight: np.ndarray, train_step: int) -> Batch:
         """weight: [B] float32, see `Batch`. train_step keys the augmentation."""
@@ -60,9 +64,9 @@ class BatchReader:
     def _unrolled(self, parts: Sequence[BatchRecord], train_step: int) -> list[Unrolled]:
         """Each part's frames. Samples are numbered over the parts."""
         ends = np.cumsum([len(part.lane) for part in parts])
-        root, following = (
-            self._augment.draw(int(ends[-1]), train_step=train_step, view=view, device=self._device) for view in (0, 1)
-        )
+        batch = int(ends[-1])
+        root = self._augment.draw(batch, train_step=train_step, view=0, device=self._device)
+        following = self._augment.draw(batch, train_step=train_step, view=1, device=self._device)
         unrolled = []
         for frames, part, end in zip(self._frames, parts, ends, strict=True):
             rows = slice(int(end) - len(part.lane), int(end))
@@ -72,7 +76,8 @@ class BatchReader:
                     part.step,
                     unroll_steps=self._seen_steps,
                     root=root.part(rows),
-                    following=following.part(rows),
+                    following=following.part(slice(rows.start, rows.stop, self._every)),
+                    every=self._every,
                 )
             )
         return unrolled

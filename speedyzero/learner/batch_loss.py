@@ -16,7 +16,7 @@ from speedyzero.config import Config
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.folded_targets import FoldedTargets
 from speedyzero.learner.loss import Loss, Targets, loss_of
-from speedyzero.learner.unroll import target_projection, unroll
+from speedyzero.learner.unroll import consistency_steps, target_projection, unroll
 from speedyzero.model.base import Network
 from speedyzero.model.codec import ScalarCodec
 
@@ -31,7 +31,7 @@ class BatchLoss:
         self._value_codec = ScalarCodec(config.model.value_codec).to(device)
         self._prefix_codec = ScalarCodec(config.model.prefix_codec).to(device)
         learner = config.learner
-        self._consistent = learner.consistency_coefficient > 0 and config.target.unroll_steps > 0
+        self._consistency_steps = consistency_steps(config)
         self._folded_targets: FoldedTargets | None = None
         if learner.folded_targets and network.norm_mixes_batch:
             dtype = torch.bfloat16 if self._autocasts else next(network.parameters()).dtype
@@ -41,8 +41,8 @@ class BatchLoss:
         return self.against(batch, self.projection(batch))
 
     def projection(self, batch: Batch) -> torch.Tensor | None:
-        """What the unrolled states are to project to, [K, B, P], without a gradient; None without consistency loss."""
-        if not self._consistent:
+        """What the unrolled states are to project to, [J, B / n, P], without a gradient; None without that loss."""
+        if not self._consistency_steps:
             return None
         # A context of its own: weights that were cast without a graph must not be found by the pass with one.
         with self._autocast():
@@ -59,7 +59,8 @@ class BatchLoss:
                 batch.action,
                 prefix_horizon=config.search.prefix_horizon,
                 gradient_scale=config.learner.dynamics_gradient_scale,
-                with_projection=self._consistent,
+                projected_steps=self._consistency_steps,
+                projected_every=config.learner.consistency_every,
             )
         targets = Targets(
             action_mask=batch.action_mask,

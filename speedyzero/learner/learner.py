@@ -269,6 +269,8 @@ class Learner:
             "learner/predicted_root_value": loss.mean_root_value,
             "learner/policy_entropy": loss.policy_entropy,
             "learner/target_policy_entropy": loss.target_policy_entropy,
+            "learner/policy_information": loss.policy_information,
+            "learner/projection_similarity": loss.projection_similarity,
             "learner/value_entropy": loss.value_entropy,
             "learner/learning_rate": done.launched.learning_rate,
             "learner/batch_age": done.train_step - min(part.made_at for part in done.parts),

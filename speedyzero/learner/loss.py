@@ -32,7 +32,7 @@ class Targets:
     prefix: torch.Tensor  # [B, K] float32
     policy: torch.Tensor  # [B, K+1, A] float32
     weight: torch.Tensor  # [B] float32: importance weights, at most 1
-    projection: torch.Tensor | None  # [K, B, P]
+    projection: torch.Tensor | None  # [J, B / n, P]: of J <= K steps and every n-th sample
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,12 @@ class Loss:
     mean_root_value: torch.Tensor
     policy_entropy: torch.Tensor  # of the root, in nats: what the network expects the search to find
     target_policy_entropy: torch.Tensor  # and what it found
+    policy_information: torch.Tensor  # what the root's policy knows of the position, in nats; 0: it does not look
+    projection_similarity: torch.Tensor  # mean cosine between projections of two samples; 1: they collapsed
     value_entropy: torch.Tensor  # of the distribution over the value's bins
     root_value: torch.Tensor  # [B]: predicted value of the root, in reward units
 
-    FIGURES: ClassVar[int] = 9
+    FIGURES: ClassVar[int] = 11
 
     @property
     def figures(self) -> torch.Tensor:
@@ -88,11 +90,16 @@ def loss_of(
         + config.value_coefficient * value.sum(0)
         + config.policy_coefficient * policy.sum(0)
     )
-    consistency = torch.zeros_like(prefix)
+    consistency, similarity = torch.zeros_like(prefix), prefix.new_zeros(())
     if unrolled.projection is not None and targets.projection is not None:
         cosine = F.cosine_similarity(unrolled.projection.float(), targets.projection.float(), dim=-1, eps=1e-5)
-        consistency = -cosine * mask
-        per_sample = per_sample + config.consistency_coefficient * consistency.sum(0)
+        every = config.consistency_every
+        consistency = -cosine * mask[: len(cosine), ::every]
+        seen = torch.zeros_like(per_sample)
+        seen[::every] = every * consistency.sum(0)  # in the mean over the batch as much as of all samples
+        per_sample = per_sample + config.consistency_coefficient * seen
+        similarity = _similarity(targets.projection[0].float())
+    root_policy_logits = unrolled.policy_logits[0].detach()
     root_value_logits = unrolled.value_logits[0].detach()
     root_value = value_codec.decode(root_value_logits)
     return Loss(
@@ -102,8 +109,10 @@ def loss_of(
         policy=policy.detach().sum(0).mean(),
         consistency=consistency.detach().sum(0).mean(),
         mean_root_value=root_value.mean(),
-        policy_entropy=_entropy(unrolled.policy_logits[0].detach()),
+        policy_entropy=_entropy(root_policy_logits),
         target_policy_entropy=torch.special.entr(targets.policy[:, 0]).sum(-1).mean(),
+        policy_information=_information(root_policy_logits),
+        projection_similarity=similarity,
         value_entropy=_entropy(root_value_logits),
         root_value=root_value,
     )
@@ -118,3 +127,16 @@ def _entropy(logits: torch.Tensor) -> torch.Tensor:
     """[]: mean of the entropies, in nats, of distributions over the last axis."""
     log_share = F.log_softmax(logits.float(), dim=-1)
     return -(log_share.exp() * log_share).sum(-1).mean()
+
+
+def _information(logits: torch.Tensor) -> torch.Tensor:
+    """[]: nats by which the batch's mean policy is less certain than its policies are in the mean. logits: [B, A]."""
+    mean = F.softmax(logits.float(), dim=-1).mean(0)
+    return torch.special.entr(mean).sum() - _entropy(logits)
+
+
+def _similarity(projection: torch.Tensor) -> torch.Tensor:
+    """[]: mean cosine over all pairs of different samples. projection: [B, P]."""
+    batch = projection.shape[0]
+    total = F.normalize(projection, dim=-1).sum(0)
+    return (total.square().sum() - batch) / max(1, batch * (batch - 1))

@@ -3,7 +3,8 @@
 Networks with batch norm run every step as a batch of its own, as the reference does: merged, the steps would share
 statistics. Networks without run one merged batch of all steps wherever nothing is recurrent: fewer, larger calls.
 
-Axes: B batch, K unroll steps, A actions, N bins, P projection, ... an observation's own axes.
+Axes: B batch, K unroll steps (J of them, and every n-th sample, under the consistency loss), A actions, N bins, P
+projection, ... an observation's own axes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from dataclasses import dataclass
 
 import torch
 
+from speedyzero.config import Config
 from speedyzero.model.base import Network
+
+
+def consistency_steps(config: Config) -> int:
+    """Unrolled steps whose states the consistency loss compares with what was seen; 0: it is switched off."""
+    steps = config.target.unroll_steps
+    if config.learner.consistency_coefficient == 0:
+        return 0
+    return min(config.learner.consistency_steps, steps) or steps
 
 
 @dataclass(frozen=True)
@@ -20,7 +30,7 @@ class Unrolled:
     policy_logits: torch.Tensor  # [K+1, B, A]
     value_logits: torch.Tensor  # [K+1, B, N]
     prefix_logits: torch.Tensor  # [K, B, N]
-    projection: torch.Tensor | None  # [K, B, P]: predictor(projector(s_1 .. s_K)); None without consistency loss
+    projection: torch.Tensor | None  # [J, B / n, P]: predictor(projector(s_1 .. s_J)); None without consistency loss
 
 
 def unroll(
@@ -30,9 +40,13 @@ def unroll(
     *,
     prefix_horizon: int,
     gradient_scale: float,
-    with_projection: bool,
+    projected_steps: int,
+    projected_every: int = 1,
 ) -> Unrolled:
     """Root stack [B, ...] and actions [B, K] int64 -> predictions of all K+1 states.
+
+    projected_steps: J <= K; projected_every: n, of every n-th sample.
+
 
     Each unrolled state's total gradient is scaled, its own heads' included: as the reference is coded (B.7).
     """
@@ -50,8 +64,8 @@ def unroll(
         prefix_logits.append(transition.prefix_logits)
     policy_logits, value_logits = _predict(network, latents)
     projection = None
-    if with_projection and prefix_logits:
-        projection = _project(network, latents[1:])
+    if projected_steps:
+        projection = _project(network, [latent[::projected_every] for latent in latents[1 : 1 + projected_steps]])
     # With nothing unrolled (an ablation) there is no prefix: an empty stack, one bin wide, which suits any codec.
     prefixes = torch.stack(prefix_logits) if prefix_logits else value_logits[:0, :, :1]
     return Unrolled(policy_logits, value_logits, prefixes, projection)
@@ -59,7 +73,7 @@ def unroll(
 
 @torch.no_grad()
 def target_projection(network: Network, observations: list[torch.Tensor]) -> torch.Tensor:
-    """projector(representation(o)) of the K stacks that were really seen, K of [B, ...] -> [K, B, P]."""
+    """projector(representation(o)) of the stacks that were really seen, J of [B, ...] -> [J, B, P]."""
     if network.norm_mixes_batch:
         return torch.stack([network.project(network.represent(observation)) for observation in observations])
     merged = network.project(network.represent(torch.cat(observations)))

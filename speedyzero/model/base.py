@@ -85,3 +85,9 @@ class ZeroLinear(nn.Linear):
         super().__init__(in_features, out_features)  # draws random weights: what is built next depends on it
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
+
+    @torch.no_grad()
+    def begin_near_zero(self, slope: float) -> None:
+        """Start as a distribution around the middle bin instead of a flat one. slope: nats a bin."""
+        bins = self.out_features
+        self.bias.copy_(-slope * (torch.arange(bins) - bins // 2).abs())

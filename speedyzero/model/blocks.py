@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kernels import norm_act as fused
+from speedyzero.config import ModelConfig
 
 PAD_CHANNELS_TO = 16
 
@@ -94,6 +95,28 @@ def conv_norm(
 def linear_norm(in_features: int, out_features: int, *, folded: bool) -> NormedLayer:
     """A linear layer and its batch norm."""
     return NormedLayer(nn.Linear(in_features, out_features), nn.Identity() if folded else nn.BatchNorm1d(out_features))
+
+
+def projection_layers(config: ModelConfig, features: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """SimSiam's projector and predictor of a latent of so many features. Chen and He 2021; as EfficientZero's.
+
+    With batch norm whatever the network has: with layer norm the consistency loss is lowest where all positions project
+    alike, and there it goes (docs/03-techniques.md). Acting never uses them.
+    """
+    hidden, out = config.projector_hidden, config.projector_out
+    projector = nn.Sequential(
+        linear_norm(features, hidden, folded=False),
+        nn.ReLU(),
+        linear_norm(hidden, hidden, folded=False),
+        nn.ReLU(),
+        linear_norm(hidden, out, folded=False),
+    )
+    predictor = nn.Sequential(
+        linear_norm(out, config.predictor_hidden, folded=False),
+        nn.ReLU(),
+        nn.Linear(config.predictor_hidden, out),
+    )
+    return projector, predictor
 
 
 class InputConv(NormedLayer):

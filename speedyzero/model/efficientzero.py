@@ -21,6 +21,7 @@ from speedyzero.model.blocks import (
     conv_norm,
     linear_norm,
     norm_act,
+    projection_layers,
 )
 from speedyzero.model.renorm import renormalize
 
@@ -128,19 +129,7 @@ class EfficientZeroNetwork(Network):
         self.policy_head = Head(config, grid, num_actions, folded=folded)
         self.value_head = Head(config, grid, config.value_codec.bins, folded=folded)
         if not folded:
-            features, hidden, out = channels * grid * grid, config.projector_hidden, config.projector_out
-            self.projector = nn.Sequential(
-                linear_norm(features, hidden, folded=False),
-                nn.ReLU(),
-                linear_norm(hidden, hidden, folded=False),
-                nn.ReLU(),
-                linear_norm(hidden, out, folded=False),
-            )
-            self.predictor = nn.Sequential(
-                linear_norm(out, config.predictor_hidden, folded=False),
-                nn.ReLU(),
-                nn.Linear(config.predictor_hidden, out),
-            )
+            self.projector, self.predictor = projection_layers(config, channels * grid * grid)
             if config.norm == "renorm":
                 heads = self.prefix_head, self.policy_head, self.value_head
                 for unrolled in (self.action_conv, self.dynamics_block, self.prediction_block, *heads):

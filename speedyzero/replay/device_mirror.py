@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from kernels.stack_gather import stack_gather
-from speedyzero.replay.frames import Augmentation, Unrolled
+from speedyzero.replay.frames import UNCHANGED, Augmentation, Unrolled
 from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.replay.staging import StagingRing, on_device
 
@@ -100,15 +100,16 @@ class DeviceMirror:
         unroll_steps: int,
         root: Augmentation | None,
         following: Augmentation | None,
+        every: int = 1,
     ) -> Unrolled:
         """See `FrameSource`. Raises ValueError for positions that are not mirrored."""
         self.follow()
         self._require(lane, step, lookahead=unroll_steps)
-        places = self._places(lane, step)
+        places, fewer = self._places(lane, step), self._places(lane[::every], step[::every])
         self._ring.acquire()
         unrolled = Unrolled(
             self._gather(*places, following=0, augmentation=root),
-            tuple(self._gather(*places, following=j, augmentation=following) for j in range(1, unroll_steps + 1)),
+            tuple(self._gather(*fewer, following=j, augmentation=following) for j in range(1, unroll_steps + 1)),
         )
         self._ring.release()
         return unrolled
@@ -120,11 +121,12 @@ class DeviceMirror:
         self, lane: torch.Tensor, step: torch.Tensor, *, following: int, augmentation: Augmentation | None
     ) -> torch.Tensor:
         """The stack of unrolled state `following`."""
-        how = augmentation or Augmentation(shift=None, scale=None)
+        how = augmentation or UNCHANGED
         return stack_gather(
             self.frame, self.first, lane, step,
             stack=self._shard.stack, following=following, skip=following, shift=how.shift, scale=how.scale,
             out_dtype=self._dtype, pad_channels_to=self._pad_channels_to,
+            backend="auto" if self._device.type == "cuda" else "reference",  # which tests can watch on the CPU
         )  # fmt: skip
 
     def _require(self, lane: np.ndarray, step: np.ndarray, *, lookahead: int) -> None:

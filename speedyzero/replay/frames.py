@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from kernels.stack_gather import stack_gather
 from speedyzero.model.observation import to_network_input
 from speedyzero.replay.shard import Shard
 
@@ -35,12 +36,15 @@ class Augmentation:
         )
 
 
+UNCHANGED = Augmentation(shift=None, scale=None)
+
+
 @dataclass(frozen=True)
 class Unrolled:
     """What a network reads of positions and of the K states after them. C may be padded with zeros."""
 
     root: torch.Tensor  # [B, S*C, H, W], channels last, or [B, S*D]: the stack at the position
-    following: tuple[torch.Tensor, ...]  # K like it: the stack seen after each action
+    following: tuple[torch.Tensor, ...]  # K like it: the stack seen after each action, of every n-th position
 
 
 class FrameSource(Protocol):
@@ -58,8 +62,11 @@ class FrameSource(Protocol):
         unroll_steps: int,
         root: Augmentation | None,
         following: Augmentation | None,
+        every: int = 1,
     ) -> Unrolled:
         """Stacks at the positions and after each of the next K actions, each view augmented by itself; None: not.
+
+        every: stacks after actions only of every n-th position, to which `following` belongs, [B / n, ...].
 
         Frames beyond a position's episode are whatever came next in the lane; the loss masks them.
         """
@@ -71,8 +78,11 @@ class HostFrames:
 
     def __init__(self, shard: Shard, device: torch.device):
         self._shard, self._device = shard, device
+        self._in_place = shard.shape.spec.is_image and device.type == "cpu"
 
     def stacks(self, lane: np.ndarray, step: np.ndarray) -> torch.Tensor:
+        if self._in_place:
+            return self._gather(lane, step, following=0, augmentation=None)
         return to_network_input(self._on_device(self._shard.gather_stacks(lane, step)))
 
     def unrolled(
@@ -83,15 +93,33 @@ class HostFrames:
         unroll_steps: int,
         root: Augmentation | None,
         following: Augmentation | None,
+        every: int = 1,
     ) -> Unrolled:
+        if self._in_place:
+            fewer = lane[::every].copy(), step[::every].copy()
+            return Unrolled(
+                self._gather(lane, step, following=0, augmentation=root),
+                tuple(self._gather(*fewer, following=j + 1, augmentation=following) for j in range(unroll_steps)),
+            )
         stack = self._shard.stack
         window = self._on_device(self._shard.gather_windows(lane, step, unroll_steps=unroll_steps))  # [B, S+K, ...]
         stacks: tuple[torch.Tensor, ...] = ()
         if unroll_steps:
-            after = augmented(window[:, 1:], following)
+            after = augmented(window[::every, 1:], following)
             width = after.shape[1] // (stack + unroll_steps - 1)  # channels (or features) of one frame
             stacks = tuple(after[:, j * width : (j + stack) * width] for j in range(unroll_steps))
         return Unrolled(augmented(window[:, :stack], root), stacks)
+
+    def _gather(
+        self, lane: np.ndarray, step: np.ndarray, *, following: int, augmentation: Augmentation | None
+    ) -> torch.Tensor:
+        """The stack of unrolled state `following`, from the shard's own memory."""
+        how = augmentation or UNCHANGED
+        return stack_gather(
+            torch.from_numpy(self._shard.frame), torch.from_numpy(self._shard.first),
+            torch.from_numpy(lane), torch.from_numpy(step),
+            stack=self._shard.stack, following=following, skip=following, shift=how.shift, scale=how.scale,
+        )  # fmt: skip
 
     def _on_device(self, frames: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(frames).to(self._device)
@@ -99,20 +127,5 @@ class HostFrames:
 
 def augmented(window: torch.Tensor, how: Augmentation | None) -> torch.Tensor:
     """[B, F, H, W, C] uint8 -> [B, F*C, H, W] float32, channels last; [B, F, D] float32 -> [B, F*D], as it is."""
-    if how is None or window.dtype != torch.uint8:
-        return to_network_input(window)
-    batch, frames, height, width, channels = window.shape
-    shifted = window.permute(0, 2, 3, 1, 4) if how.shift is None else _shifted(window, how.shift)
-    scale = torch.full((batch, 1, 1, 1), 1.0 / 255.0, device=window.device)
-    if how.scale is not None:
-        scale = scale * how.scale.view(-1, 1, 1, 1)
-    return shifted.reshape(batch, height, width, frames * channels).float().mul_(scale).permute(0, 3, 1, 2)
-
-
-def _shifted(window: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Each sample moved by whole pixels with replicated edges, [B, H, W, F, C]: a gather with clamped indices."""
-    batch, _, height, width, _ = window.shape
-    rows = (torch.arange(height, device=window.device) + shift[:, :1]).clamp(0, height - 1)  # [B, H]
-    columns = (torch.arange(width, device=window.device) + shift[:, 1:]).clamp(0, width - 1)  # [B, W]
-    sample = torch.arange(batch, device=window.device)[:, None, None]
-    return window.permute(0, 2, 3, 1, 4)[sample, rows[:, :, None], columns[:, None, :]]
+    how = how or UNCHANGED
+    return to_network_input(window, shift=how.shift, scale=how.scale)

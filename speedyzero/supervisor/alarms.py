@@ -1,4 +1,5 @@
-"""What a user should hear of once while a run goes on: skipped batches, old policies, no reward, growing memory.
+"""What a user should hear of once while a run goes on: skipped batches, old policies, no reward, growing
+memory, a consistency loss that has collapsed.
 
 Each is said at most once, with the number, the bound and where to look. None of them ends the run.
 """
@@ -18,6 +19,7 @@ GAMES_WITHOUT_REWARD = 20  # and a tenth of the run: fewer say nothing
 SETTLED = 0.1  # of the train steps, by which caches, tables and compiled code have their size
 GROWTH, LEAST_GROWTH_BYTES = 1.5, 512 * 2**20  # both: a small run may well double
 LOOK_EVERY_S = 10.0
+ALIKE = 0.9  # mean cosine of projections of different positions; with batch norm it is near 0
 
 
 class Alarms:
@@ -43,6 +45,16 @@ class Alarms:
                 "bad batch",
                 f"a batch without a finite loss was skipped at train step {record.step}; {MAX_BAD_BATCHES} in a row "
                 "end the run (learner/bad_batches)",
+            )
+        if (
+            record.name == "learner/projection_similarity"
+            and record.value > ALIKE
+            and record.step >= self._total_steps * SETTLED
+        ):
+            self._say(
+                "collapse",
+                f"at train step {record.step} different positions project alike: mean cosine {record.value:.3f}, above "
+                f"{ALIKE}: the consistency loss has collapsed and teaches nothing (learner/projection_similarity)",
             )
         if record.name == "actor/game_score":
             self._games += 1

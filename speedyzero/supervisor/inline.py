@@ -22,7 +22,7 @@ from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game, make_env
 from speedyzero.env.taped import TAPE, TapedLanes
-from speedyzero.freed_memory import FreedMemory
+from speedyzero.freed_memory import FreedMemory, keep_large_blocks
 from speedyzero.learner.first_network import first_network
 from speedyzero.learner.learner import Learner
 from speedyzero.learner.saving import save_checkpoint
@@ -96,6 +96,7 @@ def build_run(
     where it does not fit, or another process writes the log.
     """
     game = check_game(config.env)
+    keep_large_blocks()
     torch.set_num_threads(threads_for(config, game.spec))
     network = first_network(config, game, begun=checkpoint is not None)
     edges = InlineEdges()

@@ -55,10 +55,10 @@ class RunKeeper:
     def note(self, line: str) -> None:
         self._progress.note(line)
 
-    def evaluate(self, step: int, *, episodes: int, film: Film | None = None) -> EvaluationResult:
+    def evaluate(self, step: int, *, episodes: int, film: Film | None = None, blind: bool = False) -> EvaluationResult:
         """Score the checkpoint of a train step here and now. How long that held up all else is a metric, for clocks."""
         started_s = time.monotonic()
-        result = evaluate_checkpoint(self._config, self._run_dir, step=step, episodes=episodes, film=film)
+        result = evaluate_checkpoint(self._config, self._run_dir, step=step, episodes=episodes, film=film, blind=blind)
         self.book_score(step)
         self.metrics.write("evaluate/training_waited_s", time.monotonic() - started_s, step)
         return result
@@ -83,11 +83,11 @@ class RunKeeper:
             )
         self.note(f"evaluating {evaluation.episodes} episodes ...")
         if not evaluation.video:
-            return self.evaluate(step, episodes=evaluation.episodes)
+            return self.evaluate(step, episodes=evaluation.episodes, blind=evaluation.blind)
         videos = self._run_dir / "videos"
         videos.mkdir(exist_ok=True)
         with Film(videos / f"step_{step:09d}.mp4") as film:
-            return self.evaluate(step, episodes=evaluation.episodes, film=film)
+            return self.evaluate(step, episodes=evaluation.episodes, film=film, blind=evaluation.blind)
 
     def close(self) -> None:
         self.metrics.close()  # it may have something to say
@@ -122,16 +122,20 @@ def print_summary(
     run_dir: Path, result: EvaluationResult, *, env_steps: int, train_steps: int, duration_s: float
 ) -> None:
     """What was done, the score, and how to go on."""
-    best = read_scores(run_dir)["best"]
-    best_line = (
+    scores = read_scores(run_dir)
+    last, best, lines = scores["last"], scores["best"], [str(result)]
+    lines.append(
         f"best         {best['mean']:.6g}, at train step {best['step']} (picked by its score, so no fair measure)"
     )
+    if last["blind_twin"] is not None:
+        lines.append(f"blind twin   {last['blind_twin']['summary']}: its actions as often, drawn without looking")
+    lines.append(f"policy       {last['policy_information']:.2f} nats of information, 0 for one that never looks")
     print(
         summary(
             run_dir,
             env_steps=env_steps,
             train_steps=train_steps,
             duration_s=duration_s,
-            score=f"{result}\n{best_line}",
+            score="\n".join(lines),
         )
     )

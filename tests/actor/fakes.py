@@ -11,7 +11,7 @@ from speedyzero.env.base import EnvStep
 from speedyzero.memory_edges import InlineEdges
 from speedyzero.pacing import Pacing
 from speedyzero.records import StepRecord, WeightsRecord
-from speedyzero.search import SearchResult
+from speedyzero.search import RootOutput, SearchResult
 from tests.replay.episodes import NUM_ACTIONS, SPEC, Lane, frames, visit_policy
 
 STACK = 3
@@ -89,7 +89,11 @@ class LookingAgent:
         self.version = version
         self.loaded.append((version, float(flat[0])))
 
-    def search(self, stacked, *, noise, tie_seed) -> SearchResult:
+    def root(self, stacked) -> RootOutput:
+        return RootOutput(torch.zeros(len(stacked), NUM_ACTIONS), torch.zeros(len(stacked)), {"stacked": stacked})
+
+    def search_from(self, root: RootOutput, *, noise, tie_seed) -> SearchResult:
+        stacked = root.state["stacked"]
         self.stacks.append(stacked.copy())
         self.noises.append(noise)
         self.tie_seeds.append(tie_seed)

@@ -61,13 +61,14 @@ def test_prints_keeps_and_films(run_dir, capsys):
     ]
 
 
-def test_the_same_weights_score_the_same_and_the_best_are_found(run_dir):
+def test_the_same_weights_score_the_same_and_the_best_are_found(run_dir, capsys):
     last, again = evaluate_run(run_dir, 30), evaluate_run(run_dir, 30)
     np.testing.assert_array_equal(last.episode_scores, again.episode_scores)
     record_score(run_dir, step=10, mean=1.0)
     record_score(run_dir, step=20, mean=0.0)
-    best = evaluate_run(run_dir, 30, which="best")
-    assert best.episode_scores.tolist() != last.episode_scores.tolist()
+    assert "train step 10" not in capsys.readouterr().out
+    evaluate_run(run_dir, 30, which="best")
+    assert "best weights, train step 10" in capsys.readouterr().out
 
 
 def test_a_damaged_checkpoint_is_passed_over(run_dir, capsys):

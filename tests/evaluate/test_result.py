@@ -47,7 +47,16 @@ def test_a_game_without_references():
 def result(ci95, normalised):
     scores = np.array([1.0, 2.0])
     return EvaluationResult(
-        "Pong", scores, np.array([5, 6]), 1.5, 0.70710678, ci95, normalised, {"episodes": 2, "seed": 0}
+        "Pong",
+        scores,
+        np.array([5, 6]),
+        1.5,
+        0.70710678,
+        ci95,
+        normalised,
+        action_shares=np.array([0.25, 0.75]),
+        policy_information=0.5,
+        protocol={"episodes": 2, "seed": 0},
     )
 
 

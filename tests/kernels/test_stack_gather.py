@@ -43,6 +43,27 @@ def poisoned(batch: int, channels: int, height: int, width: int, device: torch.d
     return torch.full((batch, height, width, channels), torch.nan, device=device).permute(0, 3, 1, 2)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("following", [0, 2])
+@pytest.mark.parametrize("is_augmented", [False, True])
+def test_numba_s_pixels_are_the_definition_s(channels, following, is_augmented):
+    """To the bit, where rows go round the lane, episodes begin inside a stack, and a shift reaches over the edges."""
+    shard, rng = a_shard(channels=channels), np.random.default_rng(1)
+    lane, step = positions(40, rows=shard.rows)
+    shift = rng.integers(-SHIFT_PX, SHIFT_PX + 1, size=(40, 2)).astype(np.int32)
+    scale = (1.0 + 0.1 * rng.standard_normal(40)).astype(np.float32)
+    augmentation = on(torch.device("cpu"), shift, scale) if is_augmented else [None, None]
+    plain, fast = (
+        stack_gather(
+            *on(torch.device("cpu"), shard.frame, shard.first, lane, step),
+            stack=STACK, following=following, skip=following, shift=augmentation[0], scale=augmentation[1],
+            out=poisoned(40, 16, 17, 19, torch.device("cpu")), pad_channels_to=16, backend=backend,
+        )
+        for backend in ("reference", "numba")
+    )  # fmt: skip
+    assert torch.equal(fast, plain)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch", [1, 7, 63])
 def test_a_root_s_stack_is_the_shards(monkeypatch, device, backend, batch):

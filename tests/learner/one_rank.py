@@ -16,7 +16,7 @@ import torch
 from speedyzero.learner.group import Group, joined_group
 from speedyzero.records import BatchRecord
 from speedyzero.weights.flat import flatten
-from tests.learner.small_learner import BATCH, SmallLearner, small_batch, small_learner
+from tests.learner.small_learner import BATCH, SmallLearner, small_batch, small_learner, without_batch_statistics
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
 
 RANKS, STEPS = 2, 6
@@ -49,9 +49,11 @@ def train(small: SmallLearner, batches: list[BatchRecord]) -> dict[str, np.ndarr
 
 
 def vectors(group: Group | None, rank: int | None) -> dict[str, np.ndarray]:
-    """No statistics over the batch: two ranks must do what one does. The ranks' networks begin differently."""
+    """Without statistics over the batch two ranks must do what one does. The ranks' networks begin differently."""
     torch.manual_seed(rank or 0)
-    small = small_learner(VECTOR_SPEC, network=tiny_network(VECTOR_SPEC, seed=rank or 0), group=group)
+    small = without_batch_statistics(
+        small_learner(VECTOR_SPEC, network=tiny_network(VECTOR_SPEC, seed=rank or 0), group=group)
+    )
     batches = [whole_batch(step) for step in range(STEPS)]
     return train(small, batches if rank is None else [part(batch, rank) for batch in batches])
 
@@ -59,7 +61,8 @@ def vectors(group: Group | None, rank: int | None) -> dict[str, np.ndarray]:
 def late_outcomes(group: Group, rank: int) -> dict[str, np.ndarray]:
     """The same as `vectors`, with what a step found read during the next one: a last call without a batch."""
     torch.manual_seed(rank)
-    small = small_learner(VECTOR_SPEC, network=tiny_network(VECTOR_SPEC, seed=rank), group=group, deferred=True)
+    network = tiny_network(VECTOR_SPEC, seed=rank)
+    small = without_batch_statistics(small_learner(VECTOR_SPEC, network=network, group=group, deferred=True))
     found = train(small, [part(whole_batch(step), rank) for step in range(STEPS)])
     assert small.learner.step() and not small.learner.step()
     last = small.edges.priorities.get().priority

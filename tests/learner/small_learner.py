@@ -47,6 +47,13 @@ class SmallLearner:
         return self.learner.network
 
 
+def without_batch_statistics(small: SmallLearner) -> SmallLearner:
+    """The same with the projector's batch norm in evaluation mode: each sample's loss is its own, as an oracle's."""
+    small.network.projector.eval()
+    small.network.predictor.eval()
+    return small
+
+
 def small_config(**stages) -> Config:
     """Batches of 4, K = 3, targets every 3 steps, weights every 2; no augmentation."""
     base = tiny_config(

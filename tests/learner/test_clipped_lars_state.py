@@ -217,7 +217,7 @@ def test_built_from_the_configuration(name, clip):
     torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimizer.step()
     layers = optimizer.trust_ratio_summary().layers
-    assert "representation.0.0.weight" in layers and "policy_output.weight" not in layers
+    assert "representation.1.0.weight" in layers and "policy_output.weight" not in layers
 
 
 def test_a_network_of_biases_alone_has_one_group():

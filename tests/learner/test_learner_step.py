@@ -144,6 +144,8 @@ def test_figures_are_recorded_on_their_interval():
         "learner/predicted_root_value",
         "learner/policy_entropy",
         "learner/target_policy_entropy",
+        "learner/policy_information",
+        "learner/projection_similarity",
         "learner/value_entropy",
         "learner/learning_rate",
     }

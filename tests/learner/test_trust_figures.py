@@ -46,4 +46,4 @@ def test_every_scaled_layer_of_our_networks_has_a_part(spec, prefix_horizon):
     assert ratios is not None
     figures = trust_ratio_figures(ratios)
     assert set(figures) <= set(METRIC_NAMES)
-    assert {f"{PART}{part}" for part in ("representation", "dynamics", "prediction", "projector")} <= set(figures)
+    assert {f"{PART}{part}" for part in ("representation", "dynamics", "policy", "value", "projector")} <= set(figures)

@@ -45,7 +45,7 @@ class ToyNetwork(Network):
 
 
 def unroll_toy(network: Network, actions, **changes):
-    settings = {"prefix_horizon": 5, "gradient_scale": 0.5, "with_projection": True, **changes}
+    settings = {"prefix_horizon": 5, "gradient_scale": 0.5, "projected_steps": 3, **changes}
     action = torch.tensor(actions)
     return unroll(network, torch.arange(float(len(action)))[:, None], action, **settings)
 
@@ -77,7 +77,7 @@ def test_values_and_shapes(mixes):
     assert unrolled.policy_logits[:, :, 0].T.tolist() == latents
     assert unrolled.value_logits[:, :, 0].T.tolist() == [[2 * s for s in row] for row in latents]
     assert unrolled.projection[:, :, 0].T.tolist() == [[100 * s for s in row[1:]] for row in latents]
-    assert unroll_toy(network, [[0, 1, 2]], with_projection=False).projection is None
+    assert unroll_toy(network, [[0, 1, 2]], projected_steps=0).projection is None
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,11 @@ def test_plain_rewards_need_no_state():
 
 
 def test_merged_steps_are_the_same_steps():
-    """Without batch statistics, one batch of all steps and a batch of each must agree, gradients too."""
+    """Without batch statistics, and the projector's set aside: one batch of all steps is a batch of each, and so are
+    the gradients."""
     network = tiny_network(VECTOR_SPEC)
+    network.projector.eval()
+    network.predictor.eval()
     generator = torch.Generator().manual_seed(0)
     observation = torch.randn(4, 6, generator=generator)
     targets = [torch.randn(4, 6, generator=generator) for _ in range(3)]
@@ -105,7 +108,7 @@ def test_merged_steps_are_the_same_steps():
     for mixes in (False, True):
         network.norm_mixes_batch = mixes
         network.zero_grad()
-        unrolled = unroll(network, observation, action, prefix_horizon=2, gradient_scale=0.5, with_projection=True)
+        unrolled = unroll(network, observation, action, prefix_horizon=2, gradient_scale=0.5, projected_steps=3)
         results.append([*vars(unrolled).values(), target_projection(network, targets)])
         sum((tensor * torch.arange(tensor.numel()).view_as(tensor).cos()).sum() for tensor in results[-1]).backward()
         gradients.append([parameter.grad.clone() for parameter in network.parameters()])
@@ -146,7 +149,7 @@ def test_every_step_is_a_batch_of_its_own_for_batch_norm():
     network = tiny_network(IMAGE_SPEC)
     unroll(
         network, torch.rand(3, 6, 36, 36), torch.zeros(3, 4, dtype=torch.int64),
-        prefix_horizon=5, gradient_scale=0.5, with_projection=True,
+        prefix_horizon=5, gradient_scale=0.5, projected_steps=4,
     )  # fmt: skip
     batches = {name: buffer.item() for name, buffer in network.named_buffers() if name.endswith("num_batches_tracked")}
     expected = {"representation": 1, "action_conv": 4, "dynamics_block": 4, "prefix_head": 4, "prediction_block": 5}

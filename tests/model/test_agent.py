@@ -84,7 +84,7 @@ def test_no_noise_means_none(algorithm):
 @pytest.mark.parametrize("algorithm", ["puct", "gumbel"])
 def test_given_noise_is_used(algorithm):
     stacked = observations(VECTOR_SPEC, 2)
-    agent = agent_with(algorithm=algorithm, num_simulations=8, root_noise_fraction=1.0, max_considered_actions=2)
+    agent = agent_with(algorithm=algorithm, num_simulations=8, root_noise_fraction=1.0, max_considered_actions=1)
     noise = np.full((2, NUM_ACTIONS), 1e-6 if algorithm == "puct" else -20.0, np.float32)
     noise[0, 3] = noise[1, 1] = 1.0 if algorithm == "puct" else 20.0
     result = agent.search(stacked, noise=noise)

@@ -243,5 +243,5 @@ def test_no_more_rows_than_the_run_can_fill(stack):
 def test_the_network_tells_places_and_versions_apart():
     """Guards the tests above: a target read one row too far, or from the wrong network, shows."""
     old, new = ([network_value(loaded_agent(CONFIG, weights_seed=v), 0, row) for row in range(30, 70)] for v in (0, 4))
-    assert np.abs(np.diff(old)).min() > 0.01
-    assert np.abs(np.subtract(old, new)).min() > 0.01
+    assert np.abs(np.diff(old)).min() > 1e-4
+    assert np.abs(np.subtract(old, new)).min() > 1e-4

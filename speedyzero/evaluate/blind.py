@@ -1,0 +1,50 @@
+"""The blind twin: the agent's own actions, drawn without looking.
+
+It takes each action as often as the agent did over its games, at random times. What the agent scores above its twin, in
+the same protocol, comes from the positions that it saw; a mixture of actions that scores well by itself does not.
+
+Axes: L lanes, A actions.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from speedyzero.config import EnvConfig, SearchConfig
+from speedyzero.evaluate.chosen import SAMPLED
+from speedyzero.evaluate.evaluator import evaluate
+from speedyzero.evaluate.result import EvaluationResult
+
+
+class FixedPolicyPlayer:
+    """The same policy whatever it is shown."""
+
+    search_config = SearchConfig()
+
+    def __init__(self, policy: np.ndarray):
+        """policy: [A], sums to 1."""
+        self._policy = torch.from_numpy(np.asarray(policy, np.float32))
+
+    def search(self, stacked: np.ndarray, *, simulations: int, tie_seed: int) -> SimpleNamespace:
+        lanes = len(stacked)
+        return SimpleNamespace(
+            policy=self._policy.expand(lanes, -1),
+            action=self._policy.argmax().expand(lanes),
+            value=torch.zeros(lanes),
+        )
+
+
+def blind_twin(seeing: EvaluationResult, env_config: EnvConfig) -> EvaluationResult:
+    """The twin's score over the episodes that the agent was scored over."""
+    protocol = seeing.protocol
+    return evaluate(
+        FixedPolicyPlayer(seeing.action_shares),
+        env_config,
+        episodes=protocol["episodes"],
+        parallel_envs=protocol["parallel_envs"],
+        seed=protocol["seed"],
+        action=SAMPLED,
+    )
