@@ -1,0 +1,109 @@
+"""The strided convolutional network: shapes, what travels with its weights, and its standardised input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from speedyzero.env.base import ObservationSpec
+from speedyzero.model.agent import Agent
+from speedyzero.model.build import build_network
+from speedyzero.model.input_norm import FOLLOWED_STEPS, InputNorm
+from speedyzero.model.observation import to_network_input
+from speedyzero.weights.flat import flatten
+from tests.model.networks import NUM_ACTIONS, TINY_MODEL, randomise, tiny_config
+
+SPEC = ObservationSpec(shape=(40, 40, 1), dtype=np.dtype(np.uint8))
+CONFIG = tiny_config(prefix_horizon=0, model=replace(TINY_MODEL, network="nature_cnn"))
+
+
+def a_network():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_network(CONFIG, SPEC, NUM_ACTIONS)
+    randomise(network, seed=0)
+    return network
+
+
+def frames(batch: int, *, seed: int = 0) -> np.ndarray:
+    """[B, S, H, W, C]: a bright, noisy picture and little that changes, as Atari's."""
+    rng = np.random.default_rng(seed)
+    picture = np.random.default_rng(9).integers(150, 200, size=SPEC.shape)
+    return (picture + rng.integers(0, 3, size=(batch, 2, *SPEC.shape))).astype(np.uint8)
+
+
+def test_shapes():
+    network = a_network()
+    latent = network.represent(to_network_input(torch.from_numpy(frames(3))))
+    assert latent.shape == (3, TINY_MODEL.mlp_latent)
+    assert network.dynamics(latent, torch.tensor([0, 1, 2]), {}).latent.shape == latent.shape
+    assert network.predict(latent).value_logits.shape == (3, TINY_MODEL.value_codec.bins)
+
+
+def test_convolutions_and_the_mean_image_lie_channels_last():
+    """Else each pass copies its frames, twice: a sixth of a train step."""
+    network = a_network()
+    images = [tensor for tensor in network.state_dict().values() if tensor.dim() == 4 and tensor.shape[1] > 1]
+    assert len(images) == 4 and all(t.is_contiguous(memory_format=torch.channels_last) for t in images)
+    assert to_network_input(torch.from_numpy(frames(3))).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_small_images_and_vectors_are_refused():
+    with pytest.raises(ValueError, match=r"network=nature_cnn needs a square image of 32 px or more"):
+        build_network(CONFIG, ObservationSpec(shape=(31, 31, 1), dtype=np.dtype(np.uint8)), NUM_ACTIONS)
+
+
+def test_statistics_are_those_of_the_batches_and_then_stay():
+    norm = InputNorm((2, 4, 4))
+    generator = torch.Generator().manual_seed(0)
+    batches = [0.4 + 0.1 * torch.rand(8, 2, 4, 4, generator=generator) for _ in range(FOLLOWED_STEPS)]
+    for batch in batches:
+        norm(batch)
+    whole = torch.cat(batches)
+    torch.testing.assert_close(norm.mean, whole.mean(0, keepdim=True))
+    torch.testing.assert_close(norm(whole), (whole - whole.mean(0)) / (whole - whole.mean(0)).square().mean().sqrt())
+    before = norm.mean.clone()
+    norm(torch.ones(8, 2, 4, 4))
+    assert torch.equal(norm.mean, before)
+
+
+def test_statistics_move_in_training_passes_alone():
+    norm = InputNorm((1, 4, 4))
+    with torch.no_grad():  # the pass that makes consistency targets
+        norm(torch.rand(8, 1, 4, 4))
+    norm.eval()(torch.rand(8, 1, 4, 4))
+    assert norm.steps == 0 and not norm.mean.any()
+
+
+def test_a_pixel_that_never_changed_is_no_louder_than_the_others():
+    """Divided by its own deviation, a score's digit that was never shown would be louder than all else together."""
+    norm = InputNorm((1, 8, 8))
+    for seed in range(20):
+        batch = 0.5 + 0.1 * torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+        batch[:, :, 0, 0] = 0.5
+        norm(batch)
+    norm.eval()
+    changed = torch.full((1, 1, 8, 8), 0.5)
+    changed[:, :, 0, 0] += 0.1
+    changed[:, :, 5, 5] += 0.1
+    found = norm(changed)[0, 0]
+    assert found[0, 0] == pytest.approx(1.0, abs=0.1) and found[5, 5] == pytest.approx(1.0, abs=0.15)
+
+
+def test_statistics_travel_with_the_weights():
+    """Published, saved and loaded: what acts standardises as what trains does."""
+    network = a_network().train()
+    observation = to_network_input(torch.from_numpy(frames(8)))
+    network.represent(observation)
+    network.eval()
+    agent = Agent(CONFIG, SPEC, NUM_ACTIONS)
+    agent.load(flatten(network), version=1)
+    torch.testing.assert_close(agent.root(frames(8)).state["latent"], network.represent(observation).detach())
+    again = build_network(CONFIG, SPEC, NUM_ACTIONS)
+    again.load_state_dict(network.state_dict())
+    assert again.representation[0].steps == 1 and torch.equal(
+        again.representation[0].mean, network.representation[0].mean
+    )
