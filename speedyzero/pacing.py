@@ -5,17 +5,27 @@ Sample efficiency must not depend on the machine's speed, so both sides follow o
     env steps due at train step k = head start + (env_steps - head start) * min(k / train_steps, 1)
 
 The actors stop a slack above the line, the learner waits below it. The slack is at least one tick of all
-environments, so that one side can always move. After `train_steps` the learner goes on, on frozen data.
+environments, so that one side can always move, and OVERLAP train steps' worth of play, so that both can at once: with
+one tick of less play than a train step needs they take turns, and of two cores one is always idle. After `train_steps`
+the learner goes on, on frozen data.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from speedyzero.config import Config, ScheduleConfig
 from speedyzero.placement import place
 
 RECORDS_PER_RUN = 500
+OVERLAP = 4
+
+
+def slack_env_steps(schedule: ScheduleConfig, tick_env_steps: int) -> int:
+    """How far play may be ahead of the line. tick_env_steps: of all environments."""
+    env_steps_per_train_step = (schedule.env_steps - schedule.head_start_env_steps) / schedule.train_steps
+    return max(schedule.pacing_slack_env_steps, tick_env_steps, math.ceil(OVERLAP * env_steps_per_train_step))
 
 
 def record_interval(schedule: ScheduleConfig) -> int:
@@ -47,7 +57,7 @@ class Pacing:
 
         Each follows the line for its own share, so that lanes stay equally long whatever the actors' speeds.
         """
-        slack = max(self.schedule.pacing_slack_env_steps, self.tick_env_steps)
+        slack = slack_env_steps(self.schedule, self.tick_env_steps)
         share = env_steps * self.actors
         ahead = share + self.tick_env_steps > self.env_steps_due(train_steps) + slack
         return not ahead and share < self.schedule.env_steps

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speedyzero.config import ScheduleConfig
-from speedyzero.pacing import Pacing
+from speedyzero.pacing import Pacing, slack_env_steps
 
 
 @st.composite
@@ -27,7 +27,8 @@ def pacings(draw) -> Pacing:
 def test_a_run_ends_whoever_goes_first(pacing, random, eagerness_of_play):
     """Turns in random order; a tick may add less than `tick_env_steps`: final observations are no env steps."""
     schedule, tick = pacing.schedule, pacing.tick_env_steps
-    slack = max(schedule.pacing_slack_env_steps, tick)
+    slack = slack_env_steps(schedule, tick)
+    assert slack >= max(schedule.pacing_slack_env_steps, tick)
     env_steps = train_steps = 0
     while train_steps < schedule.total_train_steps:
         may_play = pacing.may_play(env_steps=env_steps, train_steps=train_steps)
@@ -78,6 +79,14 @@ def test_more_slack_lets_play_run_further_ahead():
     pacing = Pacing(schedule, tick_env_steps=4)
     assert pacing.may_play(env_steps=100 + 46, train_steps=0) and not pacing.may_play(env_steps=100 + 47, train_steps=0)
     assert pacing.may_train(env_steps=100, train_steps=0)
+
+
+def test_play_goes_on_while_the_learner_works():
+    """50 env steps a train step in ticks of 32: a whole train step's play is there before the next one begins."""
+    schedule = ScheduleConfig(env_steps=902_000, train_steps=18_000, frozen_train_steps=0, head_start_env_steps=2_000)
+    pacing = Pacing(schedule, tick_env_steps=32)
+    assert slack_env_steps(schedule, 32) == 200
+    assert pacing.may_play(env_steps=2_000 + 2 * 50 + 32, train_steps=0)
 
 
 def test_play_and_training_end():

@@ -6,9 +6,11 @@ A change of settings that leaves the algorithm alone comes first; those that mak
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from speedyzero.config import ScheduleConfig
 from speedyzero.observe.trace import Trace, Track
+from speedyzero.pacing import slack_env_steps
 from speedyzero.profile.critical_path import HAND_OVER
 from speedyzero.profile.diagnosis import Diagnosis, Gain, gain_of_half, gain_of_overlap, takes_turns
 from speedyzero.profile.span_table import part_of
@@ -100,7 +102,8 @@ def _fewer_simulations(trace: Trace, diagnosis: Diagnosis) -> Iterator[Advice]:
 
 def _overlap(trace: Trace, diagnosis: Diagnosis) -> Advice:
     tick = trace.settings["actor.envs"] * _count(trace, "actor")
-    slack = max(2 * tick, 2 * trace.settings["schedule.pacing_slack_env_steps"])
+    schedule = ScheduleConfig(**{one.name: trace.settings[f"schedule.{one.name}"] for one in fields(ScheduleConfig)})
+    slack = 2 * slack_env_steps(schedule, tick)
     return Advice(
         f"schedule.pacing_slack_env_steps={slack}: play and learning overlap instead of taking turns",
         gain_of_overlap(trace, diagnosis),

@@ -11,6 +11,7 @@ Axes: B positions, S stacked frames, K unroll steps, F frames of a window, C cha
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,6 +80,10 @@ class HostFrames:
     def __init__(self, shard: Shard, device: torch.device):
         self._shard, self._device = shard, device
         self._in_place = shard.shape.spec.is_image and device.type == "cpu"
+        if self._in_place:
+            with warnings.catch_warnings():  # torch would have them writable: a reader's are not
+                warnings.simplefilter("ignore", UserWarning)
+                self._frame, self._first = torch.from_numpy(shard.frame), torch.from_numpy(shard.first)
 
     def stacks(self, lane: np.ndarray, step: np.ndarray) -> torch.Tensor:
         if self._in_place:
@@ -116,8 +121,7 @@ class HostFrames:
         """The stack of unrolled state `following`, from the shard's own memory."""
         how = augmentation or UNCHANGED
         return stack_gather(
-            torch.from_numpy(self._shard.frame), torch.from_numpy(self._shard.first),
-            torch.from_numpy(lane), torch.from_numpy(step),
+            self._frame, self._first, torch.from_numpy(lane), torch.from_numpy(step),
             stack=self._shard.stack, following=following, skip=following, shift=how.shift, scale=how.scale,
         )  # fmt: skip
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from speedyzero.config import Config
 from speedyzero.env.base import ObservationSpec
+from speedyzero.pacing import slack_env_steps
 from speedyzero.placement import place
 from speedyzero.records import StepRecord
 
@@ -204,5 +205,5 @@ def _rows_in_flight(config: Config, all_lanes: int) -> int:
     """
     schedule = config.schedule
     env_steps_per_train_step = (schedule.env_steps - schedule.head_start_env_steps) / schedule.train_steps
-    slack = max(schedule.pacing_slack_env_steps, all_lanes)
+    slack = slack_env_steps(schedule, all_lanes)
     return math.ceil((slack + 3 * env_steps_per_train_step) / all_lanes)

@@ -165,6 +165,29 @@ def certainty_picture(groups: Sequence[Group]) -> Picture:
     return Picture("certainty", "Policy and value", words, _drawn(plan, groups, rows=1))
 
 
+def knowledge_picture(groups: Sequence[Group]) -> Picture:
+    plan = [
+        _Panel("actor/value_return_correlation", "values and returns", "correlation"),
+        _Panel(
+            "actor/policy_information",
+            "policy's information: network —, search - -",
+            "nats",
+            "actor/search_information",
+            from_zero=True,
+        ),
+        _Panel("actor/prior_agreement", "network and search agree on the action", "share of positions", from_zero=True),
+        _Panel("actor/q_spread", "spread of Q over the actions", "discounted reward", from_zero=True),
+        _Panel("learner/policy_information", "policy's information on sampled positions", "nats", from_zero=True),
+        _Panel("learner/projection_similarity", "projections of two positions", "mean cosine"),
+    ]
+    words = (
+        "Of positions as they are played, before any of them is trained on, but for the last two. An agent whose "
+        "values do not correlate with what follows, or whose policy has no information about the position, has learnt "
+        "nothing of the game, whatever its score. Projections near 1: the consistency loss has collapsed."
+    )
+    return Picture("knowledge", "Does it look?", words, _drawn(plan, groups, rows=2))
+
+
 def replay_picture(groups: Sequence[Group]) -> Picture:
     plan = [
         _Panel(

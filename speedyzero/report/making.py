@@ -10,6 +10,7 @@ from speedyzero.report.command import PAGE_FILE, PICTURES_FOLDER
 from speedyzero.report.figures import (
     Picture,
     certainty_picture,
+    knowledge_picture,
     loss_picture,
     replay_picture,
     score_picture,
@@ -44,6 +45,6 @@ def draw(groups: Sequence[Group]) -> list[Picture]:
         title = "Score" if len(games) == 1 else f"Score in {game}"
         name = "score" if len(games) == 1 else f"score-{''.join(c if c.isalnum() else '-' for c in game)}"
         pictures.append(score_picture(of_game, title=title, name=name))
-    pictures += [loss_picture(groups), certainty_picture(groups), replay_picture(groups)]
+    pictures += [knowledge_picture(groups), loss_picture(groups), certainty_picture(groups), replay_picture(groups)]
     utilisation = utilisation_picture(groups)
     return [*pictures, *([utilisation] if utilisation else []), speed_picture(groups)]

@@ -25,6 +25,7 @@ from speedyzero.settings import SETTINGS
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+_LATEST = 3  # records of a figure that its sentence is a mean of
 _MANY_RUNS = 3  # up to so many, each run's whole settings are on the page
 _SOURCE = "random and human: as the field normalises by; EfficientZero: Ye et al. 2021, after 100,000 env steps"
 
@@ -39,6 +40,7 @@ def page(groups: Sequence[Group], pictures: Sequence[Picture]) -> str:
         f'<p class="note">Made {time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())} from '
         f"{_text(', '.join(run.name for run in runs))}.</p>",
         _scores(groups),
+        _knowledge(runs),
         *(_figure(picture) for picture in pictures),
         _settings(groups),
         _placement(groups),
@@ -77,6 +79,30 @@ def _scores(groups: Sequence[Group]) -> str:
     for game in dict.fromkeys(group.game for group in groups):
         parts.append(_published(game))
     return "\n".join(part for part in parts if part)
+
+
+def _knowledge(runs: Sequence[RunRecord]) -> str:
+    """What each run's agent knows of what it sees, in a sentence; nothing of runs that did not record it."""
+    lines = []
+    for run in runs:
+        parts = [
+            words.format(series.values[-_LATEST:].mean())
+            for words, series in (
+                ("values correlate {:.2f} with the returns", run.series("actor/value_return_correlation")),
+                (
+                    "the policy has {:.2f} nats of information about the position",
+                    run.series("actor/policy_information"),
+                ),
+                ("network and search agree on {:.0%} of the actions", run.series("actor/prior_agreement")),
+            )
+            if len(series.values)
+        ]
+        twin = run.scores.get("last", {}).get("blind_twin")
+        if twin is not None:
+            parts.append(f"the blind twin, with the same actions and without looking, scores {twin['mean']:.5g}")
+        if parts:
+            lines.append(f"<li>{_text(run.name)}: {_text('; '.join(parts))}.</li>")
+    return f"<h2>Does it look?</h2>\n<ul>{''.join(lines)}</ul>" if lines else ""
 
 
 def _score_row(group: Group, run: RunRecord, *, normalised: bool) -> list[str]:

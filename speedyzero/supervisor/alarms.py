@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from speedyzero.config import Config
 from speedyzero.learner.learner import MAX_BAD_BATCHES
-from speedyzero.pacing import Pacing
+from speedyzero.pacing import Pacing, slack_env_steps
 from speedyzero.records import MetricRecord
 from speedyzero.supervisor.host_figures import own_memory_bytes
 
@@ -31,7 +31,7 @@ class Alarms:
         schedule, pacing = config.schedule, Pacing.of(config)
         self._total_steps, self._env_steps = schedule.total_train_steps, schedule.env_steps
         played = max(1, schedule.env_steps - schedule.head_start_env_steps)
-        ahead = pacing.tick_env_steps + max(pacing.tick_env_steps, schedule.pacing_slack_env_steps)
+        ahead = pacing.tick_env_steps + slack_env_steps(schedule, pacing.tick_env_steps)
         # Weights are an interval old when new ones come; while a tick is played the learner trains on, by the slack.
         self.lag_bound = 2 * config.learner.publish_interval_train_steps + 2 * ahead * schedule.train_steps // played
         self._games, self._rewarded = 0, False

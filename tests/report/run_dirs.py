@@ -54,6 +54,7 @@ def make_run(
             "mean": final_score,
             "episodes": 32,
             "ci95": [final_score - 1.5, final_score + 1.25],
+            "blind_twin": {"mean": -20.4, "ci95": [-20.6, -20.1], "summary": "-20.4"},
             "human_normalised": (final_score + 20.7) / 35.3 if game == "Pong" else None,
         }
         write_json(run_dir / "scores.json", {"last": last, "best": {**last, "step": 200, "mean": final_score + 2}})
@@ -91,6 +92,13 @@ def _learner(reached: int, seed: int) -> Iterable[dict]:
         wave = 0.2 * math.sin(step * (seed + 1))
         for name in falling:
             yield line(f"learner/{name}", step, 5 * math.exp(-step / 100) + 0.5 + wave)
+        yield line("learner/policy_information", step, step / 800)
+        yield line("learner/projection_similarity", step, 0.05 * wave)
+        yield line("actor/value_return_correlation", step, min(0.83, step / 400))
+        yield line("actor/policy_information", step, min(0.5, step / 400))
+        yield line("actor/search_information", step, min(0.7, step / 300))
+        yield line("actor/prior_agreement", step, 0.25 + step / 800)
+        yield line("actor/q_spread", step, step / 4000)
         yield line("learner/consistency_loss", step, -4.0 + wave)
         yield line("learner/predicted_root_value", step, step / 100 + wave)
         yield line("learner/learning_rate", step, 0.05)

@@ -38,7 +38,7 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Visit]
     cartpole = make_run(folder / "cartpole", "CartPole-v1", preset="cartpole", reached=80, evaluated=False)
     assert run(check_command, ["report", str(seeds[0])], prog="speedyzero") == DONE
     files = sorted((seeds[0] / "report").iterdir())
-    assert [file.stem for file in files] == ["certainty", "losses", "replay", "score", "speed", "utilisation"]
+    assert [file.stem for file in files] == ["certainty", "knowledge", "losses", "replay", "score", "speed", "utilisation"]
     # The same pictures on every page: drawing takes longest.
     pictures = [Picture(file.stem, file.stem, "how to read it", file.read_bytes()) for file in files]
     pages = {
@@ -57,7 +57,7 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Visit]
 def test_a_report_shows_whole_and_alone(name: str, visited: tuple[list[str], Visit]):
     names, found = visited
     look = found.looks[names.index(name)]
-    assert look.pictures == 6 and look.broken == []
+    assert look.pictures == 7 and look.broken == []
     assert look.overlapping == []
     assert look.outside == [] and look.page_width_px <= WIDTH_PX
     assert {address for address in found.fetched if address != PLANTED_ADDRESS} == set()

@@ -54,7 +54,7 @@ def test_seeds_settings_and_games_side_by_side(tmp_path: Path, drawn: list[Figur
     going_on = make_run(tmp_path / "catch", "Catch", preset="catch", processes=(), reached=60, evaluated=False)
     pictures = draw(groups_of(*seeds, other, going_on))
     assert [picture.name for picture in pictures] == [
-        "score-Pong", "score-Catch", "losses", "certainty", "replay", "utilisation", "speed",
+        "score-Pong", "score-Catch", "knowledge", "losses", "certainty", "replay", "utilisation", "speed",
     ]  # fmt: skip
     assert_readable(pictures, drawn)
 

@@ -26,7 +26,7 @@ def test_seeds_share_a_curve_and_settings_do_not(tmp_path: Path):
     groups = group_runs(read(*seeds[:2], other, seeds[2]))
     assert [[run.config.seed for run in group.runs] for group in groups] == [[0, 1, 2], [0]]
     assert [group.label for group in groups] == [
-        "Pong, laptop, learner.batch_size=64",
+        "Pong, laptop, learner.batch_size=256",
         "Pong, laptop, learner.batch_size=32",
     ]
     assert len({group.colour for group in groups}) == 2

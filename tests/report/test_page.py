@@ -64,6 +64,14 @@ def test_an_atari_game_stands_beside_published_scores(tmp_path: Path):
     assert [cell for cell in row if cell.strip()][:4] == ["raw score", "-20.7", "14.6", "20.1"]
 
 
+def test_what_an_agent_knows_is_told_in_a_sentence(tmp_path: Path):
+    text, _ = made(make_run(tmp_path / "run"))
+    assert "values correlate 0.83 with the returns; the policy has 0.50 nats of information" in text
+    assert (
+        "agree on 74% of the actions; the blind twin, with the same actions and without looking, scores -20.4." in text
+    )
+
+
 @pytest.mark.parametrize(("game", "preset"), [("CartPole-v1", "cartpole"), ("Catch", "catch")])
 def test_another_game_is_not_normalised(tmp_path: Path, game: str, preset: str):
     text, _ = made(make_run(tmp_path / "run", game, preset=preset, final_score=7.0))
