@@ -46,7 +46,7 @@ def test_every_preset_is_valid(name: str):
 
 
 def test_the_presets_of_this_version_are_there():
-    assert {"speedyzero", "atari100k", "efficientzero", "laptop", "cartpole", "catch", "minatar"} == set(presets())
+    assert {"speedyzero", "atari100k", "efficientzero", "laptop", "fast", "cartpole", "catch", "minatar"} == set(presets())
 
 
 def test_efficientzero_is_the_reference_to_the_letter():
@@ -237,7 +237,7 @@ def test_a_bad_saved_config_is_one_line_that_names_it(tmp_path: Path, text: str 
 def test_deviations_are_what_differs_from_the_paper():
     assert deviations(resolve(preset="efficientzero")) == []
     found = {entry.field: (entry.here, entry.paper) for entry in deviations(resolve(preset="laptop", seed=3))}
-    assert found["env.image_size_px"] == (48, 96)
+    assert found["env.image_size_px"] == (64, 96)
     assert found["search.algorithm"] == ("gumbel", "puct")
     assert not {"preset", "seed", "gpus", "run_dir", "env.game"} & set(found)
 

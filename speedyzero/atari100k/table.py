@@ -13,12 +13,16 @@ from speedyzero.atari100k.summary import Summary
 from speedyzero.evaluate.human_normalised import benchmark_games
 from speedyzero.grid.interval import mean_and_interval
 
-COLUMNS = ("game", "random", "human", "EfficientZero", "ours", "human-normalised", "seeds", "minutes")
+COLUMNS = (
+    "game", "random", "human", "EfficientZero", "at 1.2M frames", "ours", "human-normalised", "blind twin", "nats",
+    "seeds", "minutes",
+)  # fmt: skip
 NAMES = {"mean": "mean", "median": "median", "iqm": "IQM", "optimality_gap": "optimality gap (lower is better)"}
 LEGEND = (
     "Raw scores of the final weights, not the best. Ours: mean over seeds (95% bootstrap interval of that mean; of few "
     "seeds it is too narrow). EfficientZero: as published (Ye et al. 2021). Human-normalised: 0 is random play, 1 a "
-    "human. Minutes: of training, a run."
+    "human. At 1.2M frames: an evaluation on the way. Blind twin: the agent's actions as often, drawn without looking; "
+    "nats: what its policy knows of the position. Minutes: of training, a run."
 )
 
 
@@ -45,11 +49,19 @@ def _row(game: str, runs: Sequence[Outcome]) -> str:
     reference = benchmark_games()[game]
     known = [f"{score:g}" for score in (reference.random, reference.human, reference.efficientzero)]
     if not runs:
-        return _line([game, *known, "missing", "missing", "0", ""])
+        return _line([game, *known, "", "missing", "missing", "", "", "0", ""])
     score = mean_and_interval(np.array([one.score for one in runs]))
     normalised = mean_and_interval(np.array([one.human_normalised for one in runs]))
     minutes = np.mean([one.train_s for one in runs]) / 60
-    return _line([game, *known, score, normalised, f"{len(runs)}", f"{minutes:.1f}"])
+    early, twin = (_mean([getattr(one, name) for one in runs], "g") for name in ("early_score", "blind_twin"))
+    nats = _mean([one.policy_information for one in runs], ".2f")
+    return _line([game, *known, early, score, normalised, twin, nats, f"{len(runs)}", f"{minutes:.1f}"])
+
+
+def _mean(values: Sequence[float | None], form: str) -> str:
+    """Empty where a run lacks it."""
+    known = [value for value in values if value is not None]
+    return f"{np.round(np.mean(known), 2):{form}}" if known and len(known) == len(values) else ""
 
 
 def _aggregates(summary: Summary, warning: str) -> str:

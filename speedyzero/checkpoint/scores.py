@@ -25,14 +25,14 @@ def record_score(run_dir: str | Path, *, step: int, mean: float, **details: obje
     if not math.isfinite(mean):
         raise ValueError(f"mean score {mean} of step {step} is not a number")
     score = {"step": step, "mean": mean, **details}
-    scores = [*_read_all(run_dir), score]
+    scores = [*all_scores(run_dir), score]
     _write(run_dir, scores)
     return _best(scores) is score
 
 
 def forget_scores_after(run_dir: str | Path, step: int) -> None:
     """Drop the scores of later train steps: a resumed run comes to those anew. Those before stay."""
-    scores = _read_all(run_dir)
+    scores = all_scores(run_dir)
     kept = [score for score in scores if score["step"] <= step]
     if len(kept) < len(scores):
         if kept:
@@ -43,7 +43,7 @@ def forget_scores_after(run_dir: str | Path, step: int) -> None:
 
 def read_scores(run_dir: str | Path) -> dict[str, dict]:
     """{"last": {...}, "best": {...}}, empty before the first evaluation. Raises ValueError if it cannot be read."""
-    scores = _read_all(run_dir)
+    scores = all_scores(run_dir)
     return {"last": scores[-1], "best": _best(scores)} if scores else {}
 
 
@@ -56,7 +56,7 @@ def _write(run_dir: str | Path, scores: Sequence[dict]) -> None:
     write_json(Path(run_dir) / SCORES_FILE, {"last": scores[-1], "best": _best(scores), "all": scores})
 
 
-def _read_all(run_dir: str | Path) -> list[dict]:
+def all_scores(run_dir: str | Path) -> list[dict]:
     """Every score, oldest first. Raises ValueError if the file cannot be read."""
     path = Path(run_dir) / SCORES_FILE
     if not path.exists():

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo
+from speedyzero.learner.unroll import consistency_steps
 from speedyzero.model.build import build_network
 from speedyzero.plan.chips import CHIPS
 
@@ -86,11 +87,11 @@ def flops_of(config: Config, game: GameInfo) -> Flops:
     with torch.no_grad(), count:
         network.predict_projection(projected)
     predict = float(count.get_total_flops())
-    # Consistency: every unrolled state is projected and predicted from, every unrolled frame represented and projected,
+    # Consistency: the states that it looks at are projected and predicted from, their frames represented and projected,
     # forward only (counted as a whole root inference, 2% more).
-    unroll = config.target.unroll_steps
-    trained = root + unroll * (step + project + predict)
-    return Flops(root, step, sample=BACKWARD * trained + unroll * (root + project))
+    compared = consistency_steps(config) / config.learner.consistency_every
+    trained = root + config.target.unroll_steps * step + compared * (project + predict)
+    return Flops(root, step, sample=BACKWARD * trained + compared * (root + project))
 
 
 def estimated(config: Config, game: GameInfo, gpu: str) -> Costs:

@@ -117,9 +117,12 @@ def check_what_is_written(out: Path) -> None:
         "score": 3.7,
         "human_normalised": pytest.approx(2 / 28.8),
         "env_steps": 3400,
-        "train_steps": 1000,
+        "train_steps": 18_500,
+        "early_score": None,
+        "blind_twin": None,
+        "policy_information": None,
         "train_s": 130.0,
-        "protocol": {"episodes": 8, "truncated_episodes": 1},
+        "protocol": {"episodes": 16, "truncated_episodes": 1},
         "systems": [{"commit": "abc", "cpu": "slow", "cores": 2, "gpus": []}],
     }
     aggregates = json.loads((out / "aggregates.json").read_text())
@@ -149,7 +152,7 @@ def test_a_run_that_was_stopped_in_its_final_evaluation_is_scored_and_not_traine
 
     # runs of other settings, or of another mode, are never mixed
     assert atari100k(*one, "schedule.train_steps=60", out=tmp_path) == BAD_INPUT
-    assert "schedule.train_steps=1000, now 60" in capsys.readouterr().err
+    assert "schedule.train_steps=18500, now 60" in capsys.readouterr().err
     assert atari100k(*one, "--inline", out=tmp_path) == BAD_INPUT
     assert "inline=False" in capsys.readouterr().err
 
@@ -165,7 +168,7 @@ def test_a_missing_rom_is_told_and_the_other_games_are_played(plan, tmp_path: Pa
     with pytest.raises(RunsFailed, match="Breakout, seed 0: env.game='Breakout': its ROM can't be read"):
         atari100k(*TWO_GAMES, "--seeds", "1", out=tmp_path)
     assert "Breakout cannot be played here" in capsys.readouterr().out
-    assert "| Breakout | 1.7 | 30.5 | 414.1 | missing | missing | 0 |  |" in (tmp_path / "table.md").read_text()
+    assert "| Breakout | 1.7 | 30.5 | 414.1 |  | missing | missing |  |  | 0 |  |" in (tmp_path / "table.md").read_text()
     monkeypatch.setattr(atari_roms, "rom_path", lambda name: without_breakout("Breakout"))
     assert atari100k(*TWO_GAMES, out=tmp_path / "none") == BAD_INPUT
     assert "none of the 2 games can be played here" in capsys.readouterr().err

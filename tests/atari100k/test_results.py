@@ -24,7 +24,11 @@ def outcome(game: str, seed: int, score: float, *, truncated: int = 0) -> Outcom
     normalised = human_normalised(game, score)
     assert normalised is not None
     protocol = {"truncated_episodes": truncated}
-    return Outcome(game, seed, score, normalised, 100_000, 18_000, 90.0 * (1 + seed), protocol, ())
+    return Outcome(
+        game, seed, score, normalised, 100_000, 18_000, 90.0 * (1 + seed),
+        early_score=score - 5, blind_twin=None if game == "Freeway" else -20.5, policy_information=0.25 + seed / 2,
+        protocol=protocol, systems=(),
+    )  # fmt: skip
 
 
 def summarise(outcomes: list[Outcome], why_not: list[str]) -> Summary:
@@ -72,9 +76,9 @@ def test_pictures_leave_out_the_list_of_games_alone():
 def test_rows_and_aggregates_by_hand():
     some = [outcome("Pong", 0, 14.6), outcome("Pong", 1, -20.7), outcome("Freeway", 0, 14.8, truncated=3)]
     lines = table_of(("Pong", "Freeway", "Alien"), 2, some, {"Alien, seed 0": "lost"}, summarise(some, [])).splitlines()
-    assert "| Pong | -20.7 | 14.6 | 20.1 | -3.0 (-20.7 to 14.6) | 0.50 (0.00 to 1.00) | 2 | 2.2 |" in lines
-    assert "| Freeway | 0 | 29.6 | 21.8 | 14.8 | 0.50 | 1 | 1.5 |" in lines
-    assert "| Alien | 227.8 | 7127.7 | 808.5 | missing | missing | 0 |  |" in lines
+    assert "| Pong | -20.7 | 14.6 | 20.1 | -8.05 | -3.0 (-20.7 to 14.6) | 0.50 (0.00 to 1.00) | -20.5 | 0.50 | 2 | 2.2 |" in lines
+    assert "| Freeway | 0 | 29.6 | 21.8 | 9.8 | 14.8 | 0.50 |  | 0.25 | 1 | 1.5 |" in lines
+    assert "| Alien | 227.8 | 7127.7 | 808.5 |  | missing | missing |  |  | 0 |  |" in lines
     # games' means 0.5 and 0.5, Pong's between 0 and 1; EfficientZero's are 40.8 / 35.3 and 21.8 / 29.6
     assert "| mean | 0.500 (0.250 to 0.750) | 0.946 |" in lines
     assert "| optimality gap (lower is better) | 0.500 (0.250 to 0.750) | 0.132 |" in lines

@@ -99,7 +99,8 @@ def test_small_batches_end_at_the_least_time_of_a_call():
 
 def test_a_run_is_the_sum_of_its_parts():
     lengths = ["schedule.train_steps=1500", "schedule.env_steps=4000", "schedule.head_start_env_steps=400"]
-    config = resolve("laptop", "Pong", 0, 0, None, [*lengths, "schedule.frozen_train_steps=100"])
+    searched = ["schedule.frozen_train_steps=100", "reanalyze.policy_share=1", "learner.batch_size=64"]
+    config = resolve("laptop", "Pong", 0, 0, None, [*lengths, *searched])
     costs = replace(COSTS, search_s=0.1)  # the reanalyzer limits, and replay grows
     found = predict(config, costs, cores=2)
 
