@@ -4,7 +4,7 @@
     make bench ARGS="tree ring"       # some
 
 What takes longer has a command of its own (cartpole, process_mode, catch_ablation, techniques, kills, profile, scaling,
-atari_cpu, atari100k), and so has what needs trained agents (value_fit); GPUs: gpu-check.
+laptop, ppo, atari100k); GPUs: gpu-check.
 """
 
 from __future__ import annotations

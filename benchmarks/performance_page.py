@@ -197,26 +197,6 @@ def soak_hour(results: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"{name}: {what}", f"{early:.4g} in the second quarter, {late:.4g} in the last", "flat")
 
 
-def atari_cpu(results: dict[str, Any]) -> Iterator[Row]:
-    runs, fixed = results["runs"], results["baselines"]
-    constants = {name: one["mean"] for name, one in fixed.items() if name != "random"}
-    best = max(constants, key=lambda name: constants[name])
-    low, high = fixed["random"]["ci95"]
-    peers = f"random {fixed['random']['mean']:.0f} ({low:.0f} to {high:.0f}), {best} {constants[best]:.0f}"
-    if not runs:
-        yield Row(f"{results['game']}, players that do not look", peers)
-        return
-    scores = ", ".join(f"{run['mean']:.0f}" for run in runs)
-    mean = statistics.fmean(run["mean"] for run in runs)
-    slowest = max(run["minutes"] for run in runs)
-    yield Row(
-        f"{results['game']} learnt on a CPU, preset laptop",
-        f"score {mean:.0f} ({len(runs)} of 3 seeds: {scores}), {slowest:.0f} minutes at most",
-        "3 seeds above both, within 60 minutes",
-        peers,
-    )
-
-
 @dataclass(frozen=True)
 class Subject:
     """Where figures come from: the newest line of a file that has `key` among its results."""
@@ -251,7 +231,6 @@ SUBJECTS = (
         profile_overhead,
         "runs",
     ),
-    Subject("bench_atari_cpu", "make bench NAME=atari_cpu", atari_cpu),
     Subject("soak_hour", "make soak-hour", soak_hour),
 )
 

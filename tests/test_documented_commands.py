@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_atari100k, bench_atari_cpu, bench_kills, bench_process_mode, bench_profile
+from benchmarks import bench_atari100k, bench_kills, bench_process_mode, bench_profile
 from benchmarks.techniques import pong
 from speedyzero import cli
 from speedyzero.resolve import resolve
@@ -50,7 +50,6 @@ def test_a_documented_command_is_accepted(file, words, monkeypatch, tmp_path):
     ("game", "preset", "settings"),
     [
         *((game, "laptop", bench_atari100k.REDUCED.settings) for game in bench_atari100k.REDUCED.games),
-        ("UpNDown", "laptop", bench_atari_cpu.SETTINGS),
         ("CartPole-v1", "cartpole", bench_process_mode.WARM_UP),
         ("Pong", "laptop", bench_process_mode.WARM_UP),
         (bench_kills.GAME, "cartpole", bench_kills.SETTINGS),

@@ -46,7 +46,9 @@ def test_every_preset_is_valid(name: str):
 
 
 def test_the_presets_of_this_version_are_there():
-    assert {"speedyzero", "atari100k", "efficientzero", "laptop", "fast", "cartpole", "catch", "minatar"} == set(presets())
+    assert {"speedyzero", "atari100k", "efficientzero", "laptop", "fast", "cartpole", "catch", "minatar"} == set(
+        presets()
+    )
 
 
 def test_efficientzero_is_the_reference_to_the_letter():

@@ -168,7 +168,9 @@ def test_a_missing_rom_is_told_and_the_other_games_are_played(plan, tmp_path: Pa
     with pytest.raises(RunsFailed, match="Breakout, seed 0: env.game='Breakout': its ROM can't be read"):
         atari100k(*TWO_GAMES, "--seeds", "1", out=tmp_path)
     assert "Breakout cannot be played here" in capsys.readouterr().out
-    assert "| Breakout | 1.7 | 30.5 | 414.1 |  | missing | missing |  |  | 0 |  |" in (tmp_path / "table.md").read_text()
+    assert (
+        "| Breakout | 1.7 | 30.5 | 414.1 |  | missing | missing |  |  | 0 |  |" in (tmp_path / "table.md").read_text()
+    )
     monkeypatch.setattr(atari_roms, "rom_path", lambda name: without_breakout("Breakout"))
     assert atari100k(*TWO_GAMES, out=tmp_path / "none") == BAD_INPUT
     assert "none of the 2 games can be played here" in capsys.readouterr().err

@@ -76,7 +76,10 @@ def test_pictures_leave_out_the_list_of_games_alone():
 def test_rows_and_aggregates_by_hand():
     some = [outcome("Pong", 0, 14.6), outcome("Pong", 1, -20.7), outcome("Freeway", 0, 14.8, truncated=3)]
     lines = table_of(("Pong", "Freeway", "Alien"), 2, some, {"Alien, seed 0": "lost"}, summarise(some, [])).splitlines()
-    assert "| Pong | -20.7 | 14.6 | 20.1 | -8.05 | -3.0 (-20.7 to 14.6) | 0.50 (0.00 to 1.00) | -20.5 | 0.50 | 2 | 2.2 |" in lines
+    assert (
+        "| Pong | -20.7 | 14.6 | 20.1 | -8.05 | -3.0 (-20.7 to 14.6) | 0.50 (0.00 to 1.00) | -20.5 | 0.50 | 2 | 2.2 |"
+        in lines
+    )
     assert "| Freeway | 0 | 29.6 | 21.8 | 9.8 | 14.8 | 0.50 |  | 0.25 | 1 | 1.5 |" in lines
     assert "| Alien | 227.8 | 7127.7 | 808.5 |  | missing | missing |  |  | 0 |  |" in lines
     # games' means 0.5 and 0.5, Pong's between 0 and 1; EfficientZero's are 40.8 / 35.3 and 21.8 / 29.6

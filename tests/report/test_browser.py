@@ -38,7 +38,15 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Visit]
     cartpole = make_run(folder / "cartpole", "CartPole-v1", preset="cartpole", reached=80, evaluated=False)
     assert run(check_command, ["report", str(seeds[0])], prog="speedyzero") == DONE
     files = sorted((seeds[0] / "report").iterdir())
-    assert [file.stem for file in files] == ["certainty", "knowledge", "losses", "replay", "score", "speed", "utilisation"]
+    assert [file.stem for file in files] == [
+        "certainty",
+        "knowledge",
+        "losses",
+        "replay",
+        "score",
+        "speed",
+        "utilisation",
+    ]
     # The same pictures on every page: drawing takes longest.
     pictures = [Picture(file.stem, file.stem, "how to read it", file.read_bytes()) for file in files]
     pages = {
