@@ -1,29 +1,29 @@
-"""Standardised input: the mean image taken off and the rest divided by its deviation, as a part of the network.
+"""Standardised input: each pixel by its own running mean and deviation, within limits, as a part of the network.
 
-The frames of many games are nearly equal: on raw pixels a short run's network sees the same picture at every position
-and its values learn slowly (docs/03-techniques.md). Every pixel is divided by the same number, the deviation over all
-of them: divided by its own, one that rarely changes, such as a score that was never reached before, becomes louder than
-all else on the day it does. Statistics are means over the first train steps and stay as they are from then on, so that
-weights that were published, saved or loaded read their input as they were trained to.
+The frames of many games are nearly equal: on raw pixels a short run's network sees the same picture at every position,
+and its values learn slowly. Standardised, a small thing that moves, such as a ball, is as loud as a large one. Nothing
+may be louder than LIMIT: a pixel that hardly ever changes, such as a score's digit on the day that it is first shown,
+would otherwise drown all else. Both decide how fast Pong is learnt (docs/03-techniques.md).
+
+Statistics are means over the first train steps and stay as they are from then on, so that weights that were published,
+saved or loaded read their input as they were trained to.
 
 Axes: B batch, C channels, H W image.
 """
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import nn
 
-CLAMP = float(os.environ.get("CLAMP", "0"))
-FOLLOWED_STEPS = int(os.environ.get("NORM_STEPS", "400"))
+FOLLOWED_STEPS = 400
 FOLLOWED_SAMPLES = 32  # of each batch
-SMALLEST_DEVIATION = 1e-3
+SMALLEST_DEVIATION = 0.05  # added to each pixel's: one that never changed yet is not divided by nothing
+LIMIT = 4.0  # deviations
 
 
 class InputNorm(nn.Module):
-    """[B, C, H, W] -> [B, C, H, W], with mean 0 and a mean square of 1."""
+    """[B, C, H, W] -> [B, C, H, W], within -LIMIT and LIMIT."""
 
     mean: torch.Tensor
     square: torch.Tensor
@@ -34,16 +34,15 @@ class InputNorm(nn.Module):
         self.register_buffer(
             "mean", torch.zeros(1, *shape)
         )  # with a batch axis, to lie channels last as its input does
-        self.register_buffer("square", torch.zeros(()))  # mean of all pixels' squares
+        self.register_buffer("square", torch.zeros(1, *shape))  # mean of the squares
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training and torch.is_grad_enabled():  # target views are looked at without
             self._follow(x.detach()[:FOLLOWED_SAMPLES].float())
-        variance = self.square - self.mean.square().mean()
-        scale = variance.clamp_min(SMALLEST_DEVIATION**2).rsqrt()
-        x = torch.sub(x, self.mean).mul_(scale)
-        return x.clamp_(-CLAMP, CLAMP) if CLAMP else x
+        deviation = (self.square - self.mean.square()).clamp_min(0).sqrt()
+        scale = (deviation + SMALLEST_DEVIATION).reciprocal()
+        return torch.addcmul(-self.mean * scale, x.float(), scale).clamp_(-LIMIT, LIMIT)
 
     @torch.no_grad()
     def _follow(self, x: torch.Tensor) -> None:
@@ -51,4 +50,4 @@ class InputNorm(nn.Module):
         self.steps.add_(1)
         share = torch.where(self.steps <= FOLLOWED_STEPS, 1.0 / self.steps, 0.0)
         self.mean.lerp_(x.mean(0, keepdim=True), share)
-        self.square.lerp_(x.square().mean(), share)
+        self.square.lerp_(x.square().mean(0, keepdim=True), share)
