@@ -38,8 +38,8 @@ from speedyzero.wiring import SUPERVISOR, Wiring, bell_of
 STARTING, WORKING, DONE = 1, 2, 3
 DIVERGED = 3  # exit code of a process whose numbers are no longer finite: no accident, to begin again would not help
 PULSE_S = 0.5
-# On the CPU the roles share its cores. Pacing gives play and targets their turn in any case, so the run is fastest where
-# the learner is never put off.
+# On the CPU, whose cores the roles share. Pacing gives each role its turn in any case, and a run is fastest where the
+# learner never waits for a core.
 NICE = 5
 IDLE_S = 0.005  # pacing stands on the board, which rings no bell: a waiting role looks again after this long
 
