@@ -197,6 +197,18 @@ def soak_hour(results: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"{name}: {what}", f"{early:.4g} in the second quarter, {late:.4g} in the last", "flat")
 
 
+def laptop(results: dict[str, Any]) -> Iterator[Row]:
+    """Minutes to each milestone, by seed; a dash where it was not reached."""
+    runs = results["runs"]
+    for wanted in runs[0]["minutes_to"]:
+        minutes = [run["minutes_to"][wanted] for run in runs]
+        shown = ", ".join("-" if one is None else f"{one:g}" for one in minutes)
+        yield Row(f"{results['game']} on two cores, preset laptop: to {wanted}", f"{shown} minutes, a seed each")
+    scores = ", ".join(f"{run['most_visited']:.3g} and {run['sampled']:.3g}" for run in runs)
+    twins = ", ".join(f"{run['blind_twin']:.3g}" for run in runs)
+    yield Row(f"{results['game']}: final, by most visited and by sampled action", scores, "", f"blind twin {twins}")
+
+
 @dataclass(frozen=True)
 class Subject:
     """Where figures come from: the newest line of a file that has `key` among its results."""
@@ -231,6 +243,7 @@ SUBJECTS = (
         profile_overhead,
         "runs",
     ),
+    Subject("bench_laptop", "make bench NAME=laptop", laptop),
     Subject("soak_hour", "make soak-hour", soak_hour),
 )
 

@@ -51,6 +51,12 @@ def test_one_reward_is_enough(alarms, told):
     assert told == []
 
 
+def test_projections_that_collapsed_are_told_of_once(alarms, told):
+    for step, similarity in ((99, 0.999), (100, 0.89), (300, 0.95), (310, 0.99)):  # of 1000: the first is too soon
+        alarms.on_metric(MetricRecord("learner/projection_similarity", step, similarity))
+    assert len(told) == 1 and "train step 300" in told[0] and "0.950" in told[0]
+
+
 def test_old_weights_are_told_of_beyond_the_bound(alarms, told):
     # Two intervals of 10, and two times what is trained while a tick and the slack of a tick, 16 of 10000, are played.
     assert alarms.lag_bound == 2 * 10 + 2 * 16 * 1000 // 10_000
