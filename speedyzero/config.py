@@ -285,7 +285,7 @@ class ScheduleConfig:
     head_start_env_steps: int = 2_000
     """Env steps by random actions before the learner starts."""
     pacing_slack_env_steps: int = 0
-    """How far play may be ahead of learning; at least one tick of all envs and four train steps' play."""
+    """How far play may be ahead of learning; at least one tick of all envs and two train steps' play."""
 
     @property
     def total_train_steps(self) -> int:

@@ -19,7 +19,7 @@ from speedyzero.config import Config, ScheduleConfig
 from speedyzero.placement import place
 
 RECORDS_PER_RUN = 500
-OVERLAP = 4
+OVERLAP = 2
 
 
 def slack_env_steps(schedule: ScheduleConfig, tick_env_steps: int) -> int:

@@ -192,11 +192,18 @@ def test_evaluate_passes_on_what_was_asked(finished_run: Path, monkeypatch: pyte
     monkeypatch.setattr(cli, "_evaluate", lambda *arguments: asked.append(arguments))
     assert run(check_command, ["evaluate", "run"], prog="speedyzero") == DONE
     assert (
-        run(check_command, "evaluate run --episodes 3 --video film.gif --action sampled".split(), prog="speedyzero")
+        run(
+            check_command,
+            "evaluate run --episodes 3 --video film.gif --action sampled --blind".split(),
+            prog="speedyzero",
+        )
         == DONE
     )
     episodes = resolve("catch", gpus=0).evaluate.episodes
-    assert asked == [(Path("run"), episodes, None, None), (Path("run"), 3, Path("film.gif"), "sampled")]
+    assert asked == [
+        (Path("run"), episodes, None, None, False),
+        (Path("run"), 3, Path("film.gif"), "sampled", True),
+    ]
 
 
 def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, capsys):

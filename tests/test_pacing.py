@@ -85,8 +85,8 @@ def test_play_goes_on_while_the_learner_works():
     """50 env steps a train step in ticks of 32: a whole train step's play is there before the next one begins."""
     schedule = ScheduleConfig(env_steps=902_000, train_steps=18_000, frozen_train_steps=0, head_start_env_steps=2_000)
     pacing = Pacing(schedule, tick_env_steps=32)
-    assert slack_env_steps(schedule, 32) == 200
-    assert pacing.may_play(env_steps=2_000 + 2 * 50 + 32, train_steps=0)
+    assert slack_env_steps(schedule, 32) == 100
+    assert pacing.may_play(env_steps=2_000 + 50, train_steps=0)
 
 
 def test_play_and_training_end():

@@ -126,7 +126,6 @@ class DeviceMirror:
             self.frame, self.first, lane, step,
             stack=self._shard.stack, following=following, skip=following, shift=how.shift, scale=how.scale,
             out_dtype=self._dtype, pad_channels_to=self._pad_channels_to,
-            backend="auto" if self._device.type == "cuda" else "reference",  # which tests can watch on the CPU
         )  # fmt: skip
 
     def _require(self, lane: np.ndarray, step: np.ndarray, *, lookahead: int) -> None:

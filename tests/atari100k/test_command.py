@@ -117,7 +117,7 @@ def check_what_is_written(out: Path) -> None:
         "score": 3.7,
         "human_normalised": pytest.approx(2 / 28.8),
         "env_steps": 3400,
-        "train_steps": 18_500,
+        "train_steps": 14_800,
         "early_score": None,
         "blind_twin": None,
         "policy_information": None,
@@ -152,7 +152,7 @@ def test_a_run_that_was_stopped_in_its_final_evaluation_is_scored_and_not_traine
 
     # runs of other settings, or of another mode, are never mixed
     assert atari100k(*one, "schedule.train_steps=60", out=tmp_path) == BAD_INPUT
-    assert "schedule.train_steps=18500, now 60" in capsys.readouterr().err
+    assert "schedule.train_steps=14800, now 60" in capsys.readouterr().err
     assert atari100k(*one, "--inline", out=tmp_path) == BAD_INPUT
     assert "inline=False" in capsys.readouterr().err
 

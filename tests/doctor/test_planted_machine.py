@@ -13,7 +13,7 @@ from tests.faults.rights import go_without, need_root
 
 WORDS = ["--game", "Pong", "--preset", "laptop", "--gpus", "0"]
 WRAPPING = ["schedule.env_steps=100000000", "replay.capacity_steps=100000000"]
-SHM = {"/dev/shm": "size=256m,mode=1777"}  # what is stale on this machine is not to be seen
+SHM = {"/dev/shm": "size=300m,mode=1777"}  # what is stale on this machine is not to be seen
 ROMS = Path(sysconfig.get_path("purelib")) / "ale_py" / "roms"
 
 
@@ -22,8 +22,8 @@ def plan(runs: Path) -> dict[str, Planted]:
     return {
         "healthy": Planted(here, SHM),
         "tiny /dev/shm": Planted(here, {"/dev/shm": "size=1m,mode=1777"}),
-        "/dev/shm read-only": Planted(here, {"/dev/shm": "ro,size=256m,mode=1777"}),
-        "/dev/shm not sticky": Planted(here, {"/dev/shm": "size=256m,mode=777"}),
+        "/dev/shm read-only": Planted(here, {"/dev/shm": "ro,size=300m,mode=1777"}),
+        "/dev/shm not sticky": Planted(here, {"/dev/shm": "size=300m,mode=777"}),
         "missing ROM": Planted(here, SHM, lost={str(ROMS): ["pong.bin"]}),
         "damaged ROM": Planted(here, SHM, emptied=[str(ROMS / "pong.bin")]),
         "damaged ROM of another game": Planted(here, SHM, emptied=[str(ROMS / "alien.bin")]),

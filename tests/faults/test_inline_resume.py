@@ -36,7 +36,7 @@ CATCH = (
 PONG = (
     "actor.envs=3 schedule.env_steps=420 schedule.train_steps=90 schedule.head_start_env_steps=60 learner.batch_size=6 "
     "search.num_simulations=3 replay.capacity_steps=210 target.interval_train_steps=8 target.td_steps=3 "
-    "env.train_limit_frames=260 refresh.slice=16 checkpoint.keep_last=1"
+    "env.train_limit_frames=260 refresh.enabled=true refresh.slice=16 reanalyze.policy_share=1 checkpoint.keep_last=1"
 ).split()
 
 

@@ -6,14 +6,18 @@ started. The fake capture raises where a graph could not be recorded, which is w
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 from kernels.capture import CaptureError, Graphed
+from kernels.stack_gather import stack_gather
 from speedyzero.config import LearnerConfig
 from speedyzero.learner import batch as batch_module
 from speedyzero.learner import learner as learner_module
 from speedyzero.learner.augment import Augment
+from speedyzero.replay import device_mirror
 from speedyzero.replay.device_mirror import DeviceMirror
 from tests.learner.small_learner import BATCH, SmallLearner, small_batch, small_learner
 from tests.model.networks import IMAGE_SPEC
@@ -24,6 +28,8 @@ AUGMENTED = LearnerConfig(batch_size=BATCH, shift_px=2, intensity_scale=0.05)
 @pytest.fixture
 def small(monkeypatch) -> SmallLearner:
     """A learner that has made one update, so that what is made once is there."""
+    # Torch's form, whose calls the fake capture sees.
+    monkeypatch.setattr(device_mirror, "stack_gather", partial(stack_gather, backend="reference"))
     monkeypatch.setattr(
         learner_module,
         "frame_sources",

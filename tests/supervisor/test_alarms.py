@@ -58,14 +58,15 @@ def test_projections_that_collapsed_are_told_of_once(alarms, told):
 
 
 def test_old_weights_are_told_of_beyond_the_bound(alarms, told):
-    # Two intervals of 10, and two times what is trained while a tick and the slack of a tick, 16 of 10000, are played.
-    assert alarms.lag_bound == 2 * 10 + 2 * 16 * 1000 // 10_000
+    # Two intervals of 10, and two times what is trained while a tick, 8 of 10000, and the slack
+    # of two train steps' play, 20, are played.
+    assert alarms.lag_bound == 2 * 10 + 2 * (8 + 20) * 1000 // 10_000
     alarms.on_lag("actor-0", alarms.lag_bound, env_steps=5000)
     alarms.on_lag("actor-0", 900, env_steps=10_300)  # all is played, the learner goes on alone
     assert told == []
     alarms.on_lag("actor-1", alarms.lag_bound + 1, env_steps=5000)
     alarms.on_lag("actor-0", 100, env_steps=5000)
-    assert len(told) == 1 and "actor-1 plays by weights 24 train steps old, the bound is 23" in told[0]
+    assert len(told) == 1 and "actor-1 plays by weights 26 train steps old, the bound is 25" in told[0]
 
 
 def test_memory_is_compared_with_what_it_was_once_settled(alarms, told):
