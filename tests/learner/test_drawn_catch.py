@@ -1,7 +1,7 @@
 """Learning from pixels in under a minute: Catch drawn on a picture, by the laptop preset's network and settings.
 
-What changes is small beside what is always there, as in an Atari frame. Without one of the levers that the preset was
-built on the run does not get there: each was undone once (docs/03-techniques.md).
+What changes is small beside what is always there, as in an Atari frame. Undone once each: on raw input the run ends at
+-0.2 and its policy has 0.001 nats; with layer norm in the projector every position projects alike (cosine 1.0).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from speedyzero.resolve import resolve
 from speedyzero.supervisor.inline import InlineRun, build_run
 
 NAME = "DrawnCatch"
-CELL_HEIGHT, CELL_WIDTH, CONTRAST = 4, 8, 30
+CELL_HEIGHT, CELL_WIDTH, CONTRAST = 4, 8, 50
 SPEC = ObservationSpec((40, 40, 1), np.dtype(np.uint8))
-PICTURE = np.random.default_rng(0).integers(100, 200, size=SPEC.shape).astype(np.uint8)
+PICTURE = np.random.default_rng(0).integers(100, 180, size=SPEC.shape).astype(np.uint8)
 SETTINGS = (
-    "schedule.train_steps=350 schedule.env_steps=12000 schedule.head_start_env_steps=800 env.stack=1 "
+    "schedule.train_steps=1000 schedule.env_steps=32000 schedule.head_start_env_steps=800 env.stack=1 "
     "model.stem_channels=8 model.latent_channels=16 model.mlp_hidden=128 model.mlp_latent=128 "
     "model.projector_hidden=64 model.projector_out=64 model.predictor_hidden=32 search.num_simulations=8 "
     "target.td_steps=9 target.interval_train_steps=40 learner.batch_size=128 checkpoint.keep_last=0"
@@ -68,12 +68,12 @@ def figures():
 
 
 def test_it_catches(figures):
-    assert np.mean(figures["actor/game_score"][-200:]) > 0.6
+    assert np.mean(figures["actor/game_score"][-300:]) > 0.7
 
 
 def test_it_looks(figures):
-    assert figures["actor/value_return_correlation"][-1] > 0.6
-    assert figures["actor/policy_information"][-1] > 0.25
+    assert figures["actor/value_return_correlation"][-1] > 0.3
+    assert np.mean(figures["learner/policy_information"][-20:]) > 0.03
 
 
 def test_positions_project_apart(figures):
