@@ -17,6 +17,7 @@ from speedyzero.ablate.plan import BASE, Ablation, Arm
 from speedyzero.observe.metrics import read_metrics
 
 SETTINGS = (
+    "reanalyze.policy_share=1",  # the preset searches none anew
     "schedule.train_steps=210",
     "schedule.env_steps=760",
     "schedule.head_start_env_steps=400",
