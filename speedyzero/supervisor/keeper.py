@@ -23,6 +23,12 @@ from speedyzero.resolve import deviations
 from speedyzero.supervisor.alarms import Alarms
 
 PAPER_ENV_STEPS, SHORT_RUN = 100_000, 0.1
+# What progress shows of the metrics, the score besides: do values foresee returns, does the policy look?
+_SHOWN = {
+    "learner/loss": "loss",
+    "actor/value_return_correlation": "values",
+    "actor/policy_information": "nats",
+}
 
 
 class RunKeeper:
@@ -45,8 +51,8 @@ class RunKeeper:
             if record.name == "actor/game_score":
                 previous = self._shown.get("score", record.value)
                 self._shown["score"] = 0.9 * previous + 0.1 * record.value
-            if record.name == "learner/loss":
-                self._shown["loss"] = record.value
+            if record.name in _SHOWN:
+                self._shown[_SHOWN[record.name]] = record.value
 
     def progress(self, *, env_steps: int, train_steps: int, limit: str = "") -> None:
         """limit: the present bottleneck, if there is one."""
