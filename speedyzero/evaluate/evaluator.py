@@ -9,7 +9,7 @@ Axes: E lanes of one batch, one episode each; L lanes still playing; S stacked f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -90,9 +90,6 @@ def evaluate(
     scores = np.concatenate([batch.scores for batch in batches])
     mean = float(scores.mean())
     truncated = int(sum(batch.truncated.sum() for batch in batches))
-    actions, policy, entropy_sum = (
-        sum(getattr(batch, name) for batch in batches) for name in ("actions", "policy_sum", "entropy_sum")
-    )
     return EvaluationResult(
         game=env_config.game,
         episode_scores=scores,
@@ -101,8 +98,8 @@ def evaluate(
         std=float(scores.std(ddof=1)) if episodes > 1 else 0.0,
         ci95=bootstrap_ci95(scores),
         human_normalised=None if truncated else human_normalised(env_config.game, mean),
-        action_shares=actions / actions.sum(),
-        policy_information=float(entropy(policy / policy.sum()) - entropy_sum / actions.sum()),
+        action_shares=_action_shares(batches),
+        policy_information=_policy_information(batches),
         protocol={
             "episodes": episodes,
             "parallel_envs": parallel_envs,
@@ -115,6 +112,19 @@ def evaluate(
             **_game_protocol(env_config),
         },
     )
+
+
+def _action_shares(batches: Sequence[_Games]) -> np.ndarray:
+    """How often each action was taken, [A] float64."""
+    actions = np.sum([batch.actions for batch in batches], axis=0)
+    return actions / actions.sum()
+
+
+def _policy_information(batches: Sequence[_Games]) -> float:
+    """Entropy of the mean policy less the policies' mean entropy, in nats."""
+    policy = np.sum([batch.policy_sum for batch in batches], axis=0)
+    positions = sum(int(batch.actions.sum()) for batch in batches)
+    return float(entropy(policy / policy.sum()) - sum(batch.entropy_sum for batch in batches) / positions)
 
 
 def _game_protocol(env_config: EnvConfig) -> dict:
