@@ -29,6 +29,27 @@ SPANS = ("tests/observe/test_spans.py",)
 
 BUGS = (
     Bug(
+        "input-norm-has-no-limit",
+        "speedyzero/model/input_norm.py",
+        ".clamp_(-LIMIT, LIMIT)",
+        "",
+        ("tests/model/test_nature_cnn.py",),
+    ),
+    Bug(
+        "returns-run-over-an-episode-s-end",
+        "speedyzero/actor/play_figures.py",
+        "np.where(over, 0.0, total)",
+        "total",
+        ("tests/actor/test_play_figures.py",),
+    ),
+    Bug(
+        "play-and-learning-take-turns",
+        "speedyzero/pacing.py",
+        "OVERLAP = 2",
+        "OVERLAP = 0",
+        ("tests/test_pacing.py",),
+    ),
+    Bug(
         "fused-relu-swallows-nan",
         "kernels/norm_act/triton_gpu.py",
         "value = tl.where(value < 0.0, 0.0, value)",

@@ -40,11 +40,12 @@ def figures_of(ticks, discount=0.5) -> dict[str, float]:
 
 
 def test_values_that_are_the_returns_correlate_fully():
-    """An episode of four: rewards 0, 0, 1 and the row that begins anew; returns 0.25, 0.5, 1 by hand."""
-    value = (0.25, 0.5, 1.0, 77.0)
+    """Episodes of four: rewards 0, 0, r and the row that begins anew; returns r/4, r/2, r by hand, r being 1 or -1."""
+    value, outcome = (0.25, 0.5, 1.0, 77.0), np.random.default_rng(0).choice([-1.0, 1.0], size=1000)
 
     def ticks(t):
-        return a_tick(value=value[t % 4], reward=float(t % 4 == 2), ended=t % 4 == 2, is_position=t % 4 != 3)
+        r = outcome[t // 4]
+        return a_tick(value=r * value[t % 4], reward=r * (t % 4 == 2), ended=t % 4 == 2, is_position=t % 4 != 3)
 
     assert figures_of(ticks)["actor/value_return_correlation"] == pytest.approx(1.0)
 
