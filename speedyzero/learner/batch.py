@@ -27,9 +27,7 @@ class Batch:
     """One rank's batch on its device. Images are float32, or bfloat16 on a GPU, where C may be padded with zeros."""
 
     root: torch.Tensor  # [B, S*C, H, W] or [B, S*D]: the stack at the sampled position
-    following: tuple[
-        torch.Tensor, ...
-    ]  # J like it, [B / n, ...]: the stack seen after each action, of every n-th sample
+    following: tuple[torch.Tensor, ...]  # J like it, [B / n, ...]: seen after each action, of every n-th sample
     action: torch.Tensor  # [B, K] int64
     action_mask: torch.Tensor  # [B, K] float32
     value: torch.Tensor  # [B, K+1] float32
@@ -64,6 +62,11 @@ class BatchReader:
     def _unrolled(self, parts: Sequence[BatchRecord], train_step: int) -> list[Unrolled]:
         """Each part's frames. Samples are numbered over the parts."""
         ends = np.cumsum([len(part.lane) for part in parts])
+        if len(parts) > 1 and any(end % self._every for end in ends):
+            raise ValueError(
+                f"learner.consistency_every={self._every} does not divide the {len(parts[0].lane)} samples that a "
+                "shard gives to a batch"
+            )
         batch = int(ends[-1])
         root = self._augment.draw(batch, train_step=train_step, view=0, device=self._device)
         following = self._augment.draw(batch, train_step=train_step, view=1, device=self._device)

@@ -2,7 +2,7 @@
 
 Batch norm shows the dynamics and the heads each unroll step's latents by that step's own batch statistics. A search has
 one set of running statistics for all of them, so that there what differs between the steps comes through: values and
-rewards that depend on how deep a node lies, by more than an action changes them (docs/03-techniques.md has figures).
+rewards that depend on how deep a node lies, by more than an action changes them.
 The representation, which reads images alone, has no such steps.
 
     y = (x - mean) / sd * r + d,   then weight and bias as ever

@@ -33,7 +33,8 @@ class Augmentation:
     def part(self, rows: slice) -> Augmentation:
         """Of some of the positions."""
         return Augmentation(
-            None if self.shift is None else self.shift[rows], None if self.scale is None else self.scale[rows]
+            None if self.shift is None else self.shift[rows].contiguous(),
+            None if self.scale is None else self.scale[rows].contiguous(),
         )
 
 

@@ -151,3 +151,17 @@ def test_a_learner_trains_alike_on_mirrored_frames(monkeypatch):
         late = replace(small_batch(), step=np.array([30, 27, 31, 20]))
         losses.append(small.learner.train_on(late, 2).total.item())
     assert ROWS > 35 and losses[:2] == pytest.approx(losses[2:], rel=1e-5)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_every_second_sample_s_views_are_those_of_all(shards):
+    """With the same augmentation; where it does not divide a shard's part, another sample's would stand there."""
+    held = [HostFrames(noisy_shard(seed), CPU) for seed in range(shards)]
+    whole, half = (
+        read(held, config=small_config(learner=replace(AUGMENTED, consistency_every=every))) for every in (1, 2)
+    )
+    assert torch.equal(whole.root, half.root) and len(half.following) == UNROLL
+    for all_of_them, some in zip(whole.following, half.following, strict=True):
+        assert torch.equal(all_of_them[::2], some)
+    with pytest.raises(ValueError, match="consistency_every=3 does not divide the 4 samples"):
+        read([*held, *held], config=small_config(learner=replace(AUGMENTED, consistency_every=3)))
