@@ -64,10 +64,10 @@ class Parts:
 
     def _targets(self, _: int) -> None:
         self._network.zero_grad(set_to_none=True)
-        self._projection = self._loss_of.projection(self._inputs.batch)
+        self._views = self._loss_of.views(self._inputs.batch)
 
     def _forward(self, _: int) -> None:
-        self._loss = self._loss_of.against(self._inputs.batch, self._projection)
+        self._loss = self._loss_of.against(self._inputs.batch, self._views)
 
     def _backward(self, _: int) -> None:
         assert self._loss is not None

@@ -1,4 +1,4 @@
-"""The loss of a batch: target projections, unroll, and the loss of both, in the type that the network computes in.
+"""The loss of a batch: target views, unroll, and the loss of both, in the type that the network computes in.
 
 On a GPU that is bfloat16 by autocast, losses being float32; on the CPU float32. Used by `trainer.py`, whole, and by
 benchmarks, which time its parts.
@@ -16,7 +16,7 @@ from speedyzero.config import Config
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.folded_targets import FoldedTargets
 from speedyzero.learner.loss import Loss, Targets, loss_of
-from speedyzero.learner.unroll import consistency_steps, target_projection, unroll
+from speedyzero.learner.unroll import TargetViews, consistency_steps, target_views, unroll
 from speedyzero.model.base import Network
 from speedyzero.model.codec import ScalarCodec
 
@@ -38,19 +38,19 @@ class BatchLoss:
             self._folded_targets = FoldedTargets(network, dtype=dtype)
 
     def __call__(self, batch: Batch) -> Loss:
-        return self.against(batch, self.projection(batch))
+        return self.against(batch, self.views(batch))
 
-    def projection(self, batch: Batch) -> torch.Tensor | None:
-        """What the unrolled states are to project to, [J, B / n, P], without a gradient; None without that loss."""
+    def views(self, batch: Batch) -> TargetViews | None:
+        """What the unrolled states are to project to; None without that loss."""
         if not self._consistency_steps:
             return None
         # A context of its own: weights that were cast without a graph must not be found by the pass with one.
         with self._autocast():
-            project = self._folded_targets or partial(target_projection, self._network)
-            return project(list(batch.following))
+            look = self._folded_targets or partial(target_views, self._network)
+            return look(list(batch.following))
 
-    def against(self, batch: Batch, projection: torch.Tensor | None) -> Loss:
-        """The loss, given the target projections."""
+    def against(self, batch: Batch, views: TargetViews | None) -> Loss:
+        """The loss, given the target views."""
         config = self._config
         with self._autocast():
             unrolled = unroll(
@@ -61,6 +61,7 @@ class BatchLoss:
                 gradient_scale=config.learner.dynamics_gradient_scale,
                 projected_steps=self._consistency_steps,
                 projected_every=config.learner.consistency_every,
+                views=views.latents if views is not None else (),
             )
         targets = Targets(
             action_mask=batch.action_mask,
@@ -68,7 +69,7 @@ class BatchLoss:
             prefix=batch.prefix,
             policy=batch.policy,
             weight=batch.weight,
-            projection=projection,
+            projection=views.projection if views is not None else None,
         )
         return loss_of(
             unrolled, targets, config=config.learner, value_codec=self._value_codec, prefix_codec=self._prefix_codec

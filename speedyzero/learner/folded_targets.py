@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import torch
 
-from speedyzero.learner.unroll import target_projection
+from speedyzero.learner.unroll import TargetViews, target_views
 from speedyzero.model.base import Network
 from speedyzero.model.blocks import fold_into, folded_copy
 
@@ -31,7 +31,7 @@ class FoldedTargets:
                 delattr(folded, name)
         self._network, self._folded = network, folded.to(dtype)
 
-    def __call__(self, observations: list[torch.Tensor]) -> torch.Tensor:
-        """projector(representation(o)) of the K stacks that were really seen, K of [B, ...] -> [K, B, P]."""
+    def __call__(self, observations: list[torch.Tensor]) -> TargetViews:
+        """As `target_views`."""
         fold_into(self._folded, self._network)
-        return target_projection(self._folded, observations)
+        return target_views(self._folded, observations)

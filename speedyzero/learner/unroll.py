@@ -3,12 +3,17 @@
 Networks with batch norm run every step as a batch of its own, as the reference does: merged, the steps would share
 statistics. Networks without run one merged batch of all steps wherever nothing is recurrent: fewer, larger calls.
 
+The prediction's running statistics, which every search and bootstrap uses, come from unrolled states and from the
+target views' states, in the reference's order: root, s_1, view 1, s_2, view 2, ... With a momentum of 0.1 and five
+steps, 55% of them are states of the representation, as roots are; without the views it would be 13%.
+
 Axes: B batch, K unroll steps (J of them, and every n-th sample, under the consistency loss), A actions, N bins, P
 projection, ... an observation's own axes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,11 +47,12 @@ def unroll(
     gradient_scale: float,
     projected_steps: int,
     projected_every: int = 1,
+    views: Sequence[torch.Tensor] = (),
 ) -> Unrolled:
     """Root stack [B, ...] and actions [B, K] int64 -> predictions of all K+1 states.
 
-    projected_steps: J <= K; projected_every: n, of every n-th sample.
-
+    projected_steps: J <= K; projected_every: n, of every n-th sample. views: latents of the target views, J of
+    [B / n, ...], which move the running statistics of the prediction.
 
     Each unrolled state's total gradient is scaled, its own heads' included: as the reference is coded (B.7).
     """
@@ -62,7 +68,7 @@ def unroll(
             latent.register_hook(lambda gradient: gradient * gradient_scale)
         latents.append(latent)
         prefix_logits.append(transition.prefix_logits)
-    policy_logits, value_logits = _predict(network, latents)
+    policy_logits, value_logits = _predict(network, latents, views)
     projection = None
     if projected_steps:
         projection = _project(network, [latent[::projected_every] for latent in latents[1 : 1 + projected_steps]])
@@ -71,18 +77,36 @@ def unroll(
     return Unrolled(policy_logits, value_logits, prefixes, projection)
 
 
+@dataclass(frozen=True)
+class TargetViews:
+    """The stacks that were really seen after each action, as the consistency loss compares them. Without a gradient."""
+
+    latents: list[torch.Tensor]  # J of [B / n, ...]
+    projection: torch.Tensor  # [J, B / n, P]
+
+
 @torch.no_grad()
-def target_projection(network: Network, observations: list[torch.Tensor]) -> torch.Tensor:
-    """projector(representation(o)) of the stacks that were really seen, J of [B, ...] -> [J, B, P]."""
+def target_views(network: Network, observations: list[torch.Tensor]) -> TargetViews:
+    """representation(o) and projector(representation(o)) of J stacks of [B / n, ...]."""
     if network.norm_mixes_batch:
-        return torch.stack([network.project(network.represent(observation)) for observation in observations])
-    merged = network.project(network.represent(torch.cat(observations)))
-    return merged.view(len(observations), -1, merged.shape[-1])
+        latents = [network.represent(observation) for observation in observations]
+        return TargetViews(latents, torch.stack([network.project(latent) for latent in latents]))
+    merged = network.represent(torch.cat(observations))
+    projection = network.project(merged)
+    views = len(observations)
+    return TargetViews(list(merged.chunk(views)), projection.view(views, -1, projection.shape[-1]))
 
 
-def _predict(network: Network, latents: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def _predict(
+    network: Network, latents: list[torch.Tensor], views: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
     if network.norm_mixes_batch:
-        predictions = [network.predict(latent) for latent in latents]
+        predictions = []
+        for j, latent in enumerate(latents):
+            predictions.append(network.predict(latent))
+            if 1 <= j <= len(views):
+                with torch.no_grad():
+                    network.predict(views[j - 1])
         return torch.stack([p.policy_logits for p in predictions]), torch.stack([p.value_logits for p in predictions])
     merged = network.predict(torch.cat(latents))
     states = len(latents)

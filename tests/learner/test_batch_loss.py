@@ -7,6 +7,7 @@ import torch
 
 from speedyzero.learner import batch_loss
 from speedyzero.learner.batch_loss import BatchLoss
+from speedyzero.learner.unroll import TargetViews
 from tests.learner.small_learner import small_config
 from tests.learner.test_trainer import random_batch
 from tests.model.networks import IMAGE_SPEC, tiny_network
@@ -49,7 +50,8 @@ def test_bfloat16_is_near_float32():
 def test_projections_have_no_gradient_and_are_what_the_loss_is_held_against():
     config, batch = small_config(), random_batch(IMAGE_SPEC, 0)
     loss_of_batch = BatchLoss(config, tiny_network(IMAGE_SPEC, prefix_horizon=2), device=CPU)
-    projection = loss_of_batch.projection(batch)
-    assert projection is not None and not projection.requires_grad
-    whole, turned = loss_of_batch(batch), loss_of_batch.against(batch, -projection)
+    views = loss_of_batch.views(batch)
+    assert views is not None and not views.projection.requires_grad
+    opposite = TargetViews(views.latents, -views.projection)
+    whole, turned = loss_of_batch(batch), loss_of_batch.against(batch, opposite)
     assert torch.equal(turned.consistency, -whole.consistency) and torch.equal(turned.value, whole.value)

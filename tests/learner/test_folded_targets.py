@@ -6,7 +6,7 @@ import torch
 
 from speedyzero.config import LearnerConfig
 from speedyzero.learner.folded_targets import FoldedTargets
-from speedyzero.learner.unroll import target_projection
+from speedyzero.learner.unroll import target_views
 from tests.learner.small_learner import BATCH, small_batch, small_learner
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, randomise, tiny_network
 
@@ -23,11 +23,11 @@ def test_they_are_those_of_the_network_in_evaluation_mode():
     for seed in (1, 2):
         randomise(network, seed=seed)
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        projection = targets(stacks())
+        projection = targets(stacks()).projection
         assert network.training and not projection.requires_grad
         assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-        expected = target_projection(network.eval(), stacks())
-        batch_statistics = target_projection(network.train(), stacks())
+        expected = target_views(network.eval(), stacks()).projection
+        batch_statistics = target_views(network.train(), stacks()).projection
         torch.testing.assert_close(projection, expected, rtol=1e-4, atol=1e-4)
         assert (projection - batch_statistics).abs().max() > 0.1
         seen.append(projection)
@@ -42,7 +42,7 @@ def test_only_what_targets_need_is_copied():
 
 def test_a_learner_uses_them_where_it_is_told_to():
     """Another loss from the first batch on; target frames no longer enter the statistics. LayerNorm knows none."""
-    losses, batches = {}, {}
+    losses, batches, predicted = {}, {}, {}
     for spec in (IMAGE_SPEC, VECTOR_SPEC):
         for folded in (False, True):
             learner = LearnerConfig(batch_size=BATCH, shift_px=0, intensity_scale=0.0, folded_targets=folded)
@@ -51,5 +51,7 @@ def test_a_learner_uses_them_where_it_is_told_to():
             losses[spec.is_image, folded] = loss.consistency.item()
             if spec.is_image:
                 batches[folded] = small.network.representation.stem.norm.num_batches_tracked.item()
+                predicted[folded] = small.network.value_head.hidden.norm.num_batches_tracked.item()
     assert losses[True, False] != losses[True, True] and losses[False, False] == losses[False, True]
     assert batches == {False: 4, True: 1}  # three target stacks and the root's
+    assert predicted == {False: 7, True: 7}  # four unrolled states, and three views either way
