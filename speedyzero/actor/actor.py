@@ -77,7 +77,8 @@ class Actor:
         lanes = env.num_lanes
         self._lane = np.arange(first_lane, first_lane + lanes)
         self._stack = FrameStack(lanes, config.env.stack, env.spec)
-        self._frame = env.reset()
+        # A predecessor began fewer games in a lane than it played ticks, so none of them begins again.
+        self._frame = env.reset(first_game=first_tick)
         self._first = np.ones(lanes, np.bool_)  # the current frame begins an episode or a life
         self._last = np.zeros(lanes, np.bool_)  # the current frame is a final observation
         self._score = np.zeros(lanes, np.float64)  # raw reward of the games in play

@@ -20,7 +20,7 @@ def main(spec: ProcessSpec, index: int) -> None:
         steps = RingSender(wiring.run, wiring.steps[index])
         # Whoever comes later goes on where the ticks before end, so that it draws no number twice.
         first_tick = steps.published + (spec.resume.ticks[index] if spec.resume else 0)
-        env = make_env(config.env, lanes=config.actor.envs, seed=config.seed + first_tick, first_lane=first_lane)
+        env = make_env(config.env, lanes=config.actor.envs, seed=config.seed, first_lane=first_lane)
         edges = ActorEdges(
             steps=steps,
             weights=SlotSource(WeightSlots.attach(wiring.run, wiring.weights)),

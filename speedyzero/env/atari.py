@@ -95,9 +95,9 @@ class AtariLanes:
         self.num_actions = len(self._env.ale.get_action_set())
         self.spec = frame_spec(config)
 
-    def reset(self) -> np.ndarray:
+    def reset(self, first_game: int = 0) -> np.ndarray:
         lanes = self.num_lanes
-        self._game = np.zeros(lanes, np.int64)  # number of each lane's next game
+        self._game = np.full(lanes, first_game, np.int64)  # number of each lane's next game
         self._ticks = np.zeros(lanes, np.int64)  # of the game under way
         self._lives = np.zeros(lanes, np.int32)
         self._ended = np.zeros(lanes, np.bool_)

@@ -61,8 +61,8 @@ class LaneEnv(Protocol):
     num_actions: int
     spec: ObservationSpec
 
-    def reset(self) -> np.ndarray:
-        """Begin game number 0 in every lane, also when games were under way; the first frames, [E, ...]."""
+    def reset(self, first_game: int = 0) -> np.ndarray:
+        """Begin the game of this number in every lane, also when games were under way; the first frames, [E, ...]."""
         ...
 
     def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:

@@ -47,8 +47,9 @@ class CatchLanes:
         self._seed = seed
         self._lane = first_lane + np.arange(lanes)
 
-    def reset(self) -> np.ndarray:
+    def reset(self, first_game: int = 0) -> np.ndarray:
         self._game, self._ball_row, self._ball_column, self._paddle = np.zeros((4, self.num_lanes), np.int64)
+        self._game += first_game
         self._game_over = np.zeros(self.num_lanes, np.bool_)
         self._begin(np.ones(self.num_lanes, np.bool_))
         return self._draw()

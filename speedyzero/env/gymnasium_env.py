@@ -111,8 +111,8 @@ class GymnasiumLanes:
         self.num_actions = int(actions.n)
         self.spec = _frame_spec(self._envs[0], config)
 
-    def reset(self) -> np.ndarray:
-        self._game = [0] * self.num_lanes  # number of each lane's next game
+    def reset(self, first_game: int = 0) -> np.ndarray:
+        self._game = [first_game] * self.num_lanes  # number of each lane's next game
         self._ended = np.zeros(self.num_lanes, np.bool_)
         self._frame = np.stack([self._to_frame(self._begin(lane)) for lane in range(self.num_lanes)])
         return self._frame

@@ -106,8 +106,8 @@ class MinAtarLanes:
         self._seed = seed
         self._first_lane = first_lane
 
-    def reset(self) -> np.ndarray:
-        self._number = [0] * self.num_lanes  # of each lane's next game
+    def reset(self, first_game: int = 0) -> np.ndarray:
+        self._number = [first_game] * self.num_lanes  # of each lane's next game
         self._games: list[Any] = [None] * self.num_lanes
         self._last_action = [NO_ACTION] * self.num_lanes
         self._ticks = np.zeros(self.num_lanes, np.int64)

@@ -19,15 +19,14 @@ TAPE = ("game", "length", "action")
 class TapedLanes:
     """Another environment's lanes, with a tape of each lane's game; see `base.LaneEnv`."""
 
-    def __init__(self, env: LaneEnv, *, seed: int):
-        """seed: what the environment was made with."""
-        self._env, self._seed = env, seed
+    def __init__(self, env: LaneEnv):
+        self._env = env
         self.num_lanes, self.num_actions, self.spec = env.num_lanes, env.num_actions, env.spec
 
-    def reset(self) -> np.ndarray:
-        self._game = np.zeros(self.num_lanes, np.int64)  # number of each lane's game
+    def reset(self, first_game: int = 0) -> np.ndarray:
+        self._game = np.full(self.num_lanes, first_game, np.int64)  # number of each lane's game
         self._tapes: list[list[int]] = [[] for _ in range(self.num_lanes)]
-        return self._env.reset()
+        return self._env.reset(first_game)
 
     def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:
         for lane in np.flatnonzero(mask).tolist():
@@ -52,8 +51,8 @@ class TapedLanes:
         return {"game": self._game.copy(), "length": lengths, "action": actions}
 
     def part(self) -> Part:
-        """The seed and the tape, as a checkpoint keeps them."""
-        return Part({"seed": self._seed}, self.tape())
+        """The tape, as a checkpoint keeps it."""
+        return Part({}, self.tape())
 
     def replay(self, *, game: np.ndarray, length: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Play every lane's game up to where a tape ends; the frames there, [E, ...].

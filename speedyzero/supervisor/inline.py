@@ -111,9 +111,7 @@ def build_run(
     if resumed is not None:
         edges.board.env_steps, edges.board.train_steps = shard.env_steps_of(0), resumed.train_step
     goes_on = checkpoint is not None and checkpoint.has_part(ENV_PART)
-    # Without the games that were under way new ones begin, which must not be those of the beginning again.
-    env_seed = checkpoint.document(ENV_PART)["seed"] if checkpoint is not None and goes_on else config.seed + ticks
-    env = TapedLanes(make_env(config.env, lanes=config.actor.envs, seed=env_seed), seed=env_seed)
+    env = TapedLanes(make_env(config.env, lanes=config.actor.envs, seed=config.seed))
 
     def agent() -> Agent:
         return Agent(config, game.spec, game.num_actions, device=device)

@@ -53,7 +53,7 @@ class ScriptedEnv:
     def _frame(self) -> np.ndarray:
         return frames(self.first_lane + np.arange(self.num_lanes), np.full(self.num_lanes, self.row))
 
-    def reset(self) -> np.ndarray:
+    def reset(self, first_game: int = 0) -> np.ndarray:
         return self._frame()
 
     def step(self, action: np.ndarray) -> EnvStep:

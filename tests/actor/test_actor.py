@@ -1,5 +1,8 @@
 """Rows by hand and from scripted games, the stacks that are searched, versions, scores, what holds the actor back."""
 
+from dataclasses import replace
+
+import gymnasium
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +12,7 @@ from speedyzero.config import ScheduleConfig
 from speedyzero.edges import WAIT_INPUT
 from speedyzero.env.base import EnvStep
 from speedyzero.env.catch import WIDTH, CatchLanes
+from speedyzero.env.registry import make_env
 from speedyzero.records import MetricRecord
 from tests.actor.fakes import RANDOM_PHASE, STACK, Game, ScriptedEnv, config_of
 from tests.replay.episodes import (
@@ -33,7 +37,7 @@ class OneLane:
     def __init__(self, first_frame: int, ticks: list[tuple[int, float, str]]):
         self.first_frame, self.ticks, self.actions = first_frame, list(ticks), []
 
-    def reset(self):
+    def reset(self, first_game=0):
         return frames(np.zeros(1), self.first_frame)
 
     def step(self, action):
@@ -128,6 +132,39 @@ def test_actions_and_frames_of_a_real_game():
             paddle, moved = now.frame[:, -1, :, 0].argmax(1), following.frame[:, -1, :, 0]
             if row % 10 < 8:  # in the last frame the ball is in the paddle's row
                 assert moved.argmax(1).tolist() == np.clip(paddle + now.action - 1, 0, WIDTH - 1).tolist()
+
+
+class ShowsItsSeed(gymnasium.Env):
+    """A game of one step whose observation is the seed that it was begun with."""
+
+    observation_space = gymnasium.spaces.Box(0.0, 2.0**16, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.shown = np.array(divmod(seed, 2**16), np.float32)
+        return self.shown, {}
+
+    def step(self, action):
+        return self.shown, 0.0, True, False, {}
+
+
+def test_no_two_games_of_a_run_or_of_two_seeds_are_the_same_also_where_actors_are_replaced():
+    """Games of one step are the worst case: a lane begins one every other tick."""
+    gymnasium.register("speedyzero_test/ShowsItsSeed-v0", ShowsItsSeed)
+    config = config_of(schedule=RANDOM_PHASE)
+    games, begun = set(), 0
+    for seed in range(6):
+        for actor, first_ticks in enumerate([[0, 1, 3, 4, 12], [0, 7]]):
+            ends = [*first_ticks[1:], first_ticks[-1] + 9]
+            for first_tick, end in zip(first_ticks, ends, strict=True):
+                env_config = replace(config.env, game="speedyzero_test/ShowsItsSeed-v0")
+                env = make_env(env_config, lanes=2, seed=seed, first_lane=2 * actor)
+                begin = {"first_lane": 2 * actor, "first_tick": first_tick}
+                records = Game(replace(config, seed=seed), env, **begin).play(end - first_tick)
+                for record in records:
+                    begun += int(record.first.sum())
+                    games |= {tuple(shown) for shown in record.frame[record.first].tolist()}
+    assert len(games) == begun > 100
 
 
 def test_records_are_left_alone_afterwards():

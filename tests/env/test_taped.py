@@ -18,7 +18,7 @@ GAMES = {
 
 
 def lanes_of(game: str) -> TapedLanes:
-    return TapedLanes(make_env(EnvConfig(game=game, **GAMES[game]), lanes=LANES, seed=7), seed=7)
+    return TapedLanes(make_env(EnvConfig(game=game, **GAMES[game]), lanes=LANES, seed=7))
 
 
 def actions_at(env: TapedLanes, tick: int) -> np.ndarray:
