@@ -63,7 +63,7 @@ def point(config: Config, gpu: str, entered: Mapping[str, float], first: float |
         collective_share=sync_s / step_s,
         cores_share=pace.busy_s[f"{cores} cores"] / step_s,
         env_steps_per_update=work.env_steps,
-        lag_env_steps=(2 * config.target.interval_train_steps - 1) * work.env_steps,
+        lag_env_steps=(2 * config.target_interval - 1) * work.env_steps,
         act_tick_ms=1e3 * (max(costs.search_call_s, envs * costs.search_s) + envs * costs.host_env_step_s),
         env_steps_per_s_needed=work.env_steps / step_s / config.gpus,
     )

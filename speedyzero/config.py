@@ -183,8 +183,8 @@ class TargetConfig:
     """Fraction of the main train steps from which on searched values are used (mixed). B.9."""
     mixed_fresh_fraction: float = 0.05
     """Fraction of the planned env steps up to whose age data counts as fresh (mixed). B.9."""
-    interval_train_steps: int = 200
-    """The target network is replaced each interval by the weights of one interval ago."""
+    interval_samples: int = 51_200
+    """Samples trained on between two target networks; each is the weights of one interval before."""
 
 
 @dataclass(frozen=True)
@@ -240,8 +240,8 @@ class LearnerConfig:
     """Random shift by up to this many pixels, edges replicated (images); 0: none."""
     intensity_scale: float = 0.05
     """Random brightness 1 + scale * clip(normal, +-2) (images); 0: none."""
-    publish_interval_train_steps: int = 100
-    """Train steps between two sets of weights for the actors."""
+    publish_interval_samples: int = 25_600
+    """Samples trained on between two sets of weights for the actors."""
     folded_targets: bool = False
     """Consistency targets by running statistics, folded into the weights, instead of the batch's (an ablation)."""
     cuda_graph: bool = True
@@ -370,7 +370,11 @@ class ProfileConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. `preset` names the YAML file that it began from."""
+    """A whole run. `preset` names the YAML file that it began from.
+
+    Cadence is counted in samples, so that it stays what it is with another batch size; the two properties at the end
+    say what it is in train steps.
+    """
 
     preset: str = "efficientzero"
     seed: int = 0
@@ -400,6 +404,16 @@ class Config:
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     placement: PlacementConfig = field(default_factory=PlacementConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
+
+    @property
+    def target_interval(self) -> int:
+        """Train steps between two target networks."""
+        return max(1, round(self.target.interval_samples / self.learner.batch_size))
+
+    @property
+    def publish_interval(self) -> int:
+        """Train steps between two sets of weights for the actors."""
+        return max(1, round(self.learner.publish_interval_samples / self.learner.batch_size))
 
 
 def get(config: Config, path: str):

@@ -61,7 +61,7 @@ def test_efficientzero_is_the_reference_to_the_letter():
     assert config.search.first_pick == "uniform"
     assert config.search.discount == pytest.approx(0.997**4, rel=1e-8)
     assert (config.search.num_simulations, config.search.prefix_horizon, config.target.unroll_steps) == (50, 5, 5)
-    assert (config.target.td_steps, config.target.td_decay_fraction, config.target.interval_train_steps) == (
+    assert (config.target.td_steps, config.target.td_decay_fraction, config.target_interval) == (
         5,
         0.3,
         200,

@@ -342,7 +342,7 @@ def test_nobody_keeps_a_view_of_a_slot(run):
 def test_targets_over_slots_keep_to_their_schedule(run, interval):
     """The reanalyzer looks in between batches; the learner may do three train steps between two of its looks. Only
     where that is more than an interval may the target be newer than due, and never older."""
-    machine = SharedMachine(run, changed(target={"interval_train_steps": interval}))
+    machine = SharedMachine(run, changed(target={"interval_samples": interval * CONFIG.learner.batch_size}))
     machine.publish(0)
     machine.play(60)
     board, missed = machine.inline.board, 0

@@ -42,13 +42,17 @@ class Scene:
 
 # Half the preset's play and one unrolled step, with which Catch is learned too (docs/09-evidence.md): minutes a table.
 _CATCH = ("schedule.env_steps=2900", "target.unroll_steps=1", "evaluate.interval_episodes=100")
+
+
+def _batches(size: int) -> tuple[str, ...]:
+    """Batches of this size, with targets every 50 train steps and weights for the actors every 10."""
+    samples = (f"target.interval_samples={50 * size}", f"learner.publish_interval_samples={10 * size}")
+    return (f"learner.batch_size={size}", *samples)
+
+
 SCENES = {
-    "catch-256": Scene(
-        "Catch", ("learner.batch_size=256", "schedule.train_steps=600", *_CATCH), rates=("0.025", "0.1", "0.4")
-    ),
-    "catch-2048": Scene(
-        "Catch", ("learner.batch_size=2048", "schedule.train_steps=300", *_CATCH), rates=("0.025", "0.1", "0.4")
-    ),
+    "catch-256": Scene("Catch", (*_batches(256), "schedule.train_steps=600", *_CATCH), rates=("0.025", "0.1", "0.4")),
+    "catch-2048": Scene("Catch", (*_batches(2048), "schedule.train_steps=300", *_CATCH), rates=("0.025", "0.1", "0.4")),
 }
 
 

@@ -21,7 +21,7 @@ SETTINGS = (
     "schedule.train_steps=210",
     "schedule.env_steps=760",
     "schedule.head_start_env_steps=400",
-    "target.interval_train_steps=100",  # this, the TD steps and the optimiser: what the recorded figures are of
+    "target.interval_samples=6400",  # this, the TD steps and the optimiser: what the recorded figures are of
     "target.td_steps=5",
     "optimizer.name=sgd",
     "optimizer.learning_rate=0.05",
@@ -43,7 +43,7 @@ def measure_pong() -> None:
         folder = AblationFolder(ablation, RUNS / f"pong-{mode}", jobs=1)
         folder.carry_out()
         (run,) = folder.runs
-        figures = results[mode] = _figures(folder.run_dir(run), run.config.target.interval_train_steps)
+        figures = results[mode] = _figures(folder.run_dir(run), run.config.target_interval)
         print(
             f"{mode:<10} {figures['requested_per_step']:>25.1f} {figures['searched_per_step']:>6.1f} "
             f"{figures['factor']:>8.1f} {figures['largest_lag']:>13.0f} ({figures['lag_bound']:.0f}) "

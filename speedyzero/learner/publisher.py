@@ -18,8 +18,8 @@ class Publisher:
 
     def __init__(self, config: Config, edges: LearnerEdges, network: Network, group: Group):
         self._weights, self._targets, self._network, self._group = edges.weights, edges.targets, network, group
-        self._acting_interval = config.learner.publish_interval_train_steps
-        self._target_interval = config.target.interval_train_steps
+        self._acting_interval = config.publish_interval
+        self._target_interval = config.target_interval
         # What the roles that act and make targets have been given, for who resumes the run.
         self._kept_acting: deque[WeightsRecord] = deque(maxlen=1)
         self._kept_targets: deque[WeightsRecord] = deque(maxlen=2)

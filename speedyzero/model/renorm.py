@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-WARM_UP_CALLS = 500  # as batch norm; as many again until the limits are reached. A train step makes 5, the prediction's 11.
+WARM_UP_CALLS = 500  # as batch norm; as many again until the limits are reached. A step makes 5, the prediction's 11.
 LARGEST_R, LARGEST_D = 3.0, 5.0
 # A mean over some 20 train steps (the prediction's: 9), to which all states add alike; until then over all calls.
 MOMENTUM = 0.01

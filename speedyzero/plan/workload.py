@@ -28,7 +28,7 @@ def workload_at(config: Config, env_steps: float, *, is_frozen: bool = False) ->
     """Operations of a train step once so many env steps are played. is_frozen: nothing is played any more."""
     schedule, target, batch = config.schedule, config.target, config.learner.batch_size
     states = target.unroll_steps + 1
-    interval = target.interval_train_steps
+    interval = config.target_interval
     positions = max(1.0, min(env_steps, config.replay.capacity_steps))
     asked_searches = config.reanalyze.policy_share * batch * states
     asked_values = batch * states

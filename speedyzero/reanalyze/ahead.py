@@ -25,7 +25,7 @@ class AheadFiller:
         self, config: Config, shard: Shard, memo: TargetMemo, sampler: Sampler, targets: WeightSource, agent: Agent
     ):
         """agent: for the next target network, whose weights it loads by itself."""
-        self._interval, self._slice = config.target.interval_train_steps, config.reanalyze.ahead_batch
+        self._interval, self._slice = config.target_interval, config.reanalyze.ahead_batch
         self._shard, self._memo, self._sampler, self._targets, self._agent = shard, memo, sampler, targets, agent
         self._lane = self._step = np.zeros(0, np.int64)
         self._listed_rows = 0  # rows that there were when positions were listed last

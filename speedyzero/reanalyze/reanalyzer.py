@@ -132,7 +132,7 @@ class Reanalyzer:
         A reanalyzer that missed the snapshot of that step (it was replaced, or the interval is shorter than the batches
         on their way) takes the newest there is, and is back on the schedule one interval later.
         """
-        interval = self._config.target.interval_train_steps
+        interval = self._config.target_interval
         due = max(0, (self._edges.board.train_steps // interval - 1) * interval)
         record = self._edges.targets.at(due)  # at every step: a snapshot is kept if it was seen while it was the newest
         if self._agent.version != due:

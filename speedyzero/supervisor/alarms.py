@@ -33,7 +33,7 @@ class Alarms:
         played = max(1, schedule.env_steps - schedule.head_start_env_steps)
         ahead = pacing.tick_env_steps + slack_env_steps(schedule, pacing.tick_env_steps)
         # Weights are an interval old when new ones come; while a tick is played the learner trains on, by the slack.
-        self.lag_bound = 2 * config.learner.publish_interval_train_steps + 2 * ahead * schedule.train_steps // played
+        self.lag_bound = 2 * config.publish_interval + 2 * ahead * schedule.train_steps // played
         self._games, self._rewarded = 0, False
         self._first_step: int | None = None
         self._settled_bytes = 0
@@ -76,7 +76,7 @@ class Alarms:
             self._say(
                 "lag",
                 f"{process} plays by weights {lag} train steps old, the bound is {self.lag_bound}: it reads new ones "
-                f"too rarely (lag/{process}, learner.publish_interval_train_steps)",
+                f"too rarely (lag/{process}, learner.publish_interval_samples)",
             )
 
     def on_memory(self, own_bytes: int, *, train_steps: int) -> None:

@@ -18,7 +18,8 @@ from tests.faults.inline_runs import advance
 
 SETTINGS = (
     "schedule.env_steps=900 schedule.train_steps=300 schedule.head_start_env_steps=130 actor.envs=8 "
-    "learner.batch_size=8 search.num_simulations=2 target.interval_train_steps=4 model.mlp_hidden=16 "
+    "learner.batch_size=8 search.num_simulations=2 target.interval_samples=32 "
+    "learner.publish_interval_samples=80 model.mlp_hidden=16 "
     "model.mlp_latent=16 model.projector_hidden=16 model.projector_out=16 model.predictor_hidden=16 "
     "checkpoint.keep_last=3"
 ).split()

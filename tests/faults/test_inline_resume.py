@@ -30,12 +30,14 @@ from tests.faults.ring_contract import reached
 # Lanes of 40 rows wrap; targets switch every 20 steps; games of 9 steps end and begin at different times.
 CATCH = (
     "schedule.env_steps=1400 schedule.train_steps=200 schedule.head_start_env_steps=260 replay.capacity_steps=640 "
-    "target.interval_train_steps=20 learner.batch_size=32 search.num_simulations=4 actor.envs=16 refresh.slice=16 "
+    "target.interval_samples=640 learner.publish_interval_samples=320 learner.batch_size=32 search.num_simulations=4 "
+    "actor.envs=16 refresh.slice=16 "
     "schedule.pacing_slack_env_steps=30 refresh.per_sample=0.4"
 ).split()
 PONG = (
     "actor.envs=3 schedule.env_steps=420 schedule.train_steps=90 schedule.head_start_env_steps=60 learner.batch_size=6 "
-    "search.num_simulations=3 replay.capacity_steps=210 target.interval_train_steps=8 target.td_steps=3 "
+    "search.num_simulations=3 replay.capacity_steps=210 target.interval_samples=48 "
+    "learner.publish_interval_samples=150 target.td_steps=3 "
     "env.train_limit_frames=260 refresh.enabled=true refresh.slice=16 reanalyze.policy_share=1 checkpoint.keep_last=1"
 ).split()
 
@@ -92,7 +94,7 @@ def assert_goes_on(straight: Straight, step: int, *, wrapped: bool) -> None:
     run = resumed(straight, step)
     shard = run.reanalyzer.shard
     assert (shard.head > shard.rows).all() == wrapped
-    if step % straight.config.target.interval_train_steps:  # else the next target has taken over already
+    if step % straight.config.target_interval:  # else the next target has taken over already
         assert differences(everything(run), straight.states[step]) == []
     losses = advance(run, to_step=step + FURTHER)
     assert losses == straight.losses[step + FURTHER] and len(losses) == FURTHER

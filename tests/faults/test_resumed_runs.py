@@ -30,7 +30,7 @@ SAVING = (
     f"checkpoint.interval_train_steps={EVERY}",
     "actor.actors=2",
     "actor.envs=4",
-    "target.interval_train_steps=30",
+    "target.interval_samples=960",
 )
 TOTAL = 120  # train steps
 

@@ -58,8 +58,8 @@ def small_config(**stages) -> Config:
     """Batches of 4, K = 3, targets every 3 steps, weights every 2; no augmentation."""
     base = tiny_config(
         search=SearchConfig(prefix_horizon=2),
-        target=TargetConfig(unroll_steps=UNROLL, td_steps=2, interval_train_steps=3),
-        learner=LearnerConfig(batch_size=BATCH, shift_px=0, intensity_scale=0.0, publish_interval_train_steps=2),
+        target=TargetConfig(unroll_steps=UNROLL, td_steps=2, interval_samples=3 * BATCH),
+        learner=LearnerConfig(batch_size=BATCH, shift_px=0, intensity_scale=0.0, publish_interval_samples=2 * BATCH),
         replay=ReplayConfig(beta_start=0.4, beta_end=1.0),
         schedule=ScheduleConfig(env_steps=100, train_steps=40, frozen_train_steps=10, head_start_env_steps=20),
     )

@@ -24,7 +24,7 @@ SETTINGS = (
     "schedule.train_steps=1000 schedule.env_steps=32000 schedule.head_start_env_steps=800 env.stack=1 "
     "model.stem_channels=8 model.latent_channels=16 model.mlp_hidden=128 model.mlp_latent=128 "
     "model.projector_hidden=64 model.projector_out=64 model.predictor_hidden=32 search.num_simulations=8 "
-    "target.td_steps=9 target.interval_train_steps=40 learner.batch_size=128 checkpoint.keep_last=0"
+    "target.td_steps=9 target.interval_samples=5120 learner.batch_size=128 checkpoint.keep_last=0"
 ).split()
 
 

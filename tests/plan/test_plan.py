@@ -59,7 +59,7 @@ def test_distinct_draws_are_those_of_a_simulation(draws, positions):
 def test_a_memo_searches_each_position_once_an_interval_at_most():
     config = resolve("speedyzero", "Pong", 0, 0, None, [])
     few, many = workload_at(config, 5_000), workload_at(config, 300_000)
-    interval = config.target.interval_train_steps
+    interval = config.target_interval
     assert few.searches == pytest.approx(5_000 / interval, rel=1e-3)
     assert few.searches < many.searches <= 300_000 / interval
     without = replace(config, reanalyze=replace(config.reanalyze, memo=False))
@@ -100,6 +100,7 @@ def test_small_batches_end_at_the_least_time_of_a_call():
 def test_a_run_is_the_sum_of_its_parts():
     lengths = ["schedule.train_steps=1500", "schedule.env_steps=4000", "schedule.head_start_env_steps=400"]
     searched = ["schedule.frozen_train_steps=100", "reanalyze.policy_share=1", "learner.batch_size=64"]
+    searched += ["target.interval_samples=6400"]
     config = resolve("laptop", "Pong", 0, 0, None, [*lengths, *searched])
     costs = replace(COSTS, search_s=0.1)  # the reanalyzer limits, and replay grows
     found = predict(config, costs, cores=2)

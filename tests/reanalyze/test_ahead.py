@@ -12,7 +12,7 @@ from tests.reanalyze.test_reanalyzer import LANES
 from tests.reanalyze.tiny import CONFIG, Machine, WatchedAgent, changed
 from tests.replay.episodes import NUM_ACTIONS, SPEC
 
-INTERVAL = CONFIG.target.interval_train_steps
+INTERVAL = CONFIG.target_interval
 SLICE = 8
 AHEAD = changed(reanalyze={"ahead_batch": SLICE})
 

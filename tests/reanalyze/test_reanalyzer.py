@@ -156,7 +156,7 @@ def test_policy_share(share, searched_rows):
 
 def test_the_target_network_lags_by_one_to_two_intervals():
     """Target of train step k: the weights of max(0, (k // I - 1) * I), in name and in fact."""
-    interval = CONFIG.target.interval_train_steps
+    interval = CONFIG.target_interval
     run = machine()
     for train_step in range(5 * interval):
         if train_step and train_step % interval == 0:
@@ -176,7 +176,7 @@ def test_the_target_network_lags_by_one_to_two_intervals():
 def test_weights_that_were_never_published():
     run = machine()
     run.reanalyzer.step()
-    run.edges.board.train_steps = 2 * CONFIG.target.interval_train_steps
+    run.edges.board.train_steps = 2 * CONFIG.target_interval
     with pytest.raises(RuntimeError, match="train step 4 were never published"):
         run.reanalyzer.step()
 

@@ -40,7 +40,7 @@ CONFIG = Config(
     search=SearchConfig(num_simulations=6, discount=0.9, prefix_horizon=2),
     actor=ActorConfig(envs=2),
     replay=ReplayConfig(capacity_steps=80),
-    target=TargetConfig(unroll_steps=3, td_steps=2, td_decay_fraction=0.0, interval_train_steps=4),
+    target=TargetConfig(unroll_steps=3, td_steps=2, td_decay_fraction=0.0, interval_samples=48),
     learner=LearnerConfig(batch_size=12),
     schedule=ScheduleConfig(env_steps=400, train_steps=100, frozen_train_steps=0, head_start_env_steps=40),
 )  # fmt: skip

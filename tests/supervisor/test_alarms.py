@@ -22,7 +22,7 @@ def told() -> list[str]:
 @pytest.fixture
 def alarms(told) -> Alarms:
     words = "schedule.env_steps=10300 schedule.train_steps=1000 schedule.head_start_env_steps=300 actor.envs=8".split()
-    config = resolve("catch", "Catch", 0, 0, None, [*words, "learner.publish_interval_train_steps=10"])
+    config = resolve("catch", "Catch", 0, 0, None, [*words, "learner.publish_interval_samples=1280"])
     return Alarms(config, told.append)
 
 

@@ -18,11 +18,11 @@ SHORT = [
     "replay.capacity_steps=520",  # the lanes go round
     "learner.batch_size=16",
     "search.num_simulations=4",
-    "target.interval_train_steps=5",
+    "target.interval_samples=80",
     "refresh.enabled=true",
     "refresh.per_sample=1.0",
     "refresh.slice=8",
-    "learner.publish_interval_train_steps=3",
+    "learner.publish_interval_samples=48",
 ]
 
 
