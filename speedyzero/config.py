@@ -119,6 +119,9 @@ class SearchConfig:
     pb_c_init: float = 1.25
     value_delta_max: float = 0.01
     """Smallest range that the min-max normalisation of Q divides by (puct)."""
+    min_max: str = choice("edges", "edges", "depth_first")
+    """What Q is normalised by (puct). `edges`: extremes of all edges' Q so far. `depth_first`: as EfficientZero's code
+    has it, rewards measured from the node visited before, not from the parent: a wider range, softer policies (CPU)."""
     root_noise_fraction: float = 0.25
     """Share of Dirichlet noise in the root's prior (puct)."""
     root_dirichlet_alpha: float = 0.3

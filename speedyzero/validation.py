@@ -26,6 +26,11 @@ def validate(config: Config) -> None:
         raise ValueError(f"search.backend=triton needs a GPU, but gpus={config.gpus}; use auto")
     if search.backend == "numba" and config.gpus > 0:
         raise ValueError(f"search.backend=numba works on the CPU, but gpus={config.gpus}; use auto")
+    if search.min_max != "edges" and (search.algorithm != "puct" or config.gpus > 0):
+        raise ValueError(
+            f"search.min_max={search.min_max} needs search.algorithm=puct and gpus=0, but they are {search.algorithm} "
+            f"and {config.gpus}: use edges"
+        )
     if config.replay.device_mirror == "on" and config.gpus == 0:
         raise ValueError("replay.device_mirror=on keeps frames on a GPU, but gpus=0; use auto or off")
     for name, codec in (("value_codec", config.model.value_codec), ("prefix_codec", config.model.prefix_codec)):

@@ -43,6 +43,8 @@ def test_no_number_may_be_negative_or_not_finite(path: str, value: float):
     [
         ({"search.prefix_horizon": 6}, ["search.prefix_horizon=6", "target.unroll_steps=5"]),
         ({"search.backend": "triton"}, ["search.backend=triton", "needs a GPU", "gpus=0"]),
+        ({"search.min_max": "depth_first", "gpus": 1}, ["search.min_max=depth_first", "gpus"]),
+        ({"search.min_max": "depth_first", "search.algorithm": "gumbel"}, ["search.min_max=depth_first", "gumbel"]),
         ({"search.backend": "numba", "gpus": 1}, ["search.backend=numba", "gpus=1"]),
         ({"model.value_codec": CodecConfig(limit=1.0, step=0.3)}, ["model.value_codec.limit=1.0", "step=0.3"]),
         ({"actor.temperatures": (1.0, 0.5)}, ["actor.temperatures has 2", "actor.temperature_changes 0"]),

@@ -37,6 +37,10 @@ def check_root(root: RootOutput, config: SearchConfig, noise: torch.Tensor | Non
         raise ValueError(f"search.algorithm={config.algorithm}: must be one of {', '.join(_ALGORITHMS)}")
     if config.num_simulations < 1:
         raise ValueError(f"search.num_simulations={config.num_simulations}: must be 1 or more")
+    if config.min_max != "edges" and (
+        config.algorithm != "puct" or backend_for(config.backend, root.value.device) == "triton"
+    ):
+        raise ValueError(f"search.min_max={config.min_max} needs search.algorithm=puct on the CPU: use edges")
     logits = root.policy_logits
     if logits.ndim != 2 or 0 in logits.shape:
         raise ValueError(f"the root's policy_logits are {list(logits.shape)}, must be [B, A] with B, A >= 1")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 
 from kernels.expand_backup import bind_expand_backup
+from kernels.expand_backup.depth_first import bind_depth_first_range
 from speedyzero.config import SearchConfig
 from speedyzero.search.checks import backend_for, check_root, check_step
 from speedyzero.search.interface import RecurrentFn, RootOutput, SearchResult, StepModel
@@ -64,6 +65,7 @@ def _simulate(
     tree, select = algorithm.tree, algorithm.select
     horizon, simulations = config.prefix_horizon, config.num_simulations
     expand_backup = bind_expand_backup(tree, discount=config.discount, has_prefix=horizon > 0, backend=backend)
+    normalise = bind_depth_first_range(tree, discount=config.discount) if config.min_max == "depth_first" else None
     latents = LatentStore(root.state, num_nodes=simulations)  # nothing is searched from the last leaf
     actions = tree.action.unbind(0)
     for simulation in range(simulations):
@@ -72,6 +74,8 @@ def _simulate(
         if simulation == 0:
             check_step(step, batch=len(root.value), actions=root.policy_logits.shape[1])
         expand_backup(simulation, step.reward.contiguous(), step.value.contiguous(), step.policy_logits.contiguous())
+        if normalise is not None:
+            normalise()
         leaf = simulation + 1
         if leaf < simulations:
             latents.write(leaf, step.state)

@@ -68,6 +68,9 @@ class Oracle:
         for simulation in range(config.num_simulations):
             self.pick_tie = (lambda depth, count, s=simulation: pick_tie(s, depth, count)) if pick_tie else None
             total = total + self._simulate(root, depth=0, mean_q=F(0))
+            if config.min_max == "depth_first":
+                self.low, self.high, self.before = F(math.inf), F(-math.inf), root
+                self._walk(root)
         visits = [root.count(a) for a in range(self.model.num_actions)]
         return OracleResult(
             visits=visits,
@@ -121,6 +124,15 @@ class Oracle:
     def _q(self, node: Node, action: int):
         child = node.children[action]
         return self._reward(node, child) + F(self.config.discount) * (child.value_sum / F(child.visits))
+
+    def _walk(self, node: Node) -> None:
+        """The extremes as EfficientZero's code finds them: as if every node were a child of the one visited before."""
+        self.before = node
+        for action in sorted(node.children, reverse=True):
+            child = node.children[action]
+            q = self._reward(self.before, child) + F(self.config.discount) * (child.value_sum / F(child.visits))
+            self.low, self.high = min(self.low, q), max(self.high, q)
+            self._walk(child)
 
     def _puct_action(self, node: Node, depth: int, parent_mean_q):
         config = self.config

@@ -74,6 +74,25 @@ def test_uniform_first_pick_matches_oracle(num_actions, simulations):
     compare(config, num_actions, dirichlet, pick_tie_of_row)
 
 
+@pytest.mark.parametrize("horizon", [0, 3, 5])
+@pytest.mark.parametrize("num_actions", [2, 6])
+def test_the_reference_s_range_matches_oracle(num_actions, horizon, monkeypatch):
+    """On the CPU alone. With plain rewards it is right but for what it forgets; with prefixes it is another range."""
+    monkeypatch.setattr(f"{__name__}.BACKENDS", [backend for backend in BACKENDS if backend != "triton"])
+    config = SearchConfig(num_simulations=50, prefix_horizon=horizon, min_max="depth_first")
+    want = compare(config, num_actions, dirichlet)
+    exact = compare(SearchConfig(num_simulations=50, prefix_horizon=horizon), num_actions, dirichlet)
+    assert horizon == 0 or [one.visits for one in want] != [one.visits for one in exact]
+
+
+def test_the_reference_s_range_is_refused_where_it_is_not_computed(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    model, states = TableModel.random(0, 3, has_prefix=True), root_states(3, 1)
+    for changes in (dict(algorithm="gumbel"), dict(backend="triton")):
+        with pytest.raises(ValueError, match="min_max"):
+            search(model.root(states), model.recurrent, SearchConfig(min_max="depth_first", **changes))
+
+
 @pytest.mark.parametrize("settings", [
     dict(root_noise_fraction=0.0),
     dict(root_noise_fraction=1.0),
