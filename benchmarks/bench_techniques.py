@@ -6,6 +6,7 @@
     make bench NAME=techniques ARGS="trust catch-2048"        trust ratios in the first's runs, clipped and not
     make bench NAME=techniques ARGS="priorities catch-2048"   how stale priorities are, with refresh and without
     make bench NAME=techniques ARGS="cost catch-2048"         processor time of a train step, by turns
+    make bench NAME=techniques ARGS=norms                     root values by running statistics, three ways
     make bench NAME=techniques ARGS=pong                      searches a train step on Pong, target network's age
 
 Runs lie in runs/techniques and are not made twice; pictures go to docs/figures, raw results to benchmarks/results.
@@ -18,13 +19,16 @@ import argparse
 from benchmarks.techniques.comparison import MEMO_OFF, REFRESH_OFF, SCENES, SEEDS, compare_optimizers, compare_part
 from benchmarks.techniques.cost import measure_cost
 from benchmarks.techniques.mechanism import priorities, trust_ratios
+from benchmarks.techniques.norms import measure_norms
 from benchmarks.techniques.pong import measure_pong
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("optimizers", "refresh", "memo", "trust", "priorities", "cost", "pong"))
-    parser.add_argument("scene", nargs="?", choices=tuple(SCENES), help="for all but pong")
+    parser.add_argument(
+        "what", choices=("optimizers", "refresh", "memo", "trust", "priorities", "cost", "pong", "norms")
+    )
+    parser.add_argument("scene", nargs="?", choices=tuple(SCENES), help="for all but pong and norms")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help=f"0 to N - 1 (default {len(SEEDS)})")
     parser.add_argument(
         "--rates", nargs="+", help="for optimizers, instead of the scene's; for trust, one instead of the best"
@@ -33,8 +37,8 @@ def main() -> None:
     arguments = parser.parse_args()
     what, scene, seeds, jobs = arguments.what, arguments.scene, range(arguments.seeds), arguments.jobs
     rates = arguments.rates
-    if (what == "pong") != (scene is None):
-        parser.error("a scene is needed for all but pong")
+    if (what in ("pong", "norms")) != (scene is None):
+        parser.error("a scene is needed for all but pong and norms")
     actions = {
         "optimizers": lambda: compare_optimizers(scene, rates=rates, seeds=seeds, jobs=jobs),
         "refresh": lambda: compare_part(scene, REFRESH_OFF, seeds=seeds, jobs=jobs),
@@ -42,6 +46,7 @@ def main() -> None:
         "trust": lambda: trust_ratios(scene, rate=rates[0] if rates else None, seeds=seeds),
         "priorities": lambda: priorities(scene, seeds=seeds),
         "cost": lambda: measure_cost(scene),
+        "norms": lambda: measure_norms(seeds),
         "pong": measure_pong,
     }
     actions[what]()
