@@ -29,7 +29,7 @@ from torch import nn
 
 from benchmarks.common import write_result
 from speedyzero.evaluate.result import bootstrap_ci95
-from speedyzero.model import blocks, nature_cnn
+from speedyzero.model import blocks, input_norm, nature_cnn
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.resolve import resolve
 from speedyzero.supervisor.inline import InlineRun, build_run
@@ -63,6 +63,13 @@ def _fresh_noise() -> None:
     )
 
 
+def _input_followed_for(train_steps: int) -> Callable[[], None]:
+    def patch() -> None:
+        input_norm.FOLLOWED_STEPS = train_steps
+
+    return patch
+
+
 @dataclass(frozen=True)
 class Arm:
     settings: tuple[str, ...] = ()
@@ -83,6 +90,8 @@ LEVERS = {
 }
 # Compared where --levers names them.
 OTHERS = {
+    "input statistics of 50 train steps": Arm(patch=_input_followed_for(50)),
+    "input statistics that always move": Arm(patch=_input_followed_for(10**9)),
     "searched anew, one draw of root noise a target network": Arm(("reanalyze.policy_share=1",)),
     "searched anew, fresh root noise": Arm(("reanalyze.policy_share=1", "reanalyze.memo=false"), _fresh_noise),
 }
