@@ -164,16 +164,20 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
         if video.suffix not in VIDEO_SUFFIXES:
             raise ValueError(f"--video {video}: must end in {' or '.join(VIDEO_SUFFIXES)}")
         check_writable(video.parent, f"--video {video}")
+    if flags.seed < 0:
+        raise ValueError(f"--seed {flags.seed}: must be 0 or more")
+    from speedyzero.env.registry import try_game
     from speedyzero.evaluate.command import load_agent
     from speedyzero.evaluate.source import find_source
 
-    source = find_source(run_dir)
+    source = find_source(run_dir, game=flags.game)
     config = source.config
+    try_game(config.env)
     if video is not None:
         check_drawable(config, f"--video {video}")
     load_agent(config, source.weights)
     episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
-    return lambda: _evaluate(run_dir, episodes, video, flags.action, flags.blind)
+    return lambda: _evaluate(run_dir, episodes, video, flags.action, flags.blind, flags.seed)
 
 
 def check_ablate(words: Sequence[str], prog: str) -> _Action:
@@ -291,7 +295,7 @@ def _train_resharded(reshard: Reshard, server: ForkServer | None, *, profile: Pr
     _train(config, server, resume=resumed, profile=profile)
 
 
-def _evaluate(run_dir: Path, episodes: int, video: Path | None, action: str | None, blind: bool) -> None:
+def _evaluate(run_dir: Path, episodes: int, video: Path | None, action: str | None, blind: bool, seed: int) -> None:
     from speedyzero.evaluate.command import evaluate_run
 
-    evaluate_run(run_dir, episodes, video, action=action, blind=blind)
+    evaluate_run(run_dir, episodes, video, action=action, blind=blind, seed=seed)

@@ -10,6 +10,7 @@ Longer than other files, for it holds fields and nothing else: whoever looks for
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 
 def choice(default: str, *allowed: str) -> str:
@@ -27,7 +28,10 @@ class EnvConfig:
     """The game and how a frame of it becomes an observation."""
 
     game: str = "Pong"
-    """An Atari ROM by plain name, `MinAtar/Breakout-v1`, a Gymnasium id with discrete actions, or `Catch`."""
+    """An Atari ROM by plain name, `MinAtar/Breakout-v1`, a Gymnasium id with discrete actions, `Catch`, or a game of
+    your own: `my_module:MyGame-v0`, where importing `my_module` registers MyGame-v0 with Gymnasium."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the game's constructor, as `env.kwargs={size: 5}` (Gymnasium)."""
     image_size_px: int = 96
     """Height and width of a stored frame (images only)."""
     grayscale: bool = False
@@ -39,13 +43,19 @@ class EnvConfig:
     noop_max: int = 30
     """A new Atari game starts with 0 .. noop_max - 1 raw no-op frames."""
     train_limit_frames: int = 12_000
-    """Raw frames after which a training game is truncated (Atari; MinAtar: a step is a frame)."""
+    """Raw frames after which a training game is truncated (Atari; a step is a frame in MinAtar, and in Gymnasium games
+    that have no limit of their own)."""
     eval_limit_frames: int = 108_000
-    """Raw frames after which an evaluation game is truncated (Atari; MinAtar: a step is a frame)."""
+    """Raw frames after which an evaluation game is truncated (as for training)."""
     life_loss_is_terminal: bool = True
     """In training a lost life ends the episode for the targets; play goes on (Atari)."""
-    clip_reward: bool = True
-    """Learn from sign(reward); scores always use the raw reward."""
+    clip_reward: str = choice("auto", "auto", "true", "false")
+    """Learn from sign(reward); `auto`: in Atari games alone. Scores always use the raw reward."""
+    action_mask: str = choice("refuse", "refuse", "ignore")
+    """What to do where a game marks its legal actions (`info["action_mask"]`), which the search does not heed: `ignore`
+    is for games that bear every action, as Taxi does (Gymnasium)."""
+    sticky_actions: float = 0.0
+    """Probability that an emulator repeats the action before instead (Atari); 0.25 in Machado et al. 2018."""
     full_action_space: bool = False
     """All 18 Atari actions instead of the game's minimal set."""
 

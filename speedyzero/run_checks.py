@@ -13,11 +13,12 @@ from speedyzero.config import Config
 
 def check_run(config: Config, *, inline: bool, profiled: bool = False) -> None:
     """Whether a run of this config, of a game that exists, can be carried out here."""
-    from speedyzero.env.registry import check_game
+    from speedyzero.env.registry import check_game, try_game
     from speedyzero.model.build import network_kind
 
     game = check_game(config.env)
     network_kind(config, game.spec)
+    try_game(config.env)
     if config.init_from:
         from speedyzero.learner.first_network import first_network
 
@@ -56,9 +57,9 @@ def check_new_directory(path: Path) -> None:
 
 def check_drawable(config: Config, where: str) -> None:
     """Whether the game can be filmed. where: what asks for it, for the message."""
-    from speedyzero.env.registry import make_env
+    from speedyzero.env.registry import try_game
 
     try:
-        make_env(config.env, lanes=1, seed=0, evaluation=True, render=True).close()
+        try_game(config.env, render=True)
     except ValueError as error:
         raise ValueError(f"{where}: {error}; without it nothing is filmed") from error

@@ -14,6 +14,7 @@ from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
 from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, check_train, run
 from speedyzero.config import Config, EnvConfig
 from speedyzero.env import registry
+from speedyzero.env.base import LaneEnv
 from speedyzero.env.registry import check_game
 from speedyzero.model.build import build_network
 from speedyzero.resolve import resolve, save_config
@@ -121,9 +122,12 @@ def test_flags_and_settings_in_any_order(trained: list[Config]):
 def test_a_film_that_cannot_be_drawn_is_refused_before_the_run(
     monkeypatch: pytest.MonkeyPatch, trained: list[Config], capsys: pytest.CaptureFixture[str]
 ):
-    def no_drawing(config: EnvConfig, *, render: bool, **_) -> None:
-        assert render
-        raise ValueError("pygame is not installed")
+    make_env = registry.make_env
+
+    def no_drawing(config: EnvConfig, *, render: bool = False, **arguments) -> LaneEnv:
+        if render:
+            raise ValueError("pygame is not installed")
+        return make_env(config, **arguments)
 
     monkeypatch.setattr(registry, "make_env", no_drawing)
     assert run(check_train, ["--preset", "cartpole", "evaluate.video=true"], prog="train.py") == BAD_INPUT
@@ -194,15 +198,15 @@ def test_evaluate_passes_on_what_was_asked(finished_run: Path, monkeypatch: pyte
     assert (
         run(
             check_command,
-            "evaluate run --episodes 3 --video film.gif --action sampled --blind".split(),
+            "evaluate run --episodes 3 --video film.gif --action sampled --blind --seed 3".split(),
             prog="speedyzero",
         )
         == DONE
     )
     episodes = resolve("catch", gpus=0).evaluate.episodes
     assert asked == [
-        (Path("run"), episodes, None, None, False),
-        (Path("run"), 3, Path("film.gif"), "sampled", True),
+        (Path("run"), episodes, None, None, False, 0),
+        (Path("run"), 3, Path("film.gif"), "sampled", True, 3),
     ]
 
 

@@ -29,7 +29,7 @@ GAMES = [name for name in NAMES if name.endswith("-v1")]
 
 
 def lanes(name: str, number: int = 1, *, seed: int = 3, **settings) -> MinAtarLanes:
-    made = make_env(EnvConfig(game=name, clip_reward=False, **settings), lanes=number, seed=seed)
+    made = make_env(EnvConfig(game=name, clip_reward="false", **settings), lanes=number, seed=seed)
     assert isinstance(made, MinAtarLanes)
     return made
 
