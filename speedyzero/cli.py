@@ -8,13 +8,13 @@ and keeps its traceback. Exit codes: 0 done, 2 bad input (one line), 1 a fault, 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speedyzero import stop_signals
 from speedyzero.command_line import check_writable, parse
 from speedyzero.config import Config
 from speedyzero.fork_server import ForkServer
@@ -42,9 +42,10 @@ def main() -> int:
 def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *, prog: str) -> int:
     """Check the user's words, then do what they ask; the exit code. prog: the program's name, for messages.
 
-    Once interrupted, the process ignores further Ctrl-C: all is done but its exit, which takes torch half a second.
+    Once interrupted, the process ignores further signals: all is done but its exit, which takes torch half a second.
     """
     try:
+        stop_signals.let_in()
         try:
             action = check(words, prog)
         except ValueError as error:
@@ -52,7 +53,7 @@ def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *,
             return BAD_INPUT
         action()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stop_signals.ignore()
         print(f"{prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
     return DONE

@@ -18,6 +18,7 @@ from speedyzero.env.base import LaneEnv
 from speedyzero.env.registry import check_game
 from speedyzero.model.build import build_network
 from speedyzero.resolve import resolve, save_config
+from speedyzero.stop_signals import STOP_SIGNALS
 from speedyzero.supervisor.profile_window import ProfileRequest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -211,16 +212,37 @@ def test_evaluate_passes_on_what_was_asked(finished_run: Path, monkeypatch: pyte
 
 
 def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, capsys):
-    ignored: list[tuple] = []
-    monkeypatch.setattr(signal, "signal", lambda *arguments: ignored.append(arguments))
-
     def interrupt(config: Config, server: object, *, profile: ProfileRequest | None) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_train", interrupt)
     assert run(check_train, ["--preset", "catch"], prog="train.py") == INTERRUPTED
     assert capsys.readouterr().err == "train.py: interrupted\n"
-    assert ignored == [(signal.SIGINT, signal.SIG_IGN)]
+    assert {signal.getsignal(number) for number in STOP_SIGNALS} == {signal.SIG_IGN}
+
+
+@pytest.mark.parametrize(
+    ("program", "number"),
+    [
+        (f"run_path({str(ROOT / 'train.py')!r}", signal.SIGTERM),
+        (f"run_path({str(ROOT / 'train.py')!r}", signal.SIGUSR1),
+        ("run_module('speedyzero'", signal.SIGINT),
+    ],
+)
+def test_a_signal_while_the_program_is_still_being_imported_is_heeded(program: str, number: signal.Signals):
+    code = f"""
+import builtins, os, runpy, sys
+real = builtins.__import__
+def struck(name, *rest, **more):
+    if name == "speedyzero.cli":
+        os.kill(os.getpid(), {int(number)})
+    return real(name, *rest, **more)
+builtins.__import__ = struck
+sys.argv = ["x", "plan", "--help"]
+runpy.{program}, run_name="__main__")
+"""
+    done = python("-c", code)
+    assert (done.returncode, done.stderr.count("\n")) == (INTERRUPTED, 1), done.stderr
 
 
 def test_a_fault_keeps_its_traceback_even_if_it_is_a_value_error(monkeypatch: pytest.MonkeyPatch):
