@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speedyzero import stop_signals
+from speedyzero.checkpoint.found import check_unlocked, directory_to_resume
 from speedyzero.command_line import check_writable, parse
 from speedyzero.config import Config
 from speedyzero.fork_server import ForkServer
 from speedyzero.parsers import ablate_parser, atari100k_parser, evaluate_parser, train_parser
 from speedyzero.resolve import check_gpus, read_words, resolve
-from speedyzero.run_checks import check_drawable, check_new_directory, check_one_of_each, check_run
+from speedyzero.run_checks import check_drawable, check_game_of, check_new_directory, check_one_of_each, check_run
 from speedyzero.settings import Given, near
 
 if TYPE_CHECKING:
@@ -91,12 +92,10 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     if flags.force:
         raise ValueError(f"--force {flags.force[0]}: only --resume has something to force")
     config = resolve(flags.preset, flags.game, flags.seed, flags.gpus, flags.run_dir, flags.settings)
-    from speedyzero.env.registry import check_game
-
-    game = check_game(config.env)
-    config = replace(config, env=replace(config.env, game=game.name))
     if config.run_dir:
         check_new_directory(Path(config.run_dir))
+    game = check_game_of(config)
+    config = replace(config, env=replace(config.env, game=game.name))
     server = _begun_server(flags)
     check_run(config, inline=flags.inline, profiled=profile is not None)
     return lambda: _train(config, server, profile=profile)
@@ -128,12 +127,15 @@ def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> 
     given = read_words(flags.game, flags.seed, flags.gpus, None, settings)
     if "gpus" in given:
         check_gpus(given["gpus"])
+    if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
+        raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run goes on in its own directory; name one")
+    directory = directory_to_resume(where or ("" if flags.reshard else flags.run_dir) or "")
+    if not flags.reshard:
+        check_unlocked(directory)
     server = _begun_server(flags)
     from speedyzero.supervisor.resume import find_resumable, resumed_config
 
-    if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
-        raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run goes on in its own directory; name one")
-    run_dir, checkpoint = find_resumable(where or ("" if flags.reshard else flags.run_dir) or "")
+    run_dir, checkpoint = find_resumable(directory)
     if flags.preset is not None:
         given["preset"] = Given(flags.preset, "--preset")
     if flags.reshard and flags.run_dir:
@@ -210,6 +212,7 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
 
     folder = AblationFolder(ablation, flags.out, jobs=flags.jobs)
     for run in folder.runs[: len(ablation.arms)]:
+        check_game_of(run.config)
         check_run(run.config, inline=flags.inline)
     return folder.carry_out
 
@@ -259,6 +262,7 @@ def check_atari100k(words: Sequence[str], prog: str) -> _Action:
 
     folder = BenchmarkFolder(benchmark, out, jobs=flags.jobs)
     for run in folder.plan.runs[: len(games) - len(folder.plan.refused)]:
+        check_game_of(run.config)
         check_run(run.config, inline=flags.inline)
     return folder.carry_out
 

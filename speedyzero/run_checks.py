@@ -6,25 +6,35 @@ Each raises ValueError, in one line, where it cannot. What is heavy is imported 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speedyzero.command_line import check_writable
 from speedyzero.config import Config
 
+if TYPE_CHECKING:
+    from speedyzero.env.base import GameInfo
 
-def check_run(config: Config, *, inline: bool, profiled: bool = False) -> None:
-    """Whether a run of this config, of a game that exists, can be carried out here."""
+
+def check_game_of(config: Config) -> GameInfo:
+    """Whether the run's game is there, can be played and filmed, and has a network. Imports no torch."""
     from speedyzero.env.registry import check_game, try_game
-    from speedyzero.model.build import network_kind
+    from speedyzero.model.kind import network_kind
 
     game = check_game(config.env)
     network_kind(config, game.spec)
     try_game(config.env)
-    if config.init_from:
-        from speedyzero.learner.first_network import first_network
-
-        first_network(config, game)
     if config.evaluate.video:
         check_drawable(config, "evaluate.video=true")
+    return game
+
+
+def check_run(config: Config, *, inline: bool, profiled: bool = False) -> None:
+    """Whether a run of this config, whose game `check_game_of` has found, can be carried out here."""
+    if config.init_from:
+        from speedyzero.env.registry import check_game
+        from speedyzero.learner.first_network import first_network
+
+        first_network(config, check_game(config.env))
     if inline:
         check_one_of_each(config)
         return

@@ -266,10 +266,22 @@ def test_the_program_itself():
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
 
 
-def test_bad_input_is_refused_before_torch_is_imported():
-    words = "['--game', 'Pnog']"
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--game", "Pnog"],
+        ["--resume", "nowhere"],
+        ["--resume"],
+        ["--preset", "laptop", "model.network=efficientzero", "env.image_size_px=20"],
+        ["--game", "Catch", "--run-dir", "/"],
+        ["--game", "oddgames:Missing-v0"],
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_refused_before_torch_is_imported_and_a_server_begun(words: list[str]):
     code = (
-        f"import sys; from speedyzero.cli import *; print(run(check_train, {words}, prog='x'), 'torch' in sys.modules)"
+        "import sys; from speedyzero import cli; cli.ForkServer = lambda preload: print('begun'); "
+        f"print(cli.run(cli.check_train, {words}, prog='x'), 'torch' in sys.modules)"
     )
     assert python("-c", code).stdout == "2 False\n"
 

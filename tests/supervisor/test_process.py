@@ -133,7 +133,7 @@ def test_a_warning_to_all_of_a_group_saves_the_run(tmp_path):
         output = run.output()
         assert run.process.returncode == 130 and "Traceback" not in output, output
         assert run.group() == [] and run.shared_names() == []
-    assert find_resumable(str(tmp_path / "run"))[1].step >= 3
+    assert find_resumable(tmp_path / "run")[1].step >= 3
 
 
 def test_too_little_shared_memory_is_bad_input(tmp_path, monkeypatch, capsys):
