@@ -8,6 +8,8 @@ and keeps its traceback. Exit codes: 0 done, 2 bad input (one line), 1 a fault, 
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -45,6 +47,7 @@ def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *,
 
     Once interrupted, the process ignores further signals: all is done but its exit, which takes torch half a second.
     """
+    _print_anything()
     try:
         stop_signals.let_in()
         try:
@@ -58,6 +61,14 @@ def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *,
         print(f"{prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
     return DONE
+
+
+def _print_anything() -> None:
+    """What a terminal's character set lacks is printed as an escape, here and in the processes of a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    os.environ.setdefault("PYTHONIOENCODING", ":backslashreplace")
 
 
 def check_command(words: Sequence[str], prog: str) -> _Action:

@@ -156,7 +156,7 @@ def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
         finally:
             process.close()
     except Exception as error:
-        crash_file(spec.run_dir, spec.name).write_text(traceback.format_exc())
+        crash_file(spec.run_dir, spec.name).write_text(traceback.format_exc(), encoding="utf-8")
         sys.exit(DIVERGED if isinstance(error, FloatingPointError) else 1)
 
 

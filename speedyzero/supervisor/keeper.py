@@ -165,6 +165,7 @@ def print_summary(
     print(
         summary(
             run_dir,
+            game=result.game,
             env_steps=env_steps,
             train_steps=train_steps,
             duration_s=duration_s,
