@@ -20,6 +20,7 @@ from speedyzero import stop_signals
 from speedyzero.checkpoint.found import check_unlocked, directory_to_resume
 from speedyzero.command_line import check_writable, parse
 from speedyzero.config import Config
+from speedyzero.env.atari_ids import spelled_out
 from speedyzero.fork_server import ForkServer
 from speedyzero.parsers import ablate_parser, atari100k_parser, evaluate_parser, train_parser
 from speedyzero.resolve import check_gpus, read_words, resolve
@@ -209,13 +210,14 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
         raise ValueError(
             "--vary: name a switch, a choice, or a setting with two values or more, as optimizer.clip=1,10"
         )
+    game, implied = spelled_out(flags.game)
     shared = Ablation(
         arms=(),
         seeds=tuple(range(flags.seeds)),
-        game=flags.game,
+        game=game,
         preset=flags.preset,
         gpus=flags.gpus,
-        settings=(*flags.settings, *settings),
+        settings=(*implied, *flags.settings, *settings),
         inline=flags.inline,
     )
     ablation = replace(shared, arms=arms_of(shared, factors, grid=flags.grid))

@@ -41,3 +41,9 @@ def read_id(game: str) -> tuple[str, dict[str, Any]] | None:
         )
     frame_skip = 3 if found["skip"] and name == "SpaceInvaders" else 4
     return name, {"env.frame_skip": frame_skip, "env.sticky_actions": 0.0 if version == 4 else STICKY}
+
+
+def spelled_out(game: str | None) -> tuple[str | None, list[str]]:
+    """A game for another command line, and the arguments that it implies. Raises ValueError as `read_id`."""
+    atari = None if game is None else read_id(game)
+    return (game, []) if atari is None else (atari[0], [f"{path}={value}" for path, value in atari[1].items()])
