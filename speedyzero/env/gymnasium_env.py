@@ -7,7 +7,6 @@ and the number of the game alone. They are somebody else's code: whatever they r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
@@ -18,7 +17,8 @@ from gymnasium import spaces
 from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
 from speedyzero.env import user_modules
-from speedyzero.env.base import EnvStep, GameError, GameInfo, ObservationSpec, learns_sign
+from speedyzero.env.base import EnvStep, GameError, GameInfo, learns_sign
+from speedyzero.env.gymnasium_spaces import discrete_actions, frame_spec
 from speedyzero.env.image import picture, resize_area, to_gray
 
 KIND = "gymnasium"
@@ -48,8 +48,8 @@ def find(config: EnvConfig) -> GameInfo | None:
         return GameInfo(
             KIND,
             config.game,
-            _frame_spec(env.observation_space, config),
-            int(_discrete_actions(env, config).n),
+            frame_spec(env.observation_space, config),
+            int(discrete_actions(env.action_space, config).n),
             has_limit=spec.max_episode_steps is not None,
             frames_per_second=env.metadata.get("render_fps"),
         )
@@ -102,45 +102,6 @@ def _can_be_drawn(config: EnvConfig) -> bool:
         _close(env, config)
 
 
-def _frame_spec(space: spaces.Space, config: EnvConfig) -> ObservationSpec:
-    """How one frame of this space is stored. Raises ValueError for spaces that we have no network for."""
-    if not isinstance(space, spaces.Box):
-        if not _is_flat(space):
-            raise ValueError(
-                f"env.game={config.game!r}: observations are {space}; a Box (numbers or a uint8 image), Discrete, "
-                "MultiDiscrete, MultiBinary, or a Dict or Tuple of those without images is needed"
-            )
-        return ObservationSpec((spaces.flatdim(space),), np.dtype(np.float32))
-    if not _is_image(space):
-        return ObservationSpec((math.prod(space.shape),), np.dtype(np.float32))
-    channels = space.shape[2] if len(space.shape) == 3 else 1
-    if channels not in (1, 3):
-        raise ValueError(
-            f"env.game={config.game!r}: images are {space.shape}; [H, W], [H, W, 1] or [H, W, 3] is needed"
-        )
-    return ObservationSpec(
-        (config.image_size_px, config.image_size_px, 1 if config.grayscale else channels), np.dtype(np.uint8)
-    )
-
-
-def _is_flat(space: spaces.Space) -> bool:
-    """Whether `spaces.flatten` makes a short vector of it: one-hot numbers, bits and vectors, one after another."""
-    if isinstance(space, spaces.Dict):
-        return all(map(_is_flat, space.spaces.values()))
-    if isinstance(space, spaces.Tuple):
-        return all(map(_is_flat, space.spaces))
-    if isinstance(space, spaces.Box):
-        return not _is_image(space)
-    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
-
-
-def _discrete_actions(env: gymnasium.Env, config: EnvConfig) -> spaces.Discrete:
-    """The action space. Raises ValueError unless it is discrete."""
-    if not isinstance(env.action_space, spaces.Discrete):
-        raise ValueError(f"env.game={config.game!r}: actions are {env.action_space}; Discrete actions are needed")
-    return env.action_space
-
-
 class GymnasiumLanes:
     """E environments of one id; see `base.LaneEnv`. In evaluation another limit holds for a game without its own."""
 
@@ -160,8 +121,8 @@ class GymnasiumLanes:
         self._first_lane = first_lane
         self._drawable = render and _can_be_drawn(config)
         self._envs = [_make_one(config, evaluation=evaluation, render=self._drawable) for _ in range(lanes)]
-        actions, self._space = _discrete_actions(self._envs[0], config), self._envs[0].observation_space
-        self.spec = _frame_spec(self._space, config)
+        actions, self._space = discrete_actions(self._envs[0].action_space, config), self._envs[0].observation_space
+        self.spec = frame_spec(self._space, config)
         if render and not self._drawable and not self.spec.is_image:
             raise ValueError(f"env.game={config.game!r}: it can't be drawn, it has no rgb_array render mode")
         self._first_action = int(actions.start)
@@ -319,10 +280,6 @@ class GymnasiumLanes:
         acted = "" if action is None else f", action {action}"
         where = f"lane {self._first_lane + lane}, game {self._game[lane] - 1}, step {self._steps[lane]}{acted}"
         raise GameError(f"env.game={self._config.game!r}: {what} ({where})") from cause
-
-
-def _is_image(space: spaces.Box) -> bool:
-    return space.dtype == np.uint8 and len(space.shape) in (2, 3)
 
 
 def _one_line(value: object) -> str:
