@@ -5,8 +5,8 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 NAME ?= all
 GPU_PYTHON ?= python3
-IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
+IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
 
 .PHONY: help train test soak soak-hour planted lint format bench gpu-check gpu-rehearsal clean
 .DEFAULT_GOAL := help
@@ -59,11 +59,20 @@ $(READY): pyproject.toml constraints.txt
 $(BENCH_READY): $(READY)
 	$(call install,dev$(comma)bench)
 
+# A package without a wheel for this Python is built from source, which needs a compiler and Python's headers.
+define SOURCES
+import sys
+v = "%d.%d" % sys.version_info[:2]
+print(f"make: if a package failed to build (posix-ipc has no wheel for Python 3.14 yet): apt-get install gcc python{v}-dev,")
+print(f"make: or another Python: rm -r $(VENV); make PYTHON=python3.12")
+endef
+export SOURCES
+
 comma := ,
 define install
-	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed and was not found; name one with PYTHON=" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11, 3.12, 3.13 or 3.14 is needed and was not found; name one with PYTHON=" >&2; exit 2; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV), once; this takes a few minutes."
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(1)]'
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(1)]' || { $(BIN)/python -c "$$SOURCES" >&2; exit 1; }
 	@touch $@
 endef

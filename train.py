@@ -2,7 +2,11 @@
 
 import sys
 
-from speedyzero.cli import check_train, run
+from speedyzero import stop_signals
+
+stop_signals.block()  # until there is somebody to heed them
+
+from speedyzero.cli import check_train, run  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(run(check_train, sys.argv[1:], prog="train.py"))

@@ -72,7 +72,7 @@ def measure(game: str, preset: str, positions: int, folder: Path) -> Cost:
     added_bytes = bytes_in(folder / "replay") - log_bytes
     run.close()
     started_s = time.monotonic()
-    _, checkpoint = find_resumable(str(folder))
+    _, checkpoint = find_resumable(folder)
     verify_s = time.monotonic() - started_s
     started_s = time.monotonic()
     build_run(config, run_dir=folder, checkpoint=checkpoint).close()

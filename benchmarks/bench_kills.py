@@ -78,7 +78,7 @@ class Killed:
 
     def resume(self) -> None:
         """Check what is there, then go on."""
-        _, checkpoint = find_resumable(str(self.run_dir))
+        _, checkpoint = find_resumable(self.run_dir)
         rows, env_steps = rows_of(self.run_dir, checkpoint, cut_offs=len(self.kills))
         compared = same_rows(self._rows, rows) if self._rows else 0
         self._rows = rows

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from speedyzero import numba_cache
+
 if TYPE_CHECKING:
     from speedyzero.evaluate.loaded import load as load
 
 __all__ = ["load"]
+
+numba_cache.find_a_place()
 
 
 def __getattr__(name: str) -> Any:

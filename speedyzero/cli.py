@@ -8,19 +8,23 @@ and keeps its traceback. Exit codes: 0 done, 2 bad input (one line), 1 a fault, 
 from __future__ import annotations
 
 import argparse
-import signal
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speedyzero import stop_signals
+from speedyzero.checkpoint.found import check_unlocked, directory_to_resume
 from speedyzero.command_line import check_writable, parse
 from speedyzero.config import Config
+from speedyzero.env.atari_ids import spelled_out
 from speedyzero.fork_server import ForkServer
 from speedyzero.parsers import ablate_parser, atari100k_parser, evaluate_parser, train_parser
 from speedyzero.resolve import check_gpus, read_words, resolve
-from speedyzero.run_checks import check_drawable, check_new_directory, check_one_of_each, check_run
+from speedyzero.run_checks import check_drawable, check_game_of, check_new_directory, check_one_of_each, check_run
 from speedyzero.settings import Given, near
 
 if TYPE_CHECKING:
@@ -42,9 +46,11 @@ def main() -> int:
 def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *, prog: str) -> int:
     """Check the user's words, then do what they ask; the exit code. prog: the program's name, for messages.
 
-    Once interrupted, the process ignores further Ctrl-C: all is done but its exit, which takes torch half a second.
+    Once interrupted, the process ignores further signals: all is done but its exit, which takes torch half a second.
     """
+    _print_anything()
     try:
+        stop_signals.let_in()
         try:
             action = check(words, prog)
         except ValueError as error:
@@ -52,10 +58,18 @@ def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *,
             return BAD_INPUT
         action()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stop_signals.ignore()
         print(f"{prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
     return DONE
+
+
+def _print_anything() -> None:
+    """What a terminal's character set lacks is printed as an escape, here and in the processes of a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    os.environ.setdefault("PYTHONIOENCODING", ":backslashreplace")
 
 
 def check_command(words: Sequence[str], prog: str) -> _Action:
@@ -90,12 +104,10 @@ def check_train(words: Sequence[str], prog: str) -> _Action:
     if flags.force:
         raise ValueError(f"--force {flags.force[0]}: only --resume has something to force")
     config = resolve(flags.preset, flags.game, flags.seed, flags.gpus, flags.run_dir, flags.settings)
-    from speedyzero.env.registry import check_game
-
-    game = check_game(config.env)
-    config = replace(config, env=replace(config.env, game=game.name))
     if config.run_dir:
         check_new_directory(Path(config.run_dir))
+    game = check_game_of(config)
+    config = replace(config, env=replace(config.env, game=game.name))
     server = _begun_server(flags)
     check_run(config, inline=flags.inline, profiled=profile is not None)
     return lambda: _train(config, server, profile=profile)
@@ -127,12 +139,15 @@ def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> 
     given = read_words(flags.game, flags.seed, flags.gpus, None, settings)
     if "gpus" in given:
         check_gpus(given["gpus"])
+    if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
+        raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run goes on in its own directory; name one")
+    directory = directory_to_resume(where or ("" if flags.reshard else flags.run_dir) or "")
+    if not flags.reshard:
+        check_unlocked(directory)
     server = _begun_server(flags)
     from speedyzero.supervisor.resume import find_resumable, resumed_config
 
-    if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
-        raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run goes on in its own directory; name one")
-    run_dir, checkpoint = find_resumable(where or ("" if flags.reshard else flags.run_dir) or "")
+    run_dir, checkpoint = find_resumable(directory)
     if flags.preset is not None:
         given["preset"] = Given(flags.preset, "--preset")
     if flags.reshard and flags.run_dir:
@@ -164,16 +179,20 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
         if video.suffix not in VIDEO_SUFFIXES:
             raise ValueError(f"--video {video}: must end in {' or '.join(VIDEO_SUFFIXES)}")
         check_writable(video.parent, f"--video {video}")
+    if flags.seed < 0:
+        raise ValueError(f"--seed {flags.seed}: must be 0 or more")
+    from speedyzero.env.registry import try_game
     from speedyzero.evaluate.command import load_agent
     from speedyzero.evaluate.source import find_source
 
-    source = find_source(run_dir)
+    source = find_source(run_dir, game=flags.game)
     config = source.config
+    try_game(config.env)
     if video is not None:
         check_drawable(config, f"--video {video}")
     load_agent(config, source.weights)
     episodes = config.evaluate.episodes if flags.episodes is None else flags.episodes
-    return lambda: _evaluate(run_dir, episodes, video, flags.action, flags.blind)
+    return lambda: _evaluate(run_dir, episodes, video, flags.action, flags.blind, flags.seed)
 
 
 def check_ablate(words: Sequence[str], prog: str) -> _Action:
@@ -191,13 +210,14 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
         raise ValueError(
             "--vary: name a switch, a choice, or a setting with two values or more, as optimizer.clip=1,10"
         )
+    game, implied = spelled_out(flags.game)
     shared = Ablation(
         arms=(),
         seeds=tuple(range(flags.seeds)),
-        game=flags.game,
+        game=game,
         preset=flags.preset,
         gpus=flags.gpus,
-        settings=(*flags.settings, *settings),
+        settings=(*implied, *flags.settings, *settings),
         inline=flags.inline,
     )
     ablation = replace(shared, arms=arms_of(shared, factors, grid=flags.grid))
@@ -205,6 +225,7 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
 
     folder = AblationFolder(ablation, flags.out, jobs=flags.jobs)
     for run in folder.runs[: len(ablation.arms)]:
+        check_game_of(run.config)
         check_run(run.config, inline=flags.inline)
     return folder.carry_out
 
@@ -254,6 +275,7 @@ def check_atari100k(words: Sequence[str], prog: str) -> _Action:
 
     folder = BenchmarkFolder(benchmark, out, jobs=flags.jobs)
     for run in folder.plan.runs[: len(games) - len(folder.plan.refused)]:
+        check_game_of(run.config)
         check_run(run.config, inline=flags.inline)
     return folder.carry_out
 
@@ -291,7 +313,7 @@ def _train_resharded(reshard: Reshard, server: ForkServer | None, *, profile: Pr
     _train(config, server, resume=resumed, profile=profile)
 
 
-def _evaluate(run_dir: Path, episodes: int, video: Path | None, action: str | None, blind: bool) -> None:
+def _evaluate(run_dir: Path, episodes: int, video: Path | None, action: str | None, blind: bool, seed: int) -> None:
     from speedyzero.evaluate.command import evaluate_run
 
-    evaluate_run(run_dir, episodes, video, action=action, blind=blind)
+    evaluate_run(run_dir, episodes, video, action=action, blind=blind, seed=seed)

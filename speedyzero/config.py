@@ -10,6 +10,7 @@ Longer than other files, for it holds fields and nothing else: whoever looks for
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 
 def choice(default: str, *allowed: str) -> str:
@@ -27,7 +28,10 @@ class EnvConfig:
     """The game and how a frame of it becomes an observation."""
 
     game: str = "Pong"
-    """An Atari ROM by plain name, `MinAtar/Breakout-v1`, a Gymnasium id with discrete actions, or `Catch`."""
+    """An Atari ROM by plain name, `MinAtar/Breakout-v1`, a Gymnasium id with discrete actions, `Catch`, or a game of
+    your own: `my_module:MyGame-v0`, where importing `my_module` registers MyGame-v0 with Gymnasium."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the game's constructor, as `env.kwargs={size: 5}` (Gymnasium)."""
     image_size_px: int = 96
     """Height and width of a stored frame (images only)."""
     grayscale: bool = False
@@ -39,13 +43,19 @@ class EnvConfig:
     noop_max: int = 30
     """A new Atari game starts with 0 .. noop_max - 1 raw no-op frames."""
     train_limit_frames: int = 12_000
-    """Raw frames after which a training game is truncated (Atari; MinAtar: a step is a frame)."""
+    """Raw frames after which a training game is truncated (Atari; a step is a frame in MinAtar, and in Gymnasium games
+    that have no limit of their own)."""
     eval_limit_frames: int = 108_000
-    """Raw frames after which an evaluation game is truncated (Atari; MinAtar: a step is a frame)."""
+    """Raw frames after which an evaluation game is truncated (as for training)."""
     life_loss_is_terminal: bool = True
     """In training a lost life ends the episode for the targets; play goes on (Atari)."""
-    clip_reward: bool = True
-    """Learn from sign(reward); scores always use the raw reward."""
+    clip_reward: str = choice("auto", "auto", "true", "false")
+    """Learn from sign(reward); `auto`: in Atari games alone. Scores always use the raw reward."""
+    action_mask: str = choice("refuse", "refuse", "ignore")
+    """What to do where a game marks its legal actions (`info["action_mask"]`), which the search does not heed: `ignore`
+    is for games that bear every action, as Taxi does (Gymnasium)."""
+    sticky_actions: float = 0.0
+    """Probability that an emulator repeats the action before instead (Atari); 0.25 in Machado et al. 2018."""
     full_action_space: bool = False
     """All 18 Atari actions instead of the game's minimal set."""
 
@@ -111,12 +121,15 @@ class SearchConfig:
     discount: float = 0.988053892
     """Discount per agent step, 0.997^4 for a frame skip of 4."""
     algorithm: str = choice("puct", "puct", "gumbel")
+    """`puct`: AlphaZero's rule with noise at the root; `gumbel`: sequential halving (Danihelka et al. 2022)."""
     backend: str = choice("auto", "auto", "reference", "numba", "triton")
     """`auto`: numba for tensors on the CPU, triton for those on a GPU."""
     prefix_horizon: int = 5
     """Steps after which the value prefix starts anew; 0: the model returns plain rewards."""
     pb_c_base: float = 19652.0
+    """Visits at which the weight of the prior has grown by log 2 (puct)."""
     pb_c_init: float = 1.25
+    """Weight of the prior at few visits (puct)."""
     value_delta_max: float = 0.01
     """Smallest range that the min-max normalisation of Q divides by (puct)."""
     min_max: str = choice("edges", "edges", "depth_first")
@@ -125,13 +138,17 @@ class SearchConfig:
     root_noise_fraction: float = 0.25
     """Share of Dirichlet noise in the root's prior (puct)."""
     root_dirichlet_alpha: float = 0.3
+    """Concentration of that noise; the smaller, the fewer actions it picks (puct)."""
     first_pick: str = choice("prior", "prior", "uniform")
     """`prior`: sqrt(T+1), ties to the lowest index. `uniform`: sqrt(T), ties within 1e-6 at random (puct)."""
     max_considered_actions: int = 16
     """Root actions that sequential halving starts with (gumbel)."""
     gumbel_scale: float = 1.0
+    """Scale of the Gumbel noise at the root; 0: none (gumbel)."""
     c_visit: float = 50.0
+    """Added to the largest visit count in the weight of Q (gumbel)."""
     c_scale: float = 0.1
+    """Scale of Q against the logits (gumbel)."""
     min_q_range: float = 1e-8
     """Smallest range of a node's Q that is stretched to 1; a larger one keeps small differences small (gumbel)."""
 
@@ -161,8 +178,9 @@ class ReplayConfig:
     alpha: float = 0.6
     """Exponent of the priorities."""
     beta_start: float = 0.4
+    """Exponent of the importance weights at the first train step."""
     beta_end: float = 1.0
-    """Exponent of the importance weights, linear over all train steps."""
+    """Exponent of the importance weights at the last train step; linear in between."""
     uniform_share: float = 0.1
     """Share of uniform sampling mixed in: P = (1 - share) p^alpha / sum + share / N."""
     device_mirror: str = choice("auto", "auto", "on", "off")
@@ -213,6 +231,7 @@ class RefreshConfig:
     """Priority Refresh: priorities judged anew by the newest weights, oldest first."""
 
     enabled: bool = True
+    """Whether priorities are refreshed at all."""
     per_sample: float = 1.0
     """Positions refreshed per sample that is trained on: work is counted, not timed."""
     slice: int = 256
@@ -228,9 +247,13 @@ class LearnerConfig:
     batch_size: int = 256
     """Samples per train step over all ranks."""
     prefix_coefficient: float = 1.0
+    """Weight of the loss of value prefixes, or rewards."""
     value_coefficient: float = 0.25
+    """Weight of the loss of values."""
     policy_coefficient: float = 1.0
+    """Weight of the loss of policies."""
     consistency_coefficient: float = 2.0
+    """Weight of the loss between unrolled and observed states; 0: none."""
     consistency_steps: int = 0
     """Unrolled steps that the consistency loss looks at; 0: all of `target.unroll_steps`."""
     consistency_every: int = 1
@@ -259,9 +282,11 @@ class OptimizerConfig:
     name: str = choice("sgd", "sgd", "clipped_lars", "lars", "adamw")
     """`lars`: clipped_lars without the clip."""
     learning_rate: float = 0.2
+    """The rate after the warm-up, before any decay."""
     momentum: float = 0.9
     """Momentum of sgd, clipped_lars and lars, beta 1 of adamw."""
     weight_decay: float = 1e-4
+    """Decay of the weights (adamw: decoupled)."""
     trust: float = 0.02
     """A layer's step as a share of the norm of its weights, before the rate and the clip (clipped_lars, lars)."""
     clip: float = 10.0
@@ -271,6 +296,7 @@ class OptimizerConfig:
     warmup_fraction: float = 0.01
     """Fraction of the main train steps over which the rate grows linearly from 0."""
     decay_factor: float = 0.1
+    """What the rate is multiplied by at each decay."""
     decay_fraction: float = 1.0
     """The rate is multiplied by decay_factor every this fraction of the main train steps after the warm-up."""
 
@@ -380,7 +406,9 @@ class Config:
     """
 
     preset: str = "efficientzero"
+    """The file of `configs/` that a run began from (`--preset`)."""
     seed: int = 0
+    """Of everything random: games, networks, searches, draws."""
     gpus: int = 0
     """GPUs to use; 0 is the CPU."""
     cpu_threads: int = 0

@@ -13,7 +13,9 @@ GRIDS = ("one-at-a-time", "full")
 
 def train_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, allow_abbrev=False, description="Train an agent and score it.")
-    parser.add_argument("--game", help="an Atari game (Pong), a Gymnasium id (CartPole-v1) or Catch")
+    parser.add_argument(
+        "--game", help="an Atari game (Pong), a Gymnasium id (CartPole-v1), Catch, or your own: my_module:MyGame-v0"
+    )
     parser.add_argument("--preset", help=f"{', '.join(presets())}; default: what suits the game and the machine")
     parser.add_argument("--seed", type=int, help="default: 0")
     parser.add_argument("--gpus", type=int, help="how many to use; 0 is the CPU; default: every visible one")
@@ -36,6 +38,8 @@ def train_parser(prog: str) -> Parser:
 def evaluate_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, allow_abbrev=False, description="Score a run's newest weights on full games.")
     parser.add_argument("run_dir", metavar="RUN_DIR", help="or a checkpoint's directory, copied anywhere")
+    parser.add_argument("--game", help="the run's; needed where it is your own, my_module:MyGame-v0")
+    parser.add_argument("--seed", type=int, default=0, help="of the evaluation's games; default: 0")
     parser.add_argument("--episodes", type=int, help="default: as the run was evaluated at its end")
     parser.add_argument("--action", choices=choices(EvaluateConfig, "action"), help="default: as the run was evaluated")
     parser.add_argument("--video", type=Path, help="film one episode into this .mp4 or .gif file")

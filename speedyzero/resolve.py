@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from speedyzero.checkpoint.atomic_file import write_atomically
 from speedyzero.config import Config, EnvConfig, get
+from speedyzero.env import user_modules
+from speedyzero.env.atari_ids import read_id
 from speedyzero.placement import place
 from speedyzero.settings import SETTINGS, Given, build, convert, flatten, near
 from speedyzero.validation import validate
@@ -65,8 +67,9 @@ def resolve(
     given = read_words(game, seed, gpus, run_dir, overrides)
     visible = visible_gpus()
     if preset is None:
-        game_played = convert("env.game", given["env.game"]) if "env.game" in given else Config().env.game
-        preset = _default_preset(game_played, convert("gpus", given["gpus"]) if "gpus" in given else visible)
+        names = [path for path in ("env.game", "env.kwargs", "env.action_mask") if path in given]
+        env = replace(EnvConfig(), **{path.removeprefix("env."): convert(path, given[path]) for path in names})
+        preset = _default_preset(env, convert("gpus", given["gpus"]) if "gpus" in given else visible)
     written = {"gpus": Given(visible, "this machine"), **read_preset(preset), **given}
     check_gpus(written["gpus"])
     return _assemble({**written, "preset": Given(preset, "--preset")})
@@ -75,7 +78,10 @@ def resolve(
 def read_words(
     game: str | None, seed: int | None, gpus: int | None, run_dir: str | None, overrides: Sequence[str]
 ) -> dict[str, Given]:
-    """The settings that flags and `key=value` arguments give. Raises ValueError for what is none."""
+    """The settings that flags and `key=value` arguments give; a game's module may be imported from then on.
+
+    Raises ValueError for what is no setting.
+    """
     flags = (
         ("env.game", game, "--game"),
         ("seed", seed, "--seed"),
@@ -85,6 +91,13 @@ def read_words(
     given = {path: Given(value, flag) for path, value, flag in flags if value is not None}
     for argument in overrides:
         given.update(_read_argument(argument))
+    if "env.game" in given:
+        name = str(given["env.game"].value)
+        user_modules.allow(name)
+        if (atari := read_id(name)) is not None:
+            where = given["env.game"].where + f" {name}"
+            implied = {path: Given(value, where) for path, value in {"env.game": atari[0], **atari[1]}.items()}
+            given = {**implied, **{path: one for path, one in given.items() if path != "env.game"}}
     return given
 
 
@@ -153,16 +166,17 @@ def visible_gpus() -> int:
     return torch.cuda.device_count()
 
 
-def _default_preset(game: str, gpus: int) -> str:
+def _default_preset(env: EnvConfig, gpus: int) -> str:
+    game = env.game
     if game.lower() == "catch":
         return "catch"
     if game.lower().startswith("minatar/"):
         return "minatar"
-    if re.search(r"-v\d+$", game):
+    if ":" in game or re.search(r"-v\d+$", game):
         from speedyzero.env.registry import check_game
 
-        if not check_game(EnvConfig(game=game)).spec.is_image:
-            return "cartpole"
+        if not check_game(env).spec.is_image:
+            return "cartpole" if game.startswith("CartPole-") else "vector"
     return "speedyzero" if gpus else "laptop"
 
 

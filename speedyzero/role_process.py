@@ -6,7 +6,7 @@ A role that cannot move waits on its process's doorbell, at most IDLE_S, and the
 for. A thread says that the process lives, the loop counts its rounds: so a process that was stopped, a role that is
 stuck and one that waits can be told apart. An exception leaves its traceback in the run directory, for the supervisor
 to show, and exits with 1, or with DIVERGED where training came to no finite numbers. A process dies with its
-supervisor, and leaves Ctrl-C, SIGTERM and SIGHUP, which may reach all of a group, to it: it starts with them blocked.
+supervisor, and leaves the signals that end a run, which may reach all of a group, to it: it starts with them blocked.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
         finally:
             process.close()
     except Exception as error:
-        crash_file(spec.run_dir, spec.name).write_text(traceback.format_exc())
+        crash_file(spec.run_dir, spec.name).write_text(traceback.format_exc(), encoding="utf-8")
         sys.exit(DIVERGED if isinstance(error, FloatingPointError) else 1)
 
 

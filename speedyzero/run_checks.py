@@ -6,24 +6,35 @@ Each raises ValueError, in one line, where it cannot. What is heavy is imported 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speedyzero.command_line import check_writable
 from speedyzero.config import Config
 
+if TYPE_CHECKING:
+    from speedyzero.env.base import GameInfo
 
-def check_run(config: Config, *, inline: bool, profiled: bool = False) -> None:
-    """Whether a run of this config, of a game that exists, can be carried out here."""
-    from speedyzero.env.registry import check_game
-    from speedyzero.model.build import network_kind
+
+def check_game_of(config: Config) -> GameInfo:
+    """Whether the run's game is there, can be played and filmed, and has a network. Imports no torch."""
+    from speedyzero.env.registry import check_game, try_game
+    from speedyzero.model.kind import network_kind
 
     game = check_game(config.env)
     network_kind(config, game.spec)
-    if config.init_from:
-        from speedyzero.learner.first_network import first_network
-
-        first_network(config, game)
+    try_game(config.env)
     if config.evaluate.video:
         check_drawable(config, "evaluate.video=true")
+    return game
+
+
+def check_run(config: Config, *, inline: bool, profiled: bool = False) -> None:
+    """Whether a run of this config, whose game `check_game_of` has found, can be carried out here."""
+    if config.init_from:
+        from speedyzero.env.registry import check_game
+        from speedyzero.learner.first_network import first_network
+
+        first_network(config, check_game(config.env))
     if inline:
         check_one_of_each(config)
         return
@@ -56,9 +67,9 @@ def check_new_directory(path: Path) -> None:
 
 def check_drawable(config: Config, where: str) -> None:
     """Whether the game can be filmed. where: what asks for it, for the message."""
-    from speedyzero.env.registry import make_env
+    from speedyzero.env.registry import try_game
 
     try:
-        make_env(config.env, lanes=1, seed=0, evaluation=True, render=True).close()
+        try_game(config.env, render=True)
     except ValueError as error:
         raise ValueError(f"{where}: {error}; without it nothing is filmed") from error

@@ -16,6 +16,7 @@ from speedyzero.config import Config
 
 _NUMBERS = tuple[float, ...]
 _INTEGERS = tuple[int, ...]
+_MAPPING = dict[str, Any]
 _KIND_NAMES = {
     int: "an integer (64 bits)",
     float: "a number",
@@ -23,6 +24,7 @@ _KIND_NAMES = {
     str: "text",
     _NUMBERS: "a list of numbers, as [1.0, 0.5]",
     _INTEGERS: "a list of integers, as [0, 1]",
+    _MAPPING: "names with values, as {size: 5}",
 }
 
 
@@ -100,6 +102,10 @@ def convert(path: str, given: Given) -> Any:
         return float(value)
     if setting.kind is bool and isinstance(value, bool):
         return value
+    if setting.kind is str and isinstance(value, bool) and (word := str(value).lower()) in setting.choices:
+        return word  # YAML's true, where `auto` is a choice too
+    if setting.kind == _MAPPING and isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return dict(value)
     if setting.kind is str and isinstance(value, str):
         if setting.choices and value not in setting.choices:
             allowed = ", ".join(setting.choices)

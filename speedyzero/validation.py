@@ -77,7 +77,8 @@ _NOT_NEGATIVE = (
     "search.pb_c_init search.c_visit search.c_scale"
 ).split()
 _FRACTIONS = (
-    "search.discount search.root_noise_fraction replay.beta_start replay.beta_end replay.uniform_share "
+    "env.sticky_actions search.discount search.root_noise_fraction "
+    "replay.beta_start replay.beta_end replay.uniform_share "
     "reanalyze.policy_share target.mixed_start_fraction target.mixed_fresh_fraction "
     "learner.dynamics_gradient_scale optimizer.momentum optimizer.warmup_fraction"
 ).split()

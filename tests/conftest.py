@@ -13,6 +13,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from speedyzero.stop_signals import STOP_SIGNALS
+
 SHARED_MEMORY = Path("/dev/shm")
 # Whole machines, sweeps of dead runs, kills: one after another where tests run side by side, so that none of them sees
 # another's dead run. They are the longest chain, and begin first.
@@ -51,8 +53,8 @@ def one_torch_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def signals_as_they_were() -> Iterator[None]:
-    """A command that was interrupted leaves Ctrl-C ignored: its process would end."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """A command that was interrupted leaves signals ignored: its process would end."""
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

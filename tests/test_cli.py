@@ -14,9 +14,11 @@ from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
 from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, check_train, run
 from speedyzero.config import Config, EnvConfig
 from speedyzero.env import registry
+from speedyzero.env.base import LaneEnv
 from speedyzero.env.registry import check_game
 from speedyzero.model.build import build_network
 from speedyzero.resolve import resolve, save_config
+from speedyzero.stop_signals import STOP_SIGNALS
 from speedyzero.supervisor.profile_window import ProfileRequest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,9 +123,12 @@ def test_flags_and_settings_in_any_order(trained: list[Config]):
 def test_a_film_that_cannot_be_drawn_is_refused_before_the_run(
     monkeypatch: pytest.MonkeyPatch, trained: list[Config], capsys: pytest.CaptureFixture[str]
 ):
-    def no_drawing(config: EnvConfig, *, render: bool, **_) -> None:
-        assert render
-        raise ValueError("pygame is not installed")
+    make_env = registry.make_env
+
+    def no_drawing(config: EnvConfig, *, render: bool = False, **arguments) -> LaneEnv:
+        if render:
+            raise ValueError("pygame is not installed")
+        return make_env(config, **arguments)
 
     monkeypatch.setattr(registry, "make_env", no_drawing)
     assert run(check_train, ["--preset", "cartpole", "evaluate.video=true"], prog="train.py") == BAD_INPUT
@@ -194,29 +199,50 @@ def test_evaluate_passes_on_what_was_asked(finished_run: Path, monkeypatch: pyte
     assert (
         run(
             check_command,
-            "evaluate run --episodes 3 --video film.gif --action sampled --blind".split(),
+            "evaluate run --episodes 3 --video film.gif --action sampled --blind --seed 3".split(),
             prog="speedyzero",
         )
         == DONE
     )
     episodes = resolve("catch", gpus=0).evaluate.episodes
     assert asked == [
-        (Path("run"), episodes, None, None, False),
-        (Path("run"), 3, Path("film.gif"), "sampled", True),
+        (Path("run"), episodes, None, None, False, 0),
+        (Path("run"), 3, Path("film.gif"), "sampled", True, 3),
     ]
 
 
 def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, capsys):
-    ignored: list[tuple] = []
-    monkeypatch.setattr(signal, "signal", lambda *arguments: ignored.append(arguments))
-
     def interrupt(config: Config, server: object, *, profile: ProfileRequest | None) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_train", interrupt)
     assert run(check_train, ["--preset", "catch"], prog="train.py") == INTERRUPTED
     assert capsys.readouterr().err == "train.py: interrupted\n"
-    assert ignored == [(signal.SIGINT, signal.SIG_IGN)]
+    assert {signal.getsignal(number) for number in STOP_SIGNALS} == {signal.SIG_IGN}
+
+
+@pytest.mark.parametrize(
+    ("program", "number"),
+    [
+        (f"run_path({str(ROOT / 'train.py')!r}", signal.SIGTERM),
+        (f"run_path({str(ROOT / 'train.py')!r}", signal.SIGUSR1),
+        ("run_module('speedyzero'", signal.SIGINT),
+    ],
+)
+def test_a_signal_while_the_program_is_still_being_imported_is_heeded(program: str, number: signal.Signals):
+    code = f"""
+import builtins, os, runpy, sys
+real = builtins.__import__
+def struck(name, *rest, **more):
+    if name == "speedyzero.cli":
+        os.kill(os.getpid(), {int(number)})
+    return real(name, *rest, **more)
+builtins.__import__ = struck
+sys.argv = ["x", "plan", "--help"]
+runpy.{program}, run_name="__main__")
+"""
+    done = python("-c", code)
+    assert (done.returncode, done.stderr.count("\n")) == (INTERRUPTED, 1), done.stderr
 
 
 def test_a_fault_keeps_its_traceback_even_if_it_is_a_value_error(monkeypatch: pytest.MonkeyPatch):
@@ -240,10 +266,22 @@ def test_the_program_itself():
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
 
 
-def test_bad_input_is_refused_before_torch_is_imported():
-    words = "['--game', 'Pnog']"
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--game", "Pnog"],
+        ["--resume", "nowhere"],
+        ["--resume"],
+        ["--preset", "laptop", "model.network=efficientzero", "env.image_size_px=20"],
+        ["--game", "Catch", "--run-dir", "/"],
+        ["--game", "oddgames:Missing-v0"],
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_refused_before_torch_is_imported_and_a_server_begun(words: list[str]):
     code = (
-        f"import sys; from speedyzero.cli import *; print(run(check_train, {words}, prog='x'), 'torch' in sys.modules)"
+        "import sys; from speedyzero import cli; cli.ForkServer = lambda preload: print('begun'); "
+        f"print(cli.run(cli.check_train, {words}, prog='x'), 'torch' in sys.modules)"
     )
     assert python("-c", code).stdout == "2 False\n"
 

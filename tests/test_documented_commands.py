@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ import pytest
 from benchmarks import bench_atari100k, bench_kills, bench_process_mode, bench_profile
 from benchmarks.techniques import pong
 from speedyzero import cli
+from speedyzero.env import user_modules
 from speedyzero.resolve import resolve
 from tests.faults import hour
 
 ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(
-    r"^(?:python (?P<program>train\.py|-m speedyzero)|make train ARGS=\"(?P<args>.*?)\") ?(?P<words>.*)$"
+    r"^(?:python (?P<program>train\.py|-m speedyzero)|make train ARGS=\"(?P<args>.*?)\")(?: (?P<words>.*))?$"
 )
 # What is left out: it needs GPUs, or a run that is there, or looks at all 26 games.
 NEEDS = re.compile(r"--gpus [1-9]|--resume|RUN_DIR|runs/|atari100k --seeds")
@@ -34,7 +36,7 @@ def documented() -> list[tuple[str, list[str]]]:
                 match = COMMAND.match(command)
                 if match is None or "--" not in command or NEEDS.search(command.partition("--out")[0]):
                     continue
-                words = shlex.split(match["args"] or match["words"], comments=True)
+                words = shlex.split(match["args"] or match["words"] or "", comments=True)
                 found.append((path.name, words if match["program"] == "-m speedyzero" else ["train", *words]))
     return found
 
@@ -42,6 +44,12 @@ def documented() -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize(("file", "words"), documented(), ids=lambda value: str(value)[:60])
 def test_a_documented_command_is_accepted(file, words, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(user_modules.VARIABLE, "")
+    page = (ROOT / ("README.md" if file == "README.md" else "docs/15-your-own-game.md")).read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "gymnasium.register" in block)
+    (tmp_path / "my_game.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_game", raising=False)
     monkeypatch.setattr(cli, "ForkServer", lambda preload: None)  # checked, not carried out
     cli.check_command(words, "speedyzero")
 

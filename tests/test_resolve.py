@@ -46,9 +46,7 @@ def test_every_preset_is_valid(name: str):
 
 
 def test_the_presets_of_this_version_are_there():
-    assert {"speedyzero", "atari100k", "efficientzero", "laptop", "fast", "cartpole", "catch", "minatar"} == set(
-        presets()
-    )
+    assert presets() == "atari100k cartpole catch efficientzero fast laptop minatar speedyzero vector".split()
 
 
 def test_efficientzero_is_the_reference_to_the_letter():
@@ -90,7 +88,8 @@ def test_later_wins(preset_folder: Path):
         ("Pong", [], "laptop"),
         ("Catch", [], "catch"),
         ("CartPole-v1", [], "cartpole"),
-        ("Acrobot-v1", [], "cartpole"),
+        ("Acrobot-v1", [], "vector"),
+        ("FrozenLake-v1", ["env.kwargs={map_name: 8x8}"], "vector"),
         (None, ["env.game=Catch"], "catch"),
     ],
 )
@@ -98,6 +97,35 @@ def test_the_default_preset_suits_the_game(game: str | None, overrides: list[str
     config = resolve(game=game, overrides=overrides)
     assert config.preset == expected
     assert config.env.game == (game or overrides and "Catch" or "Pong")
+
+
+@pytest.mark.parametrize(
+    ("game", "name", "frame_skip", "sticky"),
+    [
+        ("ALE/Pong-v5", "Pong", 4, 0.25),
+        ("ALE/MsPacman-v5", "MsPacman", 4, 0.25),
+        ("BreakoutDeterministic-v4", "Breakout", 4, 0.0),
+        ("SpaceInvadersDeterministic-v0", "SpaceInvaders", 3, 0.25),
+        ("Pong", "Pong", 8, 0.0),  # the laptop preset's
+    ],
+)
+def test_an_id_of_an_atari_game_implies_its_protocol(game: str, name: str, frame_skip: int, sticky: float):
+    env = resolve("laptop", game).env
+    assert (env.game, env.frame_skip, env.sticky_actions) == (name, frame_skip, sticky)
+    assert resolve("laptop", game, overrides=["env.frame_skip=5"]).env.frame_skip == 5
+
+
+@pytest.mark.parametrize(
+    ("game", "words"),
+    [
+        ("PongNoFrameskip-v4", "say --game Pong env.frame_skip=4"),
+        ("Pong-v4", "at random, which is not offered; say ALE/Pong-v5"),
+        ("Pong-ram-v4", "shows the console's memory"),
+    ],
+)
+def test_an_id_whose_protocol_is_not_offered_is_refused(game: str, words: str):
+    with pytest.raises(ValueError, match=words):
+        resolve("laptop", game)
 
 
 def test_the_default_preset_and_gpus_suit_the_machine(monkeypatch: pytest.MonkeyPatch):
@@ -191,7 +219,7 @@ def test_values_are_read_as_yaml_and_text_as_it_is():
     assert config.replay.alpha == 1.0 and isinstance(config.replay.alpha, float)
     assert config.run_dir == "007"
     assert config.actor.temperatures == (1.0, 0.5)
-    assert config.env.clip_reward is False
+    assert config.env.clip_reward == "false"
     assert (config.target.td_steps, config.target.unroll_steps) == (3, 4)
 
 

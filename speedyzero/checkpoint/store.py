@@ -21,6 +21,7 @@ import safetensors
 import safetensors.torch
 
 from speedyzero.checkpoint.atomic_file import sync_directory, write_atomically
+from speedyzero.checkpoint.found import LOCK_FILE
 from speedyzero.checkpoint.manifest import (
     CHECKPOINTS_FOLDER,
     MANIFEST_FILE,
@@ -75,7 +76,7 @@ class CheckpointStore:
         self.run_dir = Path(run_dir)
         folder = self.run_dir / CHECKPOINTS_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = WriterLock(folder / "lock", cargo=f"the run {run_dir}")
+        self._lock = WriterLock(folder / LOCK_FILE, cargo=f"the run {run_dir}")
 
     def write(self, snapshot: Snapshot, *, parts: Collection[str] = ()) -> Path:
         """Bring a snapshot to disk; the checkpoint's directory.

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+_LOCKS = Path("/proc/locks")
+
 
 class WriterLock:
     """Held from its making until `release`. Raises ValueError, with the holder's process id, where it is held."""
@@ -45,3 +47,18 @@ class WriterLock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock on a file, found without touching it: a writer may just be starting."""
+    if not path.is_file() or not _LOCKS.is_file():
+        return False
+    inode = path.stat().st_ino
+    # 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234 0 EOF
+    fields = [line.split() for line in _LOCKS.read_text().splitlines()]
+    return any("FLOCK" in line and any(word.endswith(f":{inode}") for word in line) for line in fields)
+
+
+def holder_of(path: Path) -> str:
+    """The process that took a lock last, as it wrote itself down."""
+    return path.read_text(errors="replace").strip() or "unknown"

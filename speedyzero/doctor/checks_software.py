@@ -43,6 +43,8 @@ def check_packages(machine: Machine) -> Finding:
     )
     if bad[0].name == "Python":
         return wrong("packages", what, "rm -r .venv; make train PYTHON=python3.12")
+    if bad[0].name == "posix-ipc":  # which newer Pythons build from source
+        return wrong("packages", what, f"apt-get install gcc python3-dev && {INSTALL}")
     return wrong("packages", what, INSTALL)
 
 

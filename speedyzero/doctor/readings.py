@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from speedyzero import numba_cache
 from speedyzero.doctor.machine import Folder, Gpu, Left, Limits, Machine, Nvidia, Torch
 from speedyzero.doctor.packages import read_packages
 from speedyzero.observe.system import version_of
@@ -44,7 +45,7 @@ def read_machine(*, torch: Torch, run_dir: str, shm_dir: str) -> Machine:
         cpu_quota=min(read_cpu_quotas(), default=None),
         limits=_read_limits(),
         runs=read_folder(_nearest(Path(run_dir or "runs"))),
-        caches=tuple(read_folder(_nearest(path)) for path in _numba_caches()),
+        caches=tuple(read_folder(_nearest(path)) for path in numba_cache.candidates()),
         triton_cache=read_folder(_nearest(_triton_cache())),
     )
 
@@ -216,16 +217,6 @@ def _nearest(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
-def _numba_caches() -> list[Path]:
-    """Where numba keeps what it compiled, in its order."""
-    if named := os.environ.get("NUMBA_CACHE_DIR"):
-        return [Path(named)]
-    import kernels
-
-    beside = Path(kernels.__file__).parent / "__pycache__"
-    return [beside, Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "numba"]
-
-
 def _triton_cache() -> Path:
-    home = Path(os.environ.get("TRITON_HOME", Path.home())) / ".triton" / "cache"
+    home = Path(os.environ.get("TRITON_HOME") or os.path.expanduser("~")) / ".triton" / "cache"
     return Path(os.environ.get("TRITON_CACHE_DIR", home))

@@ -20,7 +20,8 @@ from ale_py.vector_env import AtariVectorEnv
 from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
 from speedyzero.env import atari_roms
-from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec
+from speedyzero.env.atari_ids import read_id
+from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec, learns_sign
 from speedyzero.env.image import picture
 
 EXAMPLE = "Atari game (Pong)"
@@ -32,7 +33,14 @@ def known_names() -> Collection[str]:
 
 
 def find(config: EnvConfig) -> GameInfo | None:
-    """The game of a ROM by its plain name. Raises ValueError for a ROM that cannot be played alone."""
+    """The game of a ROM by its plain name.
+
+    Raises ValueError for a ROM that cannot be played alone, and for an id of Gymnasium's: it implies settings, which
+    are the command line's to set.
+    """
+    if (atari := read_id(config.game)) is not None:
+        implied = " ".join(f"{path}={value}" for path, value in atari[1].items())
+        raise ValueError(f"env.game={config.game!r}: here that is {atari[0]} with {implied}")
     name = atari_roms.find_name(config.game)
     if name is None:
         return None
@@ -68,7 +76,7 @@ class AtariLanes:
     ):
         limit_frames = config.eval_limit_frames if evaluation else config.train_limit_frames
         self._limit_ticks = -(-limit_frames // config.frame_skip)
-        self._clip_reward = config.clip_reward
+        self._learns_sign = learns_sign(config, "atari")
         self._report_lives = config.life_loss_is_terminal and not evaluation
         self._seed = seed
         self._first_lane = first_lane
@@ -77,7 +85,7 @@ class AtariLanes:
             lanes,
             num_threads=min(lanes, _MAX_THREADS),
             max_num_frames_per_episode=limit_frames + 2 * config.frame_skip,  # out of reach: we cut first
-            repeat_action_probability=0.0,
+            repeat_action_probability=config.sticky_actions,
             full_action_space=config.full_action_space,
             img_height=config.image_size_px,
             img_width=config.image_size_px,
@@ -133,7 +141,7 @@ class AtariLanes:
             life_lost[:] = False
         return EnvStep(
             frame=self._frame,
-            reward=np.sign(raw_reward) if self._clip_reward else raw_reward,
+            reward=np.sign(raw_reward) if self._learns_sign else raw_reward,
             raw_reward=raw_reward,
             game_over=game_over,
             life_lost=life_lost,

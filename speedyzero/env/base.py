@@ -36,6 +36,19 @@ class GameInfo:
     name: str  # as the field spells it: "MsPacman", "MinAtar/Breakout-v1", "CartPole-v1", "Catch"
     spec: ObservationSpec
     num_actions: int
+    has_limit: bool = True
+    """False: the game never cuts itself off, so `env.train_limit_frames` and `env.eval_limit_frames` do."""
+    frames_per_second: float | None = None
+    """At which the game says that it is watched."""
+
+
+class GameError(RuntimeError):
+    """A game raised something, or returned what cannot be used; the message, one line, says where in play."""
+
+
+def learns_sign(config: EnvConfig, kind: str) -> bool:
+    """Whether a game of this kind is learnt from the signs of its rewards."""
+    return config.clip_reward == "true" or (config.clip_reward == "auto" and kind == "atari")
 
 
 @dataclass(frozen=True)

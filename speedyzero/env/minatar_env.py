@@ -25,7 +25,7 @@ import numpy as np
 
 from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
-from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec
+from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec, learns_sign
 from speedyzero.env.image import picture
 
 EXAMPLE = "MinAtar game (MinAtar/Breakout-v1)"
@@ -102,7 +102,7 @@ class MinAtarLanes:
         self.spec, self._actions = _spec_and_actions(name)
         self.num_lanes, self.num_actions = lanes, len(self._actions)
         self._limit_ticks = config.eval_limit_frames if evaluation else config.train_limit_frames
-        self._clip_reward = config.clip_reward
+        self._learns_sign = learns_sign(config, "minatar")
         self._seed = seed
         self._first_lane = first_lane
 
@@ -135,7 +135,7 @@ class MinAtarLanes:
         self._ended = game_over | truncated
         return EnvStep(
             frame=self._draw(),
-            reward=np.sign(raw_reward) if self._clip_reward else raw_reward,
+            reward=np.sign(raw_reward) if self._learns_sign else raw_reward,
             raw_reward=raw_reward,
             game_over=game_over,
             life_lost=np.zeros(self.num_lanes, np.bool_),

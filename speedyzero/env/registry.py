@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 
+import numpy as np
+
 from speedyzero.config import EnvConfig
 from speedyzero.env import atari, catch, gymnasium_env, minatar_env
-from speedyzero.env.base import GameFamily, GameInfo, LaneEnv
+from speedyzero.env.base import GameError, GameFamily, GameInfo, LaneEnv
 
 FAMILIES: tuple[GameFamily, ...] = (atari, minatar_env, catch, gymnasium_env)
 
@@ -15,7 +17,8 @@ def check_game(config: EnvConfig) -> GameInfo:
     """Look up `config.game`; well under a second.
 
     Raises ValueError, in one line, for an unknown game (with the nearest names), a ROM that is missing, damaged or
-    needs two players, a package that a game lacks, continuous actions, and observations of an unsupported kind.
+    needs two players, a package that a game lacks, continuous actions, and observations of an unsupported kind, and for
+    a game of a module that the user has not named (`user_modules.py`).
     """
     return _find(config)[1]
 
@@ -25,7 +28,7 @@ def make_env(
 ) -> LaneEnv:
     """`lanes` environments of `config.game`, to be begun with `reset()`.
 
-    evaluation: lost lives are not reported (Atari) and the evaluation's frame limit holds (Atari, MinAtar).
+    evaluation: lost lives are not reported (Atari) and the evaluation's frame limit holds.
     first_lane: the number that lane 0 is seeded by, where several environments share out a run's lanes.
     render: pictures of vector environments can be taken (needs the game's drawing package).
 
@@ -39,6 +42,19 @@ def make_env(
     )
 
 
+def try_game(config: EnvConfig, *, render: bool = False) -> None:
+    """Play one step of one lane, and draw it. Raises ValueError, in one line, for a game that cannot be used."""
+    try:
+        env = make_env(config, lanes=1, seed=0, render=render)
+        env.reset()
+        if render:
+            env.render(0)
+        env.step(np.zeros(1, np.int64))
+        env.close()
+    except GameError as error:
+        raise ValueError(str(error)) from error
+
+
 def action_names(config: EnvConfig) -> tuple[str, ...]:
     """What the game calls its actions; numbers where it calls them nothing. Raises as `check_game` does."""
     family, game = _find(config)
@@ -50,6 +66,8 @@ def _find(config: EnvConfig) -> tuple[GameFamily, GameInfo]:
     for family in FAMILIES:
         game = family.find(config)
         if game is not None:
+            if config.kwargs and family is not gymnasium_env:
+                raise ValueError(f"env.kwargs={config.kwargs}: {game.name} takes no arguments, Gymnasium games do")
             return family, game
     names = {name.lower(): name for family in FAMILIES for name in family.known_names()}
     near = [names[match] for match in difflib.get_close_matches(config.game.lower(), names, n=3)]

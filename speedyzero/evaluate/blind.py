@@ -17,6 +17,7 @@ from speedyzero.config import EnvConfig, SearchConfig
 from speedyzero.evaluate.chosen import SAMPLED
 from speedyzero.evaluate.evaluator import evaluate
 from speedyzero.evaluate.result import EvaluationResult
+from speedyzero.observe.progress import GamesProgress
 
 
 class FixedPolicyPlayer:
@@ -37,7 +38,9 @@ class FixedPolicyPlayer:
         )
 
 
-def blind_twin(seeing: EvaluationResult, env_config: EnvConfig) -> EvaluationResult:
+def blind_twin(
+    seeing: EvaluationResult, env_config: EnvConfig, *, progress: GamesProgress | None = None
+) -> EvaluationResult:
     """The twin's score over the episodes that the agent was scored over."""
     protocol = seeing.protocol
     return evaluate(
@@ -47,4 +50,5 @@ def blind_twin(seeing: EvaluationResult, env_config: EnvConfig) -> EvaluationRes
         parallel_envs=protocol["parallel_envs"],
         seed=protocol["seed"],
         action=SAMPLED,
+        progress=progress,
     )

@@ -13,10 +13,18 @@ from speedyzero.evaluate.command import load_agent
 from speedyzero.evaluate.evaluator import evaluate
 from speedyzero.evaluate.result import EvaluationResult
 from speedyzero.evaluate.video import Film
+from speedyzero.observe.progress import GamesProgress
 
 
 def evaluate_checkpoint(
-    config: Config, run_dir: Path, *, step: int, episodes: int, film: Film | None = None, blind: bool = False
+    config: Config,
+    run_dir: Path,
+    *,
+    step: int,
+    episodes: int,
+    film: Film | None = None,
+    blind: bool = False,
+    progress: GamesProgress | None = None,
 ) -> EvaluationResult:
     """Play `episodes` games with the weights of a train step; the score goes to RUN_DIR/scores.json.
 
@@ -33,8 +41,9 @@ def evaluate_checkpoint(
         simulations=config.evaluate.num_simulations,
         action=config.evaluate.action,
         film=film,
+        progress=progress,
     )
-    twin = blind_twin(result, config.env) if blind else None
+    twin = blind_twin(result, config.env, progress=progress) if blind else None
     record_score(
         run_dir,
         step=step,

@@ -20,6 +20,7 @@ from speedyzero.evaluate.video import Film
 from speedyzero.model.agent import Agent
 from speedyzero.model.build import build_network
 from speedyzero.model.threads import threads_for
+from speedyzero.observe.progress import GamesProgress
 from speedyzero.weights.flat import flatten
 
 EVALUATIONS_FOLDER = "evaluations"
@@ -32,12 +33,13 @@ def evaluate_run(
     which: str = "last",
     action: str | None = None,
     blind: bool = False,
+    seed: int = 0,
 ) -> EvaluationResult:
     """Score the weights of a run or a checkpoint, print the result and keep it in evaluations/ of the run.
 
     episodes: None as the run itself was evaluated at its end. video_path: film the first episode there. which: the
     weights, "last" (the newest) or "best" (those of the best evaluation). action: as `evaluate.action`, None as the run
-    itself. blind: score its blind twin, too (`blind.py`).
+    itself. blind: score its blind twin, too (`blind.py`). seed: of the games.
 
     Raises ValueError, one line, for whatever is missing or damaged.
     """
@@ -45,7 +47,9 @@ def evaluate_run(
     config, saved = source.config, source.weights
     agent = load_agent(config, saved)
     started_s = time.monotonic()
-    with contextlib.nullcontext() if video_path is None else Film(video_path) as film:
+    fps = check_game(config.env).frames_per_second
+    filmed = contextlib.nullcontext() if video_path is None else Film(video_path, frames_per_second=fps)
+    with filmed as film, GamesProgress("evaluation") as progress:
         result = evaluate(
             agent,
             config.env,
@@ -54,8 +58,10 @@ def evaluate_run(
             simulations=config.evaluate.num_simulations,
             action=config.evaluate.action if action is None else action,
             film=film,
+            seed=seed,
+            progress=progress,
         )
-    twin = blind_twin(result, config.env) if blind else None
+        twin = blind_twin(result, config.env, progress=progress) if blind else None
     duration_s = time.monotonic() - started_s
     content = {"step": saved.meta["step"], "weights": which, **result.to_json()}
     if twin is not None:
@@ -100,6 +106,11 @@ def describe(protocol: dict) -> str:
         f"full games, {protocol['action']} action of {protocol['simulations']} simulations, no root noise, "
         f"raw rewards, evaluation seed {protocol['seed']}"
     )
+    if "frame_skip" in protocol:
+        text += (
+            f", frame skip {protocol['frame_skip']}, sticky actions {protocol['sticky_actions']:g}, "
+            f"{protocol['action_set']} actions"
+        )
     cut = protocol["truncated_episodes"]
     return f"{text}, {cut} of {protocol['episodes']} cut off by the limit" if cut else text
 

@@ -27,6 +27,7 @@ from speedyzero.evaluate.result import EvaluationResult, bootstrap_ci95
 from speedyzero.evaluate.video import Film
 from speedyzero.keyed_random import EVALUATE, seed_for
 from speedyzero.observe.information import entropy
+from speedyzero.observe.progress import GamesProgress
 
 
 class Player(Protocol):
@@ -61,17 +62,25 @@ def evaluate(
     simulations: int = 0,
     action: str = MOST_VISITED,
     film: Film | None = None,
+    progress: GamesProgress | None = None,
 ) -> EvaluationResult:
     """Play `episodes` full games, `parallel_envs` at a time as one batch, and score them.
 
     Episode e is the first game of lane e under the evaluation seed, however many are played side by side.
     simulations: per search, 0 as in training. action: as `evaluate.action`. film: records the first episode; the
-    caller closes it.
-    Raises ValueError for fewer than 1 episode or environment, and as `check_filmable` does.
+    caller closes it. progress: is told how far the games are.
+    Raises ValueError for fewer than 1 episode or environment, and for a film of a game that cannot be drawn.
     """
     if episodes < 1 or parallel_envs < 1:
         raise ValueError(f"episodes={episodes}, parallel_envs={parallel_envs}: both must be 1 or more")
-    batches = []
+    batches: list[_Games] = []
+
+    def tell(now: _Games, playing: int) -> None:
+        if progress is not None:
+            every = [*batches, now]
+            finished = sum(len(batch.scores) for batch in every) - playing
+            progress.update(finished, episodes, steps=sum(int(batch.lengths.sum()) for batch in every))
+
     for first_episode in range(0, episodes, parallel_envs):
         filmed = film if first_episode == 0 else None
         env = make_env(
@@ -84,7 +93,10 @@ def evaluate(
         )
         try:
             choose = partial(chosen_actions, how=action, seed=seed)
-            batches.append(_play(agent, env, env_config, choose, first_episode, simulations=simulations, film=filmed))
+            games = _play(
+                agent, env, env_config, choose, first_episode, simulations=simulations, film=filmed, tell=tell
+            )
+            batches.append(games)
         finally:
             env.close()
     scores = np.concatenate([batch.scores for batch in batches])
@@ -129,20 +141,18 @@ def _policy_information(batches: Sequence[_Games]) -> float:
 
 def _game_protocol(env_config: EnvConfig) -> dict:
     """What scores depend on besides how the agent acts."""
+    game = check_game(env_config)
     rules = {"reward": "raw", "lives": "ignored: full games", "limit_frames": env_config.eval_limit_frames}
-    if check_game(env_config).kind != "atari":
+    if game.kind == "gymnasium" and game.has_limit:
+        rules["limit_frames"] = "the game's own"
+    if game.kind != "atari":
         return rules
     return rules | {
         "frame_skip": env_config.frame_skip,
         "noop_frames_below": env_config.noop_max,
-        "sticky_actions": 0.0,  # none, as `atari.py` makes its emulators
+        "sticky_actions": env_config.sticky_actions,
         "action_set": "all 18" if env_config.full_action_space else "minimal",
     }
-
-
-def check_filmable(env_config: EnvConfig) -> None:
-    """Raises ValueError, naming what is missing, where no picture of the game can be drawn."""
-    make_env(env_config, lanes=1, seed=0, evaluation=True, render=True).close()
 
 
 def _play(
@@ -154,6 +164,7 @@ def _play(
     *,
     simulations: int,
     film: Film | None,
+    tell: Callable[[_Games, int], None],
 ) -> _Games:
     """One game in every lane. A lane that has finished is no longer searched for; its later actions are 0."""
     lanes = env.num_lanes
@@ -183,12 +194,12 @@ def _play(
         tick += 1
         games.scores[playing] += step.raw_reward[playing]
         games.lengths[playing] += 1
-        at_limit = tick >= env_config.eval_limit_frames  # only a game that has no limit of its own gets here
-        over = step.game_over[playing] | step.truncated[playing] | at_limit
+        over = step.game_over[playing] | step.truncated[playing]
         games.truncated[playing] = over & ~step.game_over[playing]
         if film is not None and filming and over[0]:
             film.add(env.render(0), score=games.scores[0], thought=None, actions=names)
         playing = playing[~over]
+        tell(games, playing.size)
         stacked = stack.push(step.frame, step.started)
     return games
 

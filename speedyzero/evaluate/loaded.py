@@ -68,11 +68,12 @@ class LoadedAgent:
         return make_env(self.config.env, lanes=lanes, seed=seed, evaluation=True, render=render)
 
 
-def load(directory: str | Path, *, which: str = "last") -> LoadedAgent:
-    """The agent of a run or of a checkpoint. which: a run's "last" or "best" weights.
+def load(directory: str | Path, *, which: str = "last", game: str | None = None) -> LoadedAgent:
+    """The agent of a run or of a checkpoint. which: a run's "last" or "best" weights. game: needed where it is of your
+    own, "my_module:MyGame-v0", whose module is imported.
 
     Sets torch's threads for the whole process, as training did. Raises ValueError, one line, for whatever is missing,
     damaged or does not fit.
     """
-    source = find_source(directory, which)
+    source = find_source(directory, which, game)
     return LoadedAgent(source.config, load_agent(source.config, source.weights), step=source.weights.meta["step"])

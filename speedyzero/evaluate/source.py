@@ -9,6 +9,7 @@ from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER, MANIFEST_FILE
 from speedyzero.checkpoint.scores import read_scores
 from speedyzero.checkpoint.weights_file import SavedWeights, checkpoint_dir, load_weights, newest
 from speedyzero.config import Config
+from speedyzero.env import user_modules
 from speedyzero.resolve import load_config, read_config_document
 
 
@@ -21,12 +22,23 @@ class Source:
     results: Path  # where what is found out about them goes: the run's directory, or that which the checkpoint lies in
 
 
-def find_source(directory: str | Path, which: str = "last") -> Source:
+def find_source(directory: str | Path, which: str = "last", game: str | None = None) -> Source:
     """Of a run the "last" (newest) or "best" weights; of a checkpoint its own.
 
-    Raises ValueError, one line, for whatever is missing or damaged.
+    game: as the user names it, whose module may then be imported. Raises ValueError, one line, for whatever is missing
+    or damaged, for another game than the run's, and for one of a module that was not named.
     """
-    directory = Path(directory)
+    source = _found(Path(directory), which)
+    played = source.config.env.game
+    if game is not None:
+        if game != played:
+            raise ValueError(f"--game {game}: {directory} plays {played}")
+        user_modules.allow(game)
+    user_modules.check_allowed(played)
+    return source
+
+
+def _found(directory: Path, which: str) -> Source:
     if (directory / MANIFEST_FILE).is_file():
         weights = load_weights(directory)
         if "config" not in weights.meta:

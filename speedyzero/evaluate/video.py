@@ -14,7 +14,7 @@ import numpy as np
 
 from speedyzero.evaluate.overlay import Thought, beside
 
-FRAMES_PER_SECOND = 15
+FRAMES_PER_SECOND = 15  # of a game that does not say at which speed it is watched
 # One palette per frame keeps colours right without holding the whole film back.
 _GIF_FILTER = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"
 _ENCODING: dict[str, dict] = {
@@ -29,8 +29,10 @@ class Film:
     Raises ValueError for a name that does not end in .mp4 or .gif.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, *, frames_per_second: float | None = None):
+        """frames_per_second: at which the game is watched, None where it does not say."""
         self.path = Path(path)
+        self._frames_per_second = frames_per_second or FRAMES_PER_SECOND
         if self.path.suffix not in _ENCODING:
             raise ValueError(f"video {self.path}: the name must end in {' or '.join(_ENCODING)}")
         self.frames = 0
@@ -73,7 +75,7 @@ class Film:
         encoder = imageio_ffmpeg.write_frames(
             str(self._part),
             (width, height),
-            fps=FRAMES_PER_SECOND,
+            fps=self._frames_per_second,
             macro_block_size=1,
             ffmpeg_log_level="error",
             **_ENCODING[self.path.suffix],

@@ -9,7 +9,8 @@ imported lies in memory once. The supervisor could not be forked itself, for it 
 server does nothing but this. It dies with the supervisor's thread that made it, and whoever it was forked into dies
 with it.
 
-Ctrl-C, SIGTERM and SIGHUP, which may reach all of a group, are blocked in all of them: the supervisor decides.
+The signals that end a run (`stop_signals.py`), which may reach all of a group, are blocked in all of them: the
+supervisor decides.
 """
 
 from speedyzero.fork_server.client import Forked, ForkServer, NotStarted

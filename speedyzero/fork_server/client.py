@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 
 from speedyzero.fork_server.messages import Order, Told
+from speedyzero.stop_signals import STOP_SIGNALS
 
 ANSWER_S = 300.0  # until everything is imported, on a starved machine too; until a process is begun
 KILLED_S = 10.0  # until the server has told of the end of one that was killed
 _LOOK_S = 0.2
-_BLOCKED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class NotStarted(RuntimeError):
@@ -148,7 +148,7 @@ class ForkServer:
         self._connection, theirs = Pipe()
         call = f"serve({theirs.fileno()}, {os.getpid()}, {self._preload!r})"
         source = f"import sys; sys.path[:] = {sys.path!r}; from speedyzero.fork_server.process import serve; {call}"
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             self._server = subprocess.Popen(
                 [sys.executable, "-c", source], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]

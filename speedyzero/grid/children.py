@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from speedyzero.prctl import die_with
+from speedyzero.stop_signals import heeded
 
 TICK_S = 0.05
 PATIENCE_S = 60.0  # with a child that was asked to end
@@ -59,7 +60,7 @@ def run_jobs(
 
     slots: each with the environment variables of the command in it. descriptor: of a lock's file, which every child
     holds open, so that the lock outlives a killed parent for as long as one of its children does. started: called
-    before a command begins. Raises KeyboardInterrupt after SIGINT or SIGTERM, once no child is left.
+    before a command begins. Raises KeyboardInterrupt after one of `STOP_SIGNALS`, once no child is left.
     """
     waiting = list(jobs)
     running: list[_Running | None] = [None] * len(slots)
@@ -82,13 +83,13 @@ def run_jobs(
 
 
 class _Interrupts:
-    """Counts SIGINT and SIGTERM instead of raising."""
+    """Counts `STOP_SIGNALS` instead of raising."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def __enter__(self) -> _Interrupts:
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._note) for number in heeded()}
         return self
 
     def __exit__(self, *_: object) -> None:

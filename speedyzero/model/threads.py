@@ -6,7 +6,7 @@ import os
 
 from speedyzero.config import Config
 from speedyzero.env.base import ObservationSpec
-from speedyzero.model.build import network_kind
+from speedyzero.model.kind import network_kind
 
 
 def threads_for(config: Config, spec: ObservationSpec) -> int:

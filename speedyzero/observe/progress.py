@@ -198,6 +198,40 @@ class Progress:
         self._line_s, self._line_fraction = self._latest.time_s, self._fraction()
 
 
+class GamesProgress:
+    """Shows how far an evaluation is: a bar when `stream` is a terminal, otherwise a line each 10 s."""
+
+    def __init__(self, what: str, *, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
+        """what: is played, "evaluation"."""
+        self._what, self._clock = what, clock
+        self._stream = Listener(stream if stream is not None else sys.stderr)
+        self._shown_s = clock()
+        self._bar: _Bar | None = None
+
+    def update(self, finished: int, total: int, *, steps: int) -> None:
+        """Games finished and to be played, steps of all games; cheap enough for every tick."""
+        now_s = self._clock()
+        interval_s = _REFRESH_S if self._stream.isatty() else _LINE_INTERVAL_S
+        if now_s - self._shown_s < interval_s and finished < total:
+            return
+        self._shown_s = now_s
+        if not self._stream.isatty():
+            self._stream.write(f"{self._what}: {finished}/{total} games, {steps} steps\n")
+            return
+        if self._bar is None:
+            shape = "{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt} games {detail}"
+            self._bar = _Bar(total=total, desc=f"{self._what:<11}", file=self._stream, leave=False, bar_format=shape)
+        self._bar.n, self._bar.detail = finished, f"{steps} steps"
+        self._bar.refresh()
+
+    def __enter__(self) -> GamesProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
 @dataclass(frozen=True)
 class Rates:
     """Steps per second."""

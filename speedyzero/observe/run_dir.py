@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,15 +47,17 @@ def run_log(run_dir: str | Path) -> Iterator[logging.Logger]:
         handler.close()
 
 
-def summary(run_dir: str | Path, *, env_steps: int, train_steps: int, duration_s: float, score: str) -> str:
+def summary(run_dir: str | Path, *, game: str, env_steps: int, train_steps: int, duration_s: float, score: str) -> str:
     """What a finished run prints last: what was done, the score, where it lies and how to go on."""
+    quoted = shlex.quote(str(run_dir))
+    named = f" --game {shlex.quote(game)}" if ":" in game else ""  # of the user's own, who has to name it again
     return "\n".join(
         (
             f"done         {env_steps} env steps, {train_steps} train steps in {format_duration(duration_s)}",
             f"score        {score}",
             f"results      {run_dir}",
-            f"watch it     python -m speedyzero evaluate {run_dir} --episodes 32 --video out.mp4",
-            f"curves       tensorboard --logdir {run_dir}",
+            f"watch it     python -m speedyzero evaluate {quoted}{named} --episodes 32 --video out.mp4",
+            f"curves       tensorboard --logdir {quoted}",
         )
     )
 

@@ -78,7 +78,7 @@ def planned_config(flags: argparse.Namespace) -> Config:
     if flags.cores is not None and flags.cores < 1:
         raise ValueError(f"--cores {flags.cores}: must be 1 or more")
     preset = flags.preset or ("speedyzero" if flags.gpus else None)
-    config = resolve(preset, flags.game, None, 0, None, [])
+    config = resolve(preset, flags.game, None, 0, None, [word for word in flags.settings if word.startswith("env.")])
     return override(config, read_words(None, None, flags.gpus, None, flags.settings))
 
 

@@ -56,7 +56,7 @@ def group_runs(runs: Sequence[RunRecord]) -> list[Group]:
 
 
 def compared_settings(run: RunRecord) -> tuple:
-    return tuple(get(run.config, path) for path in SETTINGS if path not in _NOT_COMPARED)
+    return tuple(str(get(run.config, path)) for path in SETTINGS if path not in _NOT_COMPARED)
 
 
 def differing(runs: Sequence[RunRecord]) -> list[str]:

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from speedyzero.checkpoint.found import LOCK_FILE
 from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER
 from speedyzero.checkpoint.scores import read_scores
+from speedyzero.checkpoint.writer_lock import is_locked
 from speedyzero.config import Config
 from speedyzero.observe.metrics import METRICS_FILE, MetricSeries, read_metrics
 from speedyzero.observe.system import read_systems
 from speedyzero.resolve import load_config
 
-LOCK_FILE = "lock"
-_LOCKS = Path("/proc/locks")
 _NOTHING = MetricSeries(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 
 
@@ -149,13 +149,3 @@ def read_run(run_dir: Path) -> RunRecord:
         at_work=is_locked(run_dir / CHECKPOINTS_FOLDER / LOCK_FILE),
         crashes=tuple(sorted(path.name for path in run_dir.glob("crash.*.txt"))),
     )
-
-
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock on a file, found without touching it: a writer may just be starting."""
-    if not path.is_file() or not _LOCKS.is_file():
-        return False
-    inode = path.stat().st_ino
-    # 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234 0 EOF
-    fields = [line.split() for line in _LOCKS.read_text().splitlines()]
-    return any("FLOCK" in line and any(word.endswith(f":{inode}") for word in line) for line in fields)

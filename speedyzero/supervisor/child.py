@@ -54,7 +54,7 @@ class Child:
         assert self.process is not None
         path = crash_file(self.spec.run_dir, self.spec.name)
         if path.exists():
-            report = path.read_text()
+            report = path.read_text(encoding="utf-8")
             path.unlink()
             return "of an exception:\n" + report
         if self.process.fell_with_server:

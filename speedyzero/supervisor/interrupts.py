@@ -1,16 +1,19 @@
-"""Ctrl-C, SIGTERM and a terminal that hangs up as a count, so that a run ends in order."""
+"""Ctrl-C, SIGTERM, a terminal that hangs up and a batch system's warning as a count, so that a run ends in order."""
 
 from __future__ import annotations
 
 import signal
 
+from speedyzero import stop_signals
+
 HURRY = 2  # interruptions that say: do not wait
 
 
 class Interrupts:
-    """Counts SIGINT, SIGTERM and SIGHUP instead of raising: the first ends the run in order, more of them hurry.
+    """Counts `STOP_SIGNALS` instead of raising: the first ends the run in order, more of them hurry.
 
-    SIGHUP stays ignored where it is, as under nohup.
+    A warning counts only as the first: a limit on processor time gives one each second. What is ignored, as SIGHUP is
+    under nohup, stays ignored.
     """
 
     def __init__(self, *, raise_at: int = 0) -> None:
@@ -19,10 +22,7 @@ class Interrupts:
         self._raises, self._raise_at = False, raise_at
 
     def __enter__(self) -> Interrupts:
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        self._before = {number: signal.signal(number, self._note) for number in numbers}
+        self._before = {number: signal.signal(number, self._note) for number in stop_signals.heeded()}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -35,7 +35,9 @@ class Interrupts:
         if self.count:
             raise KeyboardInterrupt
 
-    def _note(self, *_: object) -> None:
+    def _note(self, number: int, _frame: object) -> None:
+        if number in stop_signals.WARNINGS and self.count:
+            return
         self.count += 1
         if self._raises or self.count == self._raise_at:
             raise KeyboardInterrupt

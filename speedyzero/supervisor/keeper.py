@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from speedyzero.checkpoint.manifest import checkpoint_dir, is_finished
 from speedyzero.checkpoint.scores import read_scores
 from speedyzero.config import Config
+from speedyzero.env.base import learns_sign
 from speedyzero.env.registry import check_game
 from speedyzero.evaluate.checkpointed import evaluate_checkpoint
 from speedyzero.evaluate.human_normalised import reference_scores
 from speedyzero.evaluate.result import EvaluationResult
 from speedyzero.evaluate.video import Film
 from speedyzero.observe.metrics import MetricsWriter
-from speedyzero.observe.progress import Progress
+from speedyzero.observe.progress import GamesProgress, Progress
 from speedyzero.observe.run_dir import summary
 from speedyzero.observe.system import record_system
 from speedyzero.records import MetricRecord
@@ -61,10 +63,20 @@ class RunKeeper:
     def note(self, line: str) -> None:
         self._progress.note(line)
 
-    def evaluate(self, step: int, *, episodes: int, film: Film | None = None, blind: bool = False) -> EvaluationResult:
+    def evaluate(
+        self,
+        step: int,
+        *,
+        episodes: int,
+        film: Film | None = None,
+        blind: bool = False,
+        progress: GamesProgress | None = None,
+    ) -> EvaluationResult:
         """Score the checkpoint of a train step here and now. How long that held up all else is a metric, for clocks."""
         started_s = time.monotonic()
-        result = evaluate_checkpoint(self._config, self._run_dir, step=step, episodes=episodes, film=film, blind=blind)
+        result = evaluate_checkpoint(
+            self._config, self._run_dir, step=step, episodes=episodes, film=film, blind=blind, progress=progress
+        )
         self.book_score(step)
         self.metrics.write("evaluate/training_waited_s", time.monotonic() - started_s, step)
         return result
@@ -87,13 +99,18 @@ class RunKeeper:
                 f"trained to train step {step}, but the weights could not be saved: nothing to score. Make room in "
                 f"{self._run_dir}, then go on from the last whole checkpoint with --resume"
             )
+        self._progress.close()
         self.note(f"evaluating {evaluation.episodes} episodes ...")
-        if not evaluation.video:
-            return self.evaluate(step, episodes=evaluation.episodes, blind=evaluation.blind)
-        videos = self._run_dir / "videos"
-        videos.mkdir(exist_ok=True)
-        with Film(videos / f"step_{step:09d}.mp4") as film:
-            return self.evaluate(step, episodes=evaluation.episodes, film=film, blind=evaluation.blind)
+        with ExitStack() as stack:
+            film, progress = None, stack.enter_context(GamesProgress("evaluation"))
+            if evaluation.video:
+                videos = self._run_dir / "videos"
+                videos.mkdir(exist_ok=True)
+                fps = check_game(self._config.env).frames_per_second
+                film = stack.enter_context(Film(videos / f"step_{step:09d}.mp4", frames_per_second=fps))
+            return self.evaluate(
+                step, episodes=evaluation.episodes, film=film, blind=evaluation.blind, progress=progress
+            )
 
     def close(self) -> None:
         self.metrics.close()  # it may have something to say
@@ -110,7 +127,16 @@ def print_plan(config: Config, run_dir: Path, *, processes: str, resumed_step: i
     if resumed_step is not None:
         print(f"resumes  at train step {resumed_step}")
     print(f"results  {run_dir}")
-    if check_game(config.env).kind == "atari":  # the paper is about nothing else
+    game = check_game(config.env)
+    learnt = "their signs" if learns_sign(config.env, game.kind) else "what the game pays"
+    print(f"rewards  learnt from {learnt} (env.clip_reward={config.env.clip_reward}); scores are what the game pays")
+    if not game.has_limit:
+        train, evaluation = config.env.train_limit_frames, config.env.eval_limit_frames
+        print(
+            f"limit    the game has none of its own: cut off after {train} steps in training (env.train_limit_frames), "
+            f"{evaluation} in evaluation (env.eval_limit_frames)"
+        )
+    if game.kind == "atari":  # the paper is about nothing else
         share = schedule.env_steps / PAPER_ENV_STEPS
         if share < SHORT_RUN:
             random = reference_scores(config.env.game)
@@ -139,6 +165,7 @@ def print_summary(
     print(
         summary(
             run_dir,
+            game=result.game,
             env_steps=env_steps,
             train_steps=train_steps,
             duration_s=duration_s,

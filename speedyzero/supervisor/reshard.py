@@ -81,7 +81,7 @@ def carry_out(reshard: Reshard) -> tuple[Config, ResumedRun]:
     with CheckpointStore(run_dir) as store:
         store.write(_snapshot(config, source.checkpoint, shards, positions))
     print(_told(dealt, source, run_dir), flush=True)
-    return config, ResumedRun(run_dir, find_resumable(str(run_dir))[1], source.changes)
+    return config, ResumedRun(run_dir, find_resumable(run_dir)[1], source.changes)
 
 
 def _dealt(config: Config, source: ResumedRun) -> tuple[list[Shard], Dealt]:

@@ -32,7 +32,7 @@ from speedyzero.observe.run_dir import create_run_dir, run_log
 from speedyzero.placement import place
 from speedyzero.reanalyze.restored import env_steps_of, log_position, ticks_of
 from speedyzero.replay.shard import shard_shape
-from speedyzero.resolve import override, read_config_document, save_config
+from speedyzero.resolve import load_config, override, read_config_document, save_config
 from speedyzero.role_process import ResumePoint
 from speedyzero.settings import SETTINGS, Given, near
 from speedyzero.wiring import Wiring
@@ -44,8 +44,8 @@ SAFE = re.compile(
 )
 # What `--reshard` may change: how many processes play, keep and learn, and how much is kept.
 LAYOUT = re.compile(r"gpus|actor\.(actors|envs)|replay\.(shards|capacity_steps)|learner\.ranks|placement\..*")
+CONFIG_FILE = "config.yaml"
 MAY_GROW = re.compile(r"schedule\.(env_steps|train_steps|frozen_train_steps)")
-RUNS = Path("runs")
 
 _log = logging.getLogger("speedyzero.supervisor")
 
@@ -57,9 +57,11 @@ class Change:
     path: str
     now: Any
     saved: Any
+    is_edited: bool = False  # in the run's config.yaml
 
     def __str__(self) -> str:
-        return f"{self.path}={self.now} (the run has {self.saved})"
+        edited = f"in {CONFIG_FILE} " if self.is_edited else ""
+        return f"{edited}{self.path}={self.now} (the run has {self.saved})"
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,12 @@ class OpenedRun:
     store: CheckpointStore
 
 
-def find_resumable(where: str) -> tuple[Path, Checkpoint]:
+def find_resumable(path: Path) -> tuple[Path, Checkpoint]:
     """A run's directory and the checkpoint to go on from, with every byte verified, the replay's too.
 
-    where: a run's directory, of which the newest that is whole is taken; one of its checkpoints; or nothing, for the
-    only run there is in `runs/`. Raises ValueError, in one line.
+    path: a run's directory, of which the newest that is whole is taken, or one of its checkpoints. Raises ValueError,
+    in one line.
     """
-    path = Path(where) if where else _only_run()
-    if not path.is_dir():
-        raise ValueError(f"--resume {path}: {'is no directory' if path.exists() else 'there is no such directory'}")
     try:
         if path.resolve().parent.name == CHECKPOINTS_FOLDER:
             run_dir, checkpoint = path.resolve().parent.parent, open_checkpoint(path)
@@ -103,7 +102,7 @@ def find_resumable(where: str) -> tuple[Path, Checkpoint]:
 def resumed_config(
     run_dir: Path, checkpoint: Checkpoint, given: Mapping[str, Given], *, force: Collection[str], reshard: bool = False
 ) -> tuple[Config, ResumedRun]:
-    """The settings to go on with: the run's own, with what was given on top.
+    """The settings to go on with: the run's own, with what its config.yaml says now and what was given on top.
 
     force: settings that may differ although that makes it another run. reshard: those of the layout may differ, and the
     run gets another directory (`reshard.py`). Raises ValueError where others differ, where the run has nothing left to
@@ -115,8 +114,9 @@ def resumed_config(
     meta = checkpoint.document("meta")
     saved = read_config_document(meta.get("config"), f"checkpoint {checkpoint.directory}")
     own_directory = {} if reshard else {"run_dir": Given(str(run_dir), "--resume")}
-    config = override(saved, {"run_dir": Given("", "--reshard"), **given, **own_directory})
-    changes = _changes(config, saved)
+    edited = {path: one for path, one in _edited(run_dir, saved).items() if path not in given}
+    config = override(saved, {"run_dir": Given("", "--reshard"), **edited, **given, **own_directory})
+    changes = _changes(config, saved, edited)
     _check_changes(changes, force, reshard=reshard)
     total = config.schedule.total_train_steps
     if checkpoint.step >= total:
@@ -169,7 +169,7 @@ def opened_run(config: Config, resume: ResumedRun | None) -> Iterator[OpenedRun]
     """
     if resume is None:
         run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
-        save_config(config, run_dir / "config.yaml")
+        save_config(config, run_dir / CONFIG_FILE)
     else:
         run_dir = resume.run_dir
     with CheckpointStore(run_dir) as store, run_log(run_dir):
@@ -181,7 +181,7 @@ def opened_run(config: Config, resume: ResumedRun | None) -> Iterator[OpenedRun]
 def last_checkpoint(run_dir: Path) -> Checkpoint | None:
     """The newest that is whole, if there is one."""
     try:
-        return find_resumable(str(run_dir))[1]
+        return find_resumable(run_dir)[1]
     except ValueError as error:
         _log.warning("%s", error)
         return None
@@ -200,7 +200,7 @@ def go_back(config: Config, resume: ResumedRun, store: CheckpointStore, *, say: 
     for line in lines:
         say(line)
         _log.warning("%s", line)
-    save_config(config, resume.run_dir / "config.yaml")
+    save_config(config, resume.run_dir / CONFIG_FILE)
 
 
 def _verify_replay(run_dir: Path, checkpoint: Checkpoint) -> None:
@@ -215,17 +215,21 @@ def _verify_replay(run_dir: Path, checkpoint: Checkpoint) -> None:
         raise ValueError(f"checkpoint {checkpoint.directory} has no replay")
 
 
-def _only_run() -> Path:
-    runs = sorted(path.parent for path in RUNS.glob(f"*/{CHECKPOINTS_FOLDER}") if path.is_dir())
-    if len(runs) != 1:
-        there = f"there are {len(runs)}" + (f", the last is {runs[-1]}" if runs else "")
-        raise ValueError(f"--resume: name the run's directory, as --resume {RUNS}/Pong-laptop-seed0-001; {there}")
-    return runs[0]
+def _edited(run_dir: Path, saved: Config) -> dict[str, Given]:
+    """What a run's config.yaml says otherwise than its checkpoint. Raises ValueError for what is no config."""
+    path = run_dir / CONFIG_FILE
+    if not path.is_file():
+        return {}
+    written = load_config(path)
+    differing = (one for one in SETTINGS if one != "run_dir" and get(written, one) != get(saved, one))
+    return {one: Given(get(written, one), str(path)) for one in differing}
 
 
-def _changes(config: Config, saved: Config) -> list[Change]:
+def _changes(config: Config, saved: Config, edited: Collection[str]) -> list[Change]:
     pairs = ((path, get(config, path), get(saved, path)) for path in SETTINGS)
-    return [Change(path, now, before) for path, now, before in pairs if now != before and path != "run_dir"]
+    return [
+        Change(path, now, before, path in edited) for path, now, before in pairs if now != before and path != "run_dir"
+    ]
 
 
 def _check_changes(changes: Collection[Change], force: Collection[str], *, reshard: bool) -> None:
@@ -239,6 +243,6 @@ def _check_changes(changes: Collection[Change], force: Collection[str], *, resha
         raise ValueError(f"--resume: {'; '.join(map(str, refused))}: add --reshard to go on in another layout")
     if refused:
         raise ValueError(
-            f"--resume: {'; '.join(map(str, refused))}: that would be another run; leave it out, or say so with "
+            f"--resume: {'; '.join(map(str, refused))}: that would be another run; undo it, or say so with "
             f"--force {' --force '.join(change.path for change in refused)}"
         )

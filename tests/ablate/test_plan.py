@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from speedyzero import cli
+from speedyzero.ablate.command import AblationFolder
 from speedyzero.ablate.plan import Ablation, Arm, Factor, arms_of, plan_runs, read_factors
 from speedyzero.cli import check_train
+from speedyzero.env.atari_ids import spelled_out
 from speedyzero.resolve import resolve
 
 SHARED = Ablation(arms=(), seeds=(0, 1), game="catch", gpus=0)
@@ -113,3 +116,18 @@ def test_names_are_fit_for_files():
     (run,) = plan_runs(replace(SHARED, arms=(Arm("x=[1.0, 2] y", ()),), seeds=(3,)))
     assert run.name == "x=-1.0-2-y-seed3"
     assert run.config == replace(resolve("catch", "Catch", 3, 0, None, run.settings))
+
+
+def test_an_atari_id_is_spelled_out_for_the_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Each run is started by the plain name, which does not imply what the id does."""
+    monkeypatch.setattr(AblationFolder, "carry_out", lambda folder: None)
+    made: list[AblationFolder] = []
+    monkeypatch.setattr(cli, "check_run", lambda config, *, inline: made.append(config))
+    words = ["--game", "ALE/Pong-v5", "--preset", "laptop", "--gpus", "0", "--vary", "refresh.enabled", "--inline"]
+    cli.check_ablate([*words, "--out", str(tmp_path / "out"), "evaluate.video=false"], "ablate")
+    assert {(config.env.game, config.env.frame_skip, config.env.sticky_actions) for config in made} == {
+        ("Pong", 4, 0.25)
+    }
+    game, settings = spelled_out("ALE/Pong-v5")
+    run = resolve("laptop", game, 0, 0, None, settings)
+    assert run.env == made[0].env

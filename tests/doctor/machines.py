@@ -36,7 +36,7 @@ def folder(path: str, **facts) -> Folder:
 
 HEALTHY = Machine(
     platform_error="",
-    packages=(Package("Python", ">=3.11,<3.13", "3.12.1", True), Package("torch", ">=2.11,<2.14", "2.12.0", True)),
+    packages=(Package("Python", ">=3.11,<3.15", "3.12.1", True), Package("torch", ">=2.11,<2.14", "2.12.0", True)),
     torch=Torch(version="2.12.0", cuda=None),
     triton="3.6.0",
     triton_error="",

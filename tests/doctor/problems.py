@@ -34,7 +34,8 @@ ON_A_CPU: list[tuple] = [
     ("platform", {"platform_error": "this is Linux aarch64"}, WRONG, ["aarch64"], "x86-64"),
     ("packages", package("torch", ">=2.11,<2.14", "2.4.0"), WRONG, ["torch 2.4.0", ">=2.11,<2.14"], "pip install"),
     ("packages", package("zstandard", ">=0.23", None), WRONG, ["zstandard is not installed"], "pip install"),
-    ("packages", package("Python", ">=3.11,<3.13", "3.14.0"), WRONG, ["Python 3.14.0"], "PYTHON=python3.12"),
+    ("packages", package("posix-ipc", ">=1.2", None), WRONG, ["posix-ipc is not installed"], "python3-dev"),
+    ("packages", package("Python", ">=3.11,<3.15", "3.15.0"), WRONG, ["Python 3.15.0"], "PYTHON=python3.12"),
     (
         "torch",
         {"torch": Torch(error="OSError: libcudart.so.13: cannot open")},

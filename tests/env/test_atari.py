@@ -185,7 +185,7 @@ def test_reset_begins_again_at_game_0():
     env.close()
 
 
-@pytest.mark.parametrize("clip_reward", [True, False])
+@pytest.mark.parametrize("clip_reward", ["true", "false"])
 def test_reward_clipping_keeps_the_raw_reward(clip_reward):
     env = AtariLanes(replace(SMALL, clip_reward=clip_reward), "assault", lanes=2, seed=0)
     env.reset()
@@ -194,7 +194,7 @@ def test_reward_clipping_keeps_the_raw_reward(clip_reward):
     raw = np.concatenate([step.raw_reward for step in steps])
     learned = np.concatenate([step.reward for step in steps])
     assert raw.dtype == learned.dtype == np.float32 and raw.max() > 1
-    np.testing.assert_array_equal(learned, np.sign(raw) if clip_reward else raw)
+    np.testing.assert_array_equal(learned, np.sign(raw) if clip_reward == "true" else raw)
 
 
 def test_clipping_keeps_the_sign():
@@ -267,3 +267,15 @@ def test_close_lets_go_of_the_emulators():
     library = weakref.ref(env._env)
     env.close()
     assert library() is None
+
+
+def test_sticky_actions_repeat_what_was_done_and_play_again_the_same():
+    def frames(sticky: float, seed: int = 0) -> np.ndarray:
+        env = AtariLanes(replace(SMALL, sticky_actions=sticky), "breakout", lanes=1, seed=seed)
+        shown = [env.reset()] + [env.step(np.array([2 + tick % 2])).frame for tick in range(30)]
+        env.close()
+        return np.stack(shown)
+
+    sticky = frames(0.25)
+    np.testing.assert_array_equal(sticky, frames(0.25))
+    assert (sticky != frames(0.0)).any()

@@ -11,9 +11,9 @@ from gymnasium import spaces
 from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
 from speedyzero.env.gymnasium_env import GymnasiumLanes
-from speedyzero.env.registry import check_game, make_env
+from speedyzero.env.registry import check_game, make_env, try_game
 
-CARTPOLE = EnvConfig(game="CartPole-v1", clip_reward=False)
+CARTPOLE = EnvConfig(game="CartPole-v1", clip_reward="false")
 
 
 class Scripted(gymnasium.Env):
@@ -140,7 +140,7 @@ def test_actions_begin_at_0_for_us():
     assert all(scripted.unwrapped.closed for scripted in env._envs)
 
 
-@pytest.mark.parametrize(("clip_reward", "reward"), [(True, 1.0), (False, 2.5)])
+@pytest.mark.parametrize(("clip_reward", "reward"), [("true", 1.0), ("false", 2.5), ("auto", 2.5)])
 def test_reward_clipping(clip_reward, reward):
     env = GymnasiumLanes(replace(CARTPOLE, game=scripted_id(), clip_reward=clip_reward), lanes=1, seed=0)
     env.reset()
@@ -178,7 +178,13 @@ def test_images_are_brought_to_size(shape, grayscale, expected):
 
 
 @pytest.mark.parametrize(
-    "space", [spaces.Box(0, 255, (3, 32, 32), np.uint8), spaces.Discrete(5), spaces.MultiBinary(4)]
+    "space",
+    [
+        spaces.Box(0, 255, (3, 32, 32), np.uint8),
+        spaces.Text(5),
+        spaces.Sequence(spaces.Discrete(3)),
+        spaces.Dict(screen=spaces.Box(0, 255, (32, 32, 3), np.uint8)),
+    ],
 )
 def test_unsupported_observations(space):
     with pytest.raises(ValueError, match="observations|images") as error:
@@ -193,7 +199,7 @@ def test_pictures_of_a_vector_environment():
         env.render(0)
     if importlib.util.find_spec("pygame") is None:
         with pytest.raises(ValueError, match="gymnasium.classic"):
-            make_env(CARTPOLE, lanes=1, seed=0, render=True)
+            try_game(CARTPOLE, render=True)
     else:
         drawn = make_env(CARTPOLE, lanes=2, seed=0, render=True)
         drawn.reset()

@@ -18,7 +18,8 @@ from speedyzero.config import EnvConfig
 from speedyzero.env import minatar_env
 from speedyzero.env.minatar_env import NAMES, MinAtarLanes
 from speedyzero.env.registry import check_game, make_env
-from speedyzero.model.build import build_network, network_kind
+from speedyzero.model.build import build_network
+from speedyzero.model.kind import network_kind
 from speedyzero.resolve import resolve
 
 NEEDS_MINATAR = pytest.mark.skipif(
@@ -29,7 +30,7 @@ GAMES = [name for name in NAMES if name.endswith("-v1")]
 
 
 def lanes(name: str, number: int = 1, *, seed: int = 3, **settings) -> MinAtarLanes:
-    made = make_env(EnvConfig(game=name, clip_reward=False, **settings), lanes=number, seed=seed)
+    made = make_env(EnvConfig(game=name, clip_reward="false", **settings), lanes=number, seed=seed)
     assert isinstance(made, MinAtarLanes)
     return made
 

@@ -121,3 +121,9 @@ def test_a_checkpoint_without_settings_says_what_to_name(tmp_path, config):
     save_weights(tmp_path, network(config, seed=1).state_dict(), meta)
     with pytest.raises(ValueError, match="no settings of its own"):
         evaluate_run(tmp_path)
+
+
+def test_another_seed_plays_other_games(run_dir):
+    first, again, other = (evaluate_run(run_dir, 8, seed=seed) for seed in (0, 0, 7))
+    assert first.episode_scores.tolist() == again.episode_scores.tolist() != other.episode_scores.tolist()
+    assert other.protocol["seed"] == 7

@@ -4,18 +4,19 @@ import random
 import sys
 from dataclasses import replace
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
 from speedyzero.config import EnvConfig
-from speedyzero.env.registry import make_env
-from speedyzero.evaluate.evaluator import check_filmable, evaluate
+from speedyzero.env.registry import make_env, try_game
+from speedyzero.evaluate.evaluator import evaluate
 from speedyzero.keyed_random import EVALUATE, seed_for
 from tests.evaluate.fake_players import FakePlayer, always, balance, catch_columns, follow_the_ball, lean
 
 CATCH = EnvConfig(game="Catch", stack=2)
-CART_POLE = EnvConfig(game="CartPole-v1", stack=1, clip_reward=True)
+CART_POLE = EnvConfig(game="CartPole-v1", stack=1, clip_reward="true")
 BREAKOUT = EnvConfig(game="Breakout", image_size_px=48, grayscale=True, stack=2)
 
 
@@ -176,9 +177,10 @@ def test_the_frame_limit_of_evaluation_holds():
 
 
 def test_a_game_without_a_limit_of_its_own_is_cut_off_all_the_same():
+    gymnasium.register("speedyzero_test/Pole-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv")
     result = evaluate(
         FakePlayer(balance, 2),
-        EnvConfig(game="CartPole-v1", stack=1, eval_limit_frames=50),
+        EnvConfig(game="speedyzero_test/Pole-v0", stack=1, eval_limit_frames=50),
         episodes=2,
         parallel_envs=2,
     )
@@ -209,8 +211,8 @@ def test_at_least_one(episodes, parallel_envs):
         evaluate(FakePlayer(always(0), 3), CATCH, episodes=episodes, parallel_envs=parallel_envs)
 
 
-def test_check_filmable(monkeypatch):
-    check_filmable(CATCH)
+def test_a_game_that_cannot_be_drawn(monkeypatch):
+    try_game(CATCH, render=True)
     monkeypatch.setitem(sys.modules, "pygame", None)  # as if it were not installed
     with pytest.raises(ValueError, match="pygame"):
-        check_filmable(CART_POLE)
+        try_game(CART_POLE, render=True)

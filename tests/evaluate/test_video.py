@@ -39,6 +39,14 @@ def test_the_first_episode_is_filmed_to_its_end(tmp_path, suffix):
     assert [path.name for path in path.parent.iterdir()] == [path.name]
 
 
+def test_a_film_runs_as_fast_as_the_game_is_watched(tmp_path):
+    with Film(tmp_path / "out.mp4", frames_per_second=5) as film:
+        evaluate(
+            FakePlayer(follow_the_ball, 3), EnvConfig(game="Catch", stack=1), episodes=1, parallel_envs=1, film=film
+        )
+    assert read(tmp_path / "out.mp4")[1]["duration"] == pytest.approx(10 / 5, abs=0.05)
+
+
 ACTIONS = ("NOOP", "UPRIGHTFIRE", "DOWN")
 
 

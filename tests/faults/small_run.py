@@ -50,7 +50,7 @@ def save(run: InlineRun, run_dir: Path, struck: Callable[[], AbstractContextMana
 
 
 def resumed(run_dir: Path, checkpoint: Checkpoint | None = None) -> InlineRun:
-    return build_run(small_config(), run_dir=run_dir, checkpoint=checkpoint or find_resumable(str(run_dir))[1])
+    return build_run(small_config(), run_dir=run_dir, checkpoint=checkpoint or find_resumable(run_dir)[1])
 
 
 def copy_of(run_dir: Path, to: Path) -> Path:

@@ -193,10 +193,39 @@ def test_what_may_differ_is_told_and_taken(made, tmp_path, monkeypatch):
     assert config.optimizer.weight_decay == 0.5 and Path(config.run_dir) == run_dir
 
 
-def test_a_run_that_another_process_writes_is_refused(made, tmp_path):
+def test_a_run_that_another_process_writes_is_refused(made, tmp_path, capsys):
     run_dir = copy_of(made, tmp_path / "run")
-    with CheckpointStore(run_dir), pytest.raises(ValueError, match=f"written by process {os.getpid()} already"):
-        cli.run(cli.check_train, ["--inline", "--resume", str(run_dir)], prog="train.py")
+    with CheckpointStore(run_dir):
+        for where in (run_dir, checkpoint_dir(run_dir, OLDER)):
+            line = refusal(["--resume", str(where)], capsys)
+            assert f"process {os.getpid()} is at work" in line
+
+
+def edit(run_dir: Path, **values: str) -> None:
+    path = run_dir / "config.yaml"
+    lines = path.read_text().splitlines()
+    for name, value in values.items():
+        (number,) = [number for number, line in enumerate(lines) if line.strip().startswith(f"{name}:")]
+        lines[number] = f"{lines[number].partition(':')[0]}: {value}"
+    path.write_text("\n".join(lines))
+
+
+def test_edits_of_the_config_are_named_or_taken(made, tmp_path, monkeypatch, capsys):
+    run_dir = copy_of(made, tmp_path / "run")
+    taken = []
+    monkeypatch.setattr(cli, "_train", lambda config, server, *, resume, profile: taken.append((config, resume)))
+    edit(run_dir, frozen_train_steps="70", hang_s="60.0")
+    assert cli.run(cli.check_train, ["--inline", "--resume", str(run_dir)], prog="train.py") == cli.DONE
+    ((config, resume),) = taken
+    assert (config.schedule.frozen_train_steps, config.supervisor.hang_s) == (70, 60.0)
+    assert "in config.yaml supervisor.hang_s=60.0 (the run has 120.0)" in map(str, resume.changes)
+    edit(run_dir, td_steps="4")
+    line = refusal(["--inline", "--resume", str(run_dir)], capsys)
+    assert "in config.yaml target.td_steps=4 (the run has 9)" in line and "--force target.td_steps" in line
+    given = ["--inline", "--resume", str(run_dir), "target.td_steps=9"]
+    assert cli.run(cli.check_train, given, prog="train.py") == cli.DONE
+    edit(run_dir, td_steps="four")
+    assert "config.yaml: target.td_steps=four" in refusal(["--inline", "--resume", str(run_dir)], capsys)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -31,7 +31,7 @@ def outcome(run_dir: Path, caplog: pytest.LogCaptureFixture) -> str:
     """What a resume would do about the damage; silence fails."""
     caplog.clear()
     try:
-        _, checkpoint = find_resumable(str(run_dir))
+        _, checkpoint = find_resumable(run_dir)
     except ValueError as error:
         assert "\n" not in str(error) and "passed over" in str(error)
         return "refused"
@@ -76,7 +76,7 @@ def test_a_missing_file_is_never_silent(run_dir, caplog):
         path.unlink()
         assert outcome(run_dir, caplog) in ("older one used", "refused")
         path.write_bytes(content)
-    assert find_resumable(str(run_dir))[1].step == NEWER
+    assert find_resumable(run_dir)[1].step == NEWER
 
 
 @pytest.mark.contract(13)

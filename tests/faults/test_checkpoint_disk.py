@@ -38,9 +38,9 @@ def strike(run: InlineRun, run_dir: Path, struck: Callable[[], AbstractContextMa
     """Train on, save while `struck` holds, and see that all there was before is as it was; what the user was told."""
     step = run.learner.train_step + 1
     advance(run, to_step=step)
-    before = find_resumable(str(run_dir))[1].step
+    before = find_resumable(run_dir)[1].step
     told = [line for line in save(run, run_dir, struck) if "was not saved" in line]
-    found = find_resumable(str(run_dir))[1]
+    found = find_resumable(run_dir)[1]
     assert found.step in (before, step) and (told == []) == (found.step == step)
     return told
 
@@ -49,7 +49,7 @@ def assert_recovered(run: InlineRun, run_dir: Path) -> None:
     """Once the disk takes it again."""
     advance(run, to_step=run.learner.train_step + 1)
     assert save(run, run_dir) == []
-    assert find_resumable(str(run_dir))[1].step == run.learner.train_step
+    assert find_resumable(run_dir)[1].step == run.learner.train_step
     run.close()
     successor = resumed(run_dir)
     advance(successor, to_step=successor.learner.train_step + 2)
@@ -130,5 +130,5 @@ def test_a_damaged_older_checkpoint_costs_no_newer_one(run, tmp_path):
     part = checkpoint_dir(tmp_path, step) / "replay_0.json"
     part.write_bytes(part.read_bytes()[:-7])
     told = save(run, tmp_path)
-    assert find_resumable(str(tmp_path))[1].step == step + 1
+    assert find_resumable(tmp_path)[1].step == step + 1
     assert not any("was not saved" in line for line in told)

@@ -64,14 +64,14 @@ def test_killed_at_every_system_call(tmp_path, strace):
         number = 1
         while killed_at(call, number, run_dir := copy_of(made, tmp_path / "struck")):
             kills += 1
-            _, checkpoint = find_resumable(str(run_dir))
+            _, checkpoint = find_resumable(run_dir)
             assert checkpoint.step in (NEWER, NEWER + 2)
             olds += checkpoint.step == NEWER
             run = resumed(run_dir, checkpoint)
             advance(run, to_step=NEWER + 3)
             assert save(run, run_dir) == [], "nothing that the dead one left is in the way"
             run.close()
-            assert find_resumable(str(run_dir))[1].step == NEWER + 3
+            assert find_resumable(run_dir)[1].step == NEWER + 3
             number += 1 if is_soak() else TENTH
     assert kills >= len(CALLS) - 1 and olds
     figure = f"{kills} of the system calls {', '.join(CALLS)}: {olds} times the old one was left, else the new"

@@ -37,6 +37,8 @@ ALLOWED = {
     "speedyzero/fork_server/process.py": ["pickle", "importlib.import_module"],
     # One of five files of an installed package, whose own import would bring a window system with it.
     "speedyzero/env/minatar_env.py": ["importlib.util.spec_from_file_location"],
+    # What the user has named on the command line; never what a file names.
+    "speedyzero/env/user_modules.py": ["importlib.import_module"],
     # Packages by names that the source itself lists, to see whether they can be imported.
     "speedyzero/doctor/readings.py": ["importlib.import_module"],
 }

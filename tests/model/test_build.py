@@ -9,7 +9,8 @@ import torch
 
 from speedyzero.config import ModelConfig
 from speedyzero.env.base import ObservationSpec
-from speedyzero.model.build import build_network, network_kind
+from speedyzero.model.build import build_network
+from speedyzero.model.kind import network_kind
 from speedyzero.model.threads import threads_for
 from tests.model.networks import IMAGE_SPEC, TINY_MODEL, VECTOR_SPEC, tiny_config
 

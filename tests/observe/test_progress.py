@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from speedyzero.observe.progress import Progress, format_duration
+from speedyzero.observe.progress import GamesProgress, Progress, format_duration
 
 
 class Clock:
@@ -130,3 +130,14 @@ def test_close_twice_says_it_once(clock):
 )
 def test_format_duration(duration_s, text):
     assert format_duration(duration_s) == text
+
+
+def test_an_evaluation_tells_of_its_games(clock):
+    for stream, lines in ((io.StringIO(), 3), (Terminal(), 0)):
+        with GamesProgress("evaluation", stream=stream, clock=clock) as progress:
+            for second in range(25):
+                clock.now_s += 1.0
+                progress.update(second // 10, 3, steps=40 * second)
+            progress.update(3, 3, steps=1000)
+        text = stream.getvalue()
+        assert text.count("\n") == lines and "3/3 games" in text and "1000 steps" in text

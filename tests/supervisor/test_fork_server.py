@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from speedyzero.fork_server import ForkServer, NotStarted, client
+from speedyzero.stop_signals import STOP_SIGNALS
 from tests.supervisor import forked
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,7 @@ def test_an_exception_leaves_its_traceback(capfd):
 def test_a_process_is_the_server_s_with_ctrl_c_blocked(server, tmp_path, monkeypatch):
     monkeypatch.setenv("TOLD", "later")
     server.start(forked.tell, (tmp_path / "told",)).join()
-    blocked = sorted(int(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    blocked = sorted(int(one) for one in STOP_SIGNALS)
     told = (tmp_path / "told").read_text()
     assert told == f"{server.pid} {blocked} False as it was when the server began"
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "they are blocked here no longer than the server takes"

@@ -16,6 +16,7 @@ from speedyzero.observe.metrics import read_metrics
 from speedyzero.pacing import Pacing
 from speedyzero.shm import segment
 from speedyzero.supervisor.interrupts import Interrupts
+from speedyzero.supervisor.resume import find_resumable
 from tests.faults.whole_run import LIMIT_S, WholeRun
 
 
@@ -114,6 +115,25 @@ def test_interrupts_are_counted_and_raised_only_when_nobody_else_runs():
         with pytest.raises(KeyboardInterrupt):  # such as during the final evaluation
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_warnings_of_batch_systems_count_once():
+    with Interrupts() as interrupts:
+        for number in (signal.SIGUSR1, signal.SIGXCPU, signal.SIGXCPU, signal.SIGUSR2):
+            signal.raise_signal(number)
+            assert interrupts.count == 1
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupts.count == 2
+
+
+def test_a_warning_to_all_of_a_group_saves_the_run(tmp_path):
+    with WholeRun.start(tmp_path / "run", "schedule.train_steps=100000", "schedule.env_steps=400000") as run:
+        run.wait_for_step(3)
+        os.killpg(run.process.pid, signal.SIGUSR1)
+        output = run.output()
+        assert run.process.returncode == 130 and "Traceback" not in output, output
+        assert run.group() == [] and run.shared_names() == []
+    assert find_resumable(tmp_path / "run")[1].step >= 3
 
 
 def test_too_little_shared_memory_is_bad_input(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,43 @@
+"""Which directory a run is to be resumed in, and whether somebody is at work there. Without torch: a command line is
+refused by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER
+from speedyzero.checkpoint.writer_lock import holder_of, is_locked
+
+RUNS = Path("runs")
+LOCK_FILE = "lock"
+
+
+def directory_to_resume(where: str) -> Path:
+    """A run's directory or one of its checkpoints; where nothing is said, the only run there is in `runs/`.
+
+    Raises ValueError, in one line, where there is none.
+    """
+    path = Path(where) if where else _only_run()
+    if not path.is_dir():
+        raise ValueError(f"--resume {path}: {'is no directory' if path.exists() else 'there is no such directory'}")
+    return path
+
+
+def check_unlocked(directory: Path) -> None:
+    """Raises ValueError where another process writes in the run of this directory, or this checkpoint, now."""
+    is_checkpoint = directory.resolve().parent.name == CHECKPOINTS_FOLDER
+    run_dir = directory.resolve().parent.parent if is_checkpoint else directory
+    lock = run_dir / CHECKPOINTS_FOLDER / LOCK_FILE
+    if is_locked(lock):
+        raise ValueError(
+            f"--resume {directory}: process {holder_of(lock)} is at work in that run; it has to end first (the lock is "
+            f"{lock})"
+        )
+
+
+def _only_run() -> Path:
+    runs = sorted(path.parent for path in RUNS.glob(f"*/{CHECKPOINTS_FOLDER}") if path.is_dir())
+    if len(runs) != 1:
+        there = f"there are {len(runs)}" + (f", the last is {runs[-1]}" if runs else "")
+        raise ValueError(f"--resume: name the run's directory, as --resume {RUNS}/Pong-laptop-seed0-001; {there}")
+    return runs[0]
