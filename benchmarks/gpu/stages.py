@@ -32,12 +32,13 @@ STAGES = (
     Stage("environment", 20, TORCH),
     Stage("tree_kernels", 40, SEARCH, is_correctness=True, interpreter=True),
     Stage("network_kernels", 25, SEARCH, is_correctness=True, interpreter=True),
+    Stage("last_device", 15, SEARCH, is_correctness=True, may_be_cut=True, interpreter=True),
     Stage("sanitizer", 35, SEARCH, is_correctness=True),
     Stage("search_check", 50, SEARCH, is_correctness=True, interpreter=True),
     Stage("search_speed", 90, SEARCH, interpreter=True),
     Stage("learner", 110, SEARCH, is_correctness=True, may_be_cut=True, interpreter=True),
-    Stage("gather", 30, (*TORCH, "triton"), interpreter=True),
-    Stage("sharing", 30, SEARCH),
+    Stage("gather", 25, (*TORCH, "triton"), interpreter=True),
+    Stage("sharing", 25, SEARCH),
     Stage("pong", 90, RUN),
     Stage(
         "kernel_tests", 15, (*SEARCH, "pytest", "hypothesis"), is_correctness=True, may_be_cut=True, interpreter=True

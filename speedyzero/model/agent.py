@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from speedyzero.config import Config
+from speedyzero.current_device import require_current
 from speedyzero.env.base import ObservationSpec
 from speedyzero.model.blocks import fold_into
 from speedyzero.model.build import build_network
@@ -43,6 +44,7 @@ class Agent:
         """launch: how a search is started where Triton's kernels run it, one of `speedyzero.search.LAUNCHES`."""
         self.num_actions = num_actions
         self.device = torch.device(device)
+        require_current(self.device)
         self.version = -1
         self.search_config = config.search
         self._source = build_network(config, spec, num_actions).to(self.device).eval()

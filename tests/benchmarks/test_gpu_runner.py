@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu import runner
+from benchmarks.gpu.context import Skip
+from benchmarks.gpu.last_device import last_device
 from benchmarks.gpu.runner import Outcome, run_stages
 from benchmarks.gpu.stages import NOMINAL_BUDGET_S, STAGES, Stage, stage_named
 
@@ -131,3 +133,9 @@ def test_the_stages_fit_into_the_budget():
     assert stage_named("gather") in STAGES and stage_named("a.b").module_name == "a.b"
     with pytest.raises(ValueError, match="stage gathr: must be one of environment, "):
         stage_named("gathr")
+
+
+def test_the_last_device_is_not_the_first():
+    assert str(last_device(8)) == "cuda:7"
+    with pytest.raises(Skip, match="one GPU is visible"):
+        last_device(1)
