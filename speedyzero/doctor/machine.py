@@ -9,15 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from speedyzero.gpus import Gpu
 from speedyzero.supervisor.memory_limits import MemoryLimit
-
-
-@dataclass(frozen=True)
-class Gpu:
-    name: str
-    free_bytes: int
-    total_bytes: int
-    capability: tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from speedyzero.doctor.machine import Folder, Gpu, Left, Limits, Machine, Nvidia, Torch
+from speedyzero.doctor.machine import Folder, Left, Limits, Machine, Nvidia, Torch
 from speedyzero.doctor.packages import read_packages
+from speedyzero.gpus import Gpu
 from speedyzero.observe.system import version_of
 from speedyzero.shm.run import SHM_MOUNT, check_platform
 from speedyzero.shm.sweep import sweep_dead_runs

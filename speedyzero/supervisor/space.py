@@ -15,6 +15,7 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game
+from speedyzero.gpus import read_gpus
 from speedyzero.learner.optimizers import OPTIMIZERS
 from speedyzero.model.build import build_network
 from speedyzero.shm import Run, SegmentError, require_space, sweep_dead_runs
@@ -123,8 +124,11 @@ def least_gpu_memory(config: Config, wiring: Wiring, game: GameInfo) -> dict[int
 
 def require_gpu_memory(needed: Mapping[int, int]) -> None:
     """Raises ValueError where a GPU has too little left, such as while another program uses it."""
+    gpus = read_gpus() if needed else ()
     for gpu, size in sorted(needed.items()):
-        free, total = torch.cuda.mem_get_info(gpu)
+        if gpu >= len(gpus):
+            raise ValueError(f"this run works on GPU {gpu}, the driver knows {len(gpus)} GPUs (CUDA_VISIBLE_DEVICES)")
+        free, total = gpus[gpu].free_bytes, gpus[gpu].total_bytes
         if size > free:
             raise ValueError(
                 f"this run needs at least {size:,} bytes ({_mib(size)}) on GPU {gpu}, which has {free:,} free "

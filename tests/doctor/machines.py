@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from speedyzero.doctor.machine import Folder, Gpu, Left, Limits, Machine, Nvidia, Package, Torch
+from speedyzero.doctor.machine import Folder, Left, Limits, Machine, Nvidia, Package, Torch
 from speedyzero.doctor.need import Need
+from speedyzero.gpus import Gpu
 from speedyzero.supervisor.memory_limits import MemoryLimit
 
 GIB = 2**30

@@ -6,11 +6,11 @@ import math
 from dataclasses import replace
 
 import pytest
-import torch
 
 from speedyzero import cli
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
+from speedyzero.gpus import Gpu
 from speedyzero.resolve import resolve
 from speedyzero.shm import Run, SegmentError, remove_run, segment
 from speedyzero.shm.run import SHM_MOUNT
@@ -131,9 +131,13 @@ def test_processes_are_counted_on_the_gpu_that_they_work_on(monkeypatch):
     assert needed[0] == needed[1] > 3 * space.GPU_PROCESS_BYTES
     assert "networks" not in space.least_memory(config, wiring, game, shared_in_memory=True)
     free = {0: needed[0], 1: needed[1]}
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: (free[gpu], 80 * 2**30))
+    gpus = lambda: tuple(Gpu("H0", free[gpu], 80 * 2**30, (9, 0)) for gpu in sorted(free))  # noqa: E731
+    monkeypatch.setattr(space, "read_gpus", gpus)
     space.require_gpu_memory(needed)
     free[1] -= 1
     with pytest.raises(ValueError, match=rf"{needed[1]:,} bytes .* on GPU 1, which has {free[1]:,} free .*nvidia-smi"):
+        space.require_gpu_memory(needed)
+    del free[1]
+    with pytest.raises(ValueError, match="works on GPU 1, the driver knows 1 GPUs"):
         space.require_gpu_memory(needed)
     assert space.least_gpu_memory(config_of(), wired(config_of())[0], game) == {}
