@@ -352,9 +352,11 @@ class SupervisorConfig:
     silent_s: float = 15.0
     """A process that shows no sign of life for so long (it says twice a second that it lives) is killed."""
     hang_s: float = 120.0
-    """A role that has not finished a step, nor a wait, in so long is killed; a step takes seconds."""
+    """A role that has not finished a step, nor a wait, in so long is killed; a step takes seconds. For first
+    steps, which compile and capture, `start_s` holds."""
     start_s: float = 300.0
-    """A process that does not begin to work in so long is killed: imports, first compilations, a starved machine."""
+    """A process that does not begin to work, or is in one of its first steps, for so long is killed: imports,
+    compilations (`learner.norms=compiled` takes minutes), a starved machine."""
     max_restarts: int = 5
     """Times that an actor, or a reanalyzer, is replaced in a run; dying once more ends the run."""
     record_interval_s: float = 10.0
