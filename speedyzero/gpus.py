@@ -13,10 +13,15 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 _PATIENCE_S = 60.0  # with a driver that wakes eight GPUs
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 _NAME_BYTES = 256
+MPS_RISK = (
+    "an MPS daemon runs: NVIDIA leaves it undefined what becomes of the others' work where one process is killed, as a "
+    "run does with one that is stuck, and page-locked memory then takes /dev/shm"
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,17 @@ def read_gpus() -> tuple[Gpu, ...]:
 def known_gpus() -> tuple[Gpu, ...]:
     """As they were when first asked for: for what does not change."""
     return read_gpus()
+
+
+def mps_runs() -> bool:
+    """Whether a daemon of CUDA's multi-process service is at work, through which all that use a GPU would go."""
+    for entry in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if entry.read_text().startswith("nvidia-cuda-mps"):
+                return True
+        except OSError:
+            continue  # it has ended meanwhile
+    return False
 
 
 def _ask_the_driver() -> list[tuple[str, int, int, int, int]]:

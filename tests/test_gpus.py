@@ -6,11 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from speedyzero.gpus import Gpu, read_gpus
+from speedyzero.env.registry import check_game
+from speedyzero.gpus import Gpu, mps_runs, read_gpus
+from speedyzero.resolve import resolve
+from speedyzero.shm import Run
+from speedyzero.supervisor import placement_table
+from speedyzero.wiring import wire
 
 ROOT = Path(__file__).parents[1]
 COMPILER = shutil.which("cc")
@@ -101,3 +107,24 @@ def test_neither_fork_server_nor_supervisor_calls_cuda(then, tmp_path):
     assert done.returncode == 0, done.stderr
     calls, is_initialized = json.loads(done.stdout.splitlines()[-1])
     assert not is_initialized and [call for call in calls if call != "torch.cuda.is_initialized"] == []
+
+
+@pytest.mark.parametrize("name", ["nvidia-cuda-mps", "nvidia-smi"])
+def test_an_mps_daemon_is_seen(name):
+    """A process of the daemon's name stands for it."""
+    command = ["/bin/sh", "-c", f"printf %s {name} > /proc/self/comm; echo; read line"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        seen = mps_runs()
+        process.communicate(b"\n")
+    assert seen == (name == "nvidia-cuda-mps")
+
+
+@pytest.mark.parametrize(("gpus", "runs"), [(0, True), (1, False), (1, True)])
+def test_a_run_beside_an_mps_daemon_tells_the_risk(gpus, runs, monkeypatch, capsys):
+    monkeypatch.setattr(placement_table, "mps_runs", lambda: runs)
+    config = replace(resolve("catch", "Catch", 0, 0, None, []), gpus=gpus)
+    game = check_game(config.env)
+    placement_table.print_placement(config, wire(config, Run.new(), game.spec, game.num_actions))
+    assert ("note: an MPS daemon runs" in capsys.readouterr().out) == (gpus > 0 and runs)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from speedyzero.doctor.finding import Finding, ok, warning, wrong
 from speedyzero.doctor.machine import Machine
 from speedyzero.doctor.need import Need
+from speedyzero.gpus import MPS_RISK
 
 INSTALL = "pip install -c constraints.txt -e ."
 # The oldest driver branch that runs programs of a CUDA major version (NVIDIA, "CUDA Compatibility").
@@ -136,23 +137,19 @@ def check_triton(machine: Machine, *, gpus: int) -> Finding:
 
 
 def check_mps(machine: Machine, *, gpus: int) -> Finding:
-    """Several processes of a run share a GPU: an exclusive one refuses all but the first, unless MPS stands between."""
+    """Processes of a run share a GPU, and one that is stuck or deaf is killed: so without MPS, and in default mode."""
     nvidia = machine.nvidia
     if not gpus:
         return ok("MPS", "none is needed")
     if nvidia.mps_runs:
-        return ok("MPS", "runs")
-    if any(mode.startswith("Exclusive") for mode in nvidia.compute_modes):
-        return wrong(
-            "MPS",
-            "does not run, and a GPU is in exclusive mode: only one process of the run could use it",
-            "nvidia-cuda-mps-control -d (or nvidia-smi -c DEFAULT)",
-        )
-    if any(mode == "Prohibited" for mode in nvidia.compute_modes):
-        return wrong("MPS", "a GPU is in prohibited mode: no process may use it", "nvidia-smi -c DEFAULT")
-    return warning(
-        "MPS", "does not run: the processes that share a GPU use it by turns, not at once", "nvidia-cuda-mps-control -d"
-    )
+        return warning("MPS", MPS_RISK, "nvidia-smi -c DEFAULT; echo quit | nvidia-cuda-mps-control")
+    for mode in nvidia.compute_modes:
+        if mode.startswith("Exclusive"):
+            what = "a GPU is in exclusive mode: only one process of the run could use it"
+            return wrong("MPS", what, "nvidia-smi -c DEFAULT")
+        if mode == "Prohibited":
+            return wrong("MPS", "a GPU is in prohibited mode: no process may use it", "nvidia-smi -c DEFAULT")
+    return ok("MPS", "does not run: processes that share a GPU take turns")
 
 
 def check_roms(machine: Machine, *, game: str) -> Finding:

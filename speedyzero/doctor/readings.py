@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from speedyzero.doctor.machine import Folder, Left, Limits, Machine, Nvidia, Torch
 from speedyzero.doctor.packages import read_packages
-from speedyzero.gpus import Gpu
+from speedyzero.gpus import Gpu, mps_runs
 from speedyzero.observe.system import version_of
 from speedyzero.shm.run import SHM_MOUNT, check_platform
 from speedyzero.shm.sweep import sweep_dead_runs
@@ -138,17 +138,11 @@ def _cuda_error() -> str:
 def _read_nvidia() -> Nvidia:
     module = Path("/proc/driver/nvidia/version")
     found = re.search(r"Kernel Module\D*([\d.]+)", module.read_text()) if module.is_file() else None
-    names = []
-    for entry in PROC.glob("[0-9]*/comm"):
-        try:
-            names.append(entry.read_text().strip())
-        except OSError:
-            continue  # it has ended meanwhile
     return Nvidia(
         device_files=len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()]),
         driver=found[1] if found else None,
         compute_modes=_compute_modes(),
-        mps_runs=any(name.startswith("nvidia-cuda-mps") for name in names),
+        mps_runs=mps_runs(),
     )
 
 

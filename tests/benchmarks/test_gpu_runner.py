@@ -102,9 +102,11 @@ def test_without_a_gpu_nothing_else_is_tried(tmp_path):
 def test_only_a_rehearsal_hides_the_gpus_and_interprets(monkeypatch, tmp_path, is_rehearsal, interpreter, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("TRITON_INTERPRET", "1")  # left from elsewhere
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/tmp/a-daemon-s")
     (outcome,) = run(tmp_path, stage("environment", interpreter=interpreter), is_rehearsal=is_rehearsal)
     assert outcome.results == {
         "rehearsal": is_rehearsal, "CUDA_VISIBLE_DEVICES": expected[0], "TRITON_INTERPRET": expected[1],
+        "CUDA_MPS_PIPE_DIRECTORY": "/nonexistent",
     }  # fmt: skip
 
 

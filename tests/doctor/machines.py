@@ -59,5 +59,5 @@ HEALTHY = Machine(
 WITH_GPUS = replace(
     HEALTHY,
     torch=Torch(version="2.12.0+cu130", cuda="13.0", nccl="2.29.7", gpus=(H100, H100)),
-    nvidia=Nvidia(device_files=2, driver="580.65.06", compute_modes=("Default", "Default"), mps_runs=True),
+    nvidia=Nvidia(device_files=2, driver="580.65.06", compute_modes=("Default", "Default"), mps_runs=False),
 )

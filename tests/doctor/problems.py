@@ -123,20 +123,8 @@ ON_GPUS: list[tuple] = [
     ("Triton", {"triton_error": "ImportError: libtriton.so"}, WRONG, ["libtriton.so"], "pip install"),
     ("Triton", {"compiler": None}, WRONG, ["no C compiler"], "gcc"),
     ("Triton", {"triton_cache": folder("/ro", writable=False)}, WRONG, ["/ro"], "TRITON_CACHE_DIR"),
-    (
-        "MPS",
-        nvidia(compute_modes=("Exclusive_Process", "Default"), mps_runs=False),
-        WRONG,
-        ["exclusive mode"],
-        "nvidia-cuda-mps-control -d",
-    ),
-    ("MPS", nvidia(compute_modes=("Prohibited", "Default"), mps_runs=False), WRONG, ["prohibited"], "-c DEFAULT"),
-    (
-        "MPS",
-        nvidia(compute_modes=("Default", "Default"), mps_runs=False),
-        WARNING,
-        ["by turns"],
-        "nvidia-cuda-mps-control -d",
-    ),
+    ("MPS", nvidia(compute_modes=("Exclusive_Process", "Default")), WRONG, ["exclusive mode"], "-c DEFAULT"),
+    ("MPS", nvidia(compute_modes=("Prohibited", "Default")), WRONG, ["prohibited"], "-c DEFAULT"),
+    ("MPS", nvidia(mps_runs=True), WARNING, ["undefined", "killed", "/dev/shm"], "echo quit"),
     ("locked memory", limits(locked_bytes=8 * MIB), WARNING, ["8.0 MiB", "NCCL"], "memlock=-1"),
 ]

@@ -66,6 +66,13 @@ def test_what_a_run_does_not_need_is_not_missed():
     assert [(finding.check, finding.status) for finding in found if finding.status != OK] == [("ROMs", WARNING)]
 
 
+def test_nobody_is_told_to_start_mps():
+    machines = [replace(WITH_GPUS, nvidia=replace(WITH_GPUS.nvidia, compute_modes=(mode,) * 2, mps_runs=runs))
+                for mode in ("Default", "Exclusive_Process", "Prohibited") for runs in (False, True)]  # fmt: skip
+    for machine in machines:
+        assert not [one for one in findings(machine, GPU_NEED, gpus=2) if "mps-control -d" in one.mend]
+
+
 def test_without_knowing_what_a_run_takes_the_rest_is_checked():
     machine = replace(HEALTHY, runs=folder("/runs", writable=False, free_bytes=0))
     found = findings(machine, None, gpus=0)
