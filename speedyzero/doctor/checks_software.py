@@ -125,8 +125,9 @@ def check_triton(machine: Machine, *, gpus: int) -> Finding:
     if machine.triton is None or machine.triton_error:
         why = f"{machine.triton} cannot be imported: {machine.triton_error}" if machine.triton else "is not installed"
         return wrong("Triton", why, INSTALL)
-    if machine.compiler is None:
-        return wrong("Triton", f"{machine.triton} finds no C compiler to build launchers with", "apt-get install gcc")
+    if machine.build_error:
+        what = f"{machine.triton} cannot build its driver module: {machine.build_error}"
+        return wrong("Triton", what, f"apt-get install {_build_package(machine)}")
     if not machine.triton_cache.writable:
         return wrong(
             "Triton",
@@ -134,6 +135,14 @@ def check_triton(machine: Machine, *, gpus: int) -> Finding:
             "export TRITON_CACHE_DIR=/tmp/triton-cache",
         )
     return ok("Triton", machine.triton)
+
+
+def _build_package(machine: Machine) -> str:
+    """Debian's name of what is missing."""
+    if "Python.h" in machine.build_error:
+        python = next((package.version for package in machine.packages if package.name == "Python"), None) or "3"
+        return f"python{'.'.join(python.split('.')[:2])}-dev (Fedora: python3-devel)"
+    return "gcc libc6-dev"
 
 
 def check_mps(machine: Machine, *, gpus: int) -> Finding:

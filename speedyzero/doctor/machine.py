@@ -86,7 +86,7 @@ class Machine:
     torch: Torch
     triton: str | None  # version; None: not installed
     triton_error: str  # why it cannot be imported
-    compiler: str | None  # of C, which Triton calls
+    build_error: str  # why Triton could not build its driver module, which it does at its first kernel; empty: it could
     nvidia: Nvidia
     rom_errors: Mapping[str, str] | None  # by game: why it cannot be played, empty where it can; None: no emulator
     shm: Folder

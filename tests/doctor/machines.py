@@ -41,7 +41,7 @@ HEALTHY = Machine(
     torch=Torch(version="2.12.0", cuda=None),
     triton="3.6.0",
     triton_error="",
-    compiler="/usr/bin/cc",
+    build_error="",
     nvidia=Nvidia(device_files=0, driver=None, compute_modes=(), mps_runs=False),
     rom_errors={"Pong": "", "Alien": ""},
     shm=folder("/dev/shm", mode=0o1777, total_bytes=GIB, free_bytes=GIB),
