@@ -81,9 +81,9 @@ def read_build_error() -> str:
         return NO_COMPILER
     include = sysconfig.get_paths(scheme="posix_prefix")["include"]
     with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / "module.c"
-        source.write_text("#include <Python.h>\nint found(void) { return PY_VERSION_HEX != 0; }\n")
-        command = [compiler, source, "-shared", "-fPIC", f"-I{include}", "-o", Path(scratch) / "module.so"]
+        source = f"{scratch}/module.c"
+        Path(source).write_text("#include <Python.h>\nint found(void) { return PY_VERSION_HEX != 0; }\n")
+        command = [compiler, source, "-shared", "-fPIC", f"-I{include}", "-o", f"{scratch}/module.so"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S)
         except (OSError, subprocess.TimeoutExpired) as error:
