@@ -127,5 +127,12 @@ ON_GPUS: list[tuple] = [
     ("MPS", nvidia(compute_modes=("Exclusive_Process", "Default")), WRONG, ["exclusive mode"], "-c DEFAULT"),
     ("MPS", nvidia(compute_modes=("Prohibited", "Default")), WRONG, ["prohibited"], "-c DEFAULT"),
     ("MPS", nvidia(mps_runs=True), WARNING, ["undefined", "killed", "/dev/shm"], "echo quit"),
+    (
+        "shared memory",
+        {"shm": folder("/dev/shm", mode=0o1777, total_bytes=1000 * MIB, free_bytes=1000 * MIB)},
+        WARNING,
+        ["1,000.0 MiB", "NCCL"],
+        "--shm-size=1g",
+    ),
     ("locked memory", limits(locked_bytes=8 * MIB), WARNING, ["8.0 MiB", "NCCL"], "memlock=-1"),
 ]

@@ -78,6 +78,20 @@ def test_segments_and_semaphores_are_looked_at_where_they_lie(monkeypatch, tmp_p
         space.require_shared(run, need)
 
 
+def test_nccl_s_segments_are_asked_for_where_it_makes_them(monkeypatch, tmp_path):
+    """In /dev/shm, for ranks on several GPUs alone."""
+    needs = [space.shared_need(wired(on_gpus(config_of("actor.envs=4"), gpus))[0]) for gpus in (0, 1, 2)]
+    assert [need.nccl for need in needs] == [0, 0, 2 * space.NCCL_RANK_BYTES]
+    free = {SHM_MOUNT: needs[2].always_in_shm, tmp_path: needs[2].segments}
+    monkeypatch.setattr(segment, "free_bytes", lambda run: free[run.directory])
+    space.require_shared(Run.new(tmp_path), needs[2])
+    free[SHM_MOUNT] -= 1
+    with pytest.raises(SegmentError, match="semaphores and NCCL's buffers stay in /dev/shm"):
+        space.require_shared(Run.new(tmp_path), needs[2])
+    with pytest.raises(SegmentError, match=f"needs {needs[2].segments + needs[2].always_in_shm:,} bytes"):
+        space.require_shared(Run.new(), needs[2])
+
+
 def test_the_least_that_a_run_takes():
     config = config_of("actor.actors=2", "actor.envs=4", "optimizer.name=adamw")
     wiring, game = wired(config)
