@@ -38,8 +38,12 @@ def run(context: Context) -> dict[str, Any]:
     context.keep(matrix=product)
     context.keep(launch=launch_cost(context))
     context.keep(upload=upload_ceiling(context))
-    print(f"copy {copied['gb_per_s']:.0f} GB/s, matrix product {product['tflop_per_s']:.1f} TFLOP/s")
-    context.keep(forked=use_by_the_forked(context.device))
+    forked = use_by_the_forked(context.device)
+    how = "uses" if forked["works"] else "CANNOT USE"
+    seen = (
+        f"copy {copied['gb_per_s']:.0f} GB/s, product {product['tflop_per_s']:.1f} TFLOP/s; a forked process {how} it"
+    )
+    context.keep(forked=forked, seen=seen)
     return context.results
 
 

@@ -32,8 +32,7 @@ def run(context: Context) -> dict[str, Any]:
     }
     found = context.all_in_time(checks)
     failures = [*tally.failures("puct"), *(f"{name}: {one}" for name, wrong in found.items() for one in wrong or ())]
-    print(f"{context.device}: {', '.join(found)}")
-    return {"device": str(context.device), "failures": failures}
+    return {"device": str(context.device), "seen": f"{context.device}: {', '.join(found)}", "failures": failures}
 
 
 def last_device(count: int) -> torch.device:

@@ -90,6 +90,11 @@ def run(context: Context) -> dict[str, Any]:
             **context.size(bench.rate_cases(largest, COMPILED), {}),
         }
     )
+    modes = context.results.get("batches", {}).get(f"B={largest}", {})
+    rates = {name: found["samples_per_s"] for name, found in modes.items() if "samples_per_s" in found}
+    if rates:
+        best = max(rates, key=rates.__getitem__)
+        context.keep(seen=f"batch {largest}: {rates[best]:,.0f} samples/s, {best}")
     return context.results
 
 

@@ -20,8 +20,7 @@ def run(context: Context) -> dict[str, Any]:
     for role in ROLES:
         alone, together = found["alone"][role], found["together"][role]
         print(f"{role} {alone:,.0f} {UNITS[role]} alone, {together:,.0f} beside the other")
-    print(f"sum of shares {found['sum_of_shares']:.2f}")
-    return found
+    return {**found, "seen": f"sum of shares {found['sum_of_shares']:.2f}"}
 
 
 def share(context: Context) -> dict[str, Any]:
