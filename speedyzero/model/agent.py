@@ -57,8 +57,8 @@ class Agent:
         self._fused: FusedInference | None = None
         self._searcher: Searcher | None = None
         if backend_for(config.search.backend, self.device) == "triton":
-            if can_fuse(self._network):
-                dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+            dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+            if can_fuse(self._network, self.device, dtype):
                 self._fused = FusedInference(self._plain, dtype=dtype, backend="triton")
             self._searcher = Searcher(self.step_model, launch=launch)
 
