@@ -166,7 +166,8 @@ class ReplayConfig:
     uniform_share: float = 0.1
     """Share of uniform sampling mixed in: P = (1 - share) p^alpha / sum + share / N."""
     device_mirror: str = choice("auto", "auto", "on", "off")
-    """Keep the frames on each GPU that reads them; `auto`: where its mirrors fit into half of its free memory."""
+    """Keep the frames on each GPU that reads them; `auto`: where they fit beside all else that the run takes
+    there, as estimated when it starts (inline: into half of what is free)."""
 
 
 @dataclass(frozen=True)
