@@ -250,9 +250,9 @@ class LearnerConfig:
     """Consistency targets by running statistics, folded into the weights, instead of the batch's (an ablation)."""
     cuda_graph: bool = True
     """Capture a train step once and replay it from then on (on a GPU)."""
-    norms: str = choice("torch", "torch", "compiled", "fused")
-    """Batch norm, residual and ReLU: one by one, fused by torch.compile, which takes its time at the start, or by
-    `kernels/norm_act` (on a GPU). Which is fastest has not been measured yet: `make gpu-check` does."""
+    norms: str = choice("fused", "torch", "compiled", "fused")
+    """On a GPU batch norm, residual and ReLU: one by one, fused by torch.compile, which takes minutes at the start, or
+    by `kernels/norm_act`, which moves the least memory. `make gpu-check` measures which is fastest."""
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,11 @@ from speedyzero.learner.group import LoneLearner
 from speedyzero.learner.trainer import Launched, Trainer
 
 MODES: dict[str, dict[str, Any]] = {
-    "eager": {"cuda_graph": False},
-    "graphed": {},
+    "eager": {"cuda_graph": False, "norms": "torch"},
+    "graphed": {"norms": "torch"},
     "graphed, fused norms": {"norms": "fused"},
     "eager, fused norms": {"cuda_graph": False, "norms": "fused"},
-    "graphed, folded targets": {"folded_targets": True},
+    "graphed, folded targets": {"norms": "torch", "folded_targets": True},
     "graphed, fused norms, folded targets": {"norms": "fused", "folded_targets": True},
 }
 COMPILED: dict[str, dict[str, Any]] = {

@@ -85,6 +85,11 @@ class Agent:
         """What the representation computes in."""
         return torch.float32 if self._fused is None else self._fused.dtype
 
+    @property
+    def pad_channels_to(self) -> int:
+        """On a GPU observations may come with channels of zeros up to a multiple of this, which saves a copy."""
+        return self._network.pad_channels_to
+
     def root(self, stacked: np.ndarray) -> RootOutput:
         """Root inference. stacked: [B, S, ...] -> policy_logits [B, A], value [B], state."""
         return self.root_from(to_network_input(torch.from_numpy(stacked).to(self.device)))
