@@ -41,7 +41,7 @@ REHEARSED = {
     "model.network": "mlp",
     "learner.batch_size": "8",
     "search.num_simulations": "4",
-    "schedule.head_start_env_steps": "200",
+    "schedule.head_start_env_steps": "400",
     "supervisor.record_interval_s": "1",
 }
 

@@ -18,12 +18,13 @@ _LARGE_FILE_BYTES = 2**30
 
 def system_findings(machine: Machine, need: Need | None, *, gpus: int) -> Iterator[Finding]:
     """need: None where it is not known what a run takes."""
-    yield check_shared_memory(machine, need, gpus=gpus)
+    usable = min(gpus, len(machine.torch.gpus))
+    yield check_shared_memory(machine, need, gpus=usable)
     yield check_segments(machine)
     yield check_memory(machine, need)
     yield check_cpus(machine)
     yield check_open_files(machine, need)
-    yield check_locked_memory(machine, gpus=min(gpus, len(machine.torch.gpus)))
+    yield check_locked_memory(machine, gpus=usable)
     yield check_threads(machine, need)
     yield check_file_size(machine)
     yield check_disk(machine, need)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import runner
+from benchmarks.gpu import pong, runner
 from benchmarks.gpu.context import Skip
 from benchmarks.gpu.last_device import last_device
 from benchmarks.gpu.runner import Outcome, run_stages
 from benchmarks.gpu.stages import NOMINAL_BUDGET_S, STAGES, Stage, stage_named
+from speedyzero.resolve import resolve
 
 SECONDS = 60.0  # of a stage that does not hang; none takes one
 
@@ -149,3 +150,9 @@ def test_the_last_device_is_not_the_first():
     assert str(last_device(8)) == "cuda:7"
     with pytest.raises(Skip, match="one GPU is visible"):
         last_device(1)
+
+
+@pytest.mark.parametrize("settings", [pong.SETTINGS, pong.REHEARSED], ids=["on a GPU", "rehearsed"])
+def test_pong_is_started_with_settings_that_hold(settings):
+    words = [f"{key}={value}" for key, value in settings.items() if not key.startswith("--")]
+    assert resolve(settings["--preset"], "Pong", 0, 0, None, words).env.game == "Pong"
