@@ -8,10 +8,15 @@ they are, and is given new inputs by copying into them. Called by the learner (a
                                        on a GPU: eager calls first, then one capture, then replays
     capture_mode="fake"                calls the function and raises CaptureError where a graph would have failed,
                                        silently read old memory, or repeated an old number
+
+Captured graphs live as long as their owner, and those of a process die together: the train step's with the learner, a
+search's with the agent, each until the process ends. For where one is destroyed, torch frees the workspaces of matrix
+products that others captured on its stream still point to (pytorch issue 193402, open): a survivor refuses to replay.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -65,6 +70,7 @@ class Graphed(Generic[Result]):
         self._pool = pool
         self._stream: torch.cuda.Stream | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._has_lost_another = False
 
     @property
     def captured(self) -> bool:
@@ -86,6 +92,11 @@ class Graphed(Generic[Result]):
             return self._function()
         if self._graph is None:
             self._graph = self._capture()
+            _captured.add(self)
+            weakref.finalize(self, _one_is_gone).atexit = False
+        assert not self._has_lost_another, (
+            "another captured graph was destroyed, and with it what this one may point to"
+        )
         self._graph.replay()
         return self._result
 
@@ -114,6 +125,15 @@ class Graphed(Generic[Result]):
         if self._stream is None:
             self._stream = torch.cuda.Stream()
         return self._stream
+
+
+_captured: weakref.WeakSet[Graphed] = weakref.WeakSet()
+
+
+def _one_is_gone() -> None:
+    """Those that are collected together, such as an agent's, are all gone by now."""
+    for survivor in list(_captured):
+        survivor._has_lost_another = True
 
 
 class _CaptureCheck:

@@ -184,7 +184,8 @@ class ReplayConfig:
     uniform_share: float = 0.1
     """Share of uniform sampling mixed in: P = (1 - share) p^alpha / sum + share / N."""
     device_mirror: str = choice("auto", "auto", "on", "off")
-    """Keep the frames on each GPU that reads them; `auto`: where its mirrors fit into half of its free memory."""
+    """Keep the frames on each GPU that reads them; `auto`: where they fit beside all else that the run takes
+    there, as estimated when it starts (inline: into half of what is free)."""
 
 
 @dataclass(frozen=True)
@@ -272,9 +273,9 @@ class LearnerConfig:
     """Consistency targets by running statistics, folded into the weights, instead of the batch's (an ablation)."""
     cuda_graph: bool = True
     """Capture a train step once and replay it from then on (on a GPU)."""
-    norms: str = choice("torch", "torch", "compiled", "fused")
-    """Batch norm, residual and ReLU: one by one, fused by torch.compile, which takes its time at the start, or by
-    `kernels/norm_act` (on a GPU). Which is fastest has not been measured yet: `make gpu-check` does."""
+    norms: str = choice("fused", "torch", "compiled", "fused")
+    """On a GPU batch norm, residual and ReLU: one by one, fused by torch.compile, which takes minutes at the start, or
+    by `kernels/norm_act`, which moves the least memory. `make gpu-check` measures which is fastest."""
 
 
 @dataclass(frozen=True)
@@ -378,9 +379,11 @@ class SupervisorConfig:
     silent_s: float = 15.0
     """A process that shows no sign of life for so long (it says twice a second that it lives) is killed."""
     hang_s: float = 120.0
-    """A role that has not finished a step, nor a wait, in so long is killed; a step takes seconds."""
+    """A role that has not finished a step, nor a wait, in so long is killed; a step takes seconds. For first
+    steps, which compile and capture, `start_s` holds."""
     start_s: float = 300.0
-    """A process that does not begin to work in so long is killed: imports, first compilations, a starved machine."""
+    """A process that does not begin to work, or is in one of its first steps, for so long is killed: imports,
+    compilations (`learner.norms=compiled` takes minutes), a starved machine."""
     max_restarts: int = 5
     """Times that an actor, or a reanalyzer, is replaced in a run; dying once more ends the run."""
     record_interval_s: float = 10.0

@@ -25,6 +25,7 @@ from typing import Protocol
 import torch
 
 from speedyzero.config import Config
+from speedyzero.current_device import make_current
 from speedyzero.edges import WAIT_GROUP
 from speedyzero.freed_memory import FreedMemory, keep_large_blocks
 from speedyzero.observe.kernel_activity import KernelActivity, NvtxRanges
@@ -150,6 +151,7 @@ def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
         row = board.row(spec.name)
         row.set_state(STARTING)
         threading.Thread(target=_pulse, args=(row,), daemon=True, name="pulse").start()
+        make_current(spec.device)
         process = RoleProcess(spec, board, row)
         try:
             yield process

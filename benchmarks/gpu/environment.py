@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from benchmarks.gpu import forked_probe
 from benchmarks.gpu.context import Context
 from benchmarks.gpu.timing import Times, time_one
 from speedyzero.fork_server import ForkServer, NotStarted
+from speedyzero.gpus import mps_runs
 
 PACKAGES = "torch triton numba numpy ale-py gymnasium posix-ipc omegaconf safetensors tensorboard pytest".split()
 
@@ -30,7 +30,7 @@ def run(context: Context) -> dict[str, Any]:
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         cuda=torch.version.cuda,
         cudnn=torch.backends.cudnn.version(),
-        mps=mps(),
+        mps_runs=mps_runs(),
     )
     copied = copy_ceiling(context)
     context.keep(copy=copied)
@@ -38,8 +38,12 @@ def run(context: Context) -> dict[str, Any]:
     context.keep(matrix=product)
     context.keep(launch=launch_cost(context))
     context.keep(upload=upload_ceiling(context))
-    print(f"copy {copied['gb_per_s']:.0f} GB/s, matrix product {product['tflop_per_s']:.1f} TFLOP/s")
-    context.keep(forked=use_by_the_forked(context.device))
+    forked = use_by_the_forked(context.device)
+    how = "uses" if forked["works"] else "CANNOT USE"
+    seen = (
+        f"copy {copied['gb_per_s']:.0f} GB/s, product {product['tflop_per_s']:.1f} TFLOP/s; a forked process {how} it"
+    )
+    context.keep(forked=forked, seen=seen)
     return context.results
 
 
@@ -92,21 +96,6 @@ def _query(fields: str) -> str:
     command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits", "--id=0"]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=10)
     return (answer.stdout or answer.stderr).strip()
-
-
-def mps() -> dict[str, Any]:
-    """Whether CUDA's multi-process service is at hand, and whether its control daemon runs."""
-    names = []
-    for entry in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            names.append(entry.read_text().strip())
-        except OSError:
-            continue  # it has ended meanwhile
-    return {
-        "installed": shutil.which("nvidia-cuda-mps-control") is not None,
-        "runs": any(name.startswith("nvidia-cuda-mps") for name in names),
-        "pipe_directory": os.environ.get("CUDA_MPS_PIPE_DIRECTORY", ""),
-    }
 
 
 def copy_ceiling(context: Context) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def run(context: Context) -> dict[str, Any]:
     counts, failures = judge(said)
     if process.returncode not in (0, 1) and not unfinished:
         failures.append(f"pytest ended with {process.returncode}")
-    return {"counts": counts, "failures": failures, "unfinished": unfinished}
+    seen = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return {"counts": counts, "seen": seen, "failures": failures, "unfinished": unfinished}
 
 
 def judge(said: str) -> tuple[dict[str, int], list[str]]:

@@ -37,11 +37,11 @@ from speedyzero.learner.group import LoneLearner
 from speedyzero.learner.trainer import Launched, Trainer
 
 MODES: dict[str, dict[str, Any]] = {
-    "eager": {"cuda_graph": False},
-    "graphed": {},
+    "eager": {"cuda_graph": False, "norms": "torch"},
+    "graphed": {"norms": "torch"},
     "graphed, fused norms": {"norms": "fused"},
     "eager, fused norms": {"cuda_graph": False, "norms": "fused"},
-    "graphed, folded targets": {"folded_targets": True},
+    "graphed, folded targets": {"norms": "torch", "folded_targets": True},
     "graphed, fused norms, folded targets": {"norms": "fused", "folded_targets": True},
 }
 COMPILED: dict[str, dict[str, Any]] = {
@@ -90,6 +90,11 @@ def run(context: Context) -> dict[str, Any]:
             **context.size(bench.rate_cases(largest, COMPILED), {}),
         }
     )
+    modes = context.results.get("batches", {}).get(f"B={largest}", {})
+    rates = {name: found["samples_per_s"] for name, found in modes.items() if "samples_per_s" in found}
+    if rates:
+        best = max(rates, key=rates.__getitem__)
+        context.keep(seen=f"batch {largest}: {rates[best]:,.0f} samples/s, {best}")
     return context.results
 
 

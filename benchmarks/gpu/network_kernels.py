@@ -78,7 +78,8 @@ def run(context: Context) -> dict[str, Any]:
     }
     for name, error in worst.items():
         print(f"{name:34} {error:.1e}")
-    return {"seed": seed, "errors": errors, "worst": worst, "failures": failures}
+    seen = f"{len(errors)} cases, errors up to {max(errors.values(), default=0.0):.1e}"
+    return {"seed": seed, "errors": errors, "worst": worst, "seen": seen, "failures": failures}
 
 
 @contextmanager

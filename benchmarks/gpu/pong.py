@@ -41,7 +41,7 @@ REHEARSED = {
     "model.network": "mlp",
     "learner.batch_size": "8",
     "search.num_simulations": "4",
-    "schedule.head_start_env_steps": "200",
+    "schedule.head_start_env_steps": "400",
     "supervisor.record_interval_s": "1",
 }
 
@@ -59,6 +59,9 @@ def run(context: Context) -> dict[str, Any]:
             raise RuntimeError(f"train.py ended with {code}, see {LOG_NAME}: {last_line(context.out / LOG_NAME)}")
         metrics = read_metrics(run_dir)
     context.keep(**figures(metrics))
+    busy = context.results["shares"]["learner-0"]["busy"]
+    rate = context.results["train_steps_per_s"]
+    context.keep(seen=f"exit {code}, {rate:.2f} train steps/s, the learner {busy:.0%} busy")
     for line in bottleneck_table(context.results["shares"]):
         print(line)
     return context.results

@@ -36,6 +36,8 @@ JSON_NAME, LOG_NAME = "gpu_suite.json", "gpu_suite.log"
 EXIT_SKIPPED, EXIT_NO_GPU = 4, 5  # of a stage's process
 SHORTEST_S = 2.0  # a stage with less than this is not begun
 LARGEST_LOG_BYTES = 4 << 20
+# Stages kill processes, which may harm others that go through an MPS daemon. Whose pipe is nowhere goes through none.
+NO_MPS = {"CUDA_MPS_PIPE_DIRECTORY": "/nonexistent"}
 GRACE_S = 3.0  # between the time a stage is to end by itself and its being killed, at most
 
 
@@ -105,7 +107,7 @@ def _run_stage(stage: Stage, *, out: Path, limit_s: float, is_rehearsal: bool) -
 
 
 def _environment(stage: Stage, is_rehearsal: bool) -> dict[str, str]:
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **NO_MPS}
     environment.pop("TRITON_INTERPRET", None)
     if is_rehearsal:
         environment["CUDA_VISIBLE_DEVICES"] = ""

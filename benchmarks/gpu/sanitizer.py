@@ -35,7 +35,8 @@ def run(context: Context) -> dict[str, Any]:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=context.left_s
         )
-        return {"tools": {}, "failures": [] if done.returncode == 0 else [done.stderr[-500:]]}
+        failures = [] if done.returncode == 0 else [done.stderr[-500:]]
+        return {"tools": {}, "seen": "the launches, without the tools", "failures": failures}
     tool = shutil.which("compute-sanitizer") or (str(USUAL_PLACE) if USUAL_PLACE.exists() else None)
     if tool is None:
         raise Skip("not installed: compute-sanitizer")
@@ -63,7 +64,8 @@ def run(context: Context) -> dict[str, Any]:
         raise Skip("compute-sanitizer does not support this machine, see sanitizer.txt")
     found = {name: judge(name, lines, running[name].returncode) for name, lines in said.items() if name not in late}
     failures = [f"{name}: {verdict}" for name, verdict in found.items() if verdict != "nothing found"]
-    return {"tools": found, "failures": failures, "unfinished": late}
+    seen = ", ".join(f"{name}: {verdict}" for name, verdict in found.items())
+    return {"tools": found, "seen": seen, "failures": failures, "unfinished": late}
 
 
 def judge(name: str, lines: str, code: int) -> str:

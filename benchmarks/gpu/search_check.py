@@ -75,7 +75,9 @@ def run(context: Context) -> dict[str, Any]:
         print(f"{mode:22} {tally.differing} of {tally.roots} roots differ, values to {tally.worst_value_error:.1e}")
     for name, one in network.items():
         print(f"{name:22} {one}")
-    return {"tables": tallies, "network": network, "failures": failures}
+    differing, roots = sum(tally.differing for tally in tallies.values()), sum(one.roots for one in tallies.values())
+    seen = f"{differing} of {roots} roots differ"
+    return {"tables": tallies, "network": network, "seen": seen, "failures": failures}
 
 
 def check_tables(

@@ -58,6 +58,10 @@ def run(context: Context) -> dict[str, Any]:
             torch.cuda.empty_cache()
 
     context.all_in_time({size.name: partial(case, size) for size in sizes})
+    if batches:
+        size, modes = next(iter(batches.items()))
+        best = max(modes, key=lambda mode: modes[mode]["searches_per_s"])
+        context.keep(seen=f"{size}: {modes[best]['searches_per_s']:,.0f} searches/s, {best}")
     return context.results
 
 

@@ -16,7 +16,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.gpu.context import Context
@@ -44,15 +44,13 @@ def _say(**found: Any) -> None:
 class Worker:
     """A worker seen from the stage."""
 
-    def __init__(self, name: str, context: Context, environment: Mapping[str, str]):
+    def __init__(self, name: str, context: Context):
         command = [
             sys.executable, str(SUITE), "--stage", f"benchmarks.gpu.sharing_{name}", "--out", str(context.out),
             *(["--cpu-rehearsal"] if context.is_rehearsal else []),
         ]  # fmt: skip
         self.name, self._said = name, b""
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **environment}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self, seconds: float) -> None:
         assert self._process.stdin is not None

@@ -18,6 +18,7 @@ class Stage:
     name: str
     seconds: float  # of NOMINAL_BUDGET_S; what earlier stages left over comes on top
     packages: tuple[str, ...]  # by the names they are imported by
+    wanted: str = ""  # what a healthy machine shows, for the table
     is_correctness: bool = False  # decides the exit code
     module: str = ""  # empty: benchmarks.gpu.<name>
     may_be_cut: bool = False  # what time is left for is enough
@@ -29,19 +30,28 @@ class Stage:
 
 
 STAGES = (
-    Stage("environment", 20, TORCH),
-    Stage("tree_kernels", 40, SEARCH, is_correctness=True, interpreter=True),
-    Stage("network_kernels", 25, SEARCH, is_correctness=True, interpreter=True),
-    Stage("sanitizer", 35, SEARCH, is_correctness=True),
-    Stage("search_check", 50, SEARCH, is_correctness=True, interpreter=True),
-    Stage("search_speed", 90, SEARCH, interpreter=True),
-    Stage("learner", 110, SEARCH, is_correctness=True, may_be_cut=True, interpreter=True),
-    Stage("gather", 30, (*TORCH, "triton"), interpreter=True),
-    Stage("sharing", 30, SEARCH),
-    Stage("pong", 90, RUN),
+    Stage("environment", 20, TORCH, "a forked process uses the card"),
+    Stage("tree_kernels", 50, SEARCH, "every launch as the reference", is_correctness=True, interpreter=True),
+    Stage("network_kernels", 30, SEARCH, "errors of rounding alone", is_correctness=True, interpreter=True),
     Stage(
-        "kernel_tests", 15, (*SEARCH, "pytest", "hypothesis"), is_correctness=True, may_be_cut=True, interpreter=True
+        "last_device", 15, SEARCH, "the same on the last GPU", is_correctness=True, may_be_cut=True, interpreter=True
     ),
+    Stage("sanitizer", 45, SEARCH, "nothing found", is_correctness=True, may_be_cut=True),
+    Stage("search_check", 50, SEARCH, "0.1% of roots differ at most", is_correctness=True, interpreter=True),
+    Stage("search_speed", 75, SEARCH, "60,000 searches/s or more", interpreter=True),
+    Stage("learner", 110, SEARCH, "20,000 samples/s or more", is_correctness=True, may_be_cut=True, interpreter=True),
+    Stage("gather", 25, (*TORCH, "triton"), "60% of a copy or more", interpreter=True),
+    Stage("sharing", 25, SEARCH, "a sum of shares near 1"),
+    Stage("pong", 80, RUN, "the learner busy, exit 0 or 130"),
+    Stage(
+        "kernel_tests",
+        15,
+        (*SEARCH, "pytest", "hypothesis"),
+        "no test fails",
+        is_correctness=True,
+        may_be_cut=True,
+        interpreter=True,
+    ),  # fmt: skip
 )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, commit
+from benchmarks.gpu.stages import STAGES
 
 RECORD_NAME = "gpu_suite.jsonl"
 EXIT_NOTHING_RUN = 2  # of the suite: no GPU, or no torch
@@ -81,13 +82,20 @@ def about(*, budget_s: float, commit_named: str) -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     """All that a reader wants to know at once."""
     stages = {stage["name"]: stage for stage in report["stages"]}
-    lines = ["", *_heading(report, stages), "", f"{'stage':18}{'ended':12}{'seconds':>8}  why"]
-    lines += [f"{s['name']:18}{s['status']:12}{s['seconds']:>8.1f}  {s['reason'][:140]}" for s in stages.values()]
+    lines = ["", *_heading(report, stages), "", f"{'stage':16}{'ended':12}{'s':>6}  {'wanted':32}seen"]
+    lines += [_stage_line(stage) for stage in stages.values()]
     lines += ["", f"{'budget':28}{'measured':>16}  {'goals':28}verdict"]
     lines += [_line(row, stages.get(row.stage), is_rehearsal=report["rehearsal"]) for row in ROWS]
     lines += ["", verdict(report)]
     label = "REHEARSAL " if report["rehearsal"] else ""
     return "\n".join(f"{label}{line}".rstrip() for line in lines)
+
+
+def _stage_line(stage: dict[str, Any]) -> str:
+    """What was to be seen, and what was; where it did not end well, why."""
+    wanted = next((one.wanted for one in STAGES if one.name == stage["name"]), "")
+    seen = "; ".join(filter(None, (stage["reason"], stage["results"].get("seen"))))
+    return f"{stage['name']:16}{stage['status']:12}{stage['seconds']:>6.1f}  {wanted:32}{seen[:140]}"
 
 
 def _heading(report: dict[str, Any], stages: dict[str, Any]) -> list[str]:

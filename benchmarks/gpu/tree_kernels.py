@@ -65,7 +65,9 @@ def run(context: Context) -> dict[str, Any]:
     failures = [failure for algorithm, tally in tallies.items() for failure in tally.failures(algorithm)]
     for algorithm, tally in tallies.items():
         print(f"{algorithm:18} {tally.launches} launches, {tally.differing_selections} of {tally.selections} differ")
-    return {"tallies": tallies, "cases": len(cases), "failures": failures}
+    launches = sum(tally.launches for tally in tallies.values())
+    seen = f"{launches} launches, {sum(tally.differing_selections for tally in tallies.values())} selections differ"
+    return {"tallies": tallies, "cases": len(cases), "seen": seen, "failures": failures}
 
 
 def check(tally: Tally, algorithm: str, batch: int, actions: int, simulations: int, device: torch.device) -> None:

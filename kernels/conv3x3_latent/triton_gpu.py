@@ -9,12 +9,9 @@ import torch
 import triton
 import triton.language as tl
 
+from kernels.card import Card
 from kernels.conv3x3_latent.layout import image_rows
-
-# Rows of a tile, and taps in flight. float32 products do without tensor cores and take more registers.
-BLOCK_ROWS = {torch.bfloat16: 128, torch.float32: 32}
-NUM_WARPS = 4
-NUM_STAGES = {torch.bfloat16: 3, torch.float32: 2}
+from kernels.conv3x3_latent.tile import tile_for
 
 
 def conv3x3_latent(
@@ -32,20 +29,17 @@ def conv3x3_latent(
     nodes: torch.Tensor | None,
     node: torch.Tensor | None,
 ) -> None:
-    """See the package's docstring. Raises ValueError for a number of channels that a tile's product cannot have."""
-    channels = rows.shape[1]
-    if channels < 16 or channels & (channels - 1):
-        raise ValueError(f"backend=triton needs channels that are a power of 2 from 16 on, got {channels}")
+    """See the package's docstring. Raises ValueError as `tile_for`."""
+    tile = tile_for(rows.shape[1], rows.dtype, Card.of(rows.device))
     image_row_count = batch * image_rows(grid)
-    block = BLOCK_ROWS[rows.dtype]
-    conv3x3_latent_kernel[(triton.cdiv(image_row_count, block),)](
+    conv3x3_latent_kernel[(triton.cdiv(image_row_count, tile.rows),)](
         rows, weight, bias,
         rows if action is None else action, bias if action_maps is None else action_maps,
         rows if residual is None else residual, out,
         out if nodes is None else nodes, rows if node is None else node, image_row_count, rows.shape[0],
         GRID=grid, CHANNELS=rows.shape[1], HAS_ACTION=action is not None, HAS_RESIDUAL=residual is not None,
-        RELU=relu, COMPACT=out.dim() == 4, HAS_NODES=nodes is not None, BLOCK_ROWS=block,
-        num_warps=NUM_WARPS, num_stages=NUM_STAGES[rows.dtype],
+        RELU=relu, COMPACT=out.dim() == 4, HAS_NODES=nodes is not None, BLOCK_ROWS=tile.rows,
+        num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from speedyzero.doctor.finding import Finding, ok, warning, wrong
 from speedyzero.doctor.machine import Machine
 from speedyzero.doctor.need import Need
+from speedyzero.gpus import MPS_RISK
 
 INSTALL = "pip install -c constraints.txt -e ."
 # The oldest driver branch that runs programs of a CUDA major version (NVIDIA, "CUDA Compatibility").
@@ -126,8 +127,9 @@ def check_triton(machine: Machine, *, gpus: int) -> Finding:
     if machine.triton is None or machine.triton_error:
         why = f"{machine.triton} cannot be imported: {machine.triton_error}" if machine.triton else "is not installed"
         return wrong("Triton", why, INSTALL)
-    if machine.compiler is None:
-        return wrong("Triton", f"{machine.triton} finds no C compiler to build launchers with", "apt-get install gcc")
+    if machine.build_error:
+        what = f"{machine.triton} cannot build its driver module: {machine.build_error}"
+        return wrong("Triton", what, f"apt-get install {_build_package(machine)}")
     if not machine.triton_cache.writable:
         return wrong(
             "Triton",
@@ -137,24 +139,28 @@ def check_triton(machine: Machine, *, gpus: int) -> Finding:
     return ok("Triton", machine.triton)
 
 
+def _build_package(machine: Machine) -> str:
+    """Debian's name of what is missing."""
+    if "Python.h" in machine.build_error:
+        python = next((package.version for package in machine.packages if package.name == "Python"), None) or "3"
+        return f"python{'.'.join(python.split('.')[:2])}-dev (Fedora: python3-devel)"
+    return "gcc libc6-dev"
+
+
 def check_mps(machine: Machine, *, gpus: int) -> Finding:
-    """Several processes of a run share a GPU: an exclusive one refuses all but the first, unless MPS stands between."""
+    """Processes of a run share a GPU, and one that is stuck or deaf is killed: so without MPS, and in default mode."""
     nvidia = machine.nvidia
     if not gpus:
         return ok("MPS", "none is needed")
     if nvidia.mps_runs:
-        return ok("MPS", "runs")
-    if any(mode.startswith("Exclusive") for mode in nvidia.compute_modes):
-        return wrong(
-            "MPS",
-            "does not run, and a GPU is in exclusive mode: only one process of the run could use it",
-            "nvidia-cuda-mps-control -d (or nvidia-smi -c DEFAULT)",
-        )
-    if any(mode == "Prohibited" for mode in nvidia.compute_modes):
-        return wrong("MPS", "a GPU is in prohibited mode: no process may use it", "nvidia-smi -c DEFAULT")
-    return warning(
-        "MPS", "does not run: the processes that share a GPU use it by turns, not at once", "nvidia-cuda-mps-control -d"
-    )
+        return warning("MPS", MPS_RISK, "nvidia-smi -c DEFAULT; echo quit | nvidia-cuda-mps-control")
+    for mode in nvidia.compute_modes:
+        if mode.startswith("Exclusive"):
+            what = "a GPU is in exclusive mode: only one process of the run could use it"
+            return wrong("MPS", what, "nvidia-smi -c DEFAULT")
+        if mode == "Prohibited":
+            return wrong("MPS", "a GPU is in prohibited mode: no process may use it", "nvidia-smi -c DEFAULT")
+    return ok("MPS", "does not run: processes that share a GPU take turns")
 
 
 def check_roms(machine: Machine, *, game: str) -> Finding:

@@ -11,25 +11,27 @@ from speedyzero.doctor.need import Need
 
 _USUAL_OPEN_FILES = 1024
 _LOCKED_BYTES = 64 * 2**20  # what NCCL pins for InfiniBand at the least, as its documentation warns
+_NCCL_BYTES = 2**30
 _FEWEST_FILES = 1000  # a run's directory holds some hundreds
 _LARGE_FILE_BYTES = 2**30
 
 
 def system_findings(machine: Machine, need: Need | None, *, gpus: int) -> Iterator[Finding]:
     """need: None where it is not known what a run takes."""
-    yield check_shared_memory(machine, need)
+    usable = min(gpus, len(machine.torch.gpus))
+    yield check_shared_memory(machine, need, gpus=usable)
     yield check_segments(machine)
     yield check_memory(machine, need)
     yield check_cpus(machine)
     yield check_open_files(machine, need)
-    yield check_locked_memory(machine, gpus=min(gpus, len(machine.torch.gpus)))
+    yield check_locked_memory(machine, gpus=usable)
     yield check_threads(machine, need)
     yield check_file_size(machine)
     yield check_disk(machine, need)
     yield check_cache(machine)
 
 
-def check_shared_memory(machine: Machine, need: Need | None) -> Finding:
+def check_shared_memory(machine: Machine, need: Need | None, *, gpus: int) -> Finding:
     shm, chosen = machine.shm, machine.shm_dir
     if not shm.exists:
         return wrong(
@@ -40,7 +42,7 @@ def check_shared_memory(machine: Machine, need: Need | None) -> Finding:
     if chosen is not None and not chosen.writable:
         return wrong("shared memory", f"shm_dir={chosen.path} cannot be written", f"mkdir -m 700 -p {chosen.path}")
     if need is not None:
-        in_shm = need.bell_bytes + (need.shared_bytes if chosen is None else 0)
+        in_shm = need.always_in_shm_bytes + (need.shared_bytes if chosen is None else 0)
         if in_shm > shm.free_bytes:
             return _too_small(shm, in_shm, need.what)
         if chosen is not None and need.shared_bytes > chosen.free_bytes:
@@ -52,7 +54,10 @@ def check_shared_memory(machine: Machine, need: Need | None) -> Finding:
     if not machine.shm_in_memory:
         what = f"{shm.path} lies on a disk: every record crosses it"
         return warning("shared memory", what, "sudo mount -t tmpfs -o mode=1777 tmpfs /dev/shm")
-    takes = f"; {need.what} takes {_mib(need.shared_bytes + need.bell_bytes)}" if need is not None else ""
+    if gpus > 1 and shm.total_bytes < _NCCL_BYTES:
+        what = f"{shm.path} has {_mib(shm.total_bytes)}: for several GPUs NCCL's documentation asks for 1 GiB"
+        return warning("shared memory", what, "docker run --shm-size=1g (sudo mount -o remount,size=1g /dev/shm)")
+    takes = f"; {need.what} takes {_mib(need.shared_bytes + need.always_in_shm_bytes)}" if need is not None else ""
     return ok("shared memory", f"{shm.path}, {_mib(shm.free_bytes)} of {_mib(shm.total_bytes)} free{takes}")
 
 

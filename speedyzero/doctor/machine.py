@@ -9,15 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from speedyzero.gpus import Gpu
 from speedyzero.supervisor.memory_limits import MemoryLimit
-
-
-@dataclass(frozen=True)
-class Gpu:
-    name: str
-    free_bytes: int
-    total_bytes: int
-    capability: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,7 @@ class Machine:
     torch: Torch
     triton: str | None  # version; None: not installed
     triton_error: str  # why it cannot be imported
-    compiler: str | None  # of C, which Triton calls
+    build_error: str  # why Triton could not build its driver module, which it does at its first kernel; empty: it could
     nvidia: Nvidia
     rom_errors: Mapping[str, str] | None  # by game: why it cannot be played, empty where it can; None: no emulator
     shm: Folder

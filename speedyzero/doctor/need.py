@@ -24,7 +24,7 @@ class Need:
     game: str
     gpus: int
     shared_bytes: int  # segments, in /dev/shm or the shm_dir
-    bell_bytes: int  # in /dev/shm always
+    always_in_shm_bytes: int  # whatever shm_dir is
     memory_bytes: int
     gpu_bytes: dict[int, int]
     processes: int
@@ -57,7 +57,7 @@ def need_of(config: Config) -> Need:
         game=game.name,
         gpus=config.gpus,
         shared_bytes=shared.segments,
-        bell_bytes=shared.bells,
+        always_in_shm_bytes=shared.always_in_shm,
         memory_bytes=sum(least.values()),
         gpu_bytes=space.least_gpu_memory(config, wiring, game),
         processes=processes + 1,

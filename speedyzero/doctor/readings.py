@@ -8,18 +8,22 @@ import re
 import resource
 import shutil
 import subprocess
+import sysconfig
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from speedyzero import numba_cache
-from speedyzero.doctor.machine import Folder, Gpu, Left, Limits, Machine, Nvidia, Torch
+from speedyzero.doctor.machine import Folder, Left, Limits, Machine, Nvidia, Torch
 from speedyzero.doctor.packages import read_packages
+from speedyzero.gpus import Gpu, mps_runs
 from speedyzero.observe.system import version_of
 from speedyzero.shm.run import SHM_MOUNT, check_platform
 from speedyzero.shm.sweep import sweep_dead_runs
 from speedyzero.supervisor.memory_limits import PROC, is_in_memory, read_mounts, tightest_memory_limit
 
+NO_COMPILER = "no C compiler is found"
 _PATIENCE_S = 10.0  # with nvidia-smi, which hangs where a GPU has fallen off the bus
 
 
@@ -33,7 +37,7 @@ def read_machine(*, torch: Torch, run_dir: str, shm_dir: str) -> Machine:
         torch=torch,
         triton=version_of("triton"),
         triton_error=triton_error,
-        compiler=next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None),
+        build_error=read_build_error(),
         nvidia=_read_nvidia(),
         rom_errors=rom_errors,
         shm=read_folder(SHM_MOUNT),
@@ -69,6 +73,26 @@ def read_torch() -> Torch:
         gpus.append(Gpu(properties.name, free_bytes, total_bytes, (properties.major, properties.minor)))
     nccl = ".".join(map(str, torch.cuda.nccl.version())) if torch.distributed.is_nccl_available() else None
     return Torch(version=version, cuda=cuda, nccl=nccl, gpus=tuple(gpus))
+
+
+def read_build_error() -> str:
+    """Why no extension module can be compiled here, as Triton compiles its driver's; empty where one can."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")  # as triton/runtime/build.py
+    if compiler is None:
+        return NO_COMPILER
+    include = sysconfig.get_paths(scheme="posix_prefix")["include"]
+    with tempfile.TemporaryDirectory() as scratch:
+        source = f"{scratch}/module.c"
+        Path(source).write_text("#include <Python.h>\nint found(void) { return PY_VERSION_HEX != 0; }\n")
+        command = [compiler, source, "-shared", "-fPIC", f"-I{include}", "-o", f"{scratch}/module.so"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"{compiler} cannot be run: {error}"
+    if done.returncode == 0:
+        return ""
+    told = [line for line in done.stderr.splitlines() if "error" in line]
+    return " ".join((told or done.stderr.splitlines() or [f"{compiler} ended with {done.returncode}"])[0].split())
 
 
 def read_folder(path: Path) -> Folder:
@@ -138,17 +162,11 @@ def _cuda_error() -> str:
 def _read_nvidia() -> Nvidia:
     module = Path("/proc/driver/nvidia/version")
     found = re.search(r"Kernel Module\D*([\d.]+)", module.read_text()) if module.is_file() else None
-    names = []
-    for entry in PROC.glob("[0-9]*/comm"):
-        try:
-            names.append(entry.read_text().strip())
-        except OSError:
-            continue  # it has ended meanwhile
     return Nvidia(
         device_files=len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()]),
         driver=found[1] if found else None,
         compute_modes=_compute_modes(),
-        mps_runs=any(name.startswith("nvidia-cuda-mps") for name in names),
+        mps_runs=mps_runs(),
     )
 
 

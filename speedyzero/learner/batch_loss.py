@@ -8,6 +8,7 @@ Axes: B batch, K unroll steps, P projection.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -75,5 +76,5 @@ class BatchLoss:
             unrolled, targets, config=config.learner, value_codec=self._value_codec, prefix_codec=self._prefix_codec
         )
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocasts)
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(self._device.type, dtype=torch.bfloat16) if self._autocasts else nullcontext()

@@ -155,9 +155,7 @@ def joined_group(rank: int, size: int, *, meeting_file: Path, device: str) -> It
         return
     for backend in ("GLOO", "NCCL"):
         os.environ.setdefault(f"{backend}_SOCKET_IFNAME", "lo")
-    on_gpu = torch.device(device).type == "cuda"
-    if on_gpu:
-        torch.cuda.set_device(device)
+    on_gpu = torch.device(device).type == "cuda"  # its own, which is current: NCCL asks for that
     store = dist.FileStore(str(meeting_file), size)
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_NEVER)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from speedyzero.config import Config
+from speedyzero.current_device import require_current
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.batch_loss import BatchLoss
 from speedyzero.learner.device_step import DeviceStep
@@ -64,6 +65,7 @@ class Trainer:
 
         State may be loaded into network and optimiser until the first update, and in place at any time.
         """
+        require_current(device)
         self._config, self._group, self._device = config, group, device
         self.deferred = device.type == "cuda" if deferred is None else deferred
         self._capture_mode = capture_mode

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from speedyzero.config import Config
+from speedyzero.current_device import require_current
 from speedyzero.env.base import ObservationSpec
 from speedyzero.model.blocks import fold_into
 from speedyzero.model.build import build_network
@@ -43,6 +44,7 @@ class Agent:
         """launch: how a search is started where Triton's kernels run it, one of `speedyzero.search.LAUNCHES`."""
         self.num_actions = num_actions
         self.device = torch.device(device)
+        require_current(self.device)
         self.version = -1
         self.search_config = config.search
         self._source = build_network(config, spec, num_actions).to(self.device).eval()
@@ -55,8 +57,8 @@ class Agent:
         self._fused: FusedInference | None = None
         self._searcher: Searcher | None = None
         if backend_for(config.search.backend, self.device) == "triton":
-            if can_fuse(self._network):
-                dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+            dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+            if can_fuse(self._network, self.device, dtype):
                 self._fused = FusedInference(self._plain, dtype=dtype, backend="triton")
             self._searcher = Searcher(self.step_model, launch=launch)
 
@@ -82,6 +84,11 @@ class Agent:
     def input_dtype(self) -> torch.dtype:
         """What the representation computes in."""
         return torch.float32 if self._fused is None else self._fused.dtype
+
+    @property
+    def pad_channels_to(self) -> int:
+        """On a GPU observations may come with channels of zeros up to a multiple of this, which saves a copy."""
+        return self._network.pad_channels_to
 
     def root(self, stacked: np.ndarray) -> RootOutput:
         """Root inference. stacked: [B, S, ...] -> policy_logits [B, A], value [B], state."""

@@ -10,13 +10,16 @@ the prefix head, H LSTM units, U hidden units of a head, A actions.
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
+from kernels.card import Card
 from kernels.conv3x3_latent import conv3x3_latent
 from kernels.conv3x3_latent.layout import all_image_rows, as_images, num_rows, pack_images, zero_rows
+from kernels.conv3x3_latent.tile import tile_for
 from kernels.decode_head import decode_head
 from kernels.lstm_cell import LSTMStep, lstm_pointwise
 from kernels.parent_gather import States, parent_gather
@@ -27,13 +30,19 @@ from speedyzero.model.step_weights import pack
 from speedyzero.search import RootOutput, StepBuffers, StepOutput
 from speedyzero.search.latents import copy_padded
 
+_log = logging.getLogger("speedyzero.model")
 
-def can_fuse(network: Network) -> bool:
-    """Whether the kernels take this network: a convolutional one of 16, 32, 64, ... latent channels."""
+
+def can_fuse(network: Network, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the kernels take this network: a convolutional one, of as many latent channels as fit the device."""
     if not isinstance(network, EfficientZeroNetwork):
         return False
-    channels = network.latent_channels
-    return channels >= 16 and channels & (channels - 1) == 0
+    try:
+        tile_for(network.latent_channels, dtype, Card.of(device))
+    except ValueError as error:
+        _log.warning("%s: searches run the network's own layers, which takes longer", error)
+        return False
+    return True
 
 
 @dataclass(frozen=True)

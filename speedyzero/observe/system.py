@@ -11,11 +11,11 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from speedyzero.checkpoint.atomic_file import write_json
+from speedyzero.gpus import known_gpus
 
 SYSTEM_FILE = "system.json"
 PACKAGES = ("speedyzero", "torch", "triton", "numba", "numpy", "ale-py", "gymnasium")
@@ -42,7 +42,7 @@ def read_systems(run_dir: str | Path) -> list[dict[str, Any]]:
 
 
 def system(*, gpus: int) -> dict[str, Any]:
-    """As strict JSON. gpus: how many to name; 0 asks torch nothing."""
+    """As strict JSON. gpus: how many to name; 0 asks no driver."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "time": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
@@ -50,7 +50,7 @@ def system(*, gpus: int) -> dict[str, Any]:
         "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory / 2**30, 1),
-        "gpus": _gpu_names(gpus) if gpus else [],
+        "gpus": [gpu.name for gpu in known_gpus()[:gpus]] if gpus else [],
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version_of(name) for name in PACKAGES},
@@ -87,9 +87,3 @@ def version_of(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _gpu_names(count: int) -> Sequence[str]:
-    import torch
-
-    return [torch.cuda.get_device_name(gpu) for gpu in range(min(count, torch.cuda.device_count()))]

@@ -97,7 +97,7 @@ def _print_pace(config: Config, prediction: Prediction) -> None:
 def _print_memory(config: Config, game: GameInfo, gpu: str) -> None:
     wiring = wire(config, Run.new(config.shm_dir or None), game.spec, game.num_actions)
     need = shared_need(wiring)
-    shared_gib = (need.segments + need.bells) / 2**30
+    shared_gib = (need.segments + need.always_in_shm) / 2**30
     print(f"memory       {shared_gib:.2f} GiB shared between {len(wiring.processes) + 1} processes")
     _, size = wiring.shard_shape.fields()["frame"]
     mirror_gib = math.prod(size) / 2**30

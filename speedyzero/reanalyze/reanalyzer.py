@@ -69,7 +69,8 @@ class Reanalyzer:
         self.shard, self.log = shard, log
         self._resumed_ticks = resumed_ticks or [0] * len(edges.steps)
         self.sampler = Sampler(shard, config.replay, seed=seed, first_draw=first_draw)
-        (frames,) = frame_sources(config, [shard], agent.device, dtype=agent.input_dtype)
+        pad = agent.pad_channels_to
+        (frames,) = frame_sources(config, [shard], agent.device, dtype=agent.input_dtype, pad_channels_to=pad)
         self.memo = TargetMemo(
             shard, config.reanalyze, config.search, num_actions=agent.num_actions, seed=seed, frames=frames
         )

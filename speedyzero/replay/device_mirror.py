@@ -32,6 +32,7 @@ import numpy as np
 import torch
 
 from kernels.stack_gather import stack_gather
+from speedyzero.current_device import require_current
 from speedyzero.replay.frames import UNCHANGED, Augmentation, Unrolled
 from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.replay.staging import StagingRing, on_device
@@ -58,6 +59,7 @@ class DeviceMirror:
         """
         if not shard.shape.spec.is_image:
             raise ValueError(f"frames of shape {shard.shape.spec.shape} are no images: only images are mirrored")
+        require_current(device)
         self._shard, self._device, self._dtype, self._pad_channels_to = shard, device, dtype, pad_channels_to
         self.frame = torch.empty(shard.frame.shape, dtype=torch.uint8, device=device)  # [E, T, H, W, C]
         self.first = torch.zeros(shard.first.shape, dtype=torch.bool, device=device)  # [E, T]

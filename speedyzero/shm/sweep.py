@@ -6,6 +6,9 @@ no header to be judged, and nothing that belongs to somebody else is ever opened
 One kind of object has no name yet: the C library makes a semaphore as an empty `sem.XXXXXX`, writes it, and links it to
 its name. A process that is killed in between leaves that. Whose it was cannot be told, but an empty file is nobody's
 semaphore, and one that is a minute old will not become one.
+
+What NCCL leaves of killed ranks (`nccl-XXXXXX`) stays: its names carry no pid, and processes of another container that
+shares the directory may have it mapped, which cannot be seen from here.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from speedyzero.fork_server import Forked, ForkServer
 from speedyzero.role_process import ProcessSpec, crash_file
+from speedyzero.shm import Board
+from speedyzero.wiring import LEARNER
 
 
 @dataclass
@@ -24,6 +26,18 @@ class Unchanged:
         return self.for_s
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where the run and a role's counters stood."""
+
+    train_steps: int = 0
+    busy_ns: int = 0
+
+    @staticmethod
+    def of(board: Board, name: str) -> Progress:
+        return Progress(board.counter(LEARNER, "train_steps"), board.counter(name, "busy_ns"))
+
+
 @dataclass
 class Child:
     """One role's process, and what is known of its predecessors."""
@@ -36,9 +50,11 @@ class Child:
     reports: list[str] = field(default_factory=list)  # why each predecessor died
     pulse: Unchanged = field(default_factory=Unchanged)
     rounds: Unchanged = field(default_factory=Unchanged)
+    began_at: Progress = Progress()
 
-    def start(self, server: ForkServer) -> None:
-        self.pulse, self.rounds = Unchanged(), Unchanged()
+    def start(self, server: ForkServer, began_at: Progress) -> None:
+        """began_at: read now, for what this process has done is told by the difference."""
+        self.pulse, self.rounds, self.began_at = Unchanged(), Unchanged(), began_at
         self.process = server.start(self.target, (self.spec, *self.arguments))
 
     @property

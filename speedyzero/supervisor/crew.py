@@ -22,14 +22,15 @@ from speedyzero.learner import process as learner_process
 from speedyzero.reanalyze import process as reanalyze_process
 from speedyzero.role_process import DIVERGED, DONE, WORKING, ProcessSpec, ResumePoint, crash_file
 from speedyzero.shm import Board
-from speedyzero.supervisor.child import Child
-from speedyzero.wiring import SUPERVISOR, Wiring, actor_name, learner_name, reanalyzer_name
+from speedyzero.supervisor.child import Child, Progress
+from speedyzero.wiring import LEARNER, SUPERVISOR, Wiring, actor_name, learner_name, reanalyzer_name
 
 STOP_DEADLINE_S = 10.0
 HURRY, AT_ONCE = 2, 3  # interruptions: nobody but the learners is waited for; not even the learners
 _LONGEST_LOOK_S = 1.0  # between two looks; what is beyond it, the supervisor itself was stopped (Ctrl-Z) or starved
 _GROUP_FALLS_S = 1.0  # in which the other learners notice that one of them died, and say so
 _TICK_S = 0.02
+COLD_TRAIN_STEPS = 8  # eager steps before the capture, the capture, and what a predecessor had left in a ring
 
 
 class RunFailed(RuntimeError):
@@ -147,6 +148,13 @@ class Crew:
         holder = self._board.process(child.spec.name)
         return child.process is not None and holder is not None and holder.pid == child.process.pid
 
+    def _is_warm(self, child: Child) -> bool:
+        """Whether the first steps are behind this process and the run: they compile kernels and capture graphs."""
+        name, board = child.spec.name, self._board
+        trained = board.counter(LEARNER, "train_steps") - child.began_at.train_steps
+        has_worked = board.counter(name, "busy_ns") > child.began_at.busy_ns
+        return self.works(child) and has_worked and trained >= COLD_TRAIN_STEPS
+
     def _replace(self, child: Child) -> None:
         name = child.spec.name
         if child in self.learners:
@@ -164,7 +172,7 @@ class Crew:
 
     def _begin(self, child: Child) -> None:
         with _told_as_a_fall(f"{child.spec.name} cannot be started"):
-            child.start(self._server)
+            child.start(self._server, Progress.of(self._board, child.spec.name))
 
     def _fall_of_the_group(self) -> str:
         """Why the learners died: one of them of its own accord, the others, perhaps, of its absence."""
@@ -185,7 +193,7 @@ class Crew:
         silent_s = child.pulse.look((has_begun, board.heartbeat_ns(name)), passed_s)
         stuck_s = child.rounds.look((works, [board.counter(one.spec.name, "rounds") for one in watched]), passed_s)
         may_be_silent_s = self._limits.silent_s if has_begun else self._limits.start_s
-        may_be_stuck_s = self._limits.hang_s if works else self._limits.start_s
+        may_be_stuck_s = self._limits.hang_s if self._is_warm(child) else self._limits.start_s
         if child.alive and silent_s > may_be_silent_s:
             self._note(f"{name} has shown no sign of life for {silent_s:.0f} s and is killed")
             child.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from speedyzero.config import Config
+from speedyzero.gpus import MPS_RISK, mps_runs
 from speedyzero.supervisor.crew import threads_per_process
 from speedyzero.supervisor.memory_limits import tightest_memory_limit
 from speedyzero.supervisor.space import SERVER_BYTES, least_of_process
@@ -16,6 +17,8 @@ def print_placement(config: Config, wiring: Wiring) -> None:
     and its inputs with their size in shared memory; the memory and cores that there are."""
     if config.gpus > 1:
         print("note: several GPUs (NCCL) have never been run; groups of learners have been run on CPUs (gloo) alone")
+    if config.gpus and mps_runs():
+        print(f"note: {MPS_RISK}: see doctor")
     threads = threads_per_process(config, len(wiring.processes))
     print(f"{'process':14} {'device':8} {'threads':>7} {'memory':>9}  reads")
     for process in wiring.board.rows:

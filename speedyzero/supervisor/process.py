@@ -19,6 +19,7 @@ from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.fork_server import ForkServer
+from speedyzero.gpus import read_gpus
 from speedyzero.observe.spans import Span
 from speedyzero.prctl import set_title
 from speedyzero.records import METRIC_NAMES, MetricRecord
@@ -35,6 +36,7 @@ from speedyzero.shm import (
 from speedyzero.supervisor.crew import Crew, LearnersFell
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
+from speedyzero.supervisor.gpu_memory import expected_bytes, shortage, with_mirrors_chosen
 from speedyzero.supervisor.host_figures import own_memory_bytes
 from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
@@ -83,6 +85,11 @@ def train(
         resumed_step = resume.step if resume else None
         print_plan(config, run_dir, processes=f"{len(wiring.processes) + 2} processes", resumed_step=resumed_step)
         print_placement(config, wiring)
+        if config.gpus:
+            gpus = read_gpus()
+            if lacks := shortage(expected_bytes(config, wiring), gpus):
+                print(f"note: {lacks}", flush=True)
+            config = with_mirrors_chosen(config, wiring, gpus)
         with Interrupts() as interrupts:
             started_s = time.monotonic()
             keeper = RunKeeper(config, run_dir)

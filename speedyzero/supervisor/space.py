@@ -15,6 +15,7 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game
+from speedyzero.gpus import read_gpus
 from speedyzero.learner.optimizers import OPTIMIZERS
 from speedyzero.model.build import build_network
 from speedyzero.shm import Run, SegmentError, require_space, sweep_dead_runs
@@ -29,14 +30,24 @@ SUPERVISOR_BYTES, SERVER_BYTES, ROLE_BYTES = 160 * 2**20, 240 * 2**20, 16 * 2**2
 GPU_PROCESS_BYTES = 256 * 2**20
 # Where ranks of a group leave their addresses for one another: 416 bytes for 2 gloo ranks, 896 for 4.
 _MEETING_BYTES = 64 * 1024
+# What NCCL takes in /dev/shm for each rank, whatever shm_dir is, where GPUs do not reach each other directly: a segment
+# of 9,637,888 bytes for each channel and peer it receives from (4 MiB, 4,915,200 and 524,288 bytes for its protocols
+# and a page: NCCL's src/init.cc and its message in NVIDIA/nccl issue 342). Assumed: two channels, a ring and a tree.
+NCCL_RANK_BYTES = 4 * 9_637_888
 
 
 @dataclass(frozen=True)
 class SharedNeed:
-    """Bytes in whole pages. segments: in the run's directory. bells: semaphores, always in /dev/shm."""
+    """Bytes in whole pages. segments: in the run's directory. bells: semaphores; nccl: what its ranks will make."""
 
     segments: int
     bells: int
+    nccl: int = 0
+
+    @property
+    def always_in_shm(self) -> int:
+        """What lies in /dev/shm wherever the segments do."""
+        return self.bells + self.nccl
 
 
 def wire_where_it_fits(config: Config, *, profiled: bool = False) -> Wiring:
@@ -61,19 +72,22 @@ def shared_need(wiring: Wiring) -> SharedNeed:
     """What the file systems will be asked for: every object begins a page of its own."""
     segments = sum(_pages(size) for _, size in wiring.sizes) + _pages(wiring.board.total_bytes)
     meeting = _MEETING_BYTES if len(wiring.placement.learners) > 1 else 0
-    return SharedNeed(segments=segments + meeting, bells=len(wiring.board.rows) * mmap.PAGESIZE)
+    ranks = [device for device in wiring.placement.learners if device != "cpu"]
+    nccl = len(ranks) * NCCL_RANK_BYTES if len(ranks) > 1 else 0
+    return SharedNeed(segments=segments + meeting, bells=len(wiring.board.rows) * mmap.PAGESIZE, nccl=nccl)
 
 
 def require_shared(run: Run, need: SharedNeed) -> None:
     """Raises SegmentError where the run's shared objects do not fit."""
     if run.shm_dir is None:
-        require_space(run, need.segments + need.bells)
+        require_space(run, need.segments + need.always_in_shm)
         return
     require_space(run, need.segments)
     try:
-        require_space(Run(run.run_id), need.bells)
+        require_space(Run(run.run_id), need.always_in_shm)
     except SegmentError as error:
-        raise SegmentError(f"semaphores stay in /dev/shm, whatever shm_dir is: {error}") from error
+        what = "semaphores and NCCL's buffers" if need.nccl else "semaphores"
+        raise SegmentError(f"{what} stay in /dev/shm, whatever shm_dir is: {error}") from error
 
 
 def least_memory(config: Config, wiring: Wiring, game: GameInfo, *, shared_in_memory: bool) -> dict[str, int]:
@@ -81,7 +95,7 @@ def least_memory(config: Config, wiring: Wiring, game: GameInfo, *, shared_in_me
     parts = {}
     if shared_in_memory:
         need = shared_need(wiring)
-        parts["shared memory"] = need.segments + need.bells
+        parts["shared memory"] = need.segments + need.always_in_shm
     parts[f"{len(wiring.processes)} processes"] = len(wiring.processes) * ROLE_BYTES
     on_cpu = [process for process in wiring.processes if wiring.devices[process] == "cpu"]
     if on_cpu:
@@ -123,8 +137,11 @@ def least_gpu_memory(config: Config, wiring: Wiring, game: GameInfo) -> dict[int
 
 def require_gpu_memory(needed: Mapping[int, int]) -> None:
     """Raises ValueError where a GPU has too little left, such as while another program uses it."""
+    gpus = read_gpus() if needed else ()
     for gpu, size in sorted(needed.items()):
-        free, total = torch.cuda.mem_get_info(gpu)
+        if gpu >= len(gpus):
+            raise ValueError(f"this run works on GPU {gpu}, the driver knows {len(gpus)} GPUs (CUDA_VISIBLE_DEVICES)")
+        free, total = gpus[gpu].free_bytes, gpus[gpu].total_bytes
         if size > free:
             raise ValueError(
                 f"this run needs at least {size:,} bytes ({_mib(size)}) on GPU {gpu}, which has {free:,} free "

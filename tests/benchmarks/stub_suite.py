@@ -51,7 +51,7 @@ def main() -> int:
             print("torch sees no GPU here")
             return 5
         case "environment":
-            names = ("CUDA_VISIBLE_DEVICES", "TRITON_INTERPRET")
+            names = ("CUDA_VISIBLE_DEVICES", "TRITON_INTERPRET", "CUDA_MPS_PIPE_DIRECTORY")
             keep(rehearsal=arguments.cpu_rehearsal, **{name: os.environ.get(name) for name in names})
     return 0
 

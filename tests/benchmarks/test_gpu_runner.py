@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import runner
+from benchmarks.gpu import pong, runner
+from benchmarks.gpu.context import Skip
+from benchmarks.gpu.last_device import last_device
 from benchmarks.gpu.runner import Outcome, run_stages
 from benchmarks.gpu.stages import NOMINAL_BUDGET_S, STAGES, Stage, stage_named
+from speedyzero.resolve import resolve
 
 SECONDS = 60.0  # of a stage that does not hang; none takes one
 
@@ -100,9 +103,11 @@ def test_without_a_gpu_nothing_else_is_tried(tmp_path):
 def test_only_a_rehearsal_hides_the_gpus_and_interprets(monkeypatch, tmp_path, is_rehearsal, interpreter, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("TRITON_INTERPRET", "1")  # left from elsewhere
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/tmp/a-daemon-s")
     (outcome,) = run(tmp_path, stage("environment", interpreter=interpreter), is_rehearsal=is_rehearsal)
     assert outcome.results == {
         "rehearsal": is_rehearsal, "CUDA_VISIBLE_DEVICES": expected[0], "TRITON_INTERPRET": expected[1],
+        "CUDA_MPS_PIPE_DIRECTORY": "/nonexistent",
     }  # fmt: skip
 
 
@@ -125,9 +130,29 @@ def test_what_a_correctness_stage_fails_by(status, fails, fails_if_it_may_be_cut
     assert not Outcome.of(stage("a"), status, "").is_failure
 
 
+def test_a_sanitizer_that_is_slow_fails_no_healthy_machine():
+    """The tools take minutes over what a GPU does in seconds: what they have seen until then counts."""
+    sanitizer = stage_named("sanitizer")
+    assert sanitizer.is_correctness and not Outcome.of(sanitizer, "timed out", "").is_failure
+    assert not Outcome.of(sanitizer, "incomplete", "").is_failure and Outcome.of(sanitizer, "failed", "").is_failure
+
+
 def test_the_stages_fit_into_the_budget():
+    assert all(one.wanted for one in STAGES)
     assert sum(one.seconds for one in STAGES) <= NOMINAL_BUDGET_S == 540
     assert len({one.name for one in STAGES}) == len(STAGES)
     assert stage_named("gather") in STAGES and stage_named("a.b").module_name == "a.b"
     with pytest.raises(ValueError, match="stage gathr: must be one of environment, "):
         stage_named("gathr")
+
+
+def test_the_last_device_is_not_the_first():
+    assert str(last_device(8)) == "cuda:7"
+    with pytest.raises(Skip, match="one GPU is visible"):
+        last_device(1)
+
+
+@pytest.mark.parametrize("settings", [pong.SETTINGS, pong.REHEARSED], ids=["on a GPU", "rehearsed"])
+def test_pong_is_started_with_settings_that_hold(settings):
+    words = [f"{key}={value}" for key, value in settings.items() if not key.startswith("--")]
+    assert resolve(settings["--preset"], "Pong", 0, 0, None, words).env.game == "Pong"

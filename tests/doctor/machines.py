@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from speedyzero.doctor.machine import Folder, Gpu, Left, Limits, Machine, Nvidia, Package, Torch
+from speedyzero.doctor.machine import Folder, Left, Limits, Machine, Nvidia, Package, Torch
 from speedyzero.doctor.need import Need
+from speedyzero.gpus import Gpu
 from speedyzero.supervisor.memory_limits import MemoryLimit
 
 GIB = 2**30
@@ -17,7 +18,7 @@ NEED = Need(
     game="Pong",
     gpus=0,
     shared_bytes=60 * 2**20,
-    bell_bytes=16 * 2**10,
+    always_in_shm_bytes=16 * 2**10,
     memory_bytes=GIB,
     gpu_bytes={},
     processes=4,
@@ -40,7 +41,7 @@ HEALTHY = Machine(
     torch=Torch(version="2.12.0", cuda=None),
     triton="3.6.0",
     triton_error="",
-    compiler="/usr/bin/cc",
+    build_error="",
     nvidia=Nvidia(device_files=0, driver=None, compute_modes=(), mps_runs=False),
     rom_errors={"Pong": "", "Alien": ""},
     shm=folder("/dev/shm", mode=0o1777, total_bytes=GIB, free_bytes=GIB),
@@ -58,5 +59,5 @@ HEALTHY = Machine(
 WITH_GPUS = replace(
     HEALTHY,
     torch=Torch(version="2.12.0+cu130", cuda="13.0", nccl="2.29.7", gpus=(H100, H100)),
-    nvidia=Nvidia(device_files=2, driver="580.65.06", compute_modes=("Default", "Default"), mps_runs=True),
+    nvidia=Nvidia(device_files=2, driver="580.65.06", compute_modes=("Default", "Default"), mps_runs=False),
 )

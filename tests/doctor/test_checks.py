@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from speedyzero.config import Config
-from speedyzero.doctor import command
+from speedyzero.doctor import command, readings
 from speedyzero.doctor.checks_software import software_findings
 from speedyzero.doctor.checks_system import system_findings
 from speedyzero.doctor.finding import OK, WARNING, WRONG, Finding
@@ -57,13 +57,45 @@ def test_what_a_run_does_not_need_is_not_missed():
     machine = replace(
         HEALTHY,
         triton=None,
-        compiler=None,
+        build_error="no C compiler is found",
         triton_cache=folder("/ro", writable=False),
         rom_errors={"Pong": "gone"},
         limits=replace(HEALTHY.limits, threads=10, is_exempt=True, locked_bytes=0),
     )
     found = findings(machine, NEED, gpus=0, game="CartPole-v1")
     assert [(finding.check, finding.status) for finding in found if finding.status != OK] == [("ROMs", WARNING)]
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("exit 0", ""),
+        (
+            "echo 'module.c:1:10: fatal error: Python.h: No such file or directory' >&2; exit 1",
+            "Python.h: No such file",
+        ),
+        ('echo "cc1: error: no include path" >&2; exit 1', "no include path"),
+        (None, "no C compiler is found"),
+    ],
+)
+def test_three_lines_are_compiled_as_triton_would(script, expected, monkeypatch, tmp_path):
+    """By a compiler that is asked to compile against Python.h, the first that Triton would take."""
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if script is not None:
+        (tmp_path / "gcc").write_text(
+            f'#!/bin/sh\nread first < "$1"\n[ "$first" = \'#include <Python.h>\' ] || exit 2\n{script}\n'
+        )
+        (tmp_path / "gcc").chmod(0o755)
+    error = readings.read_build_error()
+    assert expected in error and bool(expected) == bool(error) and "\n" not in error
+
+
+def test_nobody_is_told_to_start_mps():
+    machines = [replace(WITH_GPUS, nvidia=replace(WITH_GPUS.nvidia, compute_modes=(mode,) * 2, mps_runs=runs))
+                for mode in ("Default", "Exclusive_Process", "Prohibited") for runs in (False, True)]  # fmt: skip
+    for machine in machines:
+        assert not [one for one in findings(machine, GPU_NEED, gpus=2) if "mps-control -d" in one.mend]
 
 
 def test_without_knowing_what_a_run_takes_the_rest_is_checked():

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import torch
+
+from kernels.card import Card
+from kernels.conv3x3_latent.tile import tile_for
 from tests.kernels.sm90 import Case
+
+CAPABILITIES = (80, 86, 89, 90, 100, 120)
 
 
 def conv_case(
     dtype: str,
     *,
     channels: int,
-    block_rows: int,
-    stages: int,
-    shared_bytes: int,
-    registers: int,
+    capability: int = 90,
+    registers: int = 255,
     has_action: bool = True,
     has_residual: bool = True,
     compact: bool = False,
     has_nodes: bool = False,
 ) -> Case:
-    """bf16 must use Hopper's tensor cores, and two programs fit a multiprocessor."""
+    """With the tile that the card gets. bf16 must use Hopper's tensor cores there."""
+    of_torch = {"bf16": torch.bfloat16, "fp32": torch.float32}[dtype]
+    tile = tile_for(channels, of_torch, Card.of_capability(*divmod(capability, 10)))
     parts = ["action"] * has_action + ["residual"] * has_residual + ["compact"] * compact + ["nodes"] * has_nodes
     return Case(
-        name="-".join([f"conv3x3_latent-{dtype}-{channels}", *parts]),
+        name="-".join([f"conv3x3_latent-{dtype}-{channels}-sm_{capability}", *parts]),
         kernel="kernels.conv3x3_latent.triton_gpu:conv3x3_latent_kernel",
         signature={
             "rows": f"*{dtype}",
@@ -44,41 +50,27 @@ def conv_case(
             "RELU": True,
             "COMPACT": compact,
             "HAS_NODES": has_nodes,
-            "BLOCK_ROWS": block_rows,
+            "BLOCK_ROWS": tile.rows,
         },  # fmt: skip
         aligned=("rows", "weight", "bias", "action", "action_maps", "residual", "out", "nodes", "node"),
-        options={"num_warps": 4, "num_stages": stages},
-        max_shared_bytes=shared_bytes,
+        capability=capability,
+        options={"num_warps": tile.warps, "num_stages": tile.stages},
+        max_shared_bytes=tile.shared_bytes(channels, of_torch),
         max_registers=registers,
-        needs_wgmma=dtype == "bf16",
+        needs_wgmma=dtype == "bf16" and capability == 90,
     )
 
 
 CASES: list[Case] = [
-    conv_case("bf16", channels=64, block_rows=128, stages=3, shared_bytes=73728, registers=224),
-    conv_case(
-        "bf16",
-        channels=64,
-        block_rows=128,
-        stages=3,
-        shared_bytes=73728,
-        registers=224,
-        has_action=False,
-        has_residual=False,
-        compact=True,
-    ),  # fmt: skip
-    conv_case(
-        "bf16",
-        channels=64,
-        block_rows=128,
-        stages=3,
-        shared_bytes=73728,
-        registers=224,
-        has_action=False,
-        has_nodes=True,
-    ),  # fmt: skip
-    conv_case("bf16", channels=32, block_rows=128, stages=3, shared_bytes=30720, registers=128),
-    conv_case("fp32", channels=64, block_rows=32, stages=2, shared_bytes=24576, registers=128),
+    *(
+        conv_case("bf16", channels=channels, capability=capability)
+        for channels in (64, 128)
+        for capability in CAPABILITIES
+    ),
+    conv_case("bf16", channels=64, registers=224, has_action=False, has_residual=False, compact=True),
+    conv_case("bf16", channels=64, registers=224, has_action=False, has_nodes=True),
+    conv_case("bf16", channels=32, registers=128),
+    conv_case("fp32", channels=64, registers=128),
     *(
         Case(
             name=f"decode_head-{dtype}",

@@ -1,4 +1,4 @@
-"""Compile Triton kernels for sm_90, which needs no GPU, and read off what the machine code uses.
+"""Compile Triton kernels for a GPU, which needs none, and read off what the machine code uses.
 
 A kernel's author lists `Case`s as CASES in `cases_*.py` beside this file; these name the kernel by its dotted path, for
 a process under the interpreter can't compile. `compile_all.py` compiles them all, `test_triton_compiles.py` checks.
@@ -25,6 +25,7 @@ class Case:
     signature: Mapping[str, str]  # argument -> Triton type, as "*fp32" or "i32"; constexprs left out
     constexprs: Mapping[str, Any] = field(default_factory=dict)
     aligned: tuple[str, ...] = ()  # arguments that are multiples of 16 (pointers: of 16 bytes)
+    capability: int = 90  # sm_90
     options: Mapping[str, Any] = field(default_factory=dict)  # num_warps, num_stages, enable_fp_fusion, ...
     max_shared_bytes: int = 0
     max_stack_bytes: int = 0  # spilled registers lie there
@@ -64,7 +65,7 @@ def compile_case(case: Case) -> Usage:
         constexprs=dict(case.constexprs),
         attrs={(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in case.aligned},
     )
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(case.options))
+    compiled = triton.compile(source, target=GPUTarget("cuda", case.capability, 32), options=dict(case.options))
     ptx = compiled.asm["ptx"]
     resources = _cuobjdump("--dump-resource-usage", compiled.asm["cubin"])
     numbers = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", resources)

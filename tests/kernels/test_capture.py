@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 
 import numpy as np
 import pytest
@@ -255,3 +256,26 @@ def test_on_a_gpu_but_not_enabled(monkeypatch):
     for _ in range(3):
         graphed()
     assert len(calls) == 3 and not graphed.captured
+
+
+def test_a_graph_that_outlives_another_is_not_replayed(monkeypatch):
+    """Nor do those that are dropped together blame each other, or one that was captured later."""
+    memory = torch.zeros(1)
+    FakeCuda(memory).install(monkeypatch)
+
+    def captured() -> Graphed:
+        graphed = Graphed(lambda: memory.add_(1), device="cuda", warmups=0)
+        graphed()
+        return graphed
+
+    first, second = captured(), captured()
+    second()
+    del first
+    with pytest.raises(AssertionError, match="another captured graph was destroyed"):
+        second()
+    together = [captured(), captured()]
+    together.append(together)  # as a search and its graphs, only the collector ends them
+    del second, together
+    gc.collect()
+    later = captured()
+    later()

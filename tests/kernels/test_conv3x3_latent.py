@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kernels.card import SHARED_BYTES, Card
 from kernels.conv3x3_latent import conv3x3_latent
 from kernels.conv3x3_latent.layout import (
+    TILE_ROWS,
     all_image_rows,
     as_images,
     margin_rows,
@@ -19,6 +21,7 @@ from kernels.conv3x3_latent.layout import (
     pack_weight,
     zero_rows,
 )
+from kernels.conv3x3_latent.tile import tile_for
 from speedyzero.model.blocks import ActionConv, ResidualBlock
 from tests.kernels.backends import BACKENDS, BF16_BACKENDS, watch
 
@@ -199,5 +202,26 @@ def test_misfits_are_refused(device):
     with pytest.raises(ValueError, match="out is rows"):
         conv3x3_latent(rows, weight, bias, batch=2, out=rows)
     few = [tensor.to(device) for tensor in (rows[:, :8].contiguous(), torch.zeros(9, 8, 8), bias[:8])]
-    with pytest.raises(ValueError, match="power of 2"):
+    with pytest.raises(ValueError, match="power of 2 from 16 on, got 8"):
         conv3x3_latent(*few, batch=2, backend="triton")
+
+
+@pytest.mark.parametrize("capability", sorted(SHARED_BYTES))
+def test_a_tile_fits_every_card_or_says_what_it_lacks(capability):
+    """What a tile takes is the compiler's own figure: `cases_network.py`."""
+    card = Card.of_capability(*capability)
+    for channels in (16, 32, 64, 128, 256):
+        try:
+            tile = tile_for(channels, torch.bfloat16, card)
+        except ValueError as error:
+            assert channels == 256 or (channels > 32 and card.shared_bytes < 100_000)
+            assert f"{card.shared_bytes:,} for a program" in str(error) and f"of {channels} channels takes" in str(
+                error
+            )
+        else:
+            assert tile.shared_bytes(channels, torch.bfloat16) <= card.shared_bytes and TILE_ROWS % tile.rows == 0
+
+
+def test_a_card_that_is_not_listed_counts_as_the_smallest():
+    assert Card.of_capability(99, 9).shared_bytes == min(SHARED_BYTES.values())
+    assert Card.of(torch.device("cpu")) is None

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from kernels.capture import Graphed
+from kernels.card import Card
 from kernels.conv3x3_latent.layout import all_image_rows, as_images
 from speedyzero.config import Config, SearchConfig
 from speedyzero.env.base import ObservationSpec
@@ -233,8 +234,20 @@ def test_which_networks_can_be_fused():
         config = tiny_config(model=replace(TINY_MODEL, latent_channels=channels))
         return build_network(config, spec, ACTIONS, folded=True)
 
-    assert [can_fuse(network(IMAGE_SPEC, channels)) for channels in (8, 16, 24, 64)] == [False, True, False, True]
-    assert not can_fuse(network(VECTOR_SPEC, 16))
+    here = torch.device("cpu"), torch.float32
+    assert [can_fuse(network(IMAGE_SPEC, size), *here) for size in (8, 16, 24, 64)] == [False, True, False, True]
+    assert not can_fuse(network(VECTOR_SPEC, 16), *here)
+
+
+def test_a_network_that_does_not_fit_the_card_is_not_fused_and_it_is_said(monkeypatch, caplog):
+    with torch.device("meta"):
+        config = tiny_config(model=replace(TINY_MODEL, latent_channels=256))
+        network = build_network(config, IMAGE_SPEC, ACTIONS, folded=True)
+    monkeypatch.setattr(Card, "of", lambda device: Card.of_capability(8, 9))
+    assert not can_fuse(network, torch.device("cuda"), torch.bfloat16)
+    (record,) = caplog.records
+    assert "256 channels takes 327,744 bytes of shared memory, a GPU of capability 8.9 has 101,376" in record.message
+    assert "the network's own layers" in record.message
 
 
 def test_an_agent_on_the_cpu_keeps_to_its_own_layers():

@@ -38,7 +38,7 @@ class Fleet:
         self.queues = [MemoryQueue(STEPS) for _ in range(ACTORS)]
         edges = dataclasses.replace(InlineEdges().for_reanalyzer(), steps=self.queues)
         pacing = Pacing(CONFIG_3.schedule, tick_env_steps=ACTORS * ENVS)
-        where = {"device": torch.device("cpu"), "input_dtype": torch.float32}
+        where = {"device": torch.device("cpu"), "input_dtype": torch.float32, "pad_channels_to": 1}
         agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS, **where)
         shard = Shard(shard_shape(CONFIG_3, SPEC, NUM_ACTIONS))
         self.reanalyzer = Reanalyzer(CONFIG_3, edges, pacing, agent, shard)

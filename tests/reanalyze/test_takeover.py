@@ -122,7 +122,7 @@ class Replay:
         for receiver in (*steps, priorities):
             receiver.fate = self.fate
         edges = dataclasses.replace(InlineEdges().for_reanalyzer(), steps=steps, priorities=[priorities])
-        where = {"device": torch.device("cpu"), "input_dtype": torch.float32}
+        where = {"device": torch.device("cpu"), "input_dtype": torch.float32, "pad_channels_to": 1}
         agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS, **where)
         pacing = Pacing(TWO_ACTORS.schedule, tick_env_steps=ACTORS * ENVS)
         self.reanalyzer = Reanalyzer(TWO_ACTORS, edges, pacing, agent, Shard(wiring.shard_shape, arrays))

@@ -134,3 +134,13 @@ def test_a_run_is_removed_whatever_it_holds(runs, tmp_path):
     litter(other, runs)
     assert len(remove_run(run)) == 3
     assert names_of(run) == set() and len(names_of(other)) == 3
+
+
+def test_what_nccl_left_is_nobody_s_that_can_be_named():
+    path = SHM_MOUNT / f"nccl-{secrets.token_hex(3)}"
+    path.touch(mode=0o600, exist_ok=False)
+    os.utime(path, (0, 0))
+    try:
+        assert str(path) not in sweep_dead_runs().removed and path.exists()
+    finally:
+        path.unlink()

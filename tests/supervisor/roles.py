@@ -8,7 +8,8 @@ import time
 
 from speedyzero.edges import WAIT_INPUT
 from speedyzero.role_process import WORKING, ProcessSpec, role_process
-from speedyzero.shm import Board
+from speedyzero.shm import Board, BoardRow
+from speedyzero.supervisor.crew import COLD_TRAIN_STEPS
 
 
 class Idle:
@@ -35,6 +36,25 @@ def begin_slowly(spec: ProcessSpec, start_s: float) -> None:
         time.sleep(0.2)
         row.beat()
         row.add("rounds")
+
+
+class SlowAtFirst(Idle):
+    """A first step that compiles for so long; then, once the first train steps are over, one that hangs."""
+
+    def __init__(self, row: BoardRow, compile_s: float):
+        self._row, self._compile_s, self._steps = row, compile_s, 0
+
+    def step(self) -> bool:
+        time.sleep(self._compile_s if self._steps == 0 else 300.0 if self._steps == COLD_TRAIN_STEPS else 0.01)
+        self._steps += 1
+        self._row.add("train_steps")
+        return True
+
+
+def compile_at_first(spec: ProcessSpec, compile_s: float) -> None:
+    with role_process(spec) as process:
+        row = process.run_board.row(spec.name)
+        process.loop(SlowAtFirst(row, compile_s))
 
 
 def crash(spec: ProcessSpec, message: str) -> None:

@@ -14,6 +14,7 @@ from speedyzero.fork_server import ForkServer
 from speedyzero.resolve import resolve
 from speedyzero.shm import remove_run
 from speedyzero.supervisor import crew as crew_module
+from speedyzero.supervisor.child import Progress
 from speedyzero.supervisor.crew import Crew, LearnersFell, RunFailed
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.host_figures import own_memory_bytes
@@ -94,12 +95,25 @@ def test_a_long_start_is_no_long_silence(make_crew):
     assert actor.restarts == 0 and crew.notes == []
 
 
+def test_a_first_step_that_compiles_is_no_hang_and_a_later_one_that_takes_as_long_is(make_crew):
+    crew = make_crew("supervisor.hang_s=1.5")
+    learner = crew.learners[0]
+    crew.children = [learner]
+    learner.target, learner.arguments = roles.compile_at_first, (4.0,)
+    crew.start(interrupted=lambda: False)
+    look_until(crew, lambda: crew._board.counter("learner-0", "train_steps") == crew_module.COLD_TRAIN_STEPS)
+    assert crew.notes == []
+    with pytest.raises(LearnersFell, match="learner-0 died by signal SIGKILL"):
+        look_until(crew, lambda: False)
+    assert crew.notes == ["learner-0 lives but has been stuck for 2 s and is killed"]
+
+
 def test_one_that_keeps_crashing_ends_the_run_with_its_first_traceback(make_crew):
     crew = make_crew("supervisor.max_restarts=1")
     actor = crew.children[2]
     crew.children = [actor]
     actor.target, actor.arguments = roles.crash, ("the first reason",)
-    actor.start(crew._server)
+    actor.start(crew._server, Progress())
     actor.arguments = ("a later reason",)
     with pytest.raises(RunFailed) as failure:
         look_until(crew, lambda: False)
@@ -115,7 +129,7 @@ def test_a_learner_s_death_may_be_resumed_from_but_no_divergence(make_crew, role
     learner = crew.learners[0]
     crew.children = [learner]
     learner.target, learner.arguments = role, ("no finite loss",)
-    learner.start(crew._server)
+    learner.start(crew._server, Progress())
     with pytest.raises(RunFailed, match="Error: no finite loss") as failure:
         look_until(crew, lambda: False)
     assert isinstance(failure.value, LearnersFell) == may_go_on

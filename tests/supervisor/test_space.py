@@ -6,11 +6,11 @@ import math
 from dataclasses import replace
 
 import pytest
-import torch
 
 from speedyzero import cli
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
+from speedyzero.gpus import Gpu
 from speedyzero.resolve import resolve
 from speedyzero.shm import Run, SegmentError, remove_run, segment
 from speedyzero.shm.run import SHM_MOUNT
@@ -78,6 +78,20 @@ def test_segments_and_semaphores_are_looked_at_where_they_lie(monkeypatch, tmp_p
         space.require_shared(run, need)
 
 
+def test_nccl_s_segments_are_asked_for_where_it_makes_them(monkeypatch, tmp_path):
+    """In /dev/shm, for ranks on several GPUs alone."""
+    needs = [space.shared_need(wired(on_gpus(config_of("actor.envs=4"), gpus))[0]) for gpus in (0, 1, 2)]
+    assert [need.nccl for need in needs] == [0, 0, 2 * space.NCCL_RANK_BYTES]
+    free = {SHM_MOUNT: needs[2].always_in_shm, tmp_path: needs[2].segments}
+    monkeypatch.setattr(segment, "free_bytes", lambda run: free[run.directory])
+    space.require_shared(Run.new(tmp_path), needs[2])
+    free[SHM_MOUNT] -= 1
+    with pytest.raises(SegmentError, match="semaphores and NCCL's buffers stay in /dev/shm"):
+        space.require_shared(Run.new(tmp_path), needs[2])
+    with pytest.raises(SegmentError, match=f"needs {needs[2].segments + needs[2].always_in_shm:,} bytes"):
+        space.require_shared(Run.new(), needs[2])
+
+
 def test_the_least_that_a_run_takes():
     config = config_of("actor.actors=2", "actor.envs=4", "optimizer.name=adamw")
     wiring, game = wired(config)
@@ -131,9 +145,13 @@ def test_processes_are_counted_on_the_gpu_that_they_work_on(monkeypatch):
     assert needed[0] == needed[1] > 3 * space.GPU_PROCESS_BYTES
     assert "networks" not in space.least_memory(config, wiring, game, shared_in_memory=True)
     free = {0: needed[0], 1: needed[1]}
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: (free[gpu], 80 * 2**30))
+    gpus = lambda: tuple(Gpu("H0", free[gpu], 80 * 2**30, (9, 0)) for gpu in sorted(free))  # noqa: E731
+    monkeypatch.setattr(space, "read_gpus", gpus)
     space.require_gpu_memory(needed)
     free[1] -= 1
     with pytest.raises(ValueError, match=rf"{needed[1]:,} bytes .* on GPU 1, which has {free[1]:,} free .*nvidia-smi"):
+        space.require_gpu_memory(needed)
+    del free[1]
+    with pytest.raises(ValueError, match="works on GPU 1, the driver knows 1 GPUs"):
         space.require_gpu_memory(needed)
     assert space.least_gpu_memory(config_of(), wired(config_of())[0], game) == {}

@@ -1,0 +1,43 @@
+"""What kernels must know of a GPU before they are launched: its capability, and how much shared memory there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+# Of a program at most, by capability (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability").
+SHARED_BYTES = {
+    (7, 5): 65_536,
+    (8, 0): 166_912,
+    (8, 6): 101_376,
+    (8, 7): 166_912,
+    (8, 9): 101_376,
+    (9, 0): 232_448,
+    (10, 0): 232_448,
+    (10, 3): 232_448,
+    (12, 0): 101_376,
+    (12, 1): 101_376,
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    capability: tuple[int, int]
+    shared_bytes: int
+
+    @staticmethod
+    def of_capability(major: int, minor: int) -> Card:
+        """Without one at hand; of one that is not listed, the least of all is taken."""
+        return Card((major, minor), SHARED_BYTES.get((major, minor), min(SHARED_BYTES.values())))
+
+    @staticmethod
+    @lru_cache
+    def of(device: torch.device) -> Card | None:
+        """None on the CPU, whose interpreter of kernels has no such limits."""
+        if device.type != "cuda":
+            return None
+        found = torch.cuda.get_device_properties(device)
+        listed = Card.of_capability(found.major, found.minor)
+        return Card(listed.capability, getattr(found, "shared_memory_per_block_optin", listed.shared_bytes))
