@@ -9,7 +9,7 @@
     follow      staging one tick of 16 frames for a mirror, and the check of a batch's positions
 
 `all` is draw + update + targets + record. Budget: a learner that trains 20,000 samples/s takes a batch every 102 ms.
-Decides whether drawing, eligibility and target assembly belong on the GPU (`docs/14-performance-notes.md`).
+Decides whether drawing, eligibility and target assembly belong on the GPU (`docs/results/gpu.md`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What gives first with more GPUs and larger batches, by the capacity model (speedyzero/plan): no measurement.
 
 GPUs: the `atari100k` preset on 1 to 32 of one kind. Batches: 256 to 16,384 on 8 of them, train steps fewer in
-proportion, so that as many samples are trained on. Read in docs/12-scaling.md.
+proportion, so that as many samples are trained on. Read in docs/design/scaling.md.
 
     make bench NAME=scaling                       # seconds; picture in docs/figures/scaling.png
     make bench NAME=scaling ARGS="--gpu A100 --cost search_s=1e-5"

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.common import RESULTS
 
-PAGE = Path("docs/10-performance.md")
+PAGE = Path("docs/results/performance.md")
 HEAD = """# Performance
 
 Made by `python -m benchmarks.performance_page` from the newest lines in `benchmarks/results/`, which

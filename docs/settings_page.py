@@ -1,6 +1,6 @@
 """The page of all settings, made from `config.py`, `validation.py` and the presets: nothing in it is by hand.
 
-python -m docs.settings_page          # writes docs/18-settings.md; a test says when that is due
+python -m docs.settings_page          # writes docs/guide/settings.md; a test says when that is due
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What glibc's allocator does with memory that was freed: kept for the next step, given back now and then.
 
 By default a tensor of a batch's frames is mapped from the system anew at every step and each of its pages is faulted
-in: 15,000 faults and a fifth of a train step on the CPU (docs/03-techniques.md). `keep_large_blocks` ends that.
+in: 15,000 faults and a fifth of a train step on the CPU (docs/design/techniques.md). `keep_large_blocks` ends that.
 
 glibc also keeps what is freed between two blocks that are still held. A reanalyzer searches another number of positions
 each time, its tensors have another size each time, and what it holds and no longer uses had grown by half a GiB after

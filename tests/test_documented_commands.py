@@ -45,7 +45,7 @@ def documented() -> list[tuple[str, list[str]]]:
 def test_a_documented_command_is_accepted(file, words, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(user_modules.VARIABLE, "")
-    page = (ROOT / ("README.md" if file == "README.md" else "docs/15-your-own-game.md")).read_text(encoding="utf-8")
+    page = (ROOT / ("README.md" if file == "README.md" else "docs/guide/your-own-game.md")).read_text(encoding="utf-8")
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "gymnasium.register" in block)
     (tmp_path / "my_game.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))

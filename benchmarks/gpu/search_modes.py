@@ -1,4 +1,4 @@
-"""The ways a search can be launched, for the stages that compare them. See docs/02-search.md."""
+"""The ways a search can be launched, for the stages that compare them. See docs/design/search.md."""
 
 from __future__ import annotations
 

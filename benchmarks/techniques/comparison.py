@@ -40,7 +40,7 @@ class Scene:
     """The sweep of every optimiser."""
 
 
-# Half the preset's play and one unrolled step, with which Catch is learned too (docs/09-evidence.md): minutes a table.
+# Half the preset's play and one unrolled step, with which Catch is learned too (docs/results/agents.md): minutes a table.
 _CATCH = ("schedule.env_steps=2900", "target.unroll_steps=1", "evaluate.interval_episodes=100")
 
 

@@ -101,7 +101,7 @@ def projection_layers(config: ModelConfig, features: int) -> tuple[nn.Sequential
     """SimSiam's projector and predictor of a latent of so many features. Chen and He 2021; as EfficientZero's.
 
     With batch norm whatever the network has: with layer norm the consistency loss is lowest where all positions project
-    alike, and there it goes (docs/03-techniques.md). Acting never uses them.
+    alike, and there it goes (docs/design/techniques.md). Acting never uses them.
     """
     hidden, out = config.projector_hidden, config.projector_out
     projector = nn.Sequential(

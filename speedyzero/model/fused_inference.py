@@ -1,7 +1,7 @@
 """EfficientZero's network on a GPU: the representation channels last, a simulation's step in the fused kernels.
 
 Both in bfloat16, sums, scalars, the LSTM's c and the policy's logits in float32. Used by the agent, and by the search
-through `step_into` (see docs/02-search.md); on the CPU in tests, in float32.
+through `step_into` (see docs/design/search.md); on the CPU in tests, in float32.
 
 Axes: B roots, N nodes, R rows of their latents (`kernels/conv3x3_latent/layout.py`), C channels, G grid, F features of
 the prefix head, H LSTM units, U hidden units of a head, A actions.

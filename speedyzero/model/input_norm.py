@@ -3,7 +3,7 @@
 The frames of many games are nearly equal: on raw pixels a short run's network sees the same picture at every position,
 and its values learn slowly. Standardised, a small thing that moves, such as a ball, is as loud as a large one. Nothing
 may be louder than LIMIT: a pixel that hardly ever changes, such as a score's digit on the day that it is first shown,
-would otherwise drown all else. Both decide how fast Pong is learnt (docs/03-techniques.md).
+would otherwise drown all else. Both decide how fast Pong is learnt (docs/design/techniques.md).
 
 Statistics are means over the first train steps and stay as they are from then on, so that weights that were published,
 saved or loaded read their input as they were trained to.

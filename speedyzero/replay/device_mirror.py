@@ -19,7 +19,7 @@ overtake is copied again when it is committed. Each gather checks its positions 
 (`Shard.cut_off`).
 
 Only frames are mirrored. Drawing, eligibility and target assembly stay on the host, beside the arrays that one process
-writes: see `docs/14-performance-notes.md` for what they cost.
+writes: see `docs/results/gpu.md` for what they cost.
 
 Axes: E lanes, T rows, B positions, S stacked frames, K unroll steps, C channels of a frame, H W image.
 """

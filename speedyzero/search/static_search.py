@@ -1,4 +1,4 @@
-"""The searches of one batch size in memory that stays where it is, to be launched at once. See docs/02-search.md.
+"""The searches of one batch size in memory that stays where it is, to be launched at once. See docs/design/search.md.
 
     fill: root outputs, noise, root states -> static buffers
     launch: begin     plant the trees, select the first leaf                                  once
