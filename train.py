@@ -2,7 +2,7 @@
 
 import sys
 
-from speedyzero import stop_signals
+from speedyzero.system import stop_signals
 
 stop_signals.block()  # until there is somebody to heed them
 

@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 
 from benchmarks.common import write_result
-from speedyzero.atari100k.command import AGGREGATES_FILE, RESULTS_FILE, BenchmarkFolder
-from speedyzero.atari100k.plan import Benchmark
+from speedyzero.experiments.atari100k.command import AGGREGATES_FILE, RESULTS_FILE, BenchmarkFolder
+from speedyzero.experiments.atari100k.plan import Benchmark
 
 OUT = Path("runs/atari100k-reduced")
 REDUCED = Benchmark(

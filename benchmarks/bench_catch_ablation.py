@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.common import write_result
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.scores import read_scores
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.resolve import resolve
 from speedyzero.supervisor.inline import train
 
 VARIANTS = {

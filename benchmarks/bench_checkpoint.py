@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.common import write_result
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.manifest import checkpoint_dir
 from speedyzero.checkpoint.snapshot import take_snapshot
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.learner.saving import checkpoint_meta
-from speedyzero.resolve import resolve
 from speedyzero.supervisor.inline import InlineRun, build_run
 from speedyzero.supervisor.inline_checkpoints import snapshot_of
 from speedyzero.supervisor.resume import find_resumable

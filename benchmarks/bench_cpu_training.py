@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.common import Spread, time_by_turns, write_result
-from speedyzero.resolve import resolve
+from speedyzero.arguments.resolve import resolve
 from speedyzero.supervisor.inline import InlineRun, build_run
 
 SETTINGS = [

@@ -28,12 +28,12 @@ import numpy as np
 
 from benchmarks.bench_host_targets import ACTIONS, BATCH, CONFIG, LANES, filled_shard, known_targets
 from benchmarks.common import write_result
-from speedyzero.records import PriorityRecord, StepRecord
+from speedyzero.arguments.resolve import resolve
 from speedyzero.replay.kept_priorities import kept_priorities
 from speedyzero.replay.sampler import Sampler
 from speedyzero.replay.shard import Shard
-from speedyzero.resolve import resolve
 from speedyzero.supervisor.inline import build_run
+from speedyzero.topology.records import PriorityRecord, StepRecord
 
 POSITIONS, ENVS = (10_000, 30_000, 100_000, 300_000), (8, 16, 32, 64, 128)
 PUBLISHED_EVERY, RECORDED_EVERY = 100, 36  # train steps, of the speedyzero preset

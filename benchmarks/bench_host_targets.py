@@ -28,12 +28,12 @@ from speedyzero.env.base import ObservationSpec
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.target_maker import MadeTargets, TargetMaker
 from speedyzero.reanalyze.targets import assemble_values, plan_targets
-from speedyzero.records import BatchRecord, PriorityRecord
 from speedyzero.replay.device_mirror import DeviceMirror
 from speedyzero.replay.sampler import Sample, Sampler
 from speedyzero.replay.shard import Shard, ShardShape
+from speedyzero.runtime.wiring import batch_layout
 from speedyzero.shm import Ring, RingSpec, Run, remove_run
-from speedyzero.wiring import batch_layout
+from speedyzero.topology.records import BatchRecord, PriorityRecord
 
 POSITIONS, LANES, ACTIONS, BATCH = 100_000, 16, 18, 2048
 SAMPLES_PER_S = 20_000

@@ -26,14 +26,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import write_result
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.stored import Checkpoint, resumable
+from speedyzero.config.documents import read_config_document
 from speedyzero.env.registry import check_game
 from speedyzero.observe.metrics import MetricSeries, read_metrics
-from speedyzero.pacing import record_interval
 from speedyzero.reanalyze.restored import env_steps_of, restore_shard
 from speedyzero.replay.shard import Shard, shard_shape
-from speedyzero.resolve import read_config_document, resolve
 from speedyzero.supervisor.resume import find_resumable
+from speedyzero.topology.pacing import record_interval
 
 ROOT = Path(__file__).parents[1]
 GAME, EVERY, WINDOW = "CartPole-v1", 50, 100  # train steps between checkpoints, and on either side of a kill

@@ -28,10 +28,10 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from benchmarks.common import write_result
+from speedyzero.arguments.resolve import resolve
 from speedyzero.evaluate.result import bootstrap_ci95
 from speedyzero.model import blocks, input_norm, nature_cnn
 from speedyzero.reanalyze.memo import TargetMemo
-from speedyzero.resolve import resolve
 from speedyzero.supervisor.inline import InlineRun, build_run
 
 ROOT = Path(__file__).parents[1]

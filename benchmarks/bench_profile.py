@@ -32,11 +32,11 @@ from benchmarks.bench_process_mode import ROOT, rates
 from benchmarks.common import write_result
 from benchmarks.slowed_run import KINDS, ROLES
 from speedyzero.observe.metrics import MetricSeries, read_metrics
-from speedyzero.observe.spans import Recorder, Span, activate
-from speedyzero.observe.trace import Trace
 from speedyzero.profile.command import load, report
 from speedyzero.profile.diagnosis import Diagnosis
 from speedyzero.profile.span_table import span_rows
+from speedyzero.tracing.spans import Recorder, Span, activate
+from speedyzero.tracing.trace import Trace
 
 HEAD_START = 400
 TINY = (

@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.common import write_result
+from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config
+from speedyzero.config.documents import override
+from speedyzero.config.settings import Given
 from speedyzero.env.registry import check_game
 from speedyzero.plan.costs import estimated
 from speedyzero.plan.model import Prediction, predict
 from speedyzero.plan.words import CORES_PER_GPU, read_costs
-from speedyzero.resolve import override, resolve
-from speedyzero.settings import Given
 
 GPUS, BATCHES, BATCH_GPUS = (1, 2, 4, 8, 16, 32), (256, 512, 1024, 2048, 4096, 8192, 16384), 8
 MOST_LANES = 192

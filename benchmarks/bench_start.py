@@ -25,7 +25,7 @@ from pathlib import Path
 
 from benchmarks.common import write_result
 from benchmarks.start_child import PRELOAD, become_ready
-from speedyzero.fork_server import Forked, ForkServer
+from speedyzero.runtime.fork_server import Forked, ForkServer
 
 ROOT = Path(__file__).parents[1]
 RUN = ("--game", "Catch", "--gpus", "0", "schedule.train_steps=20", "schedule.env_steps=1200")

@@ -1,4 +1,4 @@
-"""SpeedyZero's techniques on small games: what they buy, and the mechanisms measured. Read in docs/design/techniques.md.
+"""SpeedyZero's techniques on small games: what they buy, and the mechanisms. Figures: docs/results/techniques.md.
 
     make bench NAME=techniques ARGS="optimizers catch-2048"   rates swept, then SGD, LARS, Clipped LARS over 5 seeds
     make bench NAME=techniques ARGS="refresh catch-2048"      Priority Refresh, on against off

@@ -19,13 +19,13 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.group import Group, LoneLearner, joined_group
 from speedyzero.learner.trainer import Trainer
 from speedyzero.model.build import build_network
-from speedyzero.resolve import resolve
 
 CPU = torch.device("cpu")
 

@@ -12,16 +12,15 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from speedyzero import config as config_module
-from speedyzero import validation
-from speedyzero.config import Config, get
-from speedyzero.resolve import presets, read_preset
-from speedyzero.settings import SETTINGS, convert
+from speedyzero.config import Config, get, validation
+from speedyzero.config import schema as config_module
+from speedyzero.config.documents import presets, read_preset
+from speedyzero.config.settings import SETTINGS, convert
 
-PAGE = Path(__file__).with_name("18-settings.md")
+PAGE = Path(__file__).parent / "guide" / "settings.md"
 HEAD = """# Settings
 
-Made by `python -m docs.settings_page` from the docstrings of `speedyzero/config.py`; nothing here is written by hand.
+Made by `python -m docs.settings_page` from the docstrings of `speedyzero/config/schema.py`; not written by hand.
 Any of them is given as `key=value`, as in `python train.py --game Pong search.num_simulations=8`, or in a preset
 (`configs/`). A run's `config.yaml` has all of them as used.
 """

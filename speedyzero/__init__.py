@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from speedyzero import numba_cache
+from speedyzero.system import numba_cache
 
 if TYPE_CHECKING:
     from speedyzero.evaluate.loaded import load as load

@@ -16,21 +16,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speedyzero import stop_signals
+from speedyzero.arguments.command_line import check_writable, parse
+from speedyzero.arguments.parsers import ablate_parser, atari100k_parser, evaluate_parser, train_parser
+from speedyzero.arguments.resolve import check_gpus, read_words, resolve
 from speedyzero.checkpoint.found import check_unlocked, directory_to_resume
-from speedyzero.command_line import check_writable, parse
 from speedyzero.config import Config
+from speedyzero.config.settings import Given, near
 from speedyzero.env.atari_ids import spelled_out
-from speedyzero.fork_server import ForkServer
-from speedyzero.parsers import ablate_parser, atari100k_parser, evaluate_parser, train_parser
-from speedyzero.resolve import check_gpus, read_words, resolve
-from speedyzero.run_checks import check_drawable, check_game_of, check_new_directory, check_one_of_each, check_run
-from speedyzero.settings import Given, near
+from speedyzero.runtime.fork_server import ForkServer
+from speedyzero.supervisor.run_checks import (
+    check_drawable,
+    check_game_of,
+    check_new_directory,
+    check_one_of_each,
+    check_run,
+)
+from speedyzero.system import stop_signals
 
 if TYPE_CHECKING:
-    from speedyzero.supervisor.profile_window import ProfileRequest
     from speedyzero.supervisor.reshard import Reshard
     from speedyzero.supervisor.resume import ResumedRun
+    from speedyzero.tracing.profile_window import ProfileRequest
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 VIDEO_SUFFIXES = (".mp4", ".gif")
@@ -123,7 +129,7 @@ def _profile_request(flags: argparse.Namespace) -> ProfileRequest | None:
     words = flags.profile
     if words is None:
         return None
-    from speedyzero.supervisor.profile_window import ProfileRequest
+    from speedyzero.tracing.profile_window import ProfileRequest
 
     if "=" in words:
         flags.settings = [words, *flags.settings]
@@ -203,7 +209,7 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
         if count is not None and count < 1:
             raise ValueError(f"--{name} {count}: must be 1 or more")
     check_writable(flags.out, f"--out {flags.out}")
-    from speedyzero.ablate.plan import Ablation, arms_of, read_factors
+    from speedyzero.experiments.ablate.plan import Ablation, arms_of, read_factors
 
     factors, settings = read_factors(flags.vary)
     if not factors:
@@ -221,7 +227,7 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
         inline=flags.inline,
     )
     ablation = replace(shared, arms=arms_of(shared, factors, grid=flags.grid))
-    from speedyzero.ablate.command import AblationFolder
+    from speedyzero.experiments.ablate.command import AblationFolder
 
     folder = AblationFolder(ablation, flags.out, jobs=flags.jobs)
     for run in folder.runs[: len(ablation.arms)]:
@@ -258,7 +264,7 @@ def check_atari100k(words: Sequence[str], prog: str) -> _Action:
         count = getattr(flags, name)
         if count is not None and count < 1:
             raise ValueError(f"--{name} {count}: must be 1 or more")
-    from speedyzero.atari100k.plan import Benchmark, read_games
+    from speedyzero.experiments.atari100k.plan import Benchmark, read_games
 
     games, settings = read_games(flags.games)
     benchmark = Benchmark(
@@ -271,7 +277,7 @@ def check_atari100k(words: Sequence[str], prog: str) -> _Action:
     )
     out = flags.out or Path("runs") / f"atari100k-{flags.preset}"
     check_writable(out, f"--out {out}")
-    from speedyzero.atari100k.command import BenchmarkFolder
+    from speedyzero.experiments.atari100k.command import BenchmarkFolder
 
     folder = BenchmarkFolder(benchmark, out, jobs=flags.jobs)
     for run in folder.plan.runs[: len(games) - len(folder.plan.refused)]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from speedyzero.stop_signals import STOP_SIGNALS
+from speedyzero.system.stop_signals import STOP_SIGNALS
 
 SHARED_MEMORY = Path("/dev/shm")
 # Whole machines, sweeps of dead runs, kills: one after another where tests run side by side, so that none of them sees

@@ -23,9 +23,9 @@ NORM_ACT = ("tests/kernels/test_norm_act.py",)
 GPU_SUITE = ("tests/benchmarks",)
 FUSED = ("tests/kernels/test_fused_search.py",)
 SEARCHER = ("tests/kernels/test_searcher.py",)
-AGGREGATES = ("tests/atari100k/test_aggregates.py",)
+AGGREGATES = ("tests/experiments/atari100k/test_aggregates.py",)
 PROFILE = ("tests/profile",)
-SPANS = ("tests/observe/test_spans.py",)
+SPANS = ("tests/tracing/test_spans.py",)
 
 BUGS = (
     Bug(
@@ -44,10 +44,10 @@ BUGS = (
     ),
     Bug(
         "play-and-learning-take-turns",
-        "speedyzero/pacing.py",
+        "speedyzero/topology/pacing.py",
         "OVERLAP = 2",
         "OVERLAP = 0",
-        ("tests/test_pacing.py",),
+        ("tests/topology/test_pacing.py",),
     ),
     Bug(
         "fused-relu-swallows-nan",
@@ -185,14 +185,14 @@ BUGS = (
     ),
     Bug(
         "orphans-outlive-their-supervisor",
-        "speedyzero/fork_server/process.py",
+        "speedyzero/runtime/fork_server/process.py",
         "    die_with(parent_pid)\n",
         "",
         ("tests/supervisor/test_fork_server.py",),
     ),
     Bug(
         "the-forked-outlive-their-server",
-        "speedyzero/fork_server/process.py",
+        "speedyzero/runtime/fork_server/process.py",
         "        die_with(server_pid)\n",
         "",
         ("tests/supervisor/test_fork_server.py",),
@@ -213,10 +213,10 @@ BUGS = (
     ),
     Bug(
         "play-does-not-wait",
-        "speedyzero/pacing.py",
+        "speedyzero/topology/pacing.py",
         "return not ahead and share < self.schedule.env_steps",
         "return share < self.schedule.env_steps",
-        ("tests/test_pacing.py",),
+        ("tests/topology/test_pacing.py",),
     ),
     Bug(
         "lstm-state-is-not-reset",
@@ -290,80 +290,80 @@ BUGS = (
     ),
     Bug(
         "evaluations-on-the-training-s-clock",
-        "speedyzero/grid/run.py",
+        "speedyzero/experiments/grid/run.py",
         'total_s[np.searchsorted(waits.times_s, times_s, side="right")]',
         "0.0 * total_s[0]",
-        ("tests/grid/test_run.py", "tests/ablate/test_outcome.py"),
+        ("tests/experiments/grid/test_run.py", "tests/experiments/ablate/test_outcome.py"),
     ),
     Bug(
         "half-a-run-is-finished",
-        "speedyzero/grid/run.py",
+        "speedyzero/experiments/grid/run.py",
         'if scores and scores["last"]["step"] == run.train_steps else None',
         "if scores else None",
-        ("tests/grid/test_run.py",),
+        ("tests/experiments/grid/test_run.py",),
     ),
     Bug(
         "ablation-s-child-outlives-it",
-        "speedyzero/grid/children.py",
+        "speedyzero/experiments/grid/children.py",
         "            preexec_fn=partial(die_with, parent, signal.SIGTERM),\n",
         "",
-        ("tests/grid/test_children.py",),
+        ("tests/experiments/grid/test_children.py",),
     ),
     Bug(
         "unfinished-run-stays-in-the-way",
-        "speedyzero/grid/folder.py",
+        "speedyzero/experiments/grid/folder.py",
         "started=lambda job: self._move_aside(by_name[job.name]),",
         "started=lambda job: None,",
-        ("tests/ablate/test_command.py",),
+        ("tests/experiments/ablate/test_command.py",),
     ),
     Bug(
         "nothing-is-trimmed-from-the-interquartile-mean",
-        "speedyzero/atari100k/aggregates.py",
+        "speedyzero/experiments/atari100k/aggregates.py",
         "cut = int(TRIMMED_SHARE * runs.shape[-1])",
         "cut = 0",
         AGGREGATES,
     ),
     Bug(
         "runs-are-drawn-without-replacement",
-        "speedyzero/atari100k/aggregates.py",
+        "speedyzero/experiments/atari100k/aggregates.py",
         "game[rng.integers(len(game), size=(replicates, len(game)))] for game in scores",
         "rng.permuted(np.tile(game, (replicates, 1)), axis=1) for game in scores",
         AGGREGATES,
     ),
     Bug(
         "a-score-at-the-threshold-is-above-it",
-        "speedyzero/atari100k/aggregates.py",
+        "speedyzero/experiments/atari100k/aggregates.py",
         "runs > threshold",
         "runs >= threshold",
         AGGREGATES,
     ),
     Bug(
         "some-games-pass-for-the-benchmark",
-        "speedyzero/atari100k/standing.py",
+        "speedyzero/experiments/atari100k/standing.py",
         "    if absent:\n",
         "    if len(absent) > 24:\n",
-        ("tests/atari100k/test_results.py",),
+        ("tests/experiments/atari100k/test_results.py",),
     ),
     Bug(
         "some-games-beside-what-was-published-of-all",
-        "speedyzero/atari100k/summary.py",
+        "speedyzero/experiments/atari100k/summary.py",
         "theirs = published_scores(games)",
         "theirs = published_scores(benchmark_games())",
-        ("tests/atari100k/test_results.py",),
+        ("tests/experiments/atari100k/test_results.py",),
     ),
     Bug(
         "an-interrupted-run-of-the-benchmark-is-begun-anew",
-        "speedyzero/atari100k/command.py",
+        "speedyzero/experiments/atari100k/command.py",
         "resumes=True",
         "resumes=False",
-        ("tests/atari100k/test_command.py",),
+        ("tests/experiments/atari100k/test_command.py",),
     ),
     Bug(
         "a-trained-run-without-a-score-is-trained-on",
-        "speedyzero/grid/folder.py",
+        "speedyzero/experiments/grid/folder.py",
         "if step >= run.train_steps:",
         "if step > run.train_steps:",
-        ("tests/atari100k/test_command.py",),
+        ("tests/experiments/atari100k/test_command.py",),
     ),
     Bug(
         "share-refreshed-without-the-learner-s",
@@ -416,24 +416,24 @@ BUGS = (
     ),
     Bug(
         "reshard-s-stacks-reach-into-other-games",
-        "speedyzero/replay/redistribute.py",
+        "speedyzero/checkpoint/redistribute.py",
         "        new.first[lane, at] = True\n",
         "        pass\n",
-        ("tests/replay/test_redistribute.py",),
+        ("tests/checkpoint/test_redistribute.py",),
     ),
     Bug(
         "reshard-gives-up-the-newest",
-        "speedyzero/replay/redistribute.py",
+        "speedyzero/checkpoint/redistribute.py",
         "key=lambda piece: (-piece.age,",
         "key=lambda piece: (piece.age,",
-        ("tests/replay/test_redistribute.py",),
+        ("tests/checkpoint/test_redistribute.py",),
     ),
     Bug(
         "reshard-moves-rows-under-other-priorities",
-        "speedyzero/replay/redistribute.py",
+        "speedyzero/checkpoint/redistribute.py",
         '_NOT_OF_ROWS = ("ticks",',
         '_NOT_OF_ROWS = ("priority", "ticks",',
-        ("tests/replay/test_redistribute.py",),
+        ("tests/checkpoint/test_redistribute.py",),
     ),
     Bug(
         "reshard-counts-env-steps-by-actor-twice",
@@ -556,31 +556,31 @@ BUGS = (
     ),
     Bug(
         "a-long-wait-is-told-at-its-end-alone",
-        "speedyzero/process_spans.py",
+        "speedyzero/tracing/process_spans.py",
         "        if recorder.is_old(end_ns):\n            self._tell_wait(recorder)\n",
         "        if recorder.is_old(end_ns):\n",
         SPANS,
     ),
     Bug(
         "lost-spans-are-not-counted",
-        "speedyzero/observe/spans.py",
+        "speedyzero/tracing/spans.py",
         "            self.dropped += count\n",
         "            pass\n",
         SPANS,
     ),
     Bug(
         "a-trace-in-the-order-in-which-spans-ended",
-        "speedyzero/observe/trace.py",
+        "speedyzero/tracing/trace.py",
         "    return settled[np.lexsort((-settled[:, 2], settled[:, 1]))]\n",
         "    return settled\n",
-        ("tests/observe/test_trace.py",),
+        ("tests/tracing/test_trace.py",),
     ),
     Bug(
         "the-gpu-s-clock-is-taken-for-ours",
-        "speedyzero/observe/kernel_activity.py",
+        "speedyzero/tracing/kernel_activity.py",
         '    offset_ns = document["marked_ns"] - round((marker["ts"] + marker["dur"] / 2) * 1000) - begin_ns\n',
         "    offset_ns = -begin_ns\n",
-        ("tests/observe/test_kernel_activity.py",),
+        ("tests/tracing/test_kernel_activity.py",),
     ),
     Bug(
         "a-warning-every-time",
@@ -612,10 +612,10 @@ BUGS = (
     ),
     Bug(
         "freed-memory-is-kept",
-        "speedyzero/freed_memory.py",
+        "speedyzero/system/freed_memory.py",
         "self._trim(0)",
         "pass",
-        ("tests/test_freed_memory.py",),
+        ("tests/system/test_freed_memory.py",),
     ),
     Bug(
         "actor-plays-without-weights",
@@ -710,21 +710,21 @@ BUGS = (
     ),
     Bug(
         "an-exit-code-that-threads-may-change",
-        "speedyzero/fork_server/process.py",
+        "speedyzero/runtime/fork_server/process.py",
         "    os._exit(code)\n",
         "    sys.exit(code)\n",
         ("tests/supervisor/test_crew.py",),
     ),
     Bug(
         "a-kill-that-comes-too-late-ends-the-run",
-        "speedyzero/fork_server/client.py",
+        "speedyzero/runtime/fork_server/client.py",
         "            with suppress(ProcessLookupError):  # it has just ended",
         "            with suppress():  # it has just ended",
         ("tests/supervisor/test_fork_server.py",),
     ),
     Bug(
         "the-fallen-are-told-before-they-are-gone",
-        "speedyzero/fork_server/client.py",
+        "speedyzero/runtime/fork_server/client.py",
         "        _wait_until_gone(self._living)\n",
         "",
         ("tests/supervisor/test_fork_server.py",),
@@ -790,7 +790,7 @@ BUGS = (
         "speedyzero/env/atari_ids.py",
         "0.0 if version == 4 else STICKY",
         "0.0",
-        ("tests/test_resolve.py",),
+        ("tests/arguments/test_resolve.py",),
     ),
     Bug(
         "an-edited-config-is-put-back",

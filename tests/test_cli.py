@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 from speedyzero import cli
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
 from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, check_train, run
 from speedyzero.config import Config, EnvConfig
+from speedyzero.config.documents import save_config
 from speedyzero.env import registry
 from speedyzero.env.base import LaneEnv
 from speedyzero.env.registry import check_game
 from speedyzero.model.build import build_network
-from speedyzero.resolve import resolve, save_config
-from speedyzero.stop_signals import STOP_SIGNALS
-from speedyzero.supervisor.profile_window import ProfileRequest
+from speedyzero.system.stop_signals import STOP_SIGNALS
+from speedyzero.tracing.profile_window import ProfileRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,8 +15,8 @@ import pytest
 from benchmarks import bench_atari100k, bench_kills, bench_process_mode, bench_profile
 from benchmarks.techniques import pong
 from speedyzero import cli
+from speedyzero.arguments.resolve import resolve
 from speedyzero.env import user_modules
-from speedyzero.resolve import resolve
 from tests.faults import hour
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ NEEDS = re.compile(r"--gpus [1-9]|--resume|RUN_DIR|runs/|atari100k --seeds")
 def documented() -> list[tuple[str, list[str]]]:
     """(file, words) of every command to train or to compare, on a line of its own or within backticks."""
     found = []
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for line in path.read_text().replace("\\\n", " ").splitlines():
             for command in (line.strip(), *re.findall(r"`([^`]+)`", line)):
                 match = COMMAND.match(command)

@@ -28,9 +28,9 @@ ALLOWED = {
     "kernels": ("kernels", "torch", "triton", "numba", "numpy"),
     "speedyzero/shm": ("speedyzero.shm", "numpy", "posix_ipc"),
     "speedyzero/search": ("speedyzero.search", "speedyzero.config", "kernels", "torch", "numpy"),
-    "speedyzero/config.py": (),
-    "speedyzero/records.py": ("speedyzero.shm", "torch", "numpy"),
-    "speedyzero/keyed_random.py": ("numba", "numpy"),
+    "speedyzero/config/schema.py": (),
+    "speedyzero/topology/records.py": ("speedyzero.shm", "torch", "numpy"),
+    "speedyzero/system/keyed_random.py": ("numba", "numpy"),
 }
 
 

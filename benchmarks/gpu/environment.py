@@ -17,8 +17,8 @@ from benchmarks.common import hardware, version
 from benchmarks.gpu import forked_probe
 from benchmarks.gpu.context import Context
 from benchmarks.gpu.timing import Times, time_one
-from speedyzero.fork_server import ForkServer, NotStarted
-from speedyzero.gpus import mps_runs
+from speedyzero.runtime.fork_server import ForkServer, NotStarted
+from speedyzero.system.gpus import mps_runs
 
 PACKAGES = "torch triton numba numpy ale-py gymnasium posix-ipc omegaconf safetensors tensorboard pytest".split()
 

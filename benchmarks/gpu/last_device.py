@@ -1,7 +1,7 @@
 """What the other stages check on the first GPU, in brief on the last visible one, whose number is not 0.
 
 Triton launches on the current device: a process that works on another GPU and does not say so fails here
-(`speedyzero/current_device.py`). On a machine with one GPU it cannot be shown.
+(`speedyzero/system/current_device.py`). On a machine with one GPU it cannot be shown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.gpu import learner_check, network_kernels, search_check, tree_kernels
 from benchmarks.gpu.context import Context, Skip
-from speedyzero.current_device import make_current
+from speedyzero.system.current_device import make_current
 
 BATCH = 3
 

@@ -14,9 +14,9 @@ from benchmarks.gpu.networks import frame_spec, random_frames
 from speedyzero.config import Config
 from speedyzero.learner.batch import Batch, BatchReader
 from speedyzero.model.blocks import PAD_CHANNELS_TO
-from speedyzero.records import BatchRecord
 from speedyzero.replay.device_mirror import DeviceMirror
 from speedyzero.replay.shard import Shard, ShardShape
+from speedyzero.topology.records import BatchRecord
 
 ACTIONS = 18
 

@@ -16,7 +16,7 @@ from speedyzero.config import CodecConfig, Config, EnvConfig, ModelConfig, Searc
 from speedyzero.env.base import ObservationSpec
 from speedyzero.model.base import Network, ZeroLinear
 from speedyzero.model.build import build_network
-from speedyzero.weights.flat import flatten
+from speedyzero.model.flat import flatten
 
 CODEC = CodecConfig(limit=10.0, step=1.0)
 TINY = ModelConfig(

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import RESULTS, write_result
-from speedyzero.ablate.command import AblationFolder
-from speedyzero.ablate.curves import draw_curves
-from speedyzero.ablate.outcome import Outcome
-from speedyzero.ablate.plan import BASE, Ablation, Arm
-from speedyzero.ablate.table import by_arm
+from speedyzero.experiments.ablate.command import AblationFolder
+from speedyzero.experiments.ablate.curves import draw_curves
+from speedyzero.experiments.ablate.outcome import Outcome
+from speedyzero.experiments.ablate.plan import BASE, Ablation, Arm
+from speedyzero.experiments.ablate.table import by_arm
 
 RUNS = Path("runs/techniques")
 FIGURES = Path("docs/figures")
@@ -40,7 +40,7 @@ class Scene:
     """The sweep of every optimiser."""
 
 
-# Half the preset's play and one unrolled step, with which Catch is learned too (docs/results/agents.md): minutes a table.
+# Half the preset's play and one unrolled step, which suffice for Catch (docs/results/agents.md): minutes a table.
 _CATCH = ("schedule.env_steps=2900", "target.unroll_steps=1", "evaluate.interval_episodes=100")
 
 

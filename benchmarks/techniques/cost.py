@@ -11,8 +11,8 @@ import time
 
 from benchmarks.common import write_result
 from benchmarks.techniques.comparison import MEMO_OFF, REFRESH_OFF, SCENES
-from speedyzero.ablate.plan import BASE
-from speedyzero.resolve import resolve
+from speedyzero.arguments.resolve import resolve
+from speedyzero.experiments.ablate.plan import BASE
 from speedyzero.supervisor.inline import InlineRun, build_run
 
 VARIANTS = {

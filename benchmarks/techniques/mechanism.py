@@ -15,17 +15,17 @@ from matplotlib.figure import Figure
 
 from benchmarks.common import write_result
 from benchmarks.techniques.comparison import FIGURES, REFRESH_OFF, RUNS, SCENES, best_arms
-from speedyzero.ablate.plan import BASE
-from speedyzero.grid.interval import mean_and_interval
-from speedyzero.grid.run import run_name
+from speedyzero.arguments.resolve import resolve
+from speedyzero.experiments.ablate.plan import BASE
+from speedyzero.experiments.grid.interval import mean_and_interval
+from speedyzero.experiments.grid.run import run_name
 from speedyzero.model.agent import Agent
+from speedyzero.model.flat import flatten
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.reanalyze.refresh import rank_correlation
 from speedyzero.replay.frames import HostFrames
 from speedyzero.replay.sampler import MIN_PRIORITY
-from speedyzero.resolve import resolve
 from speedyzero.supervisor.inline import InlineRun, build_run
-from speedyzero.weights.flat import flatten
 
 LOOKS = 15
 CLIP = 10.0

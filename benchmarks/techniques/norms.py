@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from benchmarks.common import write_result
+from speedyzero.arguments.resolve import resolve
 from speedyzero.learner import batch_loss
 from speedyzero.learner.unroll import TargetViews, target_views
 from speedyzero.model.base import Network
 from speedyzero.model.codec import ScalarCodec
 from speedyzero.model.observation import to_network_input
-from speedyzero.resolve import resolve
 from speedyzero.supervisor.inline import InlineRun, build_run
 
 UPDATES, POSITIONS = 200, 1024

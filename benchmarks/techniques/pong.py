@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks.common import write_result
 from benchmarks.techniques.comparison import RUNS
-from speedyzero.ablate.command import AblationFolder
-from speedyzero.ablate.plan import BASE, Ablation, Arm
+from speedyzero.experiments.ablate.command import AblationFolder
+from speedyzero.experiments.ablate.plan import BASE, Ablation, Arm
 from speedyzero.observe.metrics import read_metrics
 
 SETTINGS = (

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from speedyzero import keyed_random
 from speedyzero.actor.play_figures import PlayedTick, PlayFigures
-from speedyzero.checkpoint.part import Part
 from speedyzero.config import ActorConfig, Config
-from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, ActorEdges
 from speedyzero.env.base import EnvStep, LaneEnv
 from speedyzero.env.frame_stack import FrameStack
 from speedyzero.model.agent import Agent
-from speedyzero.observe.spans import Span
-from speedyzero.pacing import Pacing
-from speedyzero.records import MetricRecord, StepRecord
+from speedyzero.system import keyed_random
+from speedyzero.topology.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, ActorEdges
+from speedyzero.topology.pacing import Pacing
+from speedyzero.topology.part import Part
+from speedyzero.topology.records import MetricRecord, StepRecord
+from speedyzero.tracing.spans import Span
 
 _LOAD, _SEARCH, _ENVIRONMENTS = Span("load_weights"), Span("search"), Span("environments")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from speedyzero.actor.actor import Actor
-from speedyzero.edges import ActorEdges
 from speedyzero.env.registry import make_env
 from speedyzero.model.agent import Agent
-from speedyzero.pacing import Pacing
-from speedyzero.role_process import ProcessSpec, role_process
-from speedyzero.shared_edges import RingSender, SlotSource
+from speedyzero.runtime.role_process import ProcessSpec, role_process
+from speedyzero.runtime.shared_edges import RingSender, SlotSource
 from speedyzero.shm import WeightSlots
+from speedyzero.topology.edges import ActorEdges
+from speedyzero.topology.pacing import Pacing
 
 
 def main(spec: ProcessSpec, index: int) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER
-from speedyzero.checkpoint.writer_lock import holder_of, is_locked
+from speedyzero.system.writer_lock import holder_of, is_locked
 
 RUNS = Path("runs")
 LOCK_FILE = "lock"

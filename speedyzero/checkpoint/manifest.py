@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from speedyzero.checkpoint.atomic_file import write_json
+from speedyzero.system.atomic_file import write_json
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"

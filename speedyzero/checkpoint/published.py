@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.stored import Checkpoint
-from speedyzero.records import WeightsRecord
+from speedyzero.topology.part import Part
+from speedyzero.topology.records import WeightsRecord
 
 PART = "published"
 

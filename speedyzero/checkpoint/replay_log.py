@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speedyzero.checkpoint.atomic_file import sync_directory, write_atomically
 from speedyzero.checkpoint.log_format import (
     AMENDMENT,
     NOTHING_BEFORE,
@@ -33,7 +32,8 @@ from speedyzero.checkpoint.log_format import (
 )
 from speedyzero.checkpoint.log_reader import count_beyond, find_end, needed_segments
 from speedyzero.checkpoint.row_format import RowFormat
-from speedyzero.checkpoint.writer_lock import WriterLock
+from speedyzero.system.atomic_file import sync_directory, write_atomically
+from speedyzero.system.writer_lock import WriterLock
 
 if TYPE_CHECKING:
     from speedyzero.replay.shard import Shard

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from speedyzero.checkpoint.atomic_file import write_json
+from speedyzero.system.atomic_file import write_json
 
 SCORES_FILE = "scores.json"
 

@@ -16,8 +16,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from speedyzero.checkpoint.part import Part, Tensors
 from speedyzero.checkpoint.weights_file import META_FILE, META_KEYS, WEIGHTS_FILE
+from speedyzero.topology.part import Part, Tensors
 
 STATE_FILE = "state.json"
 """What a checkpoint must have to be resumed from; one of weights alone has none."""

@@ -20,7 +20,6 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 
-from speedyzero.checkpoint.atomic_file import sync_directory, write_atomically
 from speedyzero.checkpoint.found import LOCK_FILE
 from speedyzero.checkpoint.manifest import (
     CHECKPOINTS_FOLDER,
@@ -37,7 +36,8 @@ from speedyzero.checkpoint.manifest import (
 from speedyzero.checkpoint.snapshot import Snapshot
 from speedyzero.checkpoint.stored import resumable
 from speedyzero.checkpoint.weights_file import META_FILE, WEIGHTS_FILES
-from speedyzero.checkpoint.writer_lock import WriterLock
+from speedyzero.system.atomic_file import sync_directory, write_atomically
+from speedyzero.system.writer_lock import WriterLock
 
 _log = logging.getLogger("speedyzero.checkpoint")
 

@@ -23,9 +23,9 @@ from speedyzero.checkpoint.manifest import (
     read_verified,
     step_of,
 )
-from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.snapshot import STATE_FILE, part_files
 from speedyzero.checkpoint.weights_file import WEIGHTS_FILES
+from speedyzero.topology.part import Part
 
 _log = logging.getLogger("speedyzero.checkpoint")
 

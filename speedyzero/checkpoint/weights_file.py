@@ -20,7 +20,6 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from speedyzero.checkpoint.atomic_file import sync_directory, write_atomically
 from speedyzero.checkpoint.manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
@@ -32,6 +31,7 @@ from speedyzero.checkpoint.manifest import (
     verify,
     write_manifest,
 )
+from speedyzero.system.atomic_file import sync_directory, write_atomically
 
 __all__ = ["META_KEYS", "SavedWeights", "checkpoint_dir", "load_weights", "newest", "save_weights"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from speedyzero.doctor.finding import Finding, ok, warning, wrong
 from speedyzero.doctor.machine import Machine
 from speedyzero.doctor.need import Need
-from speedyzero.gpus import MPS_RISK
+from speedyzero.system.gpus import MPS_RISK
 
 INSTALL = "pip install -c constraints.txt -e ."
 # The oldest driver branch that runs programs of a CUDA major version (NVIDIA, "CUDA Compatibility").

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from speedyzero.command_line import Parser, parse
+from speedyzero.arguments.command_line import Parser, parse
+from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config
+from speedyzero.config.documents import presets
 from speedyzero.doctor.checks_software import software_findings
 from speedyzero.doctor.checks_system import system_findings
 from speedyzero.doctor.finding import WARNING, WRONG, Finding, wrong
 from speedyzero.doctor.machine import Machine, Torch
 from speedyzero.doctor.need import Need, need_of
 from speedyzero.doctor.readings import read_machine, read_torch
-from speedyzero.resolve import presets, resolve
 
 CANNOT_START = 1
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from speedyzero.gpus import Gpu
-from speedyzero.supervisor.memory_limits import MemoryLimit
+from speedyzero.system.gpus import Gpu
+from speedyzero.system.memory_limits import MemoryLimit
 
 
 @dataclass(frozen=True)

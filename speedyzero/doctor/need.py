@@ -36,11 +36,11 @@ class Need:
 def need_of(config: Config) -> Need:
     """Creates nothing. Raises ValueError for what the run would be refused for, such as a missing ROM."""
     from speedyzero.env.registry import check_game
+    from speedyzero.runtime.wiring import wire
     from speedyzero.shm import Run
     from speedyzero.supervisor import space
     from speedyzero.supervisor.crew import threads_per_process
-    from speedyzero.supervisor.memory_limits import is_in_memory
-    from speedyzero.wiring import wire
+    from speedyzero.system.memory_limits import is_in_memory
 
     game = check_game(config.env)
     run = Run.new(config.shm_dir or None)

@@ -14,14 +14,14 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from speedyzero import numba_cache
 from speedyzero.doctor.machine import Folder, Left, Limits, Machine, Nvidia, Torch
 from speedyzero.doctor.packages import read_packages
-from speedyzero.gpus import Gpu, mps_runs
 from speedyzero.observe.system import version_of
 from speedyzero.shm.run import SHM_MOUNT, check_platform
 from speedyzero.shm.sweep import sweep_dead_runs
-from speedyzero.supervisor.memory_limits import PROC, is_in_memory, read_mounts, tightest_memory_limit
+from speedyzero.system import numba_cache
+from speedyzero.system.gpus import Gpu, mps_runs
+from speedyzero.system.memory_limits import PROC, is_in_memory, read_mounts, tightest_memory_limit
 
 NO_COMPILER = "no C compiler is found"
 _PATIENCE_S = 10.0  # with nvidia-smi, which hangs where a GPU has fallen off the bus

@@ -17,12 +17,12 @@ from collections.abc import Collection
 import numpy as np
 from ale_py.vector_env import AtariVectorEnv
 
-from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
 from speedyzero.env import atari_roms
 from speedyzero.env.atari_ids import read_id
 from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec, learns_sign
 from speedyzero.env.image import picture
+from speedyzero.system import keyed_random
 
 EXAMPLE = "Atari game (Pong)"
 _MAX_THREADS = 4  # emulators in parallel per process; the rest of the machine has other work

@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 import numpy as np
 
-from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
 from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec
 from speedyzero.env.image import picture
+from speedyzero.system import keyed_random
 
 NAME = EXAMPLE = "Catch"
 HEIGHT, WIDTH = 10, 5

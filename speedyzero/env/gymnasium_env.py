@@ -14,12 +14,12 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
 from speedyzero.env import user_modules
 from speedyzero.env.base import EnvStep, GameError, GameInfo, learns_sign
 from speedyzero.env.gymnasium_spaces import discrete_actions, frame_spec
 from speedyzero.env.image import picture, resize_area, to_gray
+from speedyzero.system import keyed_random
 
 KIND = "gymnasium"
 EXAMPLE = "Gymnasium id (CartPole-v1)"

@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
 from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec, learns_sign
 from speedyzero.env.image import picture
+from speedyzero.system import keyed_random
 
 EXAMPLE = "MinAtar game (MinAtar/Breakout-v1)"
 PREFIX = "MinAtar/"

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from speedyzero.checkpoint.part import Part
 from speedyzero.env.base import EnvStep, LaneEnv
+from speedyzero.topology.part import Part
 
 TAPE = ("game", "length", "action")
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from speedyzero import keyed_random
 from speedyzero.config import EvaluateConfig, choices
 from speedyzero.search import SearchResult
+from speedyzero.system import keyed_random
 
 MOST_VISITED, SAMPLED = choices(EvaluateConfig, "action")
 

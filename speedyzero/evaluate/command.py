@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from speedyzero.checkpoint.atomic_file import write_json
 from speedyzero.checkpoint.weights_file import SavedWeights
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
@@ -19,9 +18,10 @@ from speedyzero.evaluate.source import find_source
 from speedyzero.evaluate.video import Film
 from speedyzero.model.agent import Agent
 from speedyzero.model.build import build_network
+from speedyzero.model.flat import flatten
 from speedyzero.model.threads import threads_for
 from speedyzero.observe.progress import GamesProgress
-from speedyzero.weights.flat import flatten
+from speedyzero.system.atomic_file import write_json
 
 EVALUATIONS_FOLDER = "evaluations"
 

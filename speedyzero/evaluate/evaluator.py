@@ -25,9 +25,9 @@ from speedyzero.evaluate.human_normalised import human_normalised
 from speedyzero.evaluate.overlay import Thought
 from speedyzero.evaluate.result import EvaluationResult, bootstrap_ci95
 from speedyzero.evaluate.video import Film
-from speedyzero.keyed_random import EVALUATE, seed_for
 from speedyzero.observe.information import entropy
 from speedyzero.observe.progress import GamesProgress
+from speedyzero.system.keyed_random import EVALUATE, seed_for
 
 
 class Player(Protocol):

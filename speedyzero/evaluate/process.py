@@ -7,7 +7,7 @@ from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.evaluate.checkpointed import evaluate_checkpoint
-from speedyzero.prctl import set_title
+from speedyzero.system.prctl import set_title
 
 NICE = 10  # a score that comes a little later costs nobody anything
 

@@ -9,8 +9,8 @@ from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER, MANIFEST_FILE
 from speedyzero.checkpoint.scores import read_scores
 from speedyzero.checkpoint.weights_file import SavedWeights, checkpoint_dir, load_weights, newest
 from speedyzero.config import Config
+from speedyzero.config.documents import load_config, read_config_document
 from speedyzero.env import user_modules
-from speedyzero.resolve import load_config, read_config_document
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from kernels.stack_gather import augment_draws
-from speedyzero import keyed_random
 from speedyzero.config import LearnerConfig
 from speedyzero.replay.frames import Augmentation, augmented
+from speedyzero.system import keyed_random
 
 
 class Augment:

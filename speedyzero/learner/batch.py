@@ -17,9 +17,9 @@ import torch
 from speedyzero.config import Config
 from speedyzero.learner.augment import Augment
 from speedyzero.learner.unroll import consistency_steps
-from speedyzero.records import BatchRecord
 from speedyzero.replay.frames import FrameSource, Unrolled
 from speedyzero.replay.staging import on_device
+from speedyzero.topology.records import BatchRecord
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from speedyzero import keyed_random
 from speedyzero.checkpoint.manifest import MANIFEST_FILE
 from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.config import Config
@@ -14,6 +13,7 @@ from speedyzero.env.registry import GameInfo
 from speedyzero.learner.state import load_weights_into
 from speedyzero.model.base import Network
 from speedyzero.model.build import build_network
+from speedyzero.system import keyed_random
 
 
 def first_network(config: Config, game: GameInfo, *, begun: bool = False) -> Network:

@@ -28,7 +28,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from speedyzero.observe.spans import Span
+from speedyzero.tracing.spans import Span
 
 _WAIT = Span("wait_group")
 _NEVER = timedelta(days=30)  # the supervisor, which knows who lives, ends a group that cannot go on

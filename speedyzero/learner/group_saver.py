@@ -19,9 +19,9 @@ from speedyzero.checkpoint.save_clock import SaveClock
 from speedyzero.checkpoint.snapshot import Snapshot, take_snapshot
 from speedyzero.checkpoint.store import write_snapshot
 from speedyzero.learner.learner import Learner
-from speedyzero.records import MetricRecord
-from speedyzero.role_process import RoleProcess
-from speedyzero.wiring import LEARNER, SUPERVISOR
+from speedyzero.runtime.role_process import RoleProcess
+from speedyzero.runtime.wiring import LEARNER, SUPERVISOR
+from speedyzero.topology.records import MetricRecord
 
 AHEAD_STEPS = 2  # the other ranks, at most a step away from the first, hear of a save before they come to it
 

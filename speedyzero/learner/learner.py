@@ -24,7 +24,6 @@ import numpy as np
 import torch
 
 from speedyzero.config import Config
-from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, LearnerEdges
 from speedyzero.learner.batch import BatchReader, join
 from speedyzero.learner.clipped_lars import ClippedLARS
 from speedyzero.learner.group import LEAVING, Group, LoneLearner
@@ -35,12 +34,13 @@ from speedyzero.learner.state import LearnerState
 from speedyzero.learner.trainer import Launched, Trainer, Update
 from speedyzero.learner.trust_figures import trust_ratio_figures
 from speedyzero.model.base import Network
-from speedyzero.observe.spans import Span
-from speedyzero.pacing import Pacing, record_interval
-from speedyzero.records import BatchRecord, MetricRecord, PriorityRecord
 from speedyzero.replay.mirror_choice import frame_sources
 from speedyzero.replay.sampler import MIN_PRIORITY
 from speedyzero.replay.shard import Shard
+from speedyzero.topology.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, LearnerEdges
+from speedyzero.topology.pacing import Pacing, record_interval
+from speedyzero.topology.records import BatchRecord, MetricRecord, PriorityRecord
+from speedyzero.tracing.spans import Span
 
 MAX_BAD_BATCHES = 10
 _GATHER, _UPDATE, _SETTLE = Span("gather_frames"), Span("update"), Span("settle")

@@ -9,7 +9,6 @@ from typing import Any
 
 from speedyzero.checkpoint.stored import open_checkpoint
 from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
-from speedyzero.edges import LearnerEdges
 from speedyzero.env.registry import GameInfo, check_game
 from speedyzero.learner.first_network import first_network
 from speedyzero.learner.group import joined_group
@@ -17,13 +16,14 @@ from speedyzero.learner.group_saver import GroupSaver
 from speedyzero.learner.learner import Learner
 from speedyzero.learner.saving import checkpoint_meta
 from speedyzero.learner.state import LearnerState
-from speedyzero.observe.spans import Span
-from speedyzero.pacing import Pacing
 from speedyzero.replay.shard import Shard
-from speedyzero.role_process import ProcessSpec, RoleProcess, role_process
-from speedyzero.shared_edges import RingReceiver, RingSender, SlotSink
+from speedyzero.runtime.role_process import ProcessSpec, RoleProcess, role_process
+from speedyzero.runtime.shared_edges import RingReceiver, RingSender, SlotSink
+from speedyzero.runtime.wiring import Wiring
 from speedyzero.shm import Run, SharedArrays, WeightSlots, WeightSlotsSpec
-from speedyzero.wiring import Wiring
+from speedyzero.topology.edges import LearnerEdges
+from speedyzero.topology.pacing import Pacing
+from speedyzero.tracing.spans import Span
 
 _SAVE = Span("save")
 _log = logging.getLogger("speedyzero.checkpoint")

@@ -6,11 +6,11 @@ from collections import deque
 
 from speedyzero.checkpoint.published import Published
 from speedyzero.config import Config
-from speedyzero.edges import LearnerEdges
 from speedyzero.learner.group import Group
 from speedyzero.model.base import Network
-from speedyzero.records import WeightsRecord
-from speedyzero.weights.flat import flatten
+from speedyzero.model.flat import flatten
+from speedyzero.topology.edges import LearnerEdges
+from speedyzero.topology.records import WeightsRecord
 
 
 class Publisher:

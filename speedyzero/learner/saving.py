@@ -7,9 +7,9 @@ from typing import Any
 
 from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
 from speedyzero.config import Config
+from speedyzero.config.documents import config_document
 from speedyzero.env.registry import GameInfo
 from speedyzero.learner.learner import Learner
-from speedyzero.resolve import config_document
 
 
 def save_checkpoint(

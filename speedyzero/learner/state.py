@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from speedyzero.checkpoint.optimizer_state import pack_optimizer, unpack_optimizer
-from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.published import PART as PUBLISHED_PART
 from speedyzero.checkpoint.published import Published
 from speedyzero.checkpoint.stored import Checkpoint
+from speedyzero.topology.part import Part
 
 PART = "learner"
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import torch
 
 from speedyzero.config import Config
-from speedyzero.current_device import require_current
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.batch_loss import BatchLoss
 from speedyzero.learner.device_step import DeviceStep
@@ -25,7 +24,8 @@ from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.learner.schedule import learning_rate
 from speedyzero.model.base import Network
 from speedyzero.model.blocks import use_norms
-from speedyzero.observe.spans import Span
+from speedyzero.system.current_device import require_current
+from speedyzero.tracing.spans import Span
 
 _LOSS, _BACKWARD, _OPTIMIZER = Span("loss"), Span("backward"), Span("optimizer")
 

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 
 from speedyzero.config import Config
-from speedyzero.current_device import require_current
 from speedyzero.env.base import ObservationSpec
 from speedyzero.model.blocks import fold_into
 from speedyzero.model.build import build_network
 from speedyzero.model.codec import ScalarCodec
+from speedyzero.model.flat import flatten, unflatten_into
 from speedyzero.model.fused_inference import FusedInference, can_fuse
 from speedyzero.model.observation import to_network_input
 from speedyzero.model.plain_inference import PlainInference
 from speedyzero.search import RootOutput, Searcher, SearchResult, StateStep, StepModel, StepOutput, search
 from speedyzero.search.checks import backend_for
 from speedyzero.search.searcher import DEFAULT_LAUNCH
-from speedyzero.weights.flat import flatten, unflatten_into
+from speedyzero.system.current_device import require_current
 
 
 class Agent:

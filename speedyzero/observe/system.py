@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from speedyzero.checkpoint.atomic_file import write_json
-from speedyzero.gpus import known_gpus
+from speedyzero.system.atomic_file import write_json
+from speedyzero.system.gpus import known_gpus
 
 SYSTEM_FILE = "system.json"
 PACKAGES = ("speedyzero", "torch", "triton", "numba", "numpy", "ale-py", "gymnasium")

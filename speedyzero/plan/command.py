@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from speedyzero.config import Config
+from speedyzero.config.documents import load_config
 from speedyzero.env.registry import GameInfo, check_game
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.observe.progress import format_duration
@@ -19,10 +20,9 @@ from speedyzero.plan.costs import Costs, estimated
 from speedyzero.plan.measure import measured
 from speedyzero.plan.model import Prediction, predict
 from speedyzero.plan.words import Planned
-from speedyzero.resolve import load_config
+from speedyzero.runtime.wiring import wire
 from speedyzero.shm import Run
 from speedyzero.supervisor.space import least_gpu_memory, shared_need
-from speedyzero.wiring import wire
 
 
 def plan(planned: Planned) -> None:

@@ -16,11 +16,11 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.model.agent import Agent
+from speedyzero.model.flat import flatten
 from speedyzero.plan.costs import Costs
 from speedyzero.reanalyze.targets import plan_targets
 from speedyzero.replay.sampler import Sample
 from speedyzero.supervisor.inline import InlineRun, build_run
-from speedyzero.weights.flat import flatten
 
 HEAD_START_TICKS, REPEATS, WARM_UP = 60, 6, 2
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from speedyzero.config import Config
-from speedyzero.placement import Placement, place
+from speedyzero.config.placement import Placement, place
 from speedyzero.plan.costs import Costs
 from speedyzero.plan.workload import Workload, workload_at
 

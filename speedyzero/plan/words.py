@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speedyzero.command_line import Parser, parse
+from speedyzero.arguments.command_line import Parser, parse
+from speedyzero.arguments.resolve import read_words, resolve
 from speedyzero.config import Config
+from speedyzero.config.documents import override, presets
 from speedyzero.plan.chips import CHIPS
-from speedyzero.resolve import override, presets, read_words, resolve
 
 COSTS = tuple(
     "search_s value_s sample_s refresh_s host_env_step_s host_batch_s sync_s search_call_s train_step_s".split()

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from speedyzero.config import ScheduleConfig
-from speedyzero.observe.trace import Trace, Track
-from speedyzero.pacing import slack_env_steps
 from speedyzero.profile.critical_path import HAND_OVER
 from speedyzero.profile.diagnosis import Diagnosis, Gain, gain_of_half, gain_of_overlap, takes_turns
 from speedyzero.profile.span_table import part_of
+from speedyzero.topology.pacing import slack_env_steps
+from speedyzero.tracing.trace import Trace, Track
 
 WORTH = 1.02  # a gain below is not worth a line's reading
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from speedyzero.command_line import Parser, parse
-from speedyzero.observe.trace import TRACE_FILE, Trace, read_trace
+from speedyzero.arguments.command_line import Parser, parse
 from speedyzero.profile.advice import advise
 from speedyzero.profile.critical_path import HAND_OVER
 from speedyzero.profile.diagnosis import Diagnosis, diagnose
 from speedyzero.profile.shares import SLEEP, Shares, shares_in_turns
 from speedyzero.profile.span_table import span_rows
+from speedyzero.tracing.trace import TRACE_FILE, Trace, read_trace
 
 _SPANS_SHOWN = 10  # of a track
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from speedyzero.observe.trace import Trace
 from speedyzero.profile.critical_path import HAND_OVER, CriticalPath, critical_path
 from speedyzero.profile.shares import Shares, Window, intervals, shares_of, window_of
-from speedyzero.wiring import LEARNER
+from speedyzero.runtime.wiring import LEARNER
+from speedyzero.tracing.trace import Trace
 
 FULL_CORES = 0.9  # of the cores in use, from which on they are what processes wait for
 NOTABLE = 0.1  # a share that is worth a sentence

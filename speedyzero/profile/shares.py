@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speedyzero.edges import WAIT_GROUP
-from speedyzero.observe.trace import Trace, Track
-from speedyzero.records import SPAN_NAMES
+from speedyzero.topology.edges import WAIT_GROUP
+from speedyzero.topology.records import SPAN_NAMES
+from speedyzero.tracing.trace import Trace, Track
 
 BUSY = "busy"
 SLEEP = "sleep"  # the supervisor's between two looks

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speedyzero.observe.trace import Track
 from speedyzero.profile.shares import Window
-from speedyzero.records import SPAN_NAMES
+from speedyzero.topology.records import SPAN_NAMES
+from speedyzero.tracing.trace import Track
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from speedyzero.config import Config
-from speedyzero.edges import WeightSource
 from speedyzero.model.agent import Agent
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.replay.sampler import Sampler
 from speedyzero.replay.shard import Shard
+from speedyzero.topology.edges import WeightSource
 
 
 class AheadFiller:

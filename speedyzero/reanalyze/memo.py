@@ -16,12 +16,12 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from speedyzero import keyed_random
 from speedyzero.config import ReanalyzeConfig, SearchConfig
 from speedyzero.model.agent import Agent
-from speedyzero.observe.spans import Span
 from speedyzero.replay.frames import FrameSource, HostFrames
 from speedyzero.replay.shard import Shard
+from speedyzero.system import keyed_random
+from speedyzero.tracing.spans import Span
 
 _VALUES, _SEARCH = Span("network_values"), Span("search")
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from speedyzero.checkpoint.published import Published
 from speedyzero.checkpoint.stored import Checkpoint, open_checkpoint
 from speedyzero.config import Config
-from speedyzero.edges import ReanalyzerEdges
 from speedyzero.env.registry import check_game
 from speedyzero.model.agent import Agent
-from speedyzero.pacing import Pacing
 from speedyzero.reanalyze.reanalyzer import Reanalyzer, cut_off
 from speedyzero.reanalyze.restored import RestoredShard, draws_of, open_log, restore_shard, ticks_of
 from speedyzero.reanalyze.saver import ReplaySaver
 from speedyzero.replay.shard import Shard
-from speedyzero.role_process import ProcessSpec, RoleProcess, role_process
-from speedyzero.shared_edges import RingReceiver, RingSender, SlotSource
+from speedyzero.runtime.role_process import ProcessSpec, RoleProcess, role_process
+from speedyzero.runtime.shared_edges import RingReceiver, RingSender, SlotSource
 from speedyzero.shm import SharedArrays, WeightSlots
+from speedyzero.topology.edges import ReanalyzerEdges
+from speedyzero.topology.pacing import Pacing
 
 
 def main(spec: ProcessSpec, index: int) -> None:

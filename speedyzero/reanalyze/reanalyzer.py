@@ -13,24 +13,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speedyzero import keyed_random
-from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.replay_log import ReplayLog
 from speedyzero.config import Config
-from speedyzero.edges import WAIT_INPUT, WAIT_SPACE, ReanalyzerEdges, Receiver
+from speedyzero.config.placement import place
 from speedyzero.model.agent import Agent
-from speedyzero.observe.spans import Span
-from speedyzero.pacing import Pacing, record_interval
-from speedyzero.placement import place
 from speedyzero.reanalyze.ahead import AheadFiller
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.refresh import PriorityRefresh
 from speedyzero.reanalyze.target_maker import TargetMaker
-from speedyzero.records import BatchRecord, MetricRecord, StepRecord
 from speedyzero.replay.kept_priorities import kept_priorities
 from speedyzero.replay.mirror_choice import frame_sources
 from speedyzero.replay.sampler import Sample, Sampler
 from speedyzero.replay.shard import Shard
+from speedyzero.system import keyed_random
+from speedyzero.topology.edges import WAIT_INPUT, WAIT_SPACE, ReanalyzerEdges, Receiver
+from speedyzero.topology.pacing import Pacing, record_interval
+from speedyzero.topology.part import Part
+from speedyzero.topology.records import BatchRecord, MetricRecord, StepRecord
+from speedyzero.tracing.spans import Span
 
 _APPEND, _PRIORITIES, _LOAD = Span("append_rows"), Span("update_priorities"), Span("load_weights")
 _DRAW, _TARGETS, _REFRESH, _AHEAD = Span("draw"), Span("make_targets"), Span("refresh"), Span("search_ahead")

@@ -22,15 +22,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from speedyzero.checkpoint.part import Part
 from speedyzero.config import RefreshConfig
-from speedyzero.edges import WeightSource
 from speedyzero.model.agent import Agent
 from speedyzero.reanalyze.target_maker import TargetMaker
-from speedyzero.records import PriorityRecord
 from speedyzero.replay.frames import FrameSource, HostFrames
 from speedyzero.replay.sampler import MIN_PRIORITY, Sampler
 from speedyzero.replay.shard import Shard
+from speedyzero.topology.edges import WeightSource
+from speedyzero.topology.part import Part
+from speedyzero.topology.records import PriorityRecord
 
 
 @dataclass(frozen=True)

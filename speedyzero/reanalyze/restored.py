@@ -7,11 +7,11 @@ from pathlib import Path
 
 from speedyzero.checkpoint.log_format import LogPosition
 from speedyzero.checkpoint.log_reader import restore
-from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.replay_log import ReplayLog, replay_log_dir
 from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.replay.kept_priorities import restore_priorities
 from speedyzero.replay.shard import Shard
+from speedyzero.topology.part import Part
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from speedyzero.checkpoint.log_format import LogPosition
 from speedyzero.checkpoint.snapshot import encode_part
 from speedyzero.checkpoint.store import write_part
 from speedyzero.checkpoint.stored import read_document, resumable
-from speedyzero.observe.spans import Span
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.reanalyze.restored import replay_part
-from speedyzero.records import MetricRecord
-from speedyzero.role_process import DONE, RoleProcess
-from speedyzero.wiring import LEARNER
+from speedyzero.runtime.role_process import DONE, RoleProcess
+from speedyzero.runtime.wiring import LEARNER
+from speedyzero.topology.records import MetricRecord
+from speedyzero.tracing.spans import Span
 
 # For the learner's last snapshot, once everybody was asked to end; within what the supervisor allows for the end.
 LAST_WAIT_S = 6.0

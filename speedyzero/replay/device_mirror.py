@@ -32,10 +32,10 @@ import numpy as np
 import torch
 
 from kernels.stack_gather import stack_gather
-from speedyzero.current_device import require_current
 from speedyzero.replay.frames import UNCHANGED, Augmentation, Unrolled
 from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.replay.staging import StagingRing, on_device
+from speedyzero.system.current_device import require_current
 
 SLOTS = 4
 SLOT_BYTES = 2 * 2**20

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 
 from speedyzero.config import Config
-from speedyzero.placement import Placement, place
+from speedyzero.config.placement import Placement, place
 from speedyzero.replay.device_mirror import DeviceMirror, mirror_bytes
 from speedyzero.replay.frames import FrameSource, HostFrames
 from speedyzero.replay.shard import Shard

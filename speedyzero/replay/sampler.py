@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speedyzero import keyed_random
 from speedyzero.config import ReplayConfig
-from speedyzero.records import PriorityRecord
 from speedyzero.replay.shard import Shard
 from speedyzero.replay.sum_tree import SumTree
+from speedyzero.system import keyed_random
+from speedyzero.topology.records import PriorityRecord
 
 MIN_PRIORITY = 1e-6
 

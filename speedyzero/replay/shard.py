@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from speedyzero.config import Config
+from speedyzero.config.placement import place
 from speedyzero.env.base import ObservationSpec
-from speedyzero.pacing import slack_env_steps
-from speedyzero.placement import place
-from speedyzero.records import StepRecord
+from speedyzero.topology.pacing import slack_env_steps
+from speedyzero.topology.records import StepRecord
 
 GUARD_ROWS = 32
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from speedyzero.command_line import Parser, check_writable, parse
+from speedyzero.arguments.command_line import Parser, check_writable, parse
 
 PAGE_FILE, PICTURES_FOLDER = "report.html", "report"
 

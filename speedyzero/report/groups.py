@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from speedyzero.config import get
+from speedyzero.config.settings import SETTINGS
 from speedyzero.report.reading import RunRecord
-from speedyzero.settings import SETTINGS
 
 # Okabe and Ito's colours, told apart by the colour-blind too; the yellow is left out, it is lost on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from speedyzero.checkpoint.atomic_file import write_atomically
 from speedyzero.report.command import PAGE_FILE, PICTURES_FOLDER
 from speedyzero.report.figures import (
     Picture,
@@ -20,6 +19,7 @@ from speedyzero.report.groups import Group, group_runs
 from speedyzero.report.page import page
 from speedyzero.report.reading import RunRecord
 from speedyzero.report.utilisation import utilisation_picture
+from speedyzero.system.atomic_file import write_atomically
 
 
 def make_report(runs: Sequence[RunRecord], out: Path) -> Path:

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from speedyzero.config import Config, get
+from speedyzero.config.placement import place
+from speedyzero.config.settings import SETTINGS
 from speedyzero.evaluate.human_normalised import human_normalised, reference_scores
 from speedyzero.evaluate.result import bootstrap_ci95
 from speedyzero.observe.progress import format_duration
-from speedyzero.placement import place
 from speedyzero.report.figures import Picture
 from speedyzero.report.groups import Group, differing
 from speedyzero.report.reading import RunRecord
-from speedyzero.settings import SETTINGS
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")

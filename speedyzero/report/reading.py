@@ -15,11 +15,11 @@ import numpy as np
 from speedyzero.checkpoint.found import LOCK_FILE
 from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER
 from speedyzero.checkpoint.scores import read_scores
-from speedyzero.checkpoint.writer_lock import is_locked
 from speedyzero.config import Config
+from speedyzero.config.documents import load_config
 from speedyzero.observe.metrics import METRICS_FILE, MetricSeries, read_metrics
 from speedyzero.observe.system import read_systems
-from speedyzero.resolve import load_config
+from speedyzero.system.writer_lock import is_locked
 
 _NOTHING = MetricSeries(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 

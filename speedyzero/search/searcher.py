@@ -1,4 +1,4 @@
-"""Searches with one model whose memory and captured graphs are kept from one search to the next. See docs/design/search.md.
+"""Searches with one model whose memory and captured graphs are kept between searches. See docs/design/search.md.
 
 Owned by whoever owns the model's weights (the agent), and gone with it: a graph reads the addresses that it was
 captured with, so it may not outlive them, and the weights must change in place.

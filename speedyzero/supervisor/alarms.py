@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 from speedyzero.config import Config
 from speedyzero.learner.learner import MAX_BAD_BATCHES
-from speedyzero.pacing import Pacing, slack_env_steps
-from speedyzero.records import MetricRecord
-from speedyzero.supervisor.host_figures import own_memory_bytes
+from speedyzero.system.host_figures import own_memory_bytes
+from speedyzero.topology.pacing import Pacing, slack_env_steps
+from speedyzero.topology.records import MetricRecord
 
 GAMES_WITHOUT_REWARD = 20  # and a tenth of the run: fewer say nothing
 SETTLED = 0.1  # of the train steps, by which caches, tables and compiled code have their size

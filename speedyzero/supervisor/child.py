@@ -6,10 +6,10 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from speedyzero.fork_server import Forked, ForkServer
-from speedyzero.role_process import ProcessSpec, crash_file
+from speedyzero.runtime.fork_server import Forked, ForkServer
+from speedyzero.runtime.role_process import ProcessSpec, crash_file
+from speedyzero.runtime.wiring import LEARNER
 from speedyzero.shm import Board
-from speedyzero.wiring import LEARNER
 
 
 @dataclass

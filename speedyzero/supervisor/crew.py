@@ -17,13 +17,13 @@ from pathlib import Path
 
 from speedyzero.actor import process as actor_process
 from speedyzero.config import Config
-from speedyzero.fork_server import ForkServer, NotStarted
 from speedyzero.learner import process as learner_process
 from speedyzero.reanalyze import process as reanalyze_process
-from speedyzero.role_process import DIVERGED, DONE, WORKING, ProcessSpec, ResumePoint, crash_file
+from speedyzero.runtime.fork_server import ForkServer, NotStarted
+from speedyzero.runtime.role_process import DIVERGED, DONE, WORKING, ProcessSpec, ResumePoint, crash_file
+from speedyzero.runtime.wiring import LEARNER, SUPERVISOR, Wiring, actor_name, learner_name, reanalyzer_name
 from speedyzero.shm import Board
 from speedyzero.supervisor.child import Child, Progress
-from speedyzero.wiring import LEARNER, SUPERVISOR, Wiring, actor_name, learner_name, reanalyzer_name
 
 STOP_DEADLINE_S = 10.0
 HURRY, AT_ONCE = 2, 3  # interruptions: nobody but the learners is waited for; not even the learners

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.evaluate import process as evaluate_process
-from speedyzero.fork_server import Forked, ForkServer, NotStarted
+from speedyzero.runtime.fork_server import Forked, ForkServer, NotStarted
 from speedyzero.supervisor.keeper import RunKeeper
 
 _TICK_S = 0.05

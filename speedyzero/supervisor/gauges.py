@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 
 from speedyzero.observe.metrics import MetricsWriter
+from speedyzero.runtime.wiring import SUPERVISOR, Wiring
 from speedyzero.shm import Board, Ring
 from speedyzero.supervisor.alarms import Alarms
-from speedyzero.supervisor.host_figures import own_memory_bytes
-from speedyzero.wiring import SUPERVISOR, Wiring
+from speedyzero.system.host_figures import own_memory_bytes
 
 log = logging.getLogger("speedyzero.supervisor")
 

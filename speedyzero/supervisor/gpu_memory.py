@@ -15,7 +15,6 @@ import torch
 from kernels.conv3x3_latent.layout import image_rows
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game
-from speedyzero.gpus import Gpu
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.batch_loss import BatchLoss
 from speedyzero.learner.unroll import consistency_steps
@@ -25,8 +24,9 @@ from speedyzero.model.efficientzero import EfficientZeroNetwork
 from speedyzero.reanalyze.process import fills_ahead
 from speedyzero.replay.device_mirror import mirror_bytes
 from speedyzero.replay.mirror_choice import mirrors_on
+from speedyzero.runtime.wiring import Wiring
 from speedyzero.supervisor.space import least_of_process
-from speedyzero.wiring import Wiring
+from speedyzero.system.gpus import Gpu
 
 # What the allocator rounds up to, cuDNN's workspaces, weights that are cast in each step.
 _MARGIN = 1.35

@@ -22,27 +22,27 @@ from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game, make_env
 from speedyzero.env.taped import TAPE, TapedLanes
-from speedyzero.freed_memory import FreedMemory, keep_large_blocks
 from speedyzero.learner.first_network import first_network
 from speedyzero.learner.learner import Learner
 from speedyzero.learner.saving import save_checkpoint
 from speedyzero.learner.state import LearnerState
-from speedyzero.memory_edges import InlineEdges, MemoryBoard
 from speedyzero.model.agent import Agent
 from speedyzero.model.threads import threads_for
-from speedyzero.pacing import Pacing
 from speedyzero.reanalyze.reanalyzer import Reanalyzer, cut_off
 from speedyzero.reanalyze.restored import draws_of, open_log, restore_shard
 from speedyzero.replay.shard import Shard, shard_shape
+from speedyzero.runtime.local_edges import InlineEdges, MemoryBoard
+from speedyzero.runtime.wiring import LEARNER, REANALYZER, SUPERVISOR, actor_name
 from speedyzero.supervisor.inline_checkpoints import InlineCheckpoints
 from speedyzero.supervisor.inline_profile import InlineProfile, Turns
 from speedyzero.supervisor.inline_state import ACTOR_PART, EDGES_PART, ENV_PART, restore_edges
 from speedyzero.supervisor.interrupts import HURRY, Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
 from speedyzero.supervisor.limit_now import TurnLimit
-from speedyzero.supervisor.profile_window import ProfileRequest
 from speedyzero.supervisor.resume import OpenedRun, ResumedRun, opened_run
-from speedyzero.wiring import LEARNER, REANALYZER, SUPERVISOR, actor_name
+from speedyzero.system.freed_memory import FreedMemory, keep_large_blocks
+from speedyzero.topology.pacing import Pacing
+from speedyzero.tracing.profile_window import ProfileRequest
 
 ACTOR = actor_name(0)
 _log = logging.getLogger("speedyzero.supervisor")

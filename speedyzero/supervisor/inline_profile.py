@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from speedyzero.config import Config
-from speedyzero.observe.span_store import SpanStore
-from speedyzero.observe.spans import Recorder, activate
-from speedyzero.observe.trace import Track, settled_spans
-from speedyzero.process_spans import WANTED
-from speedyzero.records import SPAN_NAMES
-from speedyzero.supervisor.host_figures import machine_cpu_s
-from speedyzero.supervisor.profile_window import ProfileRequest, ProfileWindow
+from speedyzero.runtime.waits import in_turns, role_of
+from speedyzero.runtime.wiring import SUPERVISOR
 from speedyzero.supervisor.trace_keeper import TraceKeeper
-from speedyzero.waits import in_turns, role_of
-from speedyzero.wiring import SUPERVISOR
+from speedyzero.system.host_figures import machine_cpu_s
+from speedyzero.topology.records import SPAN_NAMES
+from speedyzero.tracing.process_spans import WANTED
+from speedyzero.tracing.profile_window import ProfileRequest, ProfileWindow
+from speedyzero.tracing.span_store import SpanStore
+from speedyzero.tracing.spans import Recorder, activate
+from speedyzero.tracing.trace import Track, settled_spans
 
 _STEP = SPAN_NAMES.index("step")
 

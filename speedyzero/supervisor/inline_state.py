@@ -15,9 +15,9 @@ from dataclasses import fields
 
 import numpy as np
 
-from speedyzero.checkpoint.part import Part
-from speedyzero.memory_edges import InlineEdges, MemoryQueue
-from speedyzero.records import BatchRecord, PriorityRecord
+from speedyzero.runtime.local_edges import InlineEdges, MemoryQueue
+from speedyzero.topology.part import Part
+from speedyzero.topology.records import BatchRecord, PriorityRecord
 
 ACTOR_PART, ENV_PART, EDGES_PART = "actor_0", "env_0", "edges"
 _KINDS = {"batches": BatchRecord, "priorities": PriorityRecord}

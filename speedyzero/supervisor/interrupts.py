@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from speedyzero import stop_signals
+from speedyzero.system import stop_signals
 
 HURRY = 2  # interruptions that say: do not wait
 

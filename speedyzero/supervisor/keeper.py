@@ -10,6 +10,7 @@ from pathlib import Path
 from speedyzero.checkpoint.manifest import checkpoint_dir, is_finished
 from speedyzero.checkpoint.scores import read_scores
 from speedyzero.config import Config
+from speedyzero.config.documents import deviations
 from speedyzero.env.base import learns_sign
 from speedyzero.env.registry import check_game
 from speedyzero.evaluate.checkpointed import evaluate_checkpoint
@@ -20,9 +21,8 @@ from speedyzero.observe.metrics import MetricsWriter
 from speedyzero.observe.progress import GamesProgress, Progress
 from speedyzero.observe.run_dir import summary
 from speedyzero.observe.system import record_system
-from speedyzero.records import MetricRecord
-from speedyzero.resolve import deviations
 from speedyzero.supervisor.alarms import Alarms
+from speedyzero.topology.records import MetricRecord
 
 PAPER_ENV_STEPS, SHORT_RUN = 100_000, 0.1
 # What progress shows of the metrics, the score besides: do values foresee returns, does the policy look?

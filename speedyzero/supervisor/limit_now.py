@@ -10,12 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from speedyzero.edges import WAITS
 from speedyzero.profile.shares import Shares
 from speedyzero.profile.wait_chain import chain_shares
+from speedyzero.runtime.waits import waits_on
+from speedyzero.runtime.wiring import Wiring
 from speedyzero.shm import Board
-from speedyzero.waits import waits_on
-from speedyzero.wiring import Wiring
+from speedyzero.topology.edges import WAITS
 
 SAMPLE_EVERY_S, WINDOW_S, LEAST_S = 1.0, 10.0, 3.0
 _IDLE = 0.3  # whoever works less than that is no bottleneck: nobody works, everybody waits to hear

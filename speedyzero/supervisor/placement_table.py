@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from speedyzero.config import Config
-from speedyzero.gpus import MPS_RISK, mps_runs
+from speedyzero.runtime.wiring import SUPERVISOR, Wiring, bell_of
 from speedyzero.supervisor.crew import threads_per_process
-from speedyzero.supervisor.memory_limits import tightest_memory_limit
 from speedyzero.supervisor.space import SERVER_BYTES, least_of_process
-from speedyzero.wiring import SUPERVISOR, Wiring, bell_of
+from speedyzero.system.gpus import MPS_RISK, mps_runs
+from speedyzero.system.memory_limits import tightest_memory_limit
 
 
 def print_placement(config: Config, wiring: Wiring) -> None:

@@ -6,7 +6,7 @@ import speedyzero.actor.process
 import speedyzero.evaluate.process
 import speedyzero.learner.process
 import speedyzero.reanalyze.process  # noqa: F401
-from speedyzero import keyed_random
+from speedyzero.system import keyed_random
 
 assert not torch.cuda.is_initialized(), "a process with a CUDA context cannot be forked"
 keyed_random.keys(0, 0, 0)  # numba readies its tables in the first call of any of its functions: 0.6 s

@@ -18,12 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speedyzero.config import Config
-from speedyzero.fork_server import ForkServer
-from speedyzero.gpus import read_gpus
-from speedyzero.observe.spans import Span
-from speedyzero.prctl import set_title
-from speedyzero.records import METRIC_NAMES, MetricRecord
-from speedyzero.role_process import ResumePoint
+from speedyzero.runtime.fork_server import ForkServer
+from speedyzero.runtime.role_process import ResumePoint
+from speedyzero.runtime.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of
 from speedyzero.shm import (
     Board,
     Consumer,
@@ -37,17 +34,20 @@ from speedyzero.supervisor.crew import Crew, LearnersFell
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.gpu_memory import expected_bytes, shortage, with_mirrors_chosen
-from speedyzero.supervisor.host_figures import own_memory_bytes
 from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
 from speedyzero.supervisor.limit_now import ProcessLimit
 from speedyzero.supervisor.placement_table import print_placement
-from speedyzero.supervisor.profile_window import ProfileRequest
 from speedyzero.supervisor.resume import OpenedRun, ResumedRun, go_back, last_checkpoint, opened_run, resume_point
 from speedyzero.supervisor.run_profile import Profile, profile_of
 from speedyzero.supervisor.saves import Saves
 from speedyzero.supervisor.space import wire_where_it_fits
-from speedyzero.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of
+from speedyzero.system.gpus import read_gpus
+from speedyzero.system.host_figures import own_memory_bytes
+from speedyzero.system.prctl import set_title
+from speedyzero.topology.records import METRIC_NAMES, MetricRecord
+from speedyzero.tracing.profile_window import ProfileRequest
+from speedyzero.tracing.spans import Span
 
 TICK_S = 0.05
 _START, _DRAIN, _PROGRESS, _SLEEP = Span("start"), Span("drain_metrics"), Span("show_progress"), Span("sleep")

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from speedyzero.process_spans import NO_MORE, NOT_YET, WANTED
-from speedyzero.records import SpanBlock
+from speedyzero.runtime.wiring import SUPERVISOR, Wiring
 from speedyzero.shm import Board, BoardRow, Consumer, Ring
-from speedyzero.supervisor.host_figures import core_wait_s, machine_cpu_s
-from speedyzero.wiring import SUPERVISOR, Wiring
+from speedyzero.system.host_figures import core_wait_s, machine_cpu_s
+from speedyzero.topology.records import SpanBlock
+from speedyzero.tracing.process_spans import NO_MORE, NOT_YET, WANTED
 
 PROCESS_COUNTS = ("busy_cpu_ns", "wait_cpu_ns", "dropped_spans")
 RING_COUNTS = ("produced", "consumed", "dropped")

@@ -17,24 +17,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speedyzero.checkpoint.log_format import LogPosition
-from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.published import PART as PUBLISHED_PART
+from speedyzero.checkpoint.redistribute import Dealt, redistribute
 from speedyzero.checkpoint.replay_log import ReplayLog, replay_log_dir
 from speedyzero.checkpoint.snapshot import Snapshot, take_snapshot
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
+from speedyzero.config.documents import config_document, read_config_document
+from speedyzero.config.placement import place
 from speedyzero.env.registry import check_game
 from speedyzero.learner.state import PART as LEARNER_PART
 from speedyzero.observe.metrics import METRICS_FILE
 from speedyzero.observe.run_dir import create_run_dir
-from speedyzero.placement import place
 from speedyzero.reanalyze.restored import env_steps_of, replay_part, restore_shard
 from speedyzero.replay.kept_priorities import kept_priorities
-from speedyzero.replay.redistribute import Dealt, redistribute
 from speedyzero.replay.shard import Shard, shard_shape
-from speedyzero.resolve import config_document, read_config_document
 from speedyzero.supervisor.resume import LAYOUT, ResumedRun, find_resumable
+from speedyzero.topology.part import Part
 
 
 @dataclass(frozen=True)

@@ -23,19 +23,19 @@ from speedyzero.checkpoint.scores import forget_scores_after
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import Checkpoint, newest_valid, open_checkpoint
 from speedyzero.config import Config, get
+from speedyzero.config.documents import load_config, override, read_config_document, save_config
+from speedyzero.config.placement import place
+from speedyzero.config.settings import SETTINGS, Given, near
 from speedyzero.env.registry import check_game
 from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.learner.state import LearnerState
 from speedyzero.model.build import build_network
 from speedyzero.observe.metrics import put_aside_after
 from speedyzero.observe.run_dir import create_run_dir, run_log
-from speedyzero.placement import place
 from speedyzero.reanalyze.restored import env_steps_of, log_position, ticks_of
 from speedyzero.replay.shard import shard_shape
-from speedyzero.resolve import load_config, override, read_config_document, save_config
-from speedyzero.role_process import ResumePoint
-from speedyzero.settings import SETTINGS, Given, near
-from speedyzero.wiring import Wiring
+from speedyzero.runtime.role_process import ResumePoint
+from speedyzero.runtime.wiring import Wiring
 
 # What may differ without being named: where and how a run happens, how it is looked at, and how long it is.
 SAFE = re.compile(

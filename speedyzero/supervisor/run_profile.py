@@ -13,18 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from speedyzero.config import Config
-from speedyzero.observe.kernel_activity import read_kernels
-from speedyzero.observe.span_store import SpanStore
-from speedyzero.observe.spans import Recorder, Span, activate
-from speedyzero.observe.trace import Kernel, RingUse, Track, settled_spans
-from speedyzero.process_spans import NO_MORE, WANTED
-from speedyzero.role_process import kernels_file
+from speedyzero.runtime.role_process import kernels_file
+from speedyzero.runtime.waits import role_of, waits_on
+from speedyzero.runtime.wiring import SUPERVISOR, Wiring
 from speedyzero.shm import Board, BoardRow, RingSpec
 from speedyzero.supervisor.profile_counts import RING_COUNTS, Counts, CountsWithin, ProfiledRun
-from speedyzero.supervisor.profile_window import ProfileRequest, ProfileWindow
 from speedyzero.supervisor.trace_keeper import TraceKeeper
-from speedyzero.waits import role_of, waits_on
-from speedyzero.wiring import SUPERVISOR, Wiring
+from speedyzero.tracing.kernel_activity import read_kernels
+from speedyzero.tracing.process_spans import NO_MORE, WANTED
+from speedyzero.tracing.profile_window import ProfileRequest, ProfileWindow
+from speedyzero.tracing.span_store import SpanStore
+from speedyzero.tracing.spans import Recorder, Span, activate
+from speedyzero.tracing.trace import Kernel, RingUse, Track, settled_spans
 
 SAMPLE_EVERY_NS = 100_000_000
 LAST_SPANS_S = 10.0  # for a process that is in the middle of a step when the profile ends

@@ -15,9 +15,9 @@ from speedyzero.checkpoint.weights_file import WEIGHTS_FILES
 from speedyzero.config import Config
 from speedyzero.learner.state import PART as LEARNER_PART
 from speedyzero.reanalyze.restored import replay_part
+from speedyzero.runtime.wiring import LEARNER, Wiring, reanalyzer_name
 from speedyzero.shm import Board, BoardRow
 from speedyzero.supervisor.thinning import thin_out
-from speedyzero.wiring import LEARNER, Wiring, reanalyzer_name
 
 _log = logging.getLogger("speedyzero.checkpoint")
 

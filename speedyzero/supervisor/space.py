@@ -15,12 +15,12 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game
-from speedyzero.gpus import read_gpus
 from speedyzero.learner.optimizers import OPTIMIZERS
 from speedyzero.model.build import build_network
+from speedyzero.runtime.wiring import SUPERVISOR, Wiring, wire
 from speedyzero.shm import Run, SegmentError, require_space, sweep_dead_runs
-from speedyzero.supervisor.memory_limits import MemoryLimit, is_in_memory, tightest_memory_limit
-from speedyzero.wiring import SUPERVISOR, Wiring, wire
+from speedyzero.system.gpus import read_gpus
+from speedyzero.system.memory_limits import MemoryLimit, is_in_memory, tightest_memory_limit
 
 # The least, below what was measured at work on Catch (smaps_rollup, shared libraries left out; Python 3.11, torch 2.13
 # CPU). Supervisor and fork server: Python, torch and their imports, 261 and 269 MiB. A role, which shares the fork

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from speedyzero.config import Config
-from speedyzero.observe.span_store import SpanStore
-from speedyzero.observe.trace import TRACE_FILE, RingUse, Trace, Track, put_aside, write_trace
-from speedyzero.resolve import config_document
-from speedyzero.supervisor.profile_window import ProfileWindow
+from speedyzero.config.documents import config_document
+from speedyzero.tracing.profile_window import ProfileWindow
+from speedyzero.tracing.span_store import SpanStore
+from speedyzero.tracing.trace import TRACE_FILE, RingUse, Trace, Track, put_aside, write_trace
 
 _log = logging.getLogger("speedyzero.supervisor")
 

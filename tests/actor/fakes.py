@@ -8,10 +8,10 @@ import torch
 from speedyzero.actor.actor import Actor
 from speedyzero.config import ActorConfig, Config, EnvConfig, ScheduleConfig, SearchConfig
 from speedyzero.env.base import EnvStep
-from speedyzero.memory_edges import InlineEdges
-from speedyzero.pacing import Pacing
-from speedyzero.records import StepRecord, WeightsRecord
+from speedyzero.runtime.local_edges import InlineEdges
 from speedyzero.search import RootOutput, SearchResult
+from speedyzero.topology.pacing import Pacing
+from speedyzero.topology.records import StepRecord, WeightsRecord
 from tests.replay.episodes import NUM_ACTIONS, SPEC, Lane, frames, visit_policy
 
 STACK = 3

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speedyzero.config import ScheduleConfig
-from speedyzero.edges import WAIT_INPUT
 from speedyzero.env.base import EnvStep
 from speedyzero.env.catch import WIDTH, CatchLanes
 from speedyzero.env.registry import make_env
-from speedyzero.records import MetricRecord
+from speedyzero.topology.edges import WAIT_INPUT
+from speedyzero.topology.records import MetricRecord
 from tests.actor.fakes import RANDOM_PHASE, STACK, Game, ScriptedEnv, config_of
 from tests.replay.episodes import (
     GAME_OVER,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from speedyzero import keyed_random
 from speedyzero.actor.actor import sample_visits, temperature_at
 from speedyzero.config import ActorConfig, ScheduleConfig
-from speedyzero.records import StepRecord
+from speedyzero.system import keyed_random
+from speedyzero.topology.records import StepRecord
 from tests.actor.fakes import FREE, RANDOM_PHASE, Game, LookingAgent, ScriptedEnv, config_of
 from tests.replay.episodes import GAME_OVER, LIMIT, NUM_ACTIONS, made_up_lane
 

@@ -12,7 +12,7 @@ from benchmarks.gpu.context import Skip
 from benchmarks.gpu.last_device import last_device
 from benchmarks.gpu.runner import Outcome, run_stages
 from benchmarks.gpu.stages import NOMINAL_BUDGET_S, STAGES, Stage, stage_named
-from speedyzero.resolve import resolve
+from speedyzero.arguments.resolve import resolve
 
 SECONDS = 60.0  # of a stage that does not hang; none takes one
 

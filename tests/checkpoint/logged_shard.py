@@ -10,8 +10,8 @@ import pytest
 from speedyzero.checkpoint.log_reader import restore
 from speedyzero.checkpoint.replay_log import ReplayLog
 from speedyzero.env.base import ObservationSpec
-from speedyzero.records import StepRecord
 from speedyzero.replay.shard import Shard, ShardShape
+from speedyzero.topology.records import StepRecord
 
 ROWS = 24
 COUNTED = ("largest_priority", "env_steps")  # a checkpoint has them

@@ -7,8 +7,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.snapshot import STATE_FILE, encode_document, encode_tensors, take_snapshot
+from speedyzero.topology.part import Part
 
 META = {"step": 12, "preset": "catch", "game": "Catch", "num_actions": 3, "score": None}
 

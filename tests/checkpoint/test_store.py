@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from speedyzero.checkpoint.manifest import MANIFEST_FILE, checkpoint_dir, read_manifest, write_manifest
-from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.snapshot import Snapshot, encode_document, encode_tensors, take_snapshot
 from speedyzero.checkpoint.store import CheckpointStore, SaveError, write_part
 from speedyzero.checkpoint.stored import newest_valid, open_checkpoint, read_document, resumable
 from speedyzero.checkpoint.weights_file import load_weights, newest, save_weights
+from speedyzero.topology.part import Part
 from tests.checkpoint.failing_calls import Crash, FailingCalls
 
 META = {"preset": "catch", "game": "Catch", "num_actions": 3, "score": None}

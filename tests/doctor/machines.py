@@ -7,8 +7,8 @@ from pathlib import Path
 
 from speedyzero.doctor.machine import Folder, Left, Limits, Machine, Nvidia, Package, Torch
 from speedyzero.doctor.need import Need
-from speedyzero.gpus import Gpu
-from speedyzero.supervisor.memory_limits import MemoryLimit
+from speedyzero.system.gpus import Gpu
+from speedyzero.system.memory_limits import MemoryLimit
 
 GIB = 2**30
 H100 = Gpu("H100", free_bytes=78 * GIB, total_bytes=80 * GIB, capability=(9, 0))

@@ -7,7 +7,7 @@ from typing import Any
 
 from speedyzero.doctor.finding import WARNING, WRONG
 from speedyzero.doctor.machine import Left, Nvidia, Package, Torch
-from speedyzero.supervisor.memory_limits import MemoryLimit
+from speedyzero.system.memory_limits import MemoryLimit
 from tests.doctor.machines import GIB, H100, HEALTHY, WITH_GPUS, folder
 
 MIB = 2**20

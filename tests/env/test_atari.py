@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from ale_py.vector_env import AtariVectorEnv
 
-from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
 from speedyzero.env.atari import AtariLanes
 from speedyzero.env.base import EnvStep
+from speedyzero.system import keyed_random
 
 SMALL = EnvConfig(game="Breakout", image_size_px=32, grayscale=True)
 BREAKOUT_LIVES = 5

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from speedyzero import keyed_random
 from speedyzero.config import EnvConfig
 from speedyzero.env.gymnasium_env import GymnasiumLanes
 from speedyzero.env.registry import check_game, make_env, try_game
+from speedyzero.system import keyed_random
 
 CARTPOLE = EnvConfig(game="CartPole-v1", clip_reward="false")
 

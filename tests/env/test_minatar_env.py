@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from speedyzero import keyed_random
+from speedyzero.arguments.resolve import resolve
 from speedyzero.cli import BAD_INPUT, check_train, run
 from speedyzero.config import EnvConfig
 from speedyzero.env import minatar_env
@@ -20,7 +20,7 @@ from speedyzero.env.minatar_env import NAMES, MinAtarLanes
 from speedyzero.env.registry import check_game, make_env
 from speedyzero.model.build import build_network
 from speedyzero.model.kind import network_kind
-from speedyzero.resolve import resolve
+from speedyzero.system import keyed_random
 
 NEEDS_MINATAR = pytest.mark.skipif(
     importlib.util.find_spec("minatar") is None,

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from speedyzero import cli
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.scores import record_score
 from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
+from speedyzero.config.documents import save_config
 from speedyzero.env.registry import check_game
 from speedyzero.evaluate.command import evaluate_run
 from speedyzero.learner.saving import checkpoint_meta
 from speedyzero.model.build import build_network
-from speedyzero.resolve import resolve, save_config
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from speedyzero.config import EnvConfig
 from speedyzero.env.registry import make_env, try_game
 from speedyzero.evaluate.evaluator import evaluate
-from speedyzero.keyed_random import EVALUATE, seed_for
+from speedyzero.system.keyed_random import EVALUATE, seed_for
 from tests.evaluate.fake_players import FakePlayer, always, balance, catch_columns, follow_the_ball, lean
 
 CATCH = EnvConfig(game="Catch", stack=2)

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import speedyzero
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.weights_file import checkpoint_dir, load_weights, save_weights
 from speedyzero.env.registry import check_game
 from speedyzero.evaluate.evaluator import evaluate
-from speedyzero.keyed_random import EVALUATE, seed_for
 from speedyzero.learner.first_network import first_network
 from speedyzero.learner.saving import checkpoint_meta
-from speedyzero.resolve import resolve
+from speedyzero.system.keyed_random import EVALUATE, seed_for
 
 GAMES = ["Catch", "CartPole-v1"]
 

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from benchmarks.common import write_result
 from speedyzero.observe.metrics import MetricSeries, read_metrics
-from speedyzero.role_process import WORKING
-from speedyzero.wiring import LEARNER, REANALYZER, actor_name
+from speedyzero.runtime.role_process import WORKING
+from speedyzero.runtime.wiring import LEARNER, REANALYZER, actor_name
 from tests.faults.whole_run import WholeRun
 
 PICTURE = Path("docs/figures/soak-hour.png")

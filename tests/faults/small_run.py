@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
-from speedyzero.resolve import resolve, save_config
+from speedyzero.config.documents import save_config
 from speedyzero.supervisor.inline import InlineRun, build_run
 from speedyzero.supervisor.inline_checkpoints import InlineCheckpoints
 from speedyzero.supervisor.resume import find_resumable

@@ -11,7 +11,7 @@ import pytest
 
 from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.wiring import learner_name
+from speedyzero.runtime.wiring import learner_name
 from tests.faults.ring_contract import is_soak, reached, share
 from tests.faults.whole_run import WholeRun
 

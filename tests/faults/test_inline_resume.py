@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import safetensors.torch
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.manifest import checkpoint_dir
-from speedyzero.checkpoint.part import Part
 from speedyzero.checkpoint.snapshot import encode_document, encode_tensors
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import open_checkpoint
 from speedyzero.config import Config
-from speedyzero.memory_edges import InlineEdges
-from speedyzero.records import BatchRecord, PriorityRecord
-from speedyzero.resolve import resolve
+from speedyzero.runtime.local_edges import InlineEdges
 from speedyzero.supervisor.inline import InlineRun, build_run
 from speedyzero.supervisor.inline_checkpoints import snapshot_of
 from speedyzero.supervisor.inline_state import edges_part, restore_edges
+from speedyzero.topology.part import Part
+from speedyzero.topology.records import BatchRecord, PriorityRecord
 from tests.faults.inline_runs import advance, differences, everything
 from tests.faults.ring_contract import reached
 

@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from speedyzero import cli
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.scores import SCORES_FILE, read_scores
 from speedyzero.checkpoint.weights_file import MANIFEST_FILE, META_FILE, WEIGHTS_FILE, checkpoint_dir, save_weights
+from speedyzero.config.documents import save_config
 from speedyzero.env.registry import check_game
 from speedyzero.model.build import build_network
-from speedyzero.resolve import resolve, save_config
 from tests.faults.ring_contract import reached
 
 ROOT = Path(__file__).parents[2]
@@ -33,8 +34,8 @@ UNSAFE_CALLS = {
 }
 ALLOWED = {
     # What a supervisor tells its own child over a pipe that only these two have; nothing from a file or shared memory.
-    "speedyzero/fork_server/client.py": ["pickle"],
-    "speedyzero/fork_server/process.py": ["pickle", "importlib.import_module"],
+    "speedyzero/runtime/fork_server/client.py": ["pickle"],
+    "speedyzero/runtime/fork_server/process.py": ["pickle", "importlib.import_module"],
     # One of five files of an installed package, whose own import would bring a window system with it.
     "speedyzero/env/minatar_env.py": ["importlib.util.spec_from_file_location"],
     # What the user has named on the command line; never what a file names.

@@ -12,13 +12,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.env.registry import check_game
 from speedyzero.learner.learner import MAX_BAD_BATCHES
 from speedyzero.learner.saving import save_checkpoint
-from speedyzero.records import BatchRecord
-from speedyzero.resolve import resolve
 from speedyzero.supervisor import inline
+from speedyzero.topology.records import BatchRecord
 from tests.faults.ring_contract import reached, share
 from tests.learner.small_learner import SmallLearner, small_batch, small_learner, snapshot
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC

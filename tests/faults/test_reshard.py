@@ -10,10 +10,10 @@ import torch
 
 from speedyzero import cli
 from speedyzero.checkpoint.stored import newest_valid
+from speedyzero.config.documents import read_config_document
 from speedyzero.learner.state import LearnerState
 from speedyzero.reanalyze.restored import env_steps_of, restore_shard
 from speedyzero.replay.shard import Shard, shard_shape
-from speedyzero.resolve import read_config_document
 from speedyzero.supervisor.inline import build_run
 from tests.faults.inline_runs import advance
 from tests.faults.small_run import NEWER, copy_of, make_small_run
@@ -39,8 +39,8 @@ def resharded(old: Path, new: Path, words: list[str], monkeypatch, *, inline: bo
 
 def restored(run_dir: Path, checkpoint) -> list[Shard]:
     config = read_config_document(checkpoint.document("meta")["config"], "test")
+    from speedyzero.config.placement import place
     from speedyzero.env.registry import check_game
-    from speedyzero.placement import place
 
     game = check_game(config.env)
     shards = [Shard(shard_shape(config, game.spec, game.num_actions)) for _ in place(config).shards]

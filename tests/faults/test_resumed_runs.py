@@ -16,8 +16,8 @@ from speedyzero.checkpoint.replay_log import replay_log_dir
 from speedyzero.checkpoint.stored import newest_valid, open_checkpoint, resumable
 from speedyzero.checkpoint.weights_file import load_weights
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.pacing import Pacing
 from speedyzero.reanalyze.restored import log_position
+from speedyzero.topology.pacing import Pacing
 from tests.faults.ring_contract import is_soak, reached, trials
 from tests.faults.whole_run import WholeRun
 

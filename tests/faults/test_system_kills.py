@@ -16,9 +16,9 @@ import pytest
 
 from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.role_process import WORKING
+from speedyzero.runtime.role_process import WORKING
+from speedyzero.runtime.wiring import LEARNER, REANALYZER
 from speedyzero.shm import Board
-from speedyzero.wiring import LEARNER, REANALYZER
 from tests.faults.ring_contract import is_soak, reached, share, trials
 from tests.faults.whole_run import WholeRun
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.env.registry import check_game
-from speedyzero.resolve import resolve
+from speedyzero.runtime.wiring import wire
 from speedyzero.shm import Run
 from speedyzero.supervisor.space import SharedNeed, shared_need
-from speedyzero.wiring import wire
 from tests.faults.rights import go_without, need_root
 from tests.faults.ring_contract import is_soak, reached
 from tests.faults.tiny_shm import Outcome, Try, outcomes

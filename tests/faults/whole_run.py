@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from speedyzero.arguments.resolve import read_words, resolve
 from speedyzero.config import Config
+from speedyzero.config.documents import load_config, override
 from speedyzero.env.registry import check_game
-from speedyzero.resolve import load_config, override, read_words, resolve
+from speedyzero.runtime.wiring import Wiring, wire
 from speedyzero.shm import Board, Run
 from speedyzero.shm.run import SHM_MOUNT, run_id_of
-from speedyzero.wiring import Wiring, wire
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 600.0 if os.environ.get("SOAK") == "1" else 150.0  # far beyond any wait that succeeds

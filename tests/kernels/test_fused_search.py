@@ -19,11 +19,11 @@ from speedyzero.model.base import Network
 from speedyzero.model.blocks import fold_into
 from speedyzero.model.build import build_network
 from speedyzero.model.codec import ScalarCodec
+from speedyzero.model.flat import flatten
 from speedyzero.model.fused_inference import FusedInference, can_fuse
 from speedyzero.model.observation import to_network_input
 from speedyzero.model.plain_inference import PlainInference
 from speedyzero.search import Searcher, SearchResult, StepBuffers, StepModel, search
-from speedyzero.weights.flat import flatten
 from tests.kernels.backends import BACKENDS, watch
 from tests.kernels.conftest import HAS_GPU
 from tests.kernels.noted_launches import note_launches

@@ -12,14 +12,14 @@ from speedyzero.config import ActorConfig
 from speedyzero.learner import augment
 from speedyzero.learner.augment import Augment
 from speedyzero.learner.batch import BatchReader
-from speedyzero.memory_edges import InlineEdges
 from speedyzero.model.agent import Agent
-from speedyzero.pacing import Pacing
 from speedyzero.reanalyze import reanalyzer
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.replay import device_mirror
 from speedyzero.replay.device_mirror import DeviceMirror
 from speedyzero.replay.frames import HostFrames
+from speedyzero.runtime.local_edges import InlineEdges
+from speedyzero.topology.pacing import Pacing
 from tests.kernels.backends import watch
 from tests.learner.small_learner import UNROLL, filled_shard, small_config
 from tests.learner.test_batch import AUGMENTED, noisy_shard, parts_of

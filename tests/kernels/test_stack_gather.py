@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from kernels.stack_gather import augment_draws, stack_gather
-from speedyzero import keyed_random
 from speedyzero.config import LearnerConfig
 from speedyzero.env.base import ObservationSpec
 from speedyzero.learner.augment import Augment
 from speedyzero.model.observation import to_network_input
 from speedyzero.replay.shard import Shard, ShardShape
+from speedyzero.system import keyed_random
 from tests.kernels.backends import BACKENDS, BF16_BACKENDS, watch
 
 STACK, UNROLL, SEED, TRAIN_STEP = 4, 5, 11, 3

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from speedyzero.learner.group import Group, joined_group
-from speedyzero.records import BatchRecord
-from speedyzero.weights.flat import flatten
+from speedyzero.model.flat import flatten
+from speedyzero.topology.records import BatchRecord
 from tests.learner.small_learner import BATCH, SmallLearner, small_batch, small_learner, without_batch_statistics
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
 

@@ -11,12 +11,12 @@ from speedyzero.config import Config, LearnerConfig, ReplayConfig, ScheduleConfi
 from speedyzero.env.base import ObservationSpec
 from speedyzero.learner.group import Group
 from speedyzero.learner.learner import Learner
-from speedyzero.memory_edges import InlineEdges, MemoryWeights
 from speedyzero.model.base import Network
-from speedyzero.pacing import Pacing
-from speedyzero.records import BatchRecord, StepRecord, WeightsRecord
 from speedyzero.replay.shard import Shard, ShardShape
-from speedyzero.wiring import TARGETS, WEIGHTS
+from speedyzero.runtime.local_edges import InlineEdges, MemoryWeights
+from speedyzero.runtime.wiring import TARGETS, WEIGHTS
+from speedyzero.topology.pacing import Pacing
+from speedyzero.topology.records import BatchRecord, StepRecord, WeightsRecord
 from tests.model.networks import NUM_ACTIONS, tiny_config, tiny_network
 
 LANES, ROWS, UNROLL, BATCH = 2, 40, 3, 4

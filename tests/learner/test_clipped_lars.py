@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speedyzero.config import Config, OptimizerConfig
+from speedyzero.config.validation import validate
 from speedyzero.learner.clipped_lars import ClippedLARS
-from speedyzero.validation import validate
 from tests.learner.parameters import give_gradients, random_parameters, train
 
 INF = math.inf

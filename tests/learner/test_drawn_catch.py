@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.env import catch, registry
 from speedyzero.env.base import GameInfo, ObservationSpec
-from speedyzero.resolve import resolve
 from speedyzero.supervisor.inline import InlineRun, build_run
 
 NAME = "DrawnCatch"

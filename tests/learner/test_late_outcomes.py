@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from speedyzero.config import OptimizerConfig, ScheduleConfig
-from speedyzero.edges import WAIT_INPUT, WAIT_SPACE
 from speedyzero.learner.learner import MAX_BAD_BATCHES
-from speedyzero.weights.flat import flatten
+from speedyzero.model.flat import flatten
+from speedyzero.topology.edges import WAIT_INPUT, WAIT_SPACE
 from tests.learner.small_learner import SmallLearner, small_batch, small_learner, snapshot, spoiled
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from speedyzero.config import EvaluateConfig, ScheduleConfig
-from speedyzero.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE
 from speedyzero.model.codec import ScalarCodec
-from speedyzero.weights.flat import flatten
+from speedyzero.model.flat import flatten
+from speedyzero.topology.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE
 from tests.learner.small_learner import BATCH, small_batch, small_learner
 from tests.model.networks import TINY_MODEL, VECTOR_SPEC
 

@@ -4,7 +4,7 @@ import pytest
 
 from speedyzero.learner.clipped_lars import ClippedLARS, LayerTrustRatio, TrustRatioSummary, parameter_groups
 from speedyzero.learner.trust_figures import trust_ratio_figures
-from speedyzero.records import METRIC_NAMES
+from speedyzero.topology.records import METRIC_NAMES
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
 
 PART = "learner/trust_ratio_unclipped/"

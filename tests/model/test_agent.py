@@ -7,8 +7,8 @@ import torch
 from speedyzero.config import SearchConfig
 from speedyzero.model.agent import Agent
 from speedyzero.model.codec import ScalarCodec
+from speedyzero.model.flat import flatten
 from speedyzero.model.observation import to_network_input
-from speedyzero.weights.flat import flatten
 from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, TINY_MODEL, VECTOR_SPEC, tiny_config, tiny_network
 
 SPECS = {"image": IMAGE_SPEC, "vector": VECTOR_SPEC}

@@ -11,9 +11,9 @@ import torch
 from speedyzero.env.base import ObservationSpec
 from speedyzero.model.agent import Agent
 from speedyzero.model.build import build_network
+from speedyzero.model.flat import flatten
 from speedyzero.model.input_norm import FOLLOWED_STEPS, LIMIT, SMALLEST_DEVIATION, InputNorm
 from speedyzero.model.observation import to_network_input
-from speedyzero.weights.flat import flatten
 from tests.model.networks import NUM_ACTIONS, TINY_MODEL, randomise, tiny_config
 
 SPEC = ObservationSpec(shape=(40, 40, 1), dtype=np.dtype(np.uint8))

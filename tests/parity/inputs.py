@@ -10,9 +10,9 @@ import math
 import numpy as np
 import torch
 
-from speedyzero import keyed_random
 from speedyzero.config import CodecConfig, ModelConfig
 from speedyzero.model.efficientzero import EfficientZeroNetwork
+from speedyzero.system import keyed_random
 
 BATCH, UNROLL, ACTIONS, STACK, IMAGE_PX = 6, 5, 6, 2, 96
 MODEL = ModelConfig(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config, LearnerConfig, SearchConfig
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.batch_loss import BatchLoss
@@ -21,7 +22,6 @@ from speedyzero.model.codec import ScalarCodec
 from speedyzero.model.efficientzero import EfficientZeroNetwork
 from speedyzero.reanalyze.targets import assemble_values, plan_targets
 from speedyzero.replay.shard import Shard, ShardShape
-from speedyzero.resolve import resolve
 from speedyzero.search import search
 from tests.parity.inputs import (
     ACTIONS,

@@ -7,8 +7,8 @@ from dataclasses import fields
 import pytest
 
 from speedyzero import cli
+from speedyzero.arguments.resolve import resolve
 from speedyzero.plan.measure import measured
-from speedyzero.resolve import resolve
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from speedyzero.arguments.resolve import resolve
+from speedyzero.config.placement import Placement
 from speedyzero.env.registry import check_game
-from speedyzero.placement import Placement
 from speedyzero.plan.costs import Costs, estimated, flops_of
 from speedyzero.plan.model import pace_of, predict
 from speedyzero.plan.words import COSTS as ENTERED
 from speedyzero.plan.words import add_arguments, cores_of, planned_config, read_costs
 from speedyzero.plan.workload import Workload, distinct, workload_at
-from speedyzero.resolve import resolve
 
 COSTS = Costs(
     search_s=2e-3,

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from speedyzero.config import ActorConfig, Config, ScheduleConfig
-from speedyzero.observe.trace import Trace, Track, settled_spans
-from speedyzero.pacing import Pacing
-from speedyzero.records import SPAN_NAMES
-from speedyzero.resolve import config_document
+from speedyzero.config.documents import config_document
+from speedyzero.topology.pacing import Pacing
+from speedyzero.topology.records import SPAN_NAMES
+from speedyzero.tracing.trace import Trace, Track, settled_spans
 
 ACTOR, REANALYZER, LEARNER = ROLES = ("actor-0", "reanalyzer-0", "learner-0")
 WAITS_ON = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speedyzero.observe.trace import Track
 from speedyzero.profile.critical_path import HAND_OVER, critical_path
 from speedyzero.profile.shares import BUSY, Interval, Shares, Window, intervals, shares_in_turns, shares_of
 from speedyzero.profile.span_table import part_of, span_rows
 from speedyzero.profile.wait_chain import chain_shares
-from speedyzero.records import SPAN_NAMES
+from speedyzero.topology.records import SPAN_NAMES
+from speedyzero.tracing.trace import Track
 
 WAITS_ON = {"a": {"wait_space": ["b"]}, "b": {"wait_input": ["a"]}}
 MS = 1_000_000

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from speedyzero.observe.trace import Trace
 from speedyzero.profile.advice import advise
 from speedyzero.profile.command import report
 from speedyzero.profile.diagnosis import diagnose, gain_of_half, gain_of_overlap
 from speedyzero.profile.wait_chain import chain_shares
+from speedyzero.tracing.trace import Trace
 from tests.profile.simulated_run import ACTOR, LEARNER, REANALYZER, ROLES, WAITS_ON, SimulatedRun, speedups
 
 EVEN = {ACTOR: 40_000, REANALYZER: 10_000, LEARNER: 10_000}  # a tick serves four train steps

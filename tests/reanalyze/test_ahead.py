@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speedyzero.pacing import Pacing
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.replay.shard import Shard, shard_shape
+from speedyzero.topology.pacing import Pacing
 from tests.reanalyze.test_reanalyzer import LANES
 from tests.reanalyze.tiny import CONFIG, Machine, WatchedAgent, changed
 from tests.replay.episodes import NUM_ACTIONS, SPEC

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speedyzero import keyed_random
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.replay.shard import Shard, ShardShape
+from speedyzero.system import keyed_random
 from tests.reanalyze.tiny import CONFIG, STACK, changed, loaded_agent
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, tick
 

@@ -8,9 +8,9 @@ import pytest
 from speedyzero.config import TargetConfig, choices
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.target_maker import VALUE_TARGETS
-from speedyzero.records import PriorityRecord
 from speedyzero.replay.sampler import Sample
 from speedyzero.replay.shard import Shard, shard_shape
+from speedyzero.topology.records import PriorityRecord
 from tests.reanalyze.tiny import CONFIG, STACK, Machine, WatchedAgent, changed, loaded_agent
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, stack_of, tick, visit_policy
 

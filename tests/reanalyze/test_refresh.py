@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from speedyzero.config import RefreshConfig
-from speedyzero.memory_edges import MemoryWeights
 from speedyzero.reanalyze.refresh import PriorityRefresh, RefreshFigures, rank_correlation
-from speedyzero.records import PriorityRecord, WeightsRecord
-from speedyzero.wiring import WEIGHTS
+from speedyzero.runtime.local_edges import MemoryWeights
+from speedyzero.runtime.wiring import WEIGHTS
+from speedyzero.topology.records import PriorityRecord, WeightsRecord
 from tests.reanalyze.test_reanalyzer import LANES, machine
 from tests.reanalyze.tiny import CONFIG, STACK, WatchedAgent, loaded_agent, random_weights
 from tests.replay.episodes import stack_of, tick

@@ -10,13 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speedyzero.memory_edges import InlineEdges, MemoryQueue
-from speedyzero.pacing import Pacing
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
-from speedyzero.records import PriorityRecord
 from speedyzero.replay.sampler import Sample
 from speedyzero.replay.shard import Shard, shard_shape
-from speedyzero.wiring import STEPS
+from speedyzero.runtime.local_edges import InlineEdges, MemoryQueue
+from speedyzero.runtime.wiring import STEPS
+from speedyzero.topology.pacing import Pacing
+from speedyzero.topology.records import PriorityRecord
 from tests.reanalyze.tiny import CONFIG, changed
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, frames, made_up_lane, tick
 

@@ -15,14 +15,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speedyzero.memory_edges import InlineEdges
-from speedyzero.pacing import Pacing
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
-from speedyzero.records import PriorityRecord
 from speedyzero.replay.shard import Shard
-from speedyzero.shared_edges import RingReceiver, RingSender
+from speedyzero.runtime.local_edges import InlineEdges
+from speedyzero.runtime.shared_edges import RingReceiver, RingSender
+from speedyzero.runtime.wiring import Wiring, bell_of, wire
 from speedyzero.shm import Doorbell, Ring, Run, SharedArrays, remove_run
-from speedyzero.wiring import Wiring, bell_of, wire
+from speedyzero.topology.pacing import Pacing
+from speedyzero.topology.records import PriorityRecord
 from tests.reanalyze.tiny import CONFIG, changed
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, shapes, tick
 

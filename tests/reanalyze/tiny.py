@@ -18,14 +18,14 @@ from speedyzero.config import (
     SearchConfig,
     TargetConfig,
 )
-from speedyzero.memory_edges import InlineEdges
 from speedyzero.model.agent import Agent
 from speedyzero.model.build import build_network
-from speedyzero.pacing import Pacing
+from speedyzero.model.flat import flatten
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
-from speedyzero.records import WeightsRecord
 from speedyzero.replay.shard import Shard, shard_shape
-from speedyzero.weights.flat import flatten
+from speedyzero.runtime.local_edges import InlineEdges
+from speedyzero.topology.pacing import Pacing
+from speedyzero.topology.records import WeightsRecord
 from tests.replay.episodes import NUM_ACTIONS, SPEC, Lane, tick
 
 STACK = 2

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from speedyzero.env.base import ObservationSpec
-from speedyzero.records import StepRecord
+from speedyzero.topology.records import StepRecord
 
 GAME_OVER, LIFE, LIMIT, LIFE_AND_LIMIT = "game over", "life", "limit", "life and limit"
 ENDS = (GAME_OVER, LIFE, LIMIT, LIFE_AND_LIMIT)

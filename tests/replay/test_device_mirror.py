@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from speedyzero.env.base import ObservationSpec
 from speedyzero.model.observation import to_network_input
-from speedyzero.records import StepRecord
 from speedyzero.replay import device_mirror, staging
 from speedyzero.replay.device_mirror import DeviceMirror, mirror_bytes, rectangles
 from speedyzero.replay.frames import HostFrames
 from speedyzero.replay.shard import Shard, ShardShape
+from speedyzero.topology.records import StepRecord
 from tests.replay.cuda_streams import Timeline
 
 CPU = torch.device("cpu")

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config, PlacementConfig, ReplayConfig
+from speedyzero.config.documents import deviations
+from speedyzero.config.placement import place
+from speedyzero.config.validation import validate
 from speedyzero.env.base import ObservationSpec
-from speedyzero.placement import place
 from speedyzero.replay import mirror_choice
 from speedyzero.replay.device_mirror import mirror_bytes
 from speedyzero.replay.frames import HostFrames
 from speedyzero.replay.mirror_choice import frame_sources, mirrors_on, wants_mirrors
 from speedyzero.replay.shard import Shard, ShardShape
-from speedyzero.resolve import deviations, resolve
-from speedyzero.validation import validate
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 IMAGE = ObservationSpec((4, 4, 3), np.dtype(np.uint8))

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speedyzero.config import ReplayConfig
-from speedyzero.records import PriorityRecord
 from speedyzero.replay.sampler import MIN_PRIORITY, Sampler
 from speedyzero.replay.shard import Shard, ShardShape
+from speedyzero.topology.records import PriorityRecord
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, Lane, made_up_lane, shapes, tick
 
 CHI_SQUARE_16 = 39.25  # 99.9% quantile with 16 degrees of freedom; seeds are fixed, so what passes goes on passing

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.env.base import ObservationSpec
 from speedyzero.replay.shard import GUARD_ROWS, Shard, ShardShape, shard_shape
-from speedyzero.resolve import resolve
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, Lane, frames, made_up_lane, shapes, tick
 
 

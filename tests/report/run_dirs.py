@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from speedyzero.checkpoint.atomic_file import write_json
+from speedyzero.arguments.resolve import resolve
+from speedyzero.config.documents import save_config
 from speedyzero.observe.metrics import METRICS_FILE
 from speedyzero.observe.system import SYSTEM_FILE
-from speedyzero.resolve import resolve, save_config
+from speedyzero.system.atomic_file import write_json
 
 PROCESSES = ("actor-0", "reanalyzer-0", "learner-0")
 SYSTEM = {

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from speedyzero.config import get
+from speedyzero.config.settings import SETTINGS, build
 from speedyzero.evaluate.result import bootstrap_ci95
 from speedyzero.report.groups import Line, combined, group_runs, smoothed
 from speedyzero.report.reading import RunRecord, read_run
-from speedyzero.settings import SETTINGS, build
 from tests.report.run_dirs import make_run
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speedyzero.checkpoint.writer_lock import WriterLock
 from speedyzero.report.reading import is_locked, read_run
+from speedyzero.system.writer_lock import WriterLock
 from tests.report.run_dirs import make_run
 
 

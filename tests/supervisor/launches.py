@@ -26,7 +26,7 @@ from kernels.parent_gather import States, parent_gather
 from kernels.puct_select import PuctRule, bind_puct_select
 from kernels.stack_gather import augment_draws, stack_gather
 from kernels.tree import bare_tree
-from speedyzero.role_process import ProcessSpec, role_process
+from speedyzero.runtime.role_process import ProcessSpec, role_process
 
 BATCH, ACTIONS, SIMULATIONS, CHANNELS, GRID, HIDDEN = 3, 2, 4, 16, 4, 8
 

@@ -6,7 +6,7 @@ python -m tests.supervisor.lost_parent MODULE    which the server imports first
 import sys
 import time
 
-from speedyzero.fork_server import ForkServer
+from speedyzero.runtime.fork_server import ForkServer
 from tests.supervisor.forked import sleep_long
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ import atexit
 import os
 import time
 
-from speedyzero.edges import WAIT_INPUT
-from speedyzero.role_process import WORKING, ProcessSpec, role_process
+from speedyzero.runtime.role_process import WORKING, ProcessSpec, role_process
 from speedyzero.shm import Board, BoardRow
 from speedyzero.supervisor.crew import COLD_TRAIN_STEPS
+from speedyzero.topology.edges import WAIT_INPUT
 
 
 class Idle:

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from speedyzero.records import MetricRecord
-from speedyzero.resolve import resolve
+from speedyzero.arguments.resolve import resolve
 from speedyzero.supervisor import alarms as alarms_module
 from speedyzero.supervisor.alarms import GAMES_WITHOUT_REWARD, Alarms
+from speedyzero.topology.records import MetricRecord
 
 MIB = 2**20
 

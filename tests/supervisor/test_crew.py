@@ -10,16 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from speedyzero.fork_server import ForkServer
-from speedyzero.resolve import resolve
+from speedyzero.arguments.resolve import resolve
+from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.shm import remove_run
 from speedyzero.supervisor import crew as crew_module
 from speedyzero.supervisor.child import Progress
 from speedyzero.supervisor.crew import Crew, LearnersFell, RunFailed
 from speedyzero.supervisor.gauges import Gauges
-from speedyzero.supervisor.host_figures import own_memory_bytes
 from speedyzero.supervisor.process import create_shared
 from speedyzero.supervisor.space import wire_where_it_fits
+from speedyzero.system.host_figures import own_memory_bytes
 from tests.supervisor import roles
 
 LIMIT_S = 120.0

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from speedyzero.current_device import require_current
+from speedyzero.arguments.resolve import resolve
 from speedyzero.env.base import ObservationSpec
-from speedyzero.fork_server import ForkServer
 from speedyzero.learner.group import LoneLearner
 from speedyzero.learner.trainer import Trainer
 from speedyzero.model.agent import Agent
 from speedyzero.replay.device_mirror import DeviceMirror
 from speedyzero.replay.shard import Shard, ShardShape
-from speedyzero.resolve import resolve
-from speedyzero.role_process import ProcessSpec
+from speedyzero.runtime.fork_server import ForkServer
+from speedyzero.runtime.role_process import ProcessSpec
 from speedyzero.shm import remove_run
 from speedyzero.supervisor.process import create_shared
 from speedyzero.supervisor.space import wire_where_it_fits
+from speedyzero.system.current_device import require_current
 from tests.kernels.compile_all import all_cases
 from tests.model.networks import IMAGE_SPEC, tiny_config, tiny_network
 from tests.supervisor import launches

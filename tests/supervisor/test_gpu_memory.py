@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
-from speedyzero.gpus import Gpu
-from speedyzero.resolve import resolve
+from speedyzero.runtime.wiring import Wiring, wire
 from speedyzero.shm import Run
 from speedyzero.supervisor.gpu_memory import expected_bytes, shortage, with_mirrors_chosen
-from speedyzero.wiring import Wiring, wire
+from speedyzero.system.gpus import Gpu
 
 GB = 10**9
 

@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.scores import read_scores
 from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.config import Config
+from speedyzero.config.documents import load_config
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.resolve import load_config, resolve
 from speedyzero.supervisor.inline import InlineRun, build_run, train
 
 SHORT = ["schedule.env_steps=900", "schedule.train_steps=80", "schedule.head_start_env_steps=500"]

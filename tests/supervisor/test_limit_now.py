@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from speedyzero.resolve import resolve
+from speedyzero.arguments.resolve import resolve
+from speedyzero.runtime.waits import role_of, waits_on
 from speedyzero.shm import Board, remove_run
-from speedyzero.supervisor.host_figures import core_wait_s, machine_cpu_s, own_memory_bytes
 from speedyzero.supervisor.limit_now import ProcessLimit, TurnLimit
 from speedyzero.supervisor.space import wire_where_it_fits
-from speedyzero.waits import role_of, waits_on
+from speedyzero.system.host_figures import core_wait_s, machine_cpu_s, own_memory_bytes
 
 NS = 1_000_000_000
 

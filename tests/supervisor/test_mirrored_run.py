@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.learner import learner
 from speedyzero.reanalyze import reanalyzer
 from speedyzero.replay.device_mirror import DeviceMirror
 from speedyzero.replay.shard import Shard
-from speedyzero.resolve import resolve
 from speedyzero.supervisor.inline import InlineRun, build_run
 
 SHORT = [

@@ -13,10 +13,10 @@ from speedyzero import cli
 from speedyzero.checkpoint.scores import read_scores
 from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.pacing import Pacing
 from speedyzero.shm import segment
 from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.supervisor.resume import find_resumable
+from speedyzero.topology.pacing import Pacing
 from tests.faults.whole_run import LIMIT_S, WholeRun
 
 

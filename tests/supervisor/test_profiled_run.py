@@ -12,14 +12,14 @@ import pytest
 
 from speedyzero import cli
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.observe.trace import TRACE_FILE, read_trace
-from speedyzero.observe.trace_events import check_events
-from speedyzero.process_spans import NO_MORE, NOT_YET, WANTED
 from speedyzero.profile.command import load, report
 from speedyzero.profile.shares import Window, shares_of
-from speedyzero.records import SPAN_NAMES
-from speedyzero.supervisor import profile_window
-from speedyzero.supervisor.profile_window import ProfileRequest, ProfileWindow
+from speedyzero.topology.records import SPAN_NAMES
+from speedyzero.tracing import profile_window
+from speedyzero.tracing.process_spans import NO_MORE, NOT_YET, WANTED
+from speedyzero.tracing.profile_window import ProfileRequest, ProfileWindow
+from speedyzero.tracing.trace import TRACE_FILE, read_trace
+from speedyzero.tracing.trace_events import check_events
 from tests.faults.whole_run import WholeRun
 
 PROCESSES = ["actor-0", "reanalyzer-0", "learner-0", "supervisor"]

@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 
 from speedyzero import cli
+from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
-from speedyzero.gpus import Gpu
-from speedyzero.resolve import resolve
+from speedyzero.runtime.wiring import wire
 from speedyzero.shm import Run, SegmentError, remove_run, segment
 from speedyzero.shm.run import SHM_MOUNT
 from speedyzero.supervisor import space
-from speedyzero.supervisor.memory_limits import MemoryLimit
 from speedyzero.supervisor.process import create_shared
 from speedyzero.supervisor.space import ROLE_BYTES, SharedNeed
-from speedyzero.wiring import wire
+from speedyzero.system.gpus import Gpu
+from speedyzero.system.memory_limits import MemoryLimit
 
 PAGE = 4096
 LIMIT = MemoryLimit("control group /job (memory.max)", 3 * 2**30, 2**30)

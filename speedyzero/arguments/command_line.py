@@ -1,0 +1,35 @@
+"""What the commands share in reading a user's words: a parser that raises, flags and settings in any order."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from speedyzero.config.settings import near
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises ValueError where argparse would print a usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
+    """Flags and settings in any order."""
+    flags, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        known = [name for name in parser._option_string_actions if name.startswith("--")]
+        hint = near(unknown[0].partition("=")[0], known)
+        raise ValueError(f"unknown argument {unknown[0]}{hint}; there are {', '.join(known)}")
+    return flags
+
+
+def check_writable(directory: Path, where: str) -> None:
+    """Whether files can be made in a directory that may be made first."""
+    nearest = next(folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError(f"{where}: cannot write in {nearest}")

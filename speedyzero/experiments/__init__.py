@@ -1,0 +1,1 @@
+"""Many runs compared: over settings, games and seeds."""

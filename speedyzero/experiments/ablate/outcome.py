@@ -1,0 +1,81 @@
+"""What came of one run of an ablation, read from its directory.
+
+Scores on the way are evaluations of the weights by the protocol, as the final one, of fewer games: the actors' own
+games cost nothing, but their scores fall with noise and temperature and lag behind the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speedyzero.experiments.grid.run import GridRun, training_clock_s
+from speedyzero.observe.metrics import read_metrics
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished run. N evaluations, the last of them the final one."""
+
+    arm: str
+    seed: int
+    steps: np.ndarray  # [N] int64, train steps
+    scores: np.ndarray  # [N] float64, means of games
+    clock_s: np.ndarray  # [N] float64, of training, when those train steps were done
+
+    @property
+    def final_score(self) -> float:
+        return float(self.scores[-1])
+
+    @property
+    def score_at_half(self) -> float:
+        """After half of the train steps, between evaluations by a straight line."""
+        return float(np.interp(self.steps[-1] / 2, self.steps, self.scores))
+
+    @property
+    def area(self) -> float:
+        """The mean score over all train steps; before the first evaluation its score."""
+        steps, scores = np.append(0, self.steps), np.append(self.scores[0], self.scores)
+        return float(np.trapezoid(scores, steps) / steps[-1])
+
+    @property
+    def train_s(self) -> float:
+        return float(self.clock_s[-1])
+
+    def to_json(self) -> dict:
+        return {
+            "arm": self.arm,
+            "seed": self.seed,
+            "final_score": self.final_score,
+            "score_at_half": self.score_at_half,
+            "area": self.area,
+            "train_s": round(self.train_s, 2),
+            "steps": self.steps.tolist(),
+            "scores": self.scores.tolist(),
+            "clock_s": np.round(self.clock_s, 2).tolist(),
+        }
+
+    @classmethod
+    def of_json(cls, entry: dict) -> Outcome:
+        return cls(
+            entry["arm"],
+            entry["seed"],
+            np.array(entry["steps"], np.int64),
+            np.array(entry["scores"], np.float64),
+            np.array(entry["clock_s"], np.float64),
+        )
+
+
+def read_outcome(run: GridRun, run_dir: Path) -> Outcome:
+    """Of a finished run. Raises ValueError where its metrics are damaged."""
+    metrics = read_metrics(run_dir)
+    evaluations, losses = metrics["evaluate/mean_score"], metrics["learner/loss"]
+    return Outcome(
+        run.group,
+        run.seed,
+        evaluations.steps,
+        evaluations.values,
+        np.interp(evaluations.steps, losses.steps, training_clock_s(metrics)),
+    )

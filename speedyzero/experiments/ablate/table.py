@@ -1,0 +1,40 @@
+"""The table of an ablation: for every arm means over its seeds, with 95% bootstrap intervals of these means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from speedyzero.experiments.ablate.outcome import Outcome
+from speedyzero.experiments.grid.interval import mean_and_interval
+
+COLUMNS = {
+    "final score": "final_score",
+    "score at half": "score_at_half",
+    "area under the curve": "area",
+    "training, s": "train_s",
+}
+
+
+def table_of(outcomes: Sequence[Outcome]) -> str:
+    """Markdown, an arm a row, in the order in which arms come first; what the columns are stands below."""
+    lines = [f"| arm | seeds | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
+    for arm, runs in by_arm(outcomes).items():
+        cells = [mean_and_interval(np.array([getattr(run, name) for run in runs])) for name in COLUMNS.values()]
+        lines.append(f"| {arm} | {len(runs)} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", LEGEND, ""])
+
+
+LEGEND = (
+    "Mean over seeds (95% bootstrap interval of that mean; of few seeds it is too narrow). Score at half: after half "
+    "of the train steps. Area: mean score over all train steps. Training: less what was spent waiting for evaluations."
+)
+
+
+def by_arm(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """The arms in the order in which they come first."""
+    arms: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        arms.setdefault(outcome.arm, []).append(outcome)
+    return arms

@@ -1,0 +1,83 @@
+"""What came of one run of the benchmark, read from its directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from speedyzero.checkpoint.scores import all_scores
+from speedyzero.evaluate.human_normalised import human_normalised
+from speedyzero.experiments.grid.run import GridRun, training_clock_s
+from speedyzero.observe.metrics import read_metrics
+from speedyzero.observe.system import read_systems
+
+EARLY_FRAMES = 1_200_000  # SpeedyZero's 300,000 env steps of 4 frames
+_NEAR = 0.05  # of them: so far may an evaluation be off
+_OF_A_SYSTEM = ("commit", "cpu", "cores", "gpus")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished run."""
+
+    game: str
+    seed: int
+    score: float  # raw, the mean over the final evaluation's episodes
+    human_normalised: float
+    env_steps: int
+    train_steps: int
+    train_s: float  # less what was spent waiting for evaluations
+    early_score: float | None  # raw, of the evaluation after EARLY_FRAMES; None where there was none
+    blind_twin: float | None  # raw, of the agent's actions drawn without looking; None where it was not scored
+    policy_information: float | None  # nats; None where it was not recorded
+    protocol: dict[str, Any]  # how the score was made
+    systems: tuple[dict[str, Any], ...]  # hardware and commit, each that it was trained on
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "game": self.game,
+            "seed": self.seed,
+            "score": self.score,
+            "human_normalised": self.human_normalised,
+            "env_steps": self.env_steps,
+            "train_steps": self.train_steps,
+            "train_s": round(self.train_s, 1),
+            "early_score": self.early_score,
+            "blind_twin": self.blind_twin,
+            "policy_information": self.policy_information,
+            "protocol": self.protocol,
+            "systems": list(self.systems),
+        }
+
+
+def read_outcome(run: GridRun, run_dir: Path, score: dict[str, Any]) -> Outcome:
+    """Of a finished run. score: its final one, as `final_score` gives it. Raises ValueError for a damaged directory.
+
+    A game that was cut off by the protocol's frame limit counts with what it had scored till then, as the field does.
+    """
+    normalised = human_normalised(run.group, score["mean"])
+    assert normalised is not None, run.group
+    systems = [{name: entry.get(name) for name in _OF_A_SYSTEM} for entry in read_systems(run_dir)]
+    return Outcome(
+        game=run.group,
+        seed=run.seed,
+        score=score["mean"],
+        human_normalised=normalised,
+        env_steps=score["env_steps"],
+        train_steps=score["step"],
+        train_s=float(training_clock_s(read_metrics(run_dir))[-1]),
+        early_score=_early_score(run_dir),
+        blind_twin=(score.get("blind_twin") or {}).get("mean"),
+        policy_information=score.get("policy_information"),
+        protocol=score["protocol"],
+        systems=tuple(entry for index, entry in enumerate(systems) if entry not in systems[:index]),
+    )
+
+
+def _early_score(run_dir: Path) -> float | None:
+    for score in all_scores(run_dir):
+        frames = score.get("env_steps", 0) * score.get("protocol", {}).get("frame_skip", 0)
+        if abs(frames - EARLY_FRAMES) <= _NEAR * EARLY_FRAMES:
+            return score["mean"]
+    return None

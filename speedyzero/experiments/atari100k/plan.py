@@ -1,0 +1,103 @@
+"""What a benchmark consists of: games, seeds, and one run for each pair. Nothing here starts or writes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from speedyzero.arguments.resolve import resolve, visible_gpus
+from speedyzero.config import Config
+from speedyzero.config.settings import near
+from speedyzero.env.registry import check_game
+from speedyzero.evaluate.human_normalised import benchmark_games, benchmark_name
+from speedyzero.experiments.grid.run import GridRun
+
+PRESET = "atari100k"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Everything that decides what its runs compute."""
+
+    games: tuple[str, ...]
+    seeds: tuple[int, ...]
+    preset: str = PRESET
+    gpus: int | None = None
+    """For each run; None: one, or the CPU where there is none."""
+    settings: tuple[str, ...] = ()
+    """Of all runs, as key=value."""
+    inline: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    runs: tuple[GridRun, ...]
+    """Seed by seed, so that one that is cut short has all games on the seeds that it did."""
+    refused: dict[str, str]
+    """Games that cannot be played here, with the reason."""
+
+
+def read_games(words: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:
+    """--games' words: the games by their plain names, each once, and the settings (key=value) among them.
+
+    None: all 26. Raises ValueError for a game that is none of them.
+    """
+    if words is None:
+        return tuple(benchmark_games()), []
+    games: dict[str, None] = {}
+    settings = []
+    for word in words:
+        if "=" in word:
+            settings.append(word)
+            continue
+        name = benchmark_name(word)
+        if name is None:
+            raise ValueError(
+                f"--games {word}: none of the 26 games of Atari 100k{near(word, benchmark_games())}; there are "
+                f"{', '.join(benchmark_games())}"
+            )
+        games[name] = None
+    if not games:
+        raise ValueError("--games: name one or more, or leave --games out for all 26")
+    return tuple(games), settings
+
+
+def plan_runs(benchmark: Benchmark) -> Plan:
+    """Every run that can be carried out here. Nothing is filmed unless it is asked for.
+
+    Raises ValueError for whatever `resolve` refuses, and where no game can be played.
+    """
+    gpus = min(1, visible_gpus()) if benchmark.gpus is None else benchmark.gpus
+    video = () if any(one.startswith("evaluate.video=") for one in benchmark.settings) else ("evaluate.video=false",)
+    settings = (*video, *benchmark.settings)
+    configs = {}
+    for seed in benchmark.seeds:
+        for game in benchmark.games:
+            config = resolve(benchmark.preset, game, seed, gpus, None, settings)
+            _check_settings(config.run_dir, config.env.game, config.seed, game=game, seed=seed)
+            configs[game, seed] = config
+    refusals = {game: _refusal(configs[game, benchmark.seeds[0]]) for game in benchmark.games}
+    refused = {game: why for game, why in refusals.items() if why is not None}
+    if len(refused) == len(benchmark.games):
+        raise ValueError(f"none of the {len(refused)} games can be played here; {next(iter(refused.values()))}")
+    runs = [GridRun(game, seed, config, settings) for (game, seed), config in configs.items() if game not in refused]
+    return Plan(tuple(runs), refused)
+
+
+def _refusal(config: Config) -> str | None:
+    """Why the game cannot be played here; None where it can."""
+    try:
+        check_game(config.env)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _check_settings(run_dir: str, game_now: str, seed_now: int, *, game: str, seed: int) -> None:
+    """A setting must not take a run's directory, game or seed away from it."""
+    if run_dir:
+        raise ValueError(f"run_dir={run_dir}: a benchmark gives each run a directory of its own; choose --out")
+    if game_now != game:
+        raise ValueError(f"env.game={game_now}: games are chosen with --games")
+    if seed_now != seed:
+        raise ValueError(f"seed={seed_now}: seeds are 0 to N - 1 of --seeds N")

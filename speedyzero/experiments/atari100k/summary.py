@@ -1,0 +1,77 @@
+"""All scores together: aggregates and profile, and the same of EfficientZero's published scores of the same games."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from speedyzero.evaluate.human_normalised import benchmark_games, human_normalised
+from speedyzero.experiments.atari100k.aggregates import REPLICATES, Estimate, Profile, aggregate, performance_profile
+from speedyzero.experiments.atari100k.outcome import Outcome
+
+THRESHOLDS = 161
+_FURTHEST = 8.0  # beyond eight times a human's score a profile says nothing of the middle
+_NEAREST = 2.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of human-normalised scores."""
+
+    games: tuple[str, ...]  # that have a score
+    runs: int
+    why_not: tuple[str, ...]  # this is not the benchmark; empty where it is
+    aggregates: dict[str, Estimate]
+    published: dict[str, Estimate]  # EfficientZero's, of the same games: one score a game, so no intervals
+    profile: Profile
+    published_profile: Profile
+
+    def to_json(self) -> dict:
+        def of_profile(profile: Profile) -> dict:
+            bands = {"low": profile.low, "high": profile.high}
+            return {
+                "thresholds": profile.thresholds.tolist(),
+                "share": profile.share.tolist(),
+                **{name: None if band is None else band.tolist() for name, band in bands.items()},
+            }
+
+        return {
+            "is_the_benchmark": not self.why_not,
+            "why_not": list(self.why_not),
+            "games": list(self.games),
+            "runs": self.runs,
+            "aggregates": {name: one.to_json() for name, one in self.aggregates.items()},
+            "efficientzero_published_of_the_same_games": {name: one.value for name, one in self.published.items()},
+            "profile": of_profile(self.profile),
+            "efficientzero_published_profile": of_profile(self.published_profile),
+        }
+
+
+def summarise(outcomes: Sequence[Outcome], why_not: Sequence[str], *, replicates: int = REPLICATES) -> Summary:
+    """outcomes: one or more."""
+    games = tuple(game for game in benchmark_games() if any(one.game == game for one in outcomes))
+    ours = [np.array([one.human_normalised for one in outcomes if one.game == game]) for game in games]
+    theirs = published_scores(games)
+    thresholds = _thresholds(np.concatenate([*ours, *theirs]))
+    return Summary(
+        games=games,
+        runs=len(outcomes),
+        why_not=tuple(why_not),
+        aggregates=aggregate(ours, replicates=replicates),
+        published=aggregate(theirs),
+        profile=performance_profile(ours, thresholds, replicates=replicates),
+        published_profile=performance_profile(theirs, thresholds),
+    )
+
+
+def published_scores(games: Iterable[str]) -> list[np.ndarray]:
+    """EfficientZero's human-normalised score of each game, [1] each."""
+    references = benchmark_games()
+    return [np.array([human_normalised(game, references[game].efficientzero)], np.float64) for game in games]
+
+
+def _thresholds(scores: np.ndarray) -> np.ndarray:
+    """From the lowest score, or random play's, to the highest within reason, [T]."""
+    return np.linspace(min(0.0, scores.min()) - 0.02, np.clip(1.05 * scores.max(), _NEAREST, _FURTHEST), THRESHOLDS)

@@ -1,0 +1,130 @@
+"""Commands carried out as child processes, a few at a time; they end with whoever started them.
+
+    waiting -> running (one in each slot) -> ended, with its exit code
+
+Children are sessions of their own, so that Ctrl-C reaches the parent alone, which passes it on and waits: each child
+puts its affairs in order. One whose parent dies, however, gets SIGTERM from the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from speedyzero.system.prctl import die_with
+from speedyzero.system.stop_signals import heeded
+
+TICK_S = 0.05
+PATIENCE_S = 60.0  # with a child that was asked to end
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    command: tuple[str, ...]
+    output: Path
+    """Takes what the command prints."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    job: Job
+    exit_code: int
+    """Negative: of a signal."""
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class _Running:
+    job: Job
+    process: subprocess.Popen
+    started_s: float
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    slots: Sequence[Mapping[str, str]],
+    descriptor: int,
+    started: Callable[[Job], None],
+    ended: Callable[[Ended], None],
+) -> None:
+    """Carry all of them out, in order, as many at a time as there are slots, whatever becomes of each.
+
+    slots: each with the environment variables of the command in it. descriptor: of a lock's file, which every child
+    holds open, so that the lock outlives a killed parent for as long as one of its children does. started: called
+    before a command begins. Raises KeyboardInterrupt after one of `STOP_SIGNALS`, once no child is left.
+    """
+    waiting = list(jobs)
+    running: list[_Running | None] = [None] * len(slots)
+    with _Interrupts() as interrupts:
+        try:
+            while waiting or any(running):
+                if interrupts.count:
+                    raise KeyboardInterrupt
+                for slot, child in enumerate(running):
+                    if child is not None and child.process.poll() is not None:
+                        running[slot] = None
+                        ended(Ended(child.job, child.process.returncode, time.monotonic() - child.started_s))
+                    if running[slot] is None and waiting and not interrupts.count:
+                        job = waiting.pop(0)
+                        started(job)
+                        running[slot] = _start(job, slots[slot], descriptor)
+                time.sleep(TICK_S)
+        finally:
+            _end([child.process for child in running if child is not None], interrupts)
+
+
+class _Interrupts:
+    """Counts `STOP_SIGNALS` instead of raising."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> _Interrupts:
+        self._before = {number: signal.signal(number, self._note) for number in heeded()}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+
+def _start(job: Job, environment: Mapping[str, str], descriptor: int) -> _Running:
+    parent = os.getpid()
+    with open(job.output, "wb") as output:
+        process = subprocess.Popen(
+            job.command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            pass_fds=(descriptor,),
+            start_new_session=True,
+            preexec_fn=partial(die_with, parent, signal.SIGTERM),
+        )
+    return _Running(job, process, time.monotonic())
+
+
+def _end(processes: Sequence[subprocess.Popen], interrupts: _Interrupts) -> None:
+    """Interrupt children, once more with each further Ctrl-C, and kill those that do not end."""
+    passed_on, patient_until_s = -1, time.monotonic() + PATIENCE_S
+    while alive := [process for process in processes if process.poll() is None]:
+        if interrupts.count > passed_on:
+            passed_on = interrupts.count
+            for process in alive:
+                process.send_signal(signal.SIGINT)
+        if time.monotonic() > patient_until_s:
+            for process in alive:
+                os.killpg(process.pid, signal.SIGKILL)
+        time.sleep(TICK_S)

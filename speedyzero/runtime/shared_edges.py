@@ -1,0 +1,186 @@
+"""The edges over shared memory: rings, weight slots, the run board and the shard's arrays as the roles' ends.
+
+Made by each process for itself from the `Wiring` that its supervisor hands it (`wiring.py`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+
+from speedyzero.shm import (
+    Board,
+    BoardRow,
+    Consumer,
+    Producer,
+    Ring,
+    RingSpec,
+    Run,
+    WeightReader,
+    WeightSlots,
+    WeightWriter,
+)
+from speedyzero.topology.records import METRIC_NAMES, MetricRecord, PackedMetric, SpanBlock, WeightsRecord
+from speedyzero.tracing.spans import Span
+
+Record = TypeVar("Record")
+
+KEPT_VERSIONS = 3
+
+
+class RingSender(Generic[Record]):
+    """The producing end of a ring. Its doorbell, where the ring is full, is its process's own."""
+
+    def __init__(self, run: Run, spec: RingSpec[Record]):
+        self._ring = Ring.attach(run, spec)
+        self._producer: Producer[Record] = self._ring.producer()
+        self._span = Span("put", nbytes=spec.layout.payload_bytes)
+
+    @property
+    def full(self) -> bool:
+        return not self._producer.has_space
+
+    @property
+    def published(self) -> int:
+        """Records ever published on this ring."""
+        return self._producer.published
+
+    def put(self, record: Record) -> None:
+        with self._span:
+            sent = self._producer.put(record)
+        assert sent, "the producer must check `full` before it puts"
+
+
+class RingReceiver(Generic[Record]):
+    """The consuming end of a ring."""
+
+    def __init__(self, run: Run, spec: RingSpec[Record]):
+        self._ring = Ring.attach(run, spec)
+        self._consumer: Consumer[Record] = self._ring.consumer()
+        self._span = Span("get", nbytes=spec.layout.payload_bytes)
+
+    @property
+    def empty(self) -> bool:
+        return not self._consumer.has_record
+
+    @property
+    def epoch(self) -> int:
+        """The producer's epoch of the record got last; it rises when a producer was replaced."""
+        return self._consumer.epoch
+
+    @property
+    def consumed(self) -> int:
+        return self._consumer.consumed
+
+    def get(self) -> Record | None:
+        with self._span:
+            return self._consumer.get()
+
+    def drain(self) -> Iterator[Record]:
+        """Records as they lie in the ring: they are only valid until the next one is asked for."""
+        while self._consumer.has_record:
+            with self._span:
+                record = self._consumer.begin()
+            if record is None:  # damaged, all that there were
+                return
+            yield record
+            self._consumer.release()
+
+
+class MetricSender:
+    """Metrics into a ring of numbers. A full ring drops, and counts the drop: figures must never hold up a role."""
+
+    full = False
+
+    def __init__(self, run: Run, spec: RingSpec[PackedMetric]):
+        self._producer = Ring.attach(run, spec).producer()
+
+    def put(self, record: MetricRecord) -> None:
+        packed = PackedMetric(name=METRIC_NAMES.index(record.name), step=record.step, value=record.value)
+        self._producer.put_or_drop(packed)
+
+
+class SpanSender:
+    """Blocks of spans into a ring. A full ring drops the block, and the spans in it are counted."""
+
+    def __init__(self, run: Run, spec: RingSpec[SpanBlock], row: BoardRow):
+        self._producer, self._row = Ring.attach(run, spec).producer(), row
+
+    def __call__(self, block: SpanBlock) -> bool:
+        is_sent = self._producer.put_or_drop(block)
+        if not is_sent:
+            self._row.add("dropped_spans", block.count)
+        return is_sent
+
+
+class SlotSink:
+    """Publishes weights. The writer copies them into its slot, so the caller's vector is its own again."""
+
+    def __init__(self, slots: WeightSlots):
+        self._writer: WeightWriter = slots.writer()
+        self._span = Span("publish", nbytes=slots.spec.size_bytes)
+
+    def publish(self, record: WeightsRecord) -> None:
+        with self._span:
+            self._writer.publish(record.version, record.flat.numpy())
+
+
+class SlotSource:
+    """Reads weights, and keeps the last few versions for those who ask for one by name."""
+
+    def __init__(self, slots: WeightSlots, *, before: Iterable[WeightsRecord] = ()):
+        """before: versions that were published before the run was resumed."""
+        self._reader: WeightReader = slots.reader()
+        self._kept: deque[WeightsRecord] = deque(before, maxlen=KEPT_VERSIONS)
+        self._span = Span("read", nbytes=slots.spec.size_bytes)
+
+    def newer_than(self, version: int) -> WeightsRecord | None:
+        self._poll()
+        if self._kept and self._kept[-1].version > version:
+            return self._kept[-1]
+        return None
+
+    def at(self, version: int) -> WeightsRecord | None:
+        self._poll()
+        return next((record for record in self._kept if record.version == version), None)
+
+    def _poll(self) -> None:
+        if not self._reader.has_newer:
+            return
+        with self._span:
+            publication = self._reader.read()
+        if publication is not None and not any(one.version == publication.version for one in self._kept):
+            flat = torch.from_numpy(publication.data.view(np.float32))
+            self._kept.append(WeightsRecord(version=publication.version, flat=flat))
+
+
+class SharedBoard:
+    """The pacing counters on the run board. `row`: this process's own, the only one that it writes."""
+
+    def __init__(self, board: Board, row: BoardRow):
+        self._words, self._row = board.words, row
+        self._env_steps = [board.spec.word_of(name, "env_steps") for name in board.spec.rows]
+        self._train_steps = [board.spec.word_of(name, "train_steps") for name in board.spec.rows]
+        self._own_env_steps = board.spec.word_of(row.name, "env_steps")
+
+    @property
+    def env_steps(self) -> int:
+        return sum(self._words[word] for word in self._env_steps)
+
+    @property
+    def own_env_steps(self) -> int:
+        return self._words[self._own_env_steps]
+
+    @property
+    def train_steps(self) -> int:
+        return sum(self._words[word] for word in self._train_steps)
+
+    def add_env_steps(self, count: int) -> None:
+        self._row.add("env_steps", count)
+
+    def add_train_step(self) -> None:
+        self._row.add("train_steps")

@@ -1,0 +1,1 @@
+"""Recording what processes spend their time on; `profile` reads it."""

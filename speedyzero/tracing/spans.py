@@ -1,0 +1,102 @@
+"""Spans: what a process's time went into, at about a microsecond each, and a call of nothing where nobody records.
+
+    SEARCH = Span("search")                    once, where the module is loaded
+    with SEARCH: ...                           a span, if a recorder is active in this process
+
+A recorder keeps spans in a small buffer that is made once, and hands it on as one record when it is full or half a
+second old. What cannot be handed on is dropped, and counted. One thread records, the role's; where roles take turns in
+one process each has a recorder of its own, active in its turn.
+
+Recorders are switched between two steps of a role, so a span is either whole or not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Protocol
+
+import numpy as np
+
+from speedyzero.topology.records import SPAN_FIELDS, SPAN_NAMES, SPANS_PER_BLOCK, SpanBlock
+
+FLUSH_AFTER_NS = 500_000_000
+_WORDS = SPANS_PER_BLOCK * SPAN_FIELDS
+
+
+class Ranges(Protocol):
+    """Named ranges for a profiler outside, such as NVTX's."""
+
+    def push(self, name: str) -> None: ...
+
+    def pop(self) -> None: ...
+
+
+class Recorder:
+    """Spans of one role. `send` takes a block, and copies it, or says that it could not."""
+
+    def __init__(self, send: Callable[[SpanBlock], bool], *, ranges: Ranges | None = None):
+        self._send, self.ranges = send, ranges
+        self._span = np.zeros((SPANS_PER_BLOCK, SPAN_FIELDS), np.int64)
+        self._words = self._span.data.cast("B").cast("q")
+        self._at = 0  # words written
+        self._since_ns = monotonic_ns()
+        self.dropped = 0  # spans
+
+    def add(self, number: int, start_ns: int, end_ns: int, nbytes: int = 0) -> None:
+        """number: the name's place in SPAN_NAMES."""
+        words, at = self._words, self._at
+        words[at] = number
+        words[at + 1] = start_ns
+        words[at + 2] = end_ns - start_ns
+        words[at + 3] = nbytes
+        self._at = at + SPAN_FIELDS
+        if self._at == _WORDS:
+            self.flush(end_ns)
+
+    def is_old(self, now_ns: int) -> bool:
+        """Whether what there is should be handed on, full or not."""
+        return now_ns - self._since_ns >= FLUSH_AFTER_NS
+
+    def flush(self, until_ns: int) -> None:
+        """Hand on what there is, as all that happened until then."""
+        count = self._at // SPAN_FIELDS
+        if not self._send(SpanBlock(count, self._since_ns, until_ns, self._span)):
+            self.dropped += count
+        self._at, self._since_ns = 0, until_ns
+
+
+_recorder: Recorder | None = None
+
+
+def activate(recorder: Recorder | None) -> None:
+    """Record into this one from now on; None: nowhere. Between two steps, when no span is open."""
+    global _recorder
+    _recorder = recorder
+
+
+class Span:
+    """A named piece of work, to be used as a context again and again, but not inside itself."""
+
+    __slots__ = ("_name", "_nbytes", "_number", "_start_ns")
+
+    def __init__(self, name: str, *, nbytes: int = 0):
+        """nbytes: what it moves each time. Raises ValueError for a name that is not in SPAN_NAMES."""
+        if name not in SPAN_NAMES:
+            raise ValueError(f"span {name!r} is not in records.SPAN_NAMES")
+        self._name, self._number, self._nbytes = name, SPAN_NAMES.index(name), nbytes
+        self._start_ns = 0
+
+    def __enter__(self) -> None:
+        recorder = _recorder
+        if recorder is not None:
+            if recorder.ranges is not None:
+                recorder.ranges.push(self._name)
+            self._start_ns = monotonic_ns()
+
+    def __exit__(self, *_: object) -> None:
+        recorder = _recorder
+        if recorder is not None:
+            recorder.add(self._number, self._start_ns, monotonic_ns(), self._nbytes)
+            if recorder.ranges is not None:
+                recorder.ranges.pop()

@@ -1,0 +1,228 @@
+"""The file `trace.json.gz`: one run's spans in the Trace Event Format, which Perfetto and chrome://tracing open.
+
+https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU (Trace Event Format)
+
+    M  names of processes and threads      X  a span: ts, dur in microseconds      C  what a ring holds, steps so far
+
+All times are of one clock, CLOCK_MONOTONIC, counted from the beginning of the profile. What a reader needs besides the
+events (`python -m speedyzero profile`) stands in `otherData`, which viewers show and do not interpret.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from speedyzero.topology.records import SPAN_NAMES
+from speedyzero.tracing.trace_events import check_events
+
+TRACE_FILE = "trace.json.gz"
+SPAN, KERNEL = "span", "kernel"  # categories
+_LEVEL = 3  # of compression
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One piece of work of a GPU."""
+
+    name: str
+    stream: int
+    start_ns: int
+    duration_ns: int
+
+
+@dataclass(frozen=True)
+class Track:
+    """What one role did, in its own process or in its turns of the only one. Times in ns from the profile's begin."""
+
+    name: str
+    role: str
+    spans: np.ndarray = field(repr=False)  # [N, 4] int64 as in SpanBlock, by start, outer before inner
+    covered: Sequence[tuple[int, int]]  # in which every span is here
+    device: str = "cpu"
+    dropped: int = 0  # spans that were lost
+    busy_cpu_s: float = 0.0  # processor time of its work, of all threads
+    wait_cpu_s: float = 0.0
+    core_wait_s: float | None = None  # in which its main thread could have run and had no core; None: not known
+    kernels: Sequence[Kernel] = ()
+
+
+@dataclass(frozen=True)
+class RingUse:
+    """What a ring carried within the profile."""
+
+    name: str
+    producer: str
+    consumer: str
+    record_bytes: int
+    slots: int
+    produced: int
+    consumed: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A profile."""
+
+    inline: bool  # one process, in which the tracks take turns
+    end_ns: int  # its length
+    learning_ns: int  # when learning had begun; the end where it had not
+    tracks: Sequence[Track]
+    rings: Sequence[RingUse]
+    samples: Mapping[str, Sequence[tuple[int, float]]]  # time in ns and value, by name
+    waits_on: Mapping[str, Mapping[str, Sequence[str]]]  # by track and wait: the tracks that may end it
+    cores: int
+    machine_cpu_s: float  # that all programs of the machine used of those cores
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_trace(trace: Trace, path: Path) -> None:
+    """Write the whole file, then give it its name."""
+    aside = path.with_name(f".{path.name}.part")
+    with gzip.open(aside, "wt", compresslevel=_LEVEL, encoding="utf-8") as file:
+        _write(trace, file)
+    os.replace(aside, path)
+
+
+def read_trace(path: Path) -> Trace:
+    """Raises ValueError for what is no trace of ours, in one line."""
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            document = json.load(file)
+        check_events(document["traceEvents"])
+        return _trace(document)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file") from None
+    except (OSError, EOFError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no trace of a run: {type(error).__name__}: {error}") from error
+
+
+def put_aside(path: Path) -> None:
+    """Give an earlier trace another name: nothing is written over."""
+    if path.exists():
+        number = 1
+        while (aside := path.with_name(f"trace.{number}.json.gz")).exists():
+            number += 1
+        path.rename(aside)
+
+
+def settled_spans(spans: np.ndarray, begin_ns: int) -> np.ndarray:
+    """Spans as a track has them, [N, 4]: times from the begin, which may cut one, by start, outer before inner."""
+    start_ns, end_ns = spans[:, 1] - begin_ns, spans[:, 1] + spans[:, 2] - begin_ns
+    start_ns = np.maximum(start_ns, 0)
+    settled = np.stack([spans[:, 0], start_ns, end_ns - start_ns, spans[:, 3]], axis=1)[end_ns > 0]
+    return settled[np.lexsort((-settled[:, 2], settled[:, 1]))]
+
+
+def _write(trace: Trace, file: TextIO) -> None:
+    file.write('{"displayTimeUnit": "ms",\n"otherData": ')
+    json.dump(_other_data(trace), file)
+    file.write(',\n"traceEvents": [\n')
+    file.write(",\n".join(_metadata(trace)))
+    for event in _events(trace):
+        file.write(",\n")
+        file.write(event)
+    file.write("\n]}\n")
+
+
+def _metadata(trace: Trace) -> Iterator[str]:
+    for index, track in enumerate(trace.tracks):
+        pid, tid = _place(trace, index)
+        if not trace.inline or index == 0:
+            name = "speedyzero" if trace.inline else track.name
+            yield _metadatum("process_name", pid, tid, name=name)
+            yield _metadatum("process_sort_index", pid, tid, sort_index=index)
+        yield _metadatum("thread_name", pid, tid, name=track.name if trace.inline else "main")
+        for stream in sorted({kernel.stream for kernel in track.kernels}):
+            yield _metadatum("thread_name", pid, _stream_tid(stream), name=f"GPU stream {stream}")
+
+
+def _metadatum(kind: str, pid: int, tid: int, **arguments: object) -> str:
+    return json.dumps({"name": kind, "ph": "M", "ts": 0, "pid": pid, "tid": tid, "args": arguments})
+
+
+def _events(trace: Trace) -> Iterator[str]:
+    for index, track in enumerate(trace.tracks):
+        pid, tid = _place(trace, index)
+        for number, start_ns, duration_ns, nbytes in track.spans.tolist():
+            moved = f', "args": {{"bytes": {nbytes}}}' if nbytes else ""
+            yield (
+                f'{{"name": "{SPAN_NAMES[number]}", "cat": "{SPAN}", "ph": "X", "ts": {_us(start_ns)}, '
+                f'"dur": {_us(duration_ns)}, "pid": {pid}, "tid": {tid}{moved}}}'
+            )
+        for kernel in track.kernels:
+            name, place = json.dumps(kernel.name), f'"pid": {pid}, "tid": {_stream_tid(kernel.stream)}'
+            times = f'"ts": {_us(kernel.start_ns)}, "dur": {_us(kernel.duration_ns)}'
+            yield f'{{"name": {name}, "cat": "{KERNEL}", "ph": "X", {times}, {place}}}'
+    pid = _place(trace, len(trace.tracks) - 1)[0]
+    for name, samples in trace.samples.items():
+        for time_ns, value in samples:
+            yield (
+                f'{{"name": {json.dumps(name)}, "ph": "C", "ts": {_us(time_ns)}, "pid": {pid}, "tid": 0, '
+                f'"args": {{"value": {value:g}}}}}'
+            )
+
+
+def _place(trace: Trace, index: int) -> tuple[int, int]:
+    """Process and thread of a track, numbers of the trace's own: a replaced process goes on in its place."""
+    return (1, index + 1) if trace.inline else (index + 1, 1)
+
+
+def _stream_tid(stream: int) -> int:
+    return 1000 + stream
+
+
+def _us(time_ns: int) -> str:
+    """Nanoseconds as microseconds, to the digit."""
+    return f"{'-' if time_ns < 0 else ''}{abs(time_ns) // 1000}.{abs(time_ns) % 1000:03d}"
+
+
+_TRACK_FIELDS = ("name", "role", "device", "covered", "dropped", "busy_cpu_s", "wait_cpu_s", "core_wait_s")
+_TRACE_FIELDS = ("inline", "end_ns", "learning_ns", "waits_on", "cores", "machine_cpu_s", "settings")
+
+
+def _other_data(trace: Trace) -> dict[str, Any]:
+    return {
+        "program": "speedyzero",
+        "tracks": [{name: getattr(track, name) for name in _TRACK_FIELDS} for track in trace.tracks],
+        "rings": [asdict(ring) for ring in trace.rings],
+        **{name: getattr(trace, name) for name in _TRACE_FIELDS},
+    }
+
+
+def _trace(document: dict[str, Any]) -> Trace:
+    other = document["otherData"]
+    names = {name: number for number, name in enumerate(SPAN_NAMES)}
+    spans: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
+    samples: dict[str, list[tuple[int, float]]] = {}
+    for event in document["traceEvents"]:
+        if event["ph"] == "X" and event["cat"] == SPAN:
+            moved = event.get("args", {}).get("bytes", 0)
+            span = (names[event["name"]], _ns(event["ts"]), _ns(event["dur"]), moved)
+            spans.setdefault((event["pid"], event["tid"]), []).append(span)
+        elif event["ph"] == "C":
+            samples.setdefault(event["name"], []).append((_ns(event["ts"]), event["args"]["value"]))
+    trace = Trace(
+        **{name: other[name] for name in _TRACE_FIELDS},
+        tracks=(),
+        rings=[RingUse(**ring) for ring in other["rings"]],
+        samples=samples,
+    )
+    tracks = []
+    for index, track in enumerate(other["tracks"]):
+        table = np.array(spans.get(_place(trace, index), []), np.int64).reshape(-1, 4)
+        covered = [(since, until) for since, until in track["covered"]]
+        tracks.append(Track(**{**track, "covered": covered}, spans=table))
+    return Trace(**{**vars(trace), "tracks": tracks})
+
+
+def _ns(time_us: float) -> int:
+    return round(time_us * 1000)

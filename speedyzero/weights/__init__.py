@@ -1,1 +1,0 @@
-"""Weights on their way from the learner to those who act with them."""

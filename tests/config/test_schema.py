@@ -1,0 +1,76 @@
+"""What `validate` refuses, and that it looks at every number."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from speedyzero.config import CodecConfig, Config, get, validation
+from speedyzero.config.settings import SETTINGS
+from speedyzero.config.validation import validate
+
+NUMBERS = [path for path, setting in SETTINGS.items() if setting.kind in (int, float)]
+
+
+def changed(config: Any, path: str, value: Any) -> Any:
+    """A copy with the value at a dotted path replaced."""
+    name, _, rest = path.partition(".")
+    return dataclasses.replace(config, **{name: changed(getattr(config, name), rest, value) if rest else value})
+
+
+def test_defaults_are_valid():
+    validate(Config())
+
+
+def test_every_number_has_one_range():
+    ranged = [*validation._POSITIVE, *validation._NOT_NEGATIVE, *validation._FRACTIONS]
+    assert sorted(ranged) == sorted(NUMBERS)
+
+
+@pytest.mark.parametrize("path", NUMBERS)
+@pytest.mark.parametrize("value", [-1, math.inf, math.nan])
+def test_no_number_may_be_negative_or_not_finite(path: str, value: float):
+    with pytest.raises(ValueError, match=rf"^{path}="):
+        validate(changed(Config(), path, value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"search.prefix_horizon": 6}, ["search.prefix_horizon=6", "target.unroll_steps=5"]),
+        ({"search.backend": "triton"}, ["search.backend=triton", "needs a GPU", "gpus=0"]),
+        ({"search.min_max": "depth_first", "gpus": 1}, ["search.min_max=depth_first", "gpus"]),
+        ({"search.min_max": "depth_first", "search.algorithm": "gumbel"}, ["search.min_max=depth_first", "gumbel"]),
+        ({"search.backend": "numba", "gpus": 1}, ["search.backend=numba", "gpus=1"]),
+        ({"model.value_codec": CodecConfig(limit=1.0, step=0.3)}, ["model.value_codec.limit=1.0", "step=0.3"]),
+        ({"actor.temperatures": (1.0, 0.5)}, ["actor.temperatures has 2", "actor.temperature_changes 0"]),
+        ({"actor.temperatures": (0.0,)}, ["actor.temperatures=(0.0,)"]),
+        ({"actor.temperatures": (1.0, 0.5, 0.1), "actor.temperature_changes": (0.5, 0.2)}, ["must rise"]),
+        ({"actor.temperatures": (1.0, 0.5), "actor.temperature_changes": (1.5,)}, ["between 0 and 1"]),
+        ({"schedule.head_start_env_steps": 100_000}, ["=100000 >= schedule.env_steps=100000"]),
+    ],
+)
+def test_what_cannot_work_together_is_refused_with_both_values(changes: dict[str, Any], named: list[str]):
+    config = Config()
+    for path, value in changes.items():
+        config = changed(config, path, value)
+    with pytest.raises(ValueError) as caught:
+        validate(config)
+    for words in named:
+        assert words in str(caught.value)
+
+
+def test_triton_searches_on_gpus():
+    validate(changed(changed(Config(), "search.backend", "triton"), "gpus", 1))
+
+
+def test_get_follows_dots():
+    assert get(Config(), "model.value_codec.step") == 1.0
+
+
+@pytest.mark.parametrize(("limit", "step", "bins"), [(300.0, 1.0, 601), (2.0, 0.1, 41), (20.0, 0.5, 81)])
+def test_bins_reach_from_one_limit_to_the_other(limit: float, step: float, bins: int):
+    assert CodecConfig(limit, step).bins == bins

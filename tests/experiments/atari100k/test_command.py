@@ -1,0 +1,200 @@
+"""The whole command, with runs that are made up at once: failures, interruptions, what is kept and what is said."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, run
+from speedyzero.env import atari_roms
+from speedyzero.experiments.atari100k import command
+from speedyzero.experiments.atari100k.summary import Summary
+from speedyzero.experiments.grid import folder
+from speedyzero.experiments.grid.folder import RunsFailed
+
+ROOT = Path(__file__).parents[3]
+TWO_GAMES = ["--games", "Pong", "breakout", "--preset", "laptop", "--gpus", "0"]
+
+
+@pytest.fixture(autouse=True)
+def faked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(command, "PICTURES", {name: stub_picture for name in command.PICTURES})
+    fake = (sys.executable, str(ROOT / "tests/experiments/atari100k/fake_train.py"))
+    monkeypatch.setattr(folder, "PROGRAM", fake)
+    monkeypatch.setattr(folder, "SCORE", (*fake, "score"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)  # an interrupted command ignores it from then on
+
+
+def stub_picture(summary: Summary, path: Path) -> None:
+    """Drawing costs seconds; test_results.py draws."""
+    path.write_text(f"{summary.runs} runs")
+
+
+@pytest.fixture
+def plan(monkeypatch: pytest.MonkeyPatch):
+    """What befalls runs, by their names."""
+
+    def set_plan(**what: str) -> None:
+        monkeypatch.setenv("FAKE_PLAN", json.dumps(what))
+
+    set_plan()
+    return set_plan
+
+
+def atari100k(*words: str, out: Path) -> int:
+    return run(check_command, ["atari100k", *words, "--out", str(out)], prog="speedyzero")
+
+
+def results(out: Path) -> dict:
+    return json.loads((out / "results.json").read_text())
+
+
+def how(out: Path) -> dict[str, str]:
+    """What was last done with each run that has ended well."""
+    return {path.parent.name: path.read_text() for path in (out / "runs").glob("*/how.txt")}
+
+
+def test_failing_runs_do_not_end_the_rest_and_are_mended_by_a_rerun(plan, tmp_path: Path, capsys):
+    plan(**{"Pong-seed1": "crash", "Breakout-seed0": "killed"})
+    with pytest.raises(RunsFailed, match="2 of 4 runs have no score") as failed:  # exit code 1
+        atari100k(*TWO_GAMES, "--seeds", "2", out=tmp_path)
+    crashed, killed = (
+        "Pong, seed 1: exit code 3: RuntimeError: the lights went out",
+        "Breakout, seed 0: killed by SIGKILL: on the way",
+    )
+    table = (tmp_path / "table.md").read_text()
+    for told in (str(failed.value), table):
+        assert crashed in told and killed in told
+    assert "not all seeds of Breakout (1 of 2), Pong (1 of 2)" in table
+    assert [(one["game"], one["seed"]) for one in results(tmp_path)["runs"]] == [("Pong", 0), ("Breakout", 1)]
+    assert "Breakout, seed 1: score 3.7, 0.069 human-normalised" in capsys.readouterr().out
+
+    plan()
+    assert atari100k(*TWO_GAMES, "--seeds", "2", out=tmp_path) == DONE
+    begun_anew = {"Pong-seed0": "begun", "Breakout-seed1": "begun", "Pong-seed1": "begun"}
+    assert how(tmp_path) == {**begun_anew, "Breakout-seed0": "resumed"}
+    assert [path.name for path in (tmp_path / "abandoned").iterdir()] == ["Pong-seed1-001"]
+    assert "2 of 4 runs are finished already" in capsys.readouterr().out
+    assert results(tmp_path)["missing"] == []
+
+
+def test_an_interrupted_benchmark_goes_on_where_it_was(plan, tmp_path: Path, capsys):
+    words = [*TWO_GAMES, "--seeds", "2", "schedule.env_steps=3400"]
+    plan(**{"Breakout-seed0": "interrupt"})
+    assert atari100k(*words, out=tmp_path) == INTERRUPTED
+    missing = {(one["game"], one["seed"]): one["reason"] for one in results(tmp_path)["missing"]}
+    assert missing == dict.fromkeys([("Breakout", 0), ("Pong", 1), ("Breakout", 1)], "not run yet")
+    assert how(tmp_path) == {"Pong-seed0": "begun"}
+    assert "Breakout, seed 1: not run yet" in (tmp_path / "table.md").read_text()
+    first = (tmp_path / "runs/Pong-seed0/how.txt").stat().st_mtime_ns
+
+    plan()
+    assert atari100k(*words, out=tmp_path) == DONE
+    assert how(tmp_path)["Breakout-seed0"] == "resumed"
+    assert (tmp_path / "runs/Pong-seed0/how.txt").stat().st_mtime_ns == first
+    assert not (tmp_path / "abandoned").exists()
+    check_what_is_written(tmp_path)
+
+
+def check_what_is_written(out: Path) -> None:
+    """Of two games and two seeds of 1,700 env steps that ended well."""
+    document = results(out)
+    assert document["is_the_benchmark"] is False and document["settings"] == [
+        "evaluate.video=false",
+        "schedule.env_steps=3400",
+    ]
+    assert document["runs"][3] == {
+        "game": "Breakout",
+        "seed": 1,
+        "score": 3.7,
+        "human_normalised": pytest.approx(2 / 28.8),
+        "env_steps": 3400,
+        "train_steps": 14_800,
+        "early_score": None,
+        "blind_twin": None,
+        "policy_information": None,
+        "train_s": 130.0,
+        "protocol": {"episodes": 16, "truncated_episodes": 1},
+        "systems": [{"commit": "abc", "cpu": "slow", "cores": 2, "gpus": []}],
+    }
+    aggregates = json.loads((out / "aggregates.json").read_text())
+    assert aggregates["is_the_benchmark"] is False
+    assert aggregates["aggregates"]["mean"]["value"] == pytest.approx(1.5 * (1 / 35.3 + 1 / 28.8) / 2)
+    for name in ("profile.png", "aggregates.png"):
+        assert (out / name).read_text() == "4 runs"
+    table = (out / "table.md").read_text()
+    assert table.startswith("**NOT a result of the Atari 100k benchmark:** 2 of 26 games; without Alien, Amidar, ")
+    for part in (
+        "schedule.env_steps=3400 instead of 100000",
+        "scores of 16 episodes instead of 32",
+        "counted: 2 episodes",
+    ):
+        assert part in table
+
+
+def test_a_run_that_was_stopped_in_its_final_evaluation_is_scored_and_not_trained_again(plan, tmp_path: Path, capsys):
+    plan(**{"Pong-seed0": "unscored"})
+    one = ["--games", "Pong", "--preset", "laptop", "--gpus", "0", "--seeds", "1"]
+    with pytest.raises(RunsFailed, match="killed by SIGKILL"):
+        atari100k(*one, out=tmp_path)
+    assert not (tmp_path / "table.md").exists()  # there is no score
+    plan()
+    assert atari100k(*one, out=tmp_path) == DONE
+    assert how(tmp_path) == {"Pong-seed0": "scored"}
+
+    # runs of other settings, or of another mode, are never mixed
+    assert atari100k(*one, "schedule.train_steps=60", out=tmp_path) == BAD_INPUT
+    assert "schedule.train_steps=14800, now 60" in capsys.readouterr().err
+    assert atari100k(*one, "--inline", out=tmp_path) == BAD_INPUT
+    assert "inline=False" in capsys.readouterr().err
+
+
+def test_a_missing_rom_is_told_and_the_other_games_are_played(plan, tmp_path: Path, monkeypatch, capsys):
+    def without_breakout(name: str) -> Path:
+        if name == "Breakout":
+            raise ValueError("env.game='Breakout': its ROM can't be read: breakout.bin")
+        return present(name)
+
+    present = atari_roms.rom_path
+    monkeypatch.setattr(atari_roms, "rom_path", without_breakout)
+    with pytest.raises(RunsFailed, match="Breakout, seed 0: env.game='Breakout': its ROM can't be read"):
+        atari100k(*TWO_GAMES, "--seeds", "1", out=tmp_path)
+    assert "Breakout cannot be played here" in capsys.readouterr().out
+    assert (
+        "| Breakout | 1.7 | 30.5 | 414.1 |  | missing | missing |  |  | 0 |  |" in (tmp_path / "table.md").read_text()
+    )
+    monkeypatch.setattr(atari_roms, "rom_path", lambda name: without_breakout("Breakout"))
+    assert atari100k(*TWO_GAMES, out=tmp_path / "none") == BAD_INPUT
+    assert "none of the 2 games can be played here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--games", "Pnog"], ["Pnog", "did you mean Pong", "Alien"]),
+        (["--games", "CartPole-v1"], ["CartPole-v1", "none of the 26"]),
+        (["--games", "schedule.env_steps=7"], ["name one or more"]),
+        (["--seeds", "0"], ["--seeds 0"]),
+        (["--jobs", "0"], ["--jobs 0"]),
+        (["--gpus", "99"], ["gpus=99"]),
+        (["--preset", "labtop"], ["did you mean laptop"]),
+        (["--gpus", "0", "schedule.env_stepz=7"], ["did you mean"]),
+        (["--gpus", "0", "run_dir=x"], ["run_dir=x", "--out"]),
+        (["--gpus", "0", "seed=3"], ["seed=3", "--seeds"]),
+        (["--gpus", "0", "env.game=Pong"], ["env.game=Pong", "--games"]),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(words: list[str], expected: list[str], tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    assert atari100k(*words, out=out) == BAD_INPUT
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and all(part in message for part in expected), message
+    assert not out.exists()
