@@ -21,7 +21,7 @@ Made by `python -m benchmarks.performance_page` from the newest lines in `benchm
 `make bench` appends to; nothing here is written by hand. Budgets: the design's performance page. A peer's figure is of
 the same run unless it says so. Commits with `+` had changes that were not committed: under `make bench` the result
 lines of the benchmarks before. The machine lent differs from day to day: that of 2026-11-28 was 3 to 6 times as slow as
-that of 2026-11-22 (`09-evidence.md`).
+that of 2026-11-22.
 
 | subject | figure | budget | peer | ratio | commit |
 |---|---|---|---|---|---|
