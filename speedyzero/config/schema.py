@@ -30,7 +30,7 @@ class EnvConfig:
     game: str = "Pong"
     """An Atari ROM by plain name, `MinAtar/Breakout-v1`, a Gymnasium id with discrete actions, `Catch`, or a game of
     your own: `my_module:MyGame-v0`, where importing `my_module` registers MyGame-v0 with Gymnasium."""
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
     """Arguments of the game's constructor, as `env.kwargs={size: 5}` (Gymnasium)."""
     image_size_px: int = 96
     """Height and width of a stored frame (images only)."""

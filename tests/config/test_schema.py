@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from speedyzero.config import CodecConfig, Config, get, validation
+from speedyzero.config import CodecConfig, Config, EnvConfig, get, validation
 from speedyzero.config.settings import SETTINGS
 from speedyzero.config.validation import validate
 
@@ -74,3 +74,9 @@ def test_get_follows_dots():
 @pytest.mark.parametrize(("limit", "step", "bins"), [(300.0, 1.0, 601), (2.0, 0.1, 41), (20.0, 0.5, 81)])
 def test_bins_reach_from_one_limit_to_the_other(limit: float, step: float, bins: int):
     assert CodecConfig(limit, step).bins == bins
+
+
+def test_a_config_can_be_a_key():
+    """Also with a game's arguments, which are a dictionary."""
+    config = Config(env=EnvConfig(kwargs={"size": 5}))
+    assert {config: 1}[dataclasses.replace(config)] == 1
