@@ -102,7 +102,7 @@ def by_positions(positions: int) -> dict[str, list[float]]:
         "batch": cpu_ms(batch, calls=3),
         "sweep": [ms / PUBLISHED_EVERY for ms in cpu_ms(sweep, calls=1)],
         "record": [ms / RECORDED_EVERY for ms in cpu_ms(note, calls=1)],
-        "save": cpu_ms(lambda: (kept_priorities(shard), memo.said(0)), calls=1),
+        "save": cpu_ms(lambda: (kept_priorities(shard), memo.remembered(0)), calls=1),
         "append": [ms / LANES for ms in cpu_ms(append, calls=12)],
     }
     rows = shard.lanes * shard.rows

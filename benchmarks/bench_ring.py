@@ -100,7 +100,7 @@ def echo_process(run: Run, core: int, count: int) -> None:
     for _ in range(count):
         if not wait_for(ping):
             return
-        pong.ring()
+        pong.notify()
 
 
 def wait_for(bell: Doorbell) -> bool:
@@ -116,7 +116,7 @@ def doorbell_us(run: Run, core: int, count: int) -> tuple[float, float]:
     trips_ns = []
     for _ in range(count):
         started = time.monotonic_ns()
-        ping.ring()
+        ping.notify()
         assert wait_for(pong), "the echo process is gone"
         trips_ns.append(time.monotonic_ns() - started)
     child.join()

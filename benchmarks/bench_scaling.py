@@ -20,9 +20,9 @@ from speedyzero.config import Config
 from speedyzero.config.documents import override
 from speedyzero.config.settings import Given
 from speedyzero.env.registry import check_game
+from speedyzero.plan.arguments import CORES_PER_GPU, read_costs
 from speedyzero.plan.costs import estimated
 from speedyzero.plan.model import Prediction, predict
-from speedyzero.plan.words import CORES_PER_GPU, read_costs
 
 GPUS, BATCHES, BATCH_GPUS = (1, 2, 4, 8, 16, 32), (256, 512, 1024, 2048, 4096, 8192, 16384), 8
 MOST_LANES = 192

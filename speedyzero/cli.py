@@ -1,6 +1,6 @@
 """The command line: `train` and the commands that look at runs, compare them and predict them.
 
-A command is checked first and carried out second. Checking reads the user's words, imports nothing heavy until they
+A command is checked first and carried out second. Checking reads the arguments, imports nothing heavy until they
 make sense and creates nothing; a ValueError there is bad input. Whatever is raised while it is carried out is a fault
 and keeps its traceback. Exit codes: 0 done, 2 bad input (one line), 1 a fault, 130 interrupted.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from speedyzero.arguments.command_line import check_writable, parse
 from speedyzero.arguments.parsers import ablate_parser, atari100k_parser, evaluate_parser, train_parser
-from speedyzero.arguments.resolve import check_gpus, read_words, resolve
+from speedyzero.arguments.resolve import check_gpus, read_arguments, resolve
 from speedyzero.checkpoint.found import check_unlocked, directory_to_resume
 from speedyzero.config import Config
 from speedyzero.config.settings import Given, near
@@ -49,8 +49,8 @@ def main() -> int:
     return run(check_command, sys.argv[1:], prog="python -m speedyzero")
 
 
-def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *, prog: str) -> int:
-    """Check the user's words, then do what they ask; the exit code. prog: the program's name, for messages.
+def run(check: Callable[[Sequence[str], str], _Action], argv: Sequence[str], *, prog: str) -> int:
+    """Check the arguments, then do what they ask; the exit code. prog: the program's name, for messages.
 
     Once interrupted, the process ignores further signals: all is done but its exit, which takes torch half a second.
     """
@@ -58,7 +58,7 @@ def run(check: Callable[[Sequence[str], str], _Action], words: Sequence[str], *,
     try:
         stop_signals.let_in()
         try:
-            action = check(words, prog)
+            action = check(argv, prog)
         except ValueError as error:
             print(f"{prog}: {error}", file=sys.stderr)
             return BAD_INPUT
@@ -78,8 +78,8 @@ def _print_anything() -> None:
     os.environ.setdefault("PYTHONIOENCODING", ":backslashreplace")
 
 
-def check_command(words: Sequence[str], prog: str) -> _Action:
-    """What a command and its words will do. Raises ValueError for bad input."""
+def check_command(argv: Sequence[str], prog: str) -> _Action:
+    """What a command with these arguments will do. Raises ValueError for bad input."""
     commands = {
         "train": check_train,
         "evaluate": check_evaluate,
@@ -90,18 +90,18 @@ def check_command(words: Sequence[str], prog: str) -> _Action:
         "report": check_report,
         "profile": check_profile,
     }
-    if not words:
+    if not argv:
         raise ValueError(f"a command is needed: {' or '.join(commands)}; --help shows more")
-    if words[0] in ("-h", "--help"):
+    if argv[0] in ("-h", "--help"):
         return lambda: print(f"usage: {prog} {{{','.join(commands)}}} ...; {prog} COMMAND --help says more")
-    if words[0] not in commands:
-        raise ValueError(f"unknown command {words[0]}{near(words[0], commands)}; there are {', '.join(commands)}")
-    return commands[words[0]](words[1:], f"{prog} {words[0]}")
+    if argv[0] not in commands:
+        raise ValueError(f"unknown command {argv[0]}{near(argv[0], commands)}; there are {', '.join(commands)}")
+    return commands[argv[0]](argv[1:], f"{prog} {argv[0]}")
 
 
-def check_train(words: Sequence[str], prog: str) -> _Action:
-    """What `train` with these words will do. Raises ValueError for bad input; leaves nothing behind."""
-    flags = parse(train_parser(prog), words)
+def check_train(argv: Sequence[str], prog: str) -> _Action:
+    """What `train` with these arguments will do. Raises ValueError for bad input; leaves nothing behind."""
+    flags = parse(train_parser(prog), argv)
     profile = _profile_request(flags)
     if flags.resume is not None:
         return _check_resume(flags, profile)
@@ -126,23 +126,23 @@ def _begun_server(flags: argparse.Namespace) -> ForkServer | None:
 
 def _profile_request(flags: argparse.Namespace) -> ProfileRequest | None:
     """What `--profile` asks for; a setting that argparse took for its seconds goes back to where it belongs."""
-    words = flags.profile
-    if words is None:
+    window = flags.profile
+    if window is None:
         return None
     from speedyzero.tracing.profile_window import ProfileRequest
 
-    if "=" in words:
-        flags.settings = [words, *flags.settings]
-        words = ""
-    return ProfileRequest.parse(words)
+    if "=" in window:
+        flags.settings = [window, *flags.settings]
+        window = ""
+    return ProfileRequest.parse(window)
 
 
 def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> _Action:
-    """What `train --resume` with these words will do."""
+    """What `train --resume` with these arguments will do."""
     where, settings = flags.resume, list(flags.settings)
     if "=" in where and not Path(where).exists():  # the first setting, which argparse took for the directory
         where, settings = "", [where, *settings]
-    given = read_words(flags.game, flags.seed, flags.gpus, None, settings)
+    given = read_arguments(flags.game, flags.seed, flags.gpus, None, settings)
     if "gpus" in given:
         check_gpus(given["gpus"])
     if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
@@ -175,9 +175,9 @@ def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> 
     return lambda: _train(config, server, resume=resumed, profile=profile)
 
 
-def check_evaluate(words: Sequence[str], prog: str) -> _Action:
-    """What `evaluate` with these words will do. Raises ValueError for bad input, a damaged checkpoint included."""
-    flags = parse(evaluate_parser(prog), words)
+def check_evaluate(argv: Sequence[str], prog: str) -> _Action:
+    """What `evaluate` with these arguments will do. Raises ValueError for bad input, a damaged checkpoint included."""
+    flags = parse(evaluate_parser(prog), argv)
     run_dir, video = Path(flags.run_dir), flags.video
     if flags.episodes is not None and flags.episodes < 1:
         raise ValueError(f"--episodes {flags.episodes}: must be 1 or more")
@@ -201,9 +201,9 @@ def check_evaluate(words: Sequence[str], prog: str) -> _Action:
     return lambda: _evaluate(run_dir, episodes, video, flags.action, flags.blind, flags.seed)
 
 
-def check_ablate(words: Sequence[str], prog: str) -> _Action:
-    """What `ablate` with these words will do. Raises ValueError for bad input, in any of its runs too."""
-    flags = parse(ablate_parser(prog), words)
+def check_ablate(argv: Sequence[str], prog: str) -> _Action:
+    """What `ablate` with these arguments will do. Raises ValueError for bad input, in any of its runs too."""
+    flags = parse(ablate_parser(prog), argv)
     for name in ("seeds", "jobs"):
         count = getattr(flags, name)
         if count is not None and count < 1:
@@ -236,30 +236,30 @@ def check_ablate(words: Sequence[str], prog: str) -> _Action:
     return folder.carry_out
 
 
-def check_plan(words: Sequence[str], prog: str) -> _Action:
-    """What `plan` with these words will do. Raises ValueError for bad input."""
-    from speedyzero.plan import words as plan_words
+def check_plan(argv: Sequence[str], prog: str) -> _Action:
+    """What `plan` with these arguments will do. Raises ValueError for bad input."""
+    from speedyzero.plan import arguments as plan_arguments
 
-    return plan_words.check_plan(words, prog)
+    return plan_arguments.check_plan(argv, prog)
 
 
-def check_doctor(words: Sequence[str], prog: str) -> _Action:
-    """What `doctor` with these words will do. Raises ValueError for bad input."""
+def check_doctor(argv: Sequence[str], prog: str) -> _Action:
+    """What `doctor` with these arguments will do. Raises ValueError for bad input."""
     from speedyzero.doctor import command
 
-    return command.check_doctor(words, prog)
+    return command.check_doctor(argv, prog)
 
 
-def check_report(words: Sequence[str], prog: str) -> _Action:
-    """What `report` with these words will do. Raises ValueError for bad input."""
+def check_report(argv: Sequence[str], prog: str) -> _Action:
+    """What `report` with these arguments will do. Raises ValueError for bad input."""
     from speedyzero.report import command
 
-    return command.check_report(words, prog)
+    return command.check_report(argv, prog)
 
 
-def check_atari100k(words: Sequence[str], prog: str) -> _Action:
-    """What `atari100k` with these words will do. Raises ValueError for bad input, in any of its runs too."""
-    flags = parse(atari100k_parser(prog), words)
+def check_atari100k(argv: Sequence[str], prog: str) -> _Action:
+    """What `atari100k` with these arguments will do. Raises ValueError for bad input, in any of its runs too."""
+    flags = parse(atari100k_parser(prog), argv)
     for name in ("seeds", "jobs"):
         count = getattr(flags, name)
         if count is not None and count < 1:
@@ -286,11 +286,11 @@ def check_atari100k(words: Sequence[str], prog: str) -> _Action:
     return folder.carry_out
 
 
-def check_profile(words: Sequence[str], prog: str) -> _Action:
-    """What `profile` with these words will do. Raises ValueError for bad input, a damaged trace included."""
+def check_profile(argv: Sequence[str], prog: str) -> _Action:
+    """What `profile` with these arguments will do. Raises ValueError for bad input, a damaged trace included."""
     from speedyzero.profile import command
 
-    return command.check_profile(words, prog)
+    return command.check_profile(argv, prog)
 
 
 def _train(

@@ -445,8 +445,8 @@ BUGS = (
     Bug(
         "divergence-is-resumed-from",
         "speedyzero/supervisor/crew.py",
-        "raise RunFailed(why) if diverged else LearnersFell(why)",
-        "raise LearnersFell(why)",
+        "raise RunFailed(why) if diverged else LearnerGroupDied(why)",
+        "raise LearnerGroupDied(why)",
         ("tests/supervisor/test_crew.py",),
     ),
     Bug(

@@ -230,7 +230,7 @@ def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, 
         ("run_module('speedyzero'", signal.SIGINT),
     ],
 )
-def test_a_signal_while_the_program_is_still_being_imported_is_heeded(program: str, number: signal.Signals):
+def test_a_signal_while_the_program_is_still_being_imported_is_acknowledged(program: str, number: signal.Signals):
     code = f"""
 import builtins, os, runpy, sys
 real = builtins.__import__

@@ -18,8 +18,8 @@ from speedyzero.model.agent import Agent
 from speedyzero.system import keyed_random
 from speedyzero.topology.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, ActorEdges
 from speedyzero.topology.pacing import Pacing
-from speedyzero.topology.part import Part
 from speedyzero.topology.records import MetricRecord, StepRecord
+from speedyzero.topology.role_state import RoleState
 from speedyzero.tracing.spans import Span
 
 _LOAD, _SEARCH, _ENVIRONMENTS = Span("load_weights"), Span("search"), Span("environments")
@@ -87,7 +87,7 @@ class Actor:
         self.waiting_for = WAIT_PACING
         self.waited_inside_ns = 0
 
-    def part(self) -> Part:
+    def part(self) -> RoleState:
         """All that its next steps follow from, but the environments and the weights, which are the newest published."""
         tensors = {
             "stack": self._stack.frames,
@@ -96,9 +96,9 @@ class Actor:
             "last": self._last,
             "score": self._score,
         }
-        return Part({"ticks": self._ticks}, tensors)
+        return RoleState({"ticks": self._ticks}, tensors)
 
-    def restore(self, part: Part, frame: np.ndarray) -> None:
+    def restore(self, part: RoleState, frame: np.ndarray) -> None:
         """Go on from a part, with environments brought back to where they were. frame: what they show, [E, ...].
 
         Raises ValueError where that is not what they showed then, such as under another version of an emulator.

@@ -34,7 +34,7 @@ def resolve(
 
     Raises ValueError, one line, for anything unknown, of a wrong type, or that cannot work.
     """
-    given = read_words(game, seed, gpus, run_dir, overrides)
+    given = read_arguments(game, seed, gpus, run_dir, overrides)
     visible = visible_gpus()
     if preset is None:
         names = [path for path in ("env.game", "env.kwargs", "env.action_mask") if path in given]
@@ -45,7 +45,7 @@ def resolve(
     return assemble({**written, "preset": Given(preset, "--preset")})
 
 
-def read_words(
+def read_arguments(
     game: str | None, seed: int | None, gpus: int | None, run_dir: str | None, overrides: Sequence[str]
 ) -> dict[str, Given]:
     """The settings that flags and `key=value` arguments give; a game's module may be imported from then on.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from speedyzero.checkpoint.stored import Checkpoint
-from speedyzero.topology.part import Part
 from speedyzero.topology.records import WeightsRecord
+from speedyzero.topology.role_state import RoleState
 
 PART = "published"
 
@@ -24,9 +24,9 @@ class Published:
     acting: tuple[WeightsRecord, ...]
     targets: tuple[WeightsRecord, ...]
 
-    def part(self) -> Part:
+    def part(self) -> RoleState:
         names = [("acting", record) for record in self.acting] + [("target", record) for record in self.targets]
-        return Part({}, {f"{kind}/{record.version}": record.flat for kind, record in names})
+        return RoleState({}, {f"{kind}/{record.version}": record.flat for kind, record in names})
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Published:

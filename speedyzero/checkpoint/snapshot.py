@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from speedyzero.checkpoint.weights_file import META_FILE, META_KEYS, WEIGHTS_FILE
-from speedyzero.topology.part import Part, Tensors
+from speedyzero.topology.role_state import RoleState, Tensors
 
 STATE_FILE = "state.json"
 """What a checkpoint must have to be resumed from; one of weights alone has none."""
@@ -43,7 +43,7 @@ def take_snapshot(
     meta: Mapping[str, Any],
     weights: Mapping[str, Tensor],
     state: Any,
-    parts: Mapping[str, Part] | None = None,
+    parts: Mapping[str, RoleState] | None = None,
 ) -> Snapshot:
     """Copy everything that a run goes on from.
 
@@ -75,7 +75,7 @@ def part_files(name: str) -> tuple[str, str]:
     return f"{name}.safetensors", f"{name}.json"
 
 
-def encode_part(name: str, part: Part) -> dict[str, bytes]:
+def encode_part(name: str, part: RoleState) -> dict[str, bytes]:
     """The content of its files. Raises ValueError as `take_snapshot`."""
     tensors_file, document_file = part_files(name)
     return {tensors_file: encode_tensors(part.tensors), document_file: encode_document(part.document)}

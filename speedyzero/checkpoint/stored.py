@@ -25,7 +25,7 @@ from speedyzero.checkpoint.manifest import (
 )
 from speedyzero.checkpoint.snapshot import STATE_FILE, part_files
 from speedyzero.checkpoint.weights_file import WEIGHTS_FILES
-from speedyzero.topology.part import Part
+from speedyzero.topology.role_state import RoleState
 
 _log = logging.getLogger("speedyzero.checkpoint")
 
@@ -55,9 +55,9 @@ class Checkpoint:
         except (ValueError, KeyError, safetensors.SafetensorError) as error:
             raise ValueError(f"checkpoint {self.directory}: {name}.safetensors: {error}") from error
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> RoleState:
         """What one role goes on from. Raises ValueError where there is none."""
-        return Part(self.document(name), self.tensors(name))
+        return RoleState(self.document(name), self.tensors(name))
 
     def has_part(self, name: str) -> bool:
         return set(part_files(name)) <= set(self.files)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from speedyzero.env.base import EnvStep, LaneEnv
-from speedyzero.topology.part import Part
+from speedyzero.topology.role_state import RoleState
 
 TAPE = ("game", "length", "action")
 
@@ -50,9 +50,9 @@ class TapedLanes:
         actions = np.array([action for tape in self._tapes for action in tape], np.int16)
         return {"game": self._game.copy(), "length": lengths, "action": actions}
 
-    def part(self) -> Part:
+    def part(self) -> RoleState:
         """The tape, as a checkpoint keeps it."""
-        return Part({}, self.tape())
+        return RoleState({}, self.tape())
 
     def replay(self, *, game: np.ndarray, length: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Play every lane's game up to where a tape ends; the frames there, [E, ...].

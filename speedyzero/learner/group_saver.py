@@ -48,7 +48,7 @@ class GroupSaver:
         is_under_way = self._snapshot_step > self._board.counter(SUPERVISOR, "saved_step")
         if self._learner.reports and not is_under_way and self._clock.due(step + self._ahead):
             self._clock.saved(step + self._ahead)
-            self._process.told("save_step", step + self._ahead)
+            self._process.report_progress("save_step", step + self._ahead)
         is_due = self._named_step < step == self._board.counter(LEARNER, "save_step")
         if is_due:
             self._named_step = step
@@ -72,7 +72,7 @@ class GroupSaver:
         )
         pause_s = time.monotonic() - started_s
         self._clock.saved(step)
-        self._process.told("snapshot_step", step)
+        self._process.report_progress("snapshot_step", step)
         for name, value in (("learner/save_pause_s", pause_s), ("learner/save_mib", snapshot.nbytes / 2**20)):
             self._process.metrics.put(MetricRecord(name, step, value))
         self._thread = threading.Thread(target=self._write, args=(snapshot,), name="save")
@@ -92,6 +92,6 @@ class GroupSaver:
             write_snapshot(self._process.spec.run_dir, snapshot)
         except (OSError, ValueError) as error:
             _log.warning("%s", error)
-            self._process.told("unsaved_step", snapshot.step)
+            self._process.report_progress("unsaved_step", snapshot.step)
         else:
-            self._process.told("saved_step", snapshot.step)
+            self._process.report_progress("saved_step", snapshot.step)

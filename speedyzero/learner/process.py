@@ -101,9 +101,9 @@ def _save_weights(process: RoleProcess, learner: Learner, meta: Mapping[str, Any
         save_weights(checkpoint_dir(process.spec.run_dir, step), learner.network.state_dict(), meta)
     except OSError as error:
         _log.warning("weights of train step %d: %s", step, error)
-        process.told("unscored_step", step)
+        process.report_progress("unscored_step", step)
     else:
-        process.told("checkpoint_step", step)
+        process.report_progress("checkpoint_step", step)
 
 
 def _reached(learner: Learner, goal: int) -> bool:

@@ -16,7 +16,7 @@ from speedyzero.checkpoint.optimizer_state import pack_optimizer, unpack_optimiz
 from speedyzero.checkpoint.published import PART as PUBLISHED_PART
 from speedyzero.checkpoint.published import Published
 from speedyzero.checkpoint.stored import Checkpoint
-from speedyzero.topology.part import Part
+from speedyzero.topology.role_state import RoleState
 
 PART = "learner"
 
@@ -32,7 +32,7 @@ class LearnerState:
     optimizer_kind: str
     published: Published
 
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, RoleState]:
         """All but the weights, which have a file of their own, by name."""
         tensors, rest = pack_optimizer(self.optimizer)
         document = {
@@ -41,7 +41,7 @@ class LearnerState:
             "optimizer_kind": self.optimizer_kind,
             "optimizer": rest,
         }
-        return {PART: Part(document, tensors), PUBLISHED_PART: self.published.part()}
+        return {PART: RoleState(document, tensors), PUBLISHED_PART: self.published.part()}
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> LearnerState:

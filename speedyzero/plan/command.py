@@ -15,11 +15,11 @@ from speedyzero.config.documents import load_config
 from speedyzero.env.registry import GameInfo, check_game
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.observe.progress import format_duration
+from speedyzero.plan.arguments import Planned
 from speedyzero.plan.chips import CHIPS
 from speedyzero.plan.costs import Costs, estimated
 from speedyzero.plan.measure import measured
 from speedyzero.plan.model import Prediction, predict
-from speedyzero.plan.words import Planned
 from speedyzero.runtime.wiring import wire
 from speedyzero.shm import Run
 from speedyzero.supervisor.space import least_gpu_memory, shared_need

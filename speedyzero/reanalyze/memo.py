@@ -150,7 +150,7 @@ class TargetMemo:
         self.ahead_searches += len(stale)
         return len(stale)
 
-    def said(self, version: int) -> dict[str, np.ndarray]:
+    def remembered(self, version: int) -> dict[str, np.ndarray]:
         """What the target network has said, for a checkpoint: nothing where nothing is remembered.
 
         Asked anew it would say the same only up to rounding, which depends on the positions that are asked together.

@@ -62,7 +62,7 @@ def main(spec: ProcessSpec, index: int) -> None:
             reanalyzer.restore(restored.part, train_step=restored.train_step)
             for actor in range(shard.shape.actors):
                 cut_off(shard, log, actor=actor)  # those that were under way are no more
-            process.told("restored", 1)
+            process.report_progress("restored", 1)
         _keep(process, reanalyzer, index)
 
 

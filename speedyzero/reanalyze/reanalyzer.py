@@ -28,8 +28,8 @@ from speedyzero.replay.shard import Shard
 from speedyzero.system import keyed_random
 from speedyzero.topology.edges import WAIT_INPUT, WAIT_SPACE, ReanalyzerEdges, Receiver
 from speedyzero.topology.pacing import Pacing, record_interval
-from speedyzero.topology.part import Part
 from speedyzero.topology.records import BatchRecord, MetricRecord, StepRecord
+from speedyzero.topology.role_state import RoleState
 from speedyzero.tracing.spans import Span
 
 _APPEND, _PRIORITIES, _LOAD = Span("append_rows"), Span("update_priorities"), Span("load_weights")
@@ -162,7 +162,7 @@ class Reanalyzer:
         open_queues[0].put(self.make_batch(sample))
         if self.refresh is not None:
             with _REFRESH:
-                self.refresh.pay(self._batch_size, train_step=edges.board.train_steps)
+                self.refresh.refresh_for(self._batch_size, train_step=edges.board.train_steps)
         if edges.board.train_steps >= self._next_record:
             self._record(edges.board.train_steps)
         return True
@@ -222,14 +222,14 @@ class Reanalyzer:
             made_at=train_step,
         )
 
-    def part(self) -> Part:
+    def part(self) -> RoleState:
         """What another run goes on from, all rows forced to the log's disk. Raises OSError where the disk fails.
 
         Only where there is a log.
         """
         assert self.log is not None
         position = self.log.sync()
-        version, refresh = self._agent.version, self.refresh.part() if self.refresh is not None else Part(None, {})
+        version, refresh = self._agent.version, self.refresh.part() if self.refresh is not None else RoleState(None, {})
         document = {
             "log": position.to_json(),
             "env_steps": [self.shard.env_steps_of(actor) for actor in range(self.shard.shape.actors)],
@@ -239,10 +239,10 @@ class Reanalyzer:
             "next_record": self._next_record,
             "refresh": refresh.document,
         }
-        said = {f"said_{name}": array for name, array in self.memo.said(version).items()}
-        return Part(document, {**kept_priorities(self.shard), **said, **refresh.tensors})
+        said = {f"memo_{name}": array for name, array in self.memo.remembered(version).items()}
+        return RoleState(document, {**kept_priorities(self.shard), **said, **refresh.tensors})
 
-    def restore(self, part: Part, *, train_step: int) -> None:
+    def restore(self, part: RoleState, *, train_step: int) -> None:
         """Go on from a part of a checkpoint of this train step, shard, draws and published weights being back already.
 
         Versions are named after train steps, so of newer ones than the checkpoint's nothing is taken over: the run
@@ -253,10 +253,10 @@ class Reanalyzer:
         self.memo.requested_searches, self.memo.done_searches = document["searches"]
         self._next_record = document["next_record"]
         if 0 <= version <= train_step:
-            names = [name for name in part.tensors if name.startswith("said_")]
-            self.memo.recall({name.removeprefix("said_"): part.array(name) for name in names}, version)
+            names = [name for name in part.tensors if name.startswith("memo_")]
+            self.memo.recall({name.removeprefix("memo_"): part.array(name) for name in names}, version)
         if self.refresh is not None and document["refresh"] is not None:
-            self.refresh.restore(Part(document["refresh"], part.tensors), newest_version=train_step)
+            self.refresh.restore(RoleState(document["refresh"], part.tensors), newest_version=train_step)
 
 
 def cut_off(shard: Shard, log: ReplayLog | None, *, actor: int) -> None:

@@ -29,8 +29,8 @@ from speedyzero.replay.frames import FrameSource, HostFrames
 from speedyzero.replay.sampler import MIN_PRIORITY, Sampler
 from speedyzero.replay.shard import Shard
 from speedyzero.topology.edges import WeightSource
-from speedyzero.topology.part import Part
 from speedyzero.topology.records import PriorityRecord
+from speedyzero.topology.role_state import RoleState
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PriorityRefresh:
         share = float((version >= self._swept_version).mean()) if len(version) else float("nan")
         return RefreshFigures(self._refreshed, share, self._seconds, self._correlation, self._ratio)
 
-    def part(self) -> Part:
+    def part(self) -> RoleState:
         """The sweep under way, its weights included: the newest ones have moved on since it began."""
         document = {
             "owed": self._owed,
@@ -82,9 +82,11 @@ class PriorityRefresh:
             "seconds": self._seconds,
         }
         tensors = {"sweep_lane": self._lane, "sweep_step": self._step}
-        return Part(document, {**tensors, "sweep_weights": self._agent.flat} if self._swept_version >= 0 else tensors)
+        return RoleState(
+            document, {**tensors, "sweep_weights": self._agent.flat} if self._swept_version >= 0 else tensors
+        )
 
-    def restore(self, part: Part, *, newest_version: int) -> None:
+    def restore(self, part: RoleState, *, newest_version: int) -> None:
         """Go on with a sweep; begin anew where its weights are newer than any that the run has yet."""
         self._owed, self._refreshed, self._seconds = (part.document[name] for name in ("owed", "refreshed", "seconds"))
         version = part.document["swept_version"]
@@ -93,7 +95,7 @@ class PriorityRefresh:
             self._swept_version = version
             self._lane, self._step = part.array("sweep_lane"), part.array("sweep_step")
 
-    def pay(self, samples: int, *, train_step: int) -> None:
+    def refresh_for(self, samples: int, *, train_step: int) -> None:
         """A batch of so many samples was made: refresh what that pays for, in whole slices."""
         self._owed += self._config.per_sample * samples
         while self._owed >= self._config.slice:

@@ -11,14 +11,14 @@ from speedyzero.checkpoint.replay_log import ReplayLog, replay_log_dir
 from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.replay.kept_priorities import restore_priorities
 from speedyzero.replay.shard import Shard
-from speedyzero.topology.part import Part
+from speedyzero.topology.role_state import RoleState
 
 
 @dataclass(frozen=True)
 class RestoredShard:
     """What was restored, and where its log goes on."""
 
-    part: Part
+    part: RoleState
     position: LogPosition
     train_step: int
 

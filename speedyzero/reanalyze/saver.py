@@ -50,9 +50,9 @@ class ReplaySaver:
                 write_part(process.spec.run_dir, step, file, content)
         except (OSError, ValueError) as error:
             _log.warning("%s could not save train step %d: %s", self._name, step, error)
-            process.told("unsaved_step", step)
+            process.report_progress("unsaved_step", step)
             return
-        process.told("saved_step", step)
+        process.report_progress("saved_step", step)
         process.metrics.put(MetricRecord("reanalyzer/save_s", step, time.monotonic() - started_s))
         try:
             self._discard()

@@ -129,7 +129,7 @@ class RoleProcess:
         if self._spans is not None:
             self._spans.end()
 
-    def told(self, counter: str, step: int) -> None:
+    def report_progress(self, counter: str, step: int) -> None:
         """Say what this process has done for a whole checkpoint, by one of the counters for it."""
         self._row.set_counter(counter, step)
 
@@ -173,7 +173,7 @@ def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | 
     return ProcessSpans(
         lambda: Recorder(sender, ranges=NvtxRanges() if wanted.nvtx and on_gpu else None),
         wanted=lambda: board.words[word],
-        heeded=lambda state: row.set_counter("profiling", state),
+        acknowledged=lambda state: row.set_counter("profiling", state),
         activity=KernelActivity(path, device=spec.device) if wanted.kernels and on_gpu else None,
     )
 

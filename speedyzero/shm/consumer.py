@@ -141,7 +141,7 @@ class Consumer(Generic[R]):
         words[READING] = 0
         words[TAIL] = tail
         self._tail = tail
-        self._ring.space_bell.ring()
+        self._ring.space_bell.notify()
 
     def _wait(self, deadline: float, stop: Callable[[], bool] | None) -> bool:
         bell, blocked = self._ring.items_bell, self._add_blocked_ns

@@ -62,7 +62,7 @@ class Doorbell:
             )
         return cls(run, name, semaphore)
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         if self._semaphore.value < _UNHEARD_MAX:
             self._semaphore.release()
 

@@ -76,7 +76,7 @@ class Producer(Generic[R]):
         words[HEAD] = number
         words[WRITING] = 0
         self._head, self._open = number, False
-        self._ring.items_bell.ring()
+        self._ring.items_bell.notify()
 
     def abort(self) -> None:
         """Give the slot begun last back, unpublished."""

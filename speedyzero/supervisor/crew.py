@@ -37,7 +37,7 @@ class RunFailed(RuntimeError):
     """A run that cannot go on; the message names the process and carries its traceback."""
 
 
-class LearnersFell(RunFailed):
+class LearnerGroupDied(RunFailed):
     """The learners died: nobody can go on from where they were, but perhaps from the last checkpoint."""
 
 
@@ -160,7 +160,7 @@ class Crew:
         if child in self.learners:
             why = self._fall_of_the_group()
             diverged = any(one.process is not None and one.process.exit_code == DIVERGED for one in self.learners)
-            raise RunFailed(why) if diverged else LearnersFell(why)
+            raise RunFailed(why) if diverged else LearnerGroupDied(why)
         report = child.take_report()
         child.reports.append(report)
         if child.restarts >= self._limits.max_restarts:
@@ -208,7 +208,7 @@ def _told_as_a_fall(what: str) -> Iterator[None]:
     try:
         yield
     except NotStarted as error:
-        raise LearnersFell(f"{what}: {error}") from error
+        raise LearnerGroupDied(f"{what}: {error}") from error
 
 
 def _kill(children: Sequence[Child]) -> None:

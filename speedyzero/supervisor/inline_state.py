@@ -16,14 +16,14 @@ from dataclasses import fields
 import numpy as np
 
 from speedyzero.runtime.local_edges import InlineEdges, MemoryQueue
-from speedyzero.topology.part import Part
 from speedyzero.topology.records import BatchRecord, PriorityRecord
+from speedyzero.topology.role_state import RoleState
 
 ACTOR_PART, ENV_PART, EDGES_PART = "actor_0", "env_0", "edges"
 _KINDS = {"batches": BatchRecord, "priorities": PriorityRecord}
 
 
-def edges_part(edges: InlineEdges) -> Part:
+def edges_part(edges: InlineEdges) -> RoleState:
     """Batches and priorities that nobody has taken yet, between two turns."""
     assert edges.steps.empty, "the reanalyzer takes every record in the turn that it was made in"
     document: dict[str, list[dict[str, int]]] = {}
@@ -34,10 +34,10 @@ def edges_part(edges: InlineEdges) -> Part:
             values = vars(record)
             document[name].append({key: int(value) for key, value in values.items() if not _is_array(value)})
             tensors |= {f"{name}/{number}/{key}": value for key, value in values.items() if _is_array(value)}
-    return Part(document, tensors)
+    return RoleState(document, tensors)
 
 
-def restore_edges(edges: InlineEdges, part: Part) -> None:
+def restore_edges(edges: InlineEdges, part: RoleState) -> None:
     """Put what was on its way into new edges. Raises ValueError where a record is not whole."""
     for name, queue in _queues(edges).items():
         for number, numbers in enumerate(part.document[name]):

@@ -30,7 +30,7 @@ from speedyzero.shm import (
     WeightSlots,
     remove_run,
 )
-from speedyzero.supervisor.crew import Crew, LearnersFell
+from speedyzero.supervisor.crew import Crew, LearnerGroupDied
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.gpu_memory import expected_bytes, shortage, with_mirrors_chosen
@@ -114,7 +114,7 @@ def _run_on(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dic
     while True:
         try:
             return _run(session, wiring, resume)
-        except LearnersFell as fall:
+        except LearnerGroupDied as fall:
             restarts += 1
             last = last_checkpoint(opened.run_dir) if restarts <= config.checkpoint.restarts else None
             if last is None or session.interrupts.count:

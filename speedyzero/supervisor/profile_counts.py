@@ -74,7 +74,7 @@ class ProfiledRun:
         return self._board.total("train_steps") > self._first_step
 
     @property
-    def all_heeded(self) -> bool:
+    def all_acknowledged(self) -> bool:
         """Whether everybody has sent the last spans."""
         return all(self._board.counter(process, "profiling") == NO_MORE for process in self._wiring.processes)
 

@@ -34,7 +34,7 @@ from speedyzero.reanalyze.restored import env_steps_of, replay_part, restore_sha
 from speedyzero.replay.kept_priorities import kept_priorities
 from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.supervisor.resume import LAYOUT, ResumedRun, find_resumable
-from speedyzero.topology.part import Part
+from speedyzero.topology.role_state import RoleState
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _snapshot(config: Config, checkpoint: Checkpoint, shards: list[Shard], posit
             "next_record": old[0]["next_record"],
             "refresh": None,
         }
-        parts[replay_part(index)] = Part(document, kept_priorities(shard))
+        parts[replay_part(index)] = RoleState(document, kept_priorities(shard))
     state = {"train_steps": checkpoint.step, "mode": "resharded"}
     return take_snapshot(meta=meta, weights=checkpoint.tensors("weights"), state=state, parts=parts)
 

@@ -89,7 +89,7 @@ class RunProfile(Profile):
                 self._begin(run)
             else:
                 self._end(run)
-        if self._window.state == NO_MORE and (run.all_heeded or self._is_late()):
+        if self._window.state == NO_MORE and (run.all_acknowledged or self._is_late()):
             self._take_in(run)
             self._write()
 

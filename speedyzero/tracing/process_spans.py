@@ -38,11 +38,16 @@ class ProcessSpans:
         make_recorder: Callable[[], Recorder],
         *,
         wanted: Callable[[], int],
-        heeded: Callable[[int], None],
+        acknowledged: Callable[[int], None],
         activity: Activity | None = None,
     ):
-        """wanted: what the supervisor says now. heeded: told what was done accordingly."""
-        self._make_recorder, self._wanted, self._heeded, self._activity = make_recorder, wanted, heeded, activity
+        """wanted: what the supervisor says now. acknowledged: told what was done accordingly."""
+        self._make_recorder, self._wanted, self._acknowledged, self._activity = (
+            make_recorder,
+            wanted,
+            acknowledged,
+            activity,
+        )
         self._state = NOT_YET
         self._recorder: Recorder | None = None
         self._wait, self._wait_start_ns, self._wait_end_ns = -1, 0, 0
@@ -60,7 +65,7 @@ class ProcessSpans:
         else:
             self.end()
         self._state = wanted
-        self._heeded(wanted)
+        self._acknowledged(wanted)
 
     def round(self, waited_for: str, start_ns: int, end_ns: int) -> None:
         """A turn of the loop. waited_for: one of WAITS; empty: it was a step."""

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from speedyzero.checkpoint.snapshot import STATE_FILE, encode_document, encode_tensors, take_snapshot
-from speedyzero.topology.part import Part
+from speedyzero.topology.role_state import RoleState
 
 META = {"step": 12, "preset": "catch", "game": "Catch", "num_actions": 3, "score": None}
 
@@ -19,7 +19,7 @@ def test_training_that_goes_on_does_not_change_it():
         meta=META,
         weights={"w": weight.T},
         state=state,
-        parts={"replay_0": Part({"seed": 1}, {"priority": priorities})},
+        parts={"replay_0": RoleState({"seed": 1}, {"priority": priorities})},
     )
     before = encode_tensors(snapshot.tensors["weights.safetensors"])
     weight.zero_()
@@ -60,13 +60,13 @@ def test_meta_must_be_complete(key):
 @pytest.mark.parametrize("name", ["../x", "a/b", "A", "", "a.json"])
 def test_names_of_files_are_plain(name):
     with pytest.raises(ValueError, match="is named by"):
-        take_snapshot(meta=META, weights={}, state={}, parts={name: Part({}, {})})
+        take_snapshot(meta=META, weights={}, state={}, parts={name: RoleState({}, {})})
 
 
 def test_no_file_takes_the_place_of_another():
     for name in ("weights", "meta", "state"):
         with pytest.raises(ValueError, match="places of their own"):
-            take_snapshot(meta=META, weights={}, state={}, parts={name: Part({}, {})})
+            take_snapshot(meta=META, weights={}, state={}, parts={name: RoleState({}, {})})
 
 
 @pytest.mark.parametrize("content", [float("nan"), float("inf"), {"a": {1, 2}}, np.float32(1)])

@@ -13,7 +13,7 @@ from speedyzero.checkpoint.snapshot import Snapshot, encode_document, encode_ten
 from speedyzero.checkpoint.store import CheckpointStore, SaveError, write_part
 from speedyzero.checkpoint.stored import newest_valid, open_checkpoint, read_document, resumable
 from speedyzero.checkpoint.weights_file import load_weights, newest, save_weights
-from speedyzero.topology.part import Part
+from speedyzero.topology.role_state import RoleState
 from tests.checkpoint.failing_calls import Crash, FailingCalls
 
 META = {"preset": "catch", "game": "Catch", "num_actions": 3, "score": None}
@@ -28,7 +28,7 @@ def snapshot_of(step: int) -> Snapshot:
         meta={"step": step, **META},
         weights=weights_of(step),
         state={"counter": step},
-        parts={"learner": Part({"lr": step / 7}, {"m": torch.full((3,), float(step))})},
+        parts={"learner": RoleState({"lr": step / 7}, {"m": torch.full((3,), float(step))})},
     )
 
 

@@ -64,9 +64,9 @@ class FatalBell:
     def __init__(self, bell, fate):
         self._bell, self._fate = bell, fate
 
-    def ring(self):
+    def notify(self):
         self._fate.here("bell")
-        self._bell.ring()
+        self._bell.notify()
 
     def wait(self, timeout_s):
         self._fate.here("falling asleep")

@@ -36,7 +36,9 @@ def test_a_dead_rank_ends_the_group_and_the_run(number, tmp_path):
             started_s = time.monotonic()
             output = run.output()
             worst_s = max(worst_s, time.monotonic() - started_s)
-            assert run.process.returncode == 1 and f"LearnersFell: {victim} died by signal SIGKILL" in output, output
+            assert run.process.returncode == 1 and f"LearnerGroupDied: {victim} died by signal SIGKILL" in output, (
+                output
+            )
             assert run.group() == [] and run.shared_names() == []
     figure = f"{trials} {number.name}s of one of 2 ranks: the run ended within {worst_s:.1f} s"
     reached(5, figure, counts={f"{number.name}s of a rank of two": trials}, worst_s=worst_s)

@@ -22,8 +22,8 @@ from speedyzero.runtime.local_edges import InlineEdges
 from speedyzero.supervisor.inline import InlineRun, build_run
 from speedyzero.supervisor.inline_checkpoints import snapshot_of
 from speedyzero.supervisor.inline_state import edges_part, restore_edges
-from speedyzero.topology.part import Part
 from speedyzero.topology.records import BatchRecord, PriorityRecord
+from speedyzero.topology.role_state import RoleState
 from tests.faults.inline_runs import advance, differences, everything
 from tests.faults.ring_contract import reached
 
@@ -132,7 +132,7 @@ def test_what_is_on_its_way_comes_through():
         edges.priorities.put(PriorityRecord(lane=lane, step=step, version=version, priority=rng.random(4)))
     part = edges_part(edges)
     tensors = safetensors.torch.load(encode_tensors(part.tensors))
-    restore_edges(other, Part(json.loads(encode_document(part.document)), tensors))
+    restore_edges(other, RoleState(json.loads(encode_document(part.document)), tensors))
     for name in ("batches", "priorities"):
         pairs = zip(getattr(edges, name).waiting, getattr(other, name).waiting, strict=True)
         for one, again in pairs:

@@ -102,6 +102,8 @@ def test_a_killed_learner_ends_the_run_and_is_named(tmp_path):
             started_s = time.monotonic()
             output = run.output()
             worst_s = max(worst_s, time.monotonic() - started_s)
-            assert run.process.returncode == 1 and "LearnersFell: learner-0 died by signal SIGKILL" in output, output
+            assert run.process.returncode == 1 and "LearnerGroupDied: learner-0 died by signal SIGKILL" in output, (
+                output
+            )
             assert run.group() == [] and run.shared_names() == []
     reached(5, f"a lone learner killed {trial + 1} times: the run ended after at most {worst_s:.1f} s", worst_s=worst_s)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from speedyzero.arguments.resolve import read_words, resolve
+from speedyzero.arguments.resolve import read_arguments, resolve
 from speedyzero.config import Config
 from speedyzero.config.documents import load_config, override
 from speedyzero.env.registry import check_game
@@ -58,7 +58,7 @@ class WholeRun:
         """Go on with a run that has ended."""
         config = load_config(run_dir / "config.yaml")
         return cls._started(
-            override(config, read_words(None, None, None, None, settings)), ["--resume", str(run_dir), *settings]
+            override(config, read_arguments(None, None, None, None, settings)), ["--resume", str(run_dir), *settings]
         )
 
     @classmethod

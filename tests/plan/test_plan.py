@@ -11,10 +11,10 @@ import pytest
 from speedyzero.arguments.resolve import resolve
 from speedyzero.config.placement import Placement
 from speedyzero.env.registry import check_game
+from speedyzero.plan.arguments import COSTS as ENTERED
+from speedyzero.plan.arguments import add_arguments, cores_of, planned_config, read_costs
 from speedyzero.plan.costs import Costs, estimated, flops_of
 from speedyzero.plan.model import pace_of, predict
-from speedyzero.plan.words import COSTS as ENTERED
-from speedyzero.plan.words import add_arguments, cores_of, planned_config, read_costs
 from speedyzero.plan.workload import Workload, distinct, workload_at
 
 COSTS = Costs(

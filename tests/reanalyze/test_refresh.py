@@ -46,10 +46,10 @@ class Refreshing:
     def publish(self, version: int = NEWEST) -> None:
         self.weights.publish(WeightsRecord(version, random_weights(CONFIG, version)))
 
-    def pay(self, samples: int) -> list[tuple[int, int]]:
+    def refresh_for(self, samples: int) -> list[tuple[int, int]]:
         """The positions that were judged for it, in order."""
         before = len(self.agent.seen)
-        self.refresh.pay(samples, train_step=NEWEST)
+        self.refresh.refresh_for(samples, train_step=NEWEST)
         return self.agent.seen[before:]
 
     def priority(self, lane: int, step: int) -> float:
@@ -73,7 +73,7 @@ def test_refreshed_priorities_are_the_errors_of_the_newest_weights():
     lane, step = refreshing.eligible(SLICE)
     refreshing.judge(lane, step, version=1)
     refreshing.publish()
-    assert sorted(refreshing.pay(SLICE)) == sorted(zip(lane.tolist(), step.tolist(), strict=True))
+    assert sorted(refreshing.refresh_for(SLICE)) == sorted(zip(lane.tolist(), step.tolist(), strict=True))
     newest, target = (loaded_agent(CONFIG, weights_seed=seed, version=seed) for seed in (NEWEST, TARGET))
 
     def value(agent: WatchedAgent, number: int, row: int) -> float:
@@ -96,10 +96,12 @@ def test_the_oldest_priorities_come_first_and_what_was_never_drawn_is_left_alone
         refreshing.judge(lane[part::3], step[part::3], version=version)
     refreshing.publish()
     for part in np.argsort(versions):
-        assert sorted(refreshing.pay(SLICE)) == sorted(zip(lane[part::3].tolist(), step[part::3].tolist(), strict=True))
+        assert sorted(refreshing.refresh_for(SLICE)) == sorted(
+            zip(lane[part::3].tolist(), step[part::3].tolist(), strict=True)
+        )
     stamp = refreshing.shard.stamp
     assert (stamp == NEWEST).sum() == 3 * SLICE and (stamp == -1).sum() == stamp.size - 3 * SLICE
-    assert refreshing.pay(10 * SLICE) == []  # all is as new as the newest weights
+    assert refreshing.refresh_for(10 * SLICE) == []  # all is as new as the newest weights
 
 
 def test_only_what_is_paid_for_is_refreshed_in_whole_slices():
@@ -107,8 +109,8 @@ def test_only_what_is_paid_for_is_refreshed_in_whole_slices():
     lane, step = refreshing.eligible(4 * SLICE)
     refreshing.judge(lane, step, version=1)
     refreshing.publish()
-    assert [len(refreshing.pay(SLICE)) for _ in range(4)] == [0, SLICE, 0, SLICE]
-    assert len(refreshing.pay(4 * SLICE)) == 2 * SLICE
+    assert [len(refreshing.refresh_for(SLICE)) for _ in range(4)] == [0, SLICE, 0, SLICE]
+    assert len(refreshing.refresh_for(4 * SLICE)) == 2 * SLICE
 
 
 def test_the_share_refreshed_counts_what_the_learner_judged_since_too():
@@ -117,11 +119,11 @@ def test_the_share_refreshed_counts_what_the_learner_judged_since_too():
     lane, step = refreshing.eligible(4 * SLICE)
     refreshing.judge(lane, step, version=1)
     refreshing.publish()
-    refreshing.pay(SLICE)
+    refreshing.refresh_for(SLICE)
     assert refreshing.figures.share == 0.25
     refreshing.judge(lane[-SLICE:], step[-SLICE:], version=NEWEST + 1)
     assert refreshing.figures.share == 0.5
-    refreshing.pay(4 * SLICE)
+    refreshing.refresh_for(4 * SLICE)
     assert refreshing.figures.share == 1.0
 
 
@@ -129,13 +131,13 @@ def test_a_sweep_begins_with_newer_weights_alone():
     refreshing = Refreshing()
     lane, step = refreshing.eligible(2 * SLICE)
     refreshing.judge(lane, step, version=1)
-    assert refreshing.pay(SLICE) == []  # no weights yet
+    assert refreshing.refresh_for(SLICE) == []  # no weights yet
     refreshing.publish()
-    assert len(refreshing.pay(SLICE)) == SLICE
+    assert len(refreshing.refresh_for(SLICE)) == SLICE
     refreshing.publish(NEWEST + 1)
-    assert len(refreshing.pay(SLICE)) == SLICE  # the sweep goes on with the weights that it began with
+    assert len(refreshing.refresh_for(SLICE)) == SLICE  # the sweep goes on with the weights that it began with
     assert refreshing.agent.version == NEWEST
-    assert len(refreshing.pay(2 * SLICE)) == 2 * SLICE and refreshing.agent.version == NEWEST + 1
+    assert len(refreshing.refresh_for(2 * SLICE)) == 2 * SLICE and refreshing.agent.version == NEWEST + 1
 
 
 def test_the_newer_of_learner_and_refresh_wins_whoever_comes_last():
@@ -143,10 +145,10 @@ def test_the_newer_of_learner_and_refresh_wins_whoever_comes_last():
     lane, step = refreshing.eligible(2 * SLICE)
     refreshing.judge(lane, step, version=1)
     refreshing.publish()
-    refreshing.pay(SLICE)  # the sweep has begun; the second half is still to come
+    refreshing.refresh_for(SLICE)  # the sweep has begun; the second half is still to come
     later, later_step = lane[SLICE:], step[SLICE:]
     refreshing.judge(later, later_step, version=NEWEST + 2, priority=5.0)
-    refreshing.pay(SLICE)
+    refreshing.refresh_for(SLICE)
     for number, root in zip(later.tolist(), later_step.tolist(), strict=True):
         assert refreshing.priority(number, root) == 5.0
         assert refreshing.shard.stamp[number, root % refreshing.shard.rows] == NEWEST + 2
@@ -162,7 +164,9 @@ def test_what_newer_weights_have_judged_is_not_judged_again():
     refreshing.judge(lane[:SLICE], step[:SLICE], version=NEWEST + 1)
     refreshing.judge(lane[SLICE:], step[SLICE:], version=NEWEST - 1)
     refreshing.publish()
-    assert sorted(refreshing.pay(2 * SLICE)) == sorted(zip(lane[SLICE:].tolist(), step[SLICE:].tolist(), strict=True))
+    assert sorted(refreshing.refresh_for(2 * SLICE)) == sorted(
+        zip(lane[SLICE:].tolist(), step[SLICE:].tolist(), strict=True)
+    )
 
 
 def test_positions_that_were_overwritten_meanwhile_are_left_out():
@@ -170,11 +174,11 @@ def test_positions_that_were_overwritten_meanwhile_are_left_out():
     lane, step = refreshing.eligible(2 * SLICE)
     refreshing.judge(lane, step, version=1)
     refreshing.publish()
-    refreshing.pay(SLICE)
+    refreshing.refresh_for(SLICE)
     for row in range(70, 70 + 30):  # lanes of 40 rows
         refreshing.run.edges.steps.put(tick(LANES, row))
         refreshing.run.reanalyzer._take_steps()
-    assert refreshing.pay(SLICE) == []
+    assert refreshing.refresh_for(SLICE) == []
     assert (refreshing.shard.stamp == NEWEST).sum() == 0
 
 

@@ -14,14 +14,14 @@ def test_a_ring_wakes_and_is_heard_once(run):
     bell = Doorbell.create(run, "bell")
     other = Doorbell.attach(run, "bell")
     assert not bell.wait(0.0)
-    other.ring()
+    other.notify()
     assert bell.wait(0.0) and not bell.wait(0.0)
 
 
 def test_unheard_rings_do_not_pile_up(run):
     bell = Doorbell.create(run, "bell")
     for _ in range(1000):
-        bell.ring()
+        bell.notify()
     assert 1 <= sum(bell.wait(0.0) for _ in range(1000)) <= 20
 
 
@@ -95,7 +95,7 @@ def test_one_bell_for_several_rings_of_the_bell(run):
 
     def ring(i):
         flags[i] = True
-        Doorbell.attach(run, "bell").ring()
+        Doorbell.attach(run, "bell").notify()
 
     for i in (0, 1):
         thread = threading.Thread(target=ring, args=(i,))

@@ -15,7 +15,7 @@ from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.shm import remove_run
 from speedyzero.supervisor import crew as crew_module
 from speedyzero.supervisor.child import Progress
-from speedyzero.supervisor.crew import Crew, LearnersFell, RunFailed
+from speedyzero.supervisor.crew import Crew, LearnerGroupDied, RunFailed
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.process import create_shared
 from speedyzero.supervisor.space import wire_where_it_fits
@@ -103,7 +103,7 @@ def test_a_first_step_that_compiles_is_no_hang_and_a_later_one_that_takes_as_lon
     crew.start(interrupted=lambda: False)
     look_until(crew, lambda: crew._board.counter("learner-0", "train_steps") == crew_module.COLD_TRAIN_STEPS)
     assert crew.notes == []
-    with pytest.raises(LearnersFell, match="learner-0 died by signal SIGKILL"):
+    with pytest.raises(LearnerGroupDied, match="learner-0 died by signal SIGKILL"):
         look_until(crew, lambda: False)
     assert crew.notes == ["learner-0 lives but has been stuck for 2 s and is killed"]
 
@@ -132,14 +132,14 @@ def test_a_learner_s_death_may_be_resumed_from_but_no_divergence(make_crew, role
     learner.start(crew._server, Progress())
     with pytest.raises(RunFailed, match="Error: no finite loss") as failure:
         look_until(crew, lambda: False)
-    assert isinstance(failure.value, LearnersFell) == may_go_on
+    assert isinstance(failure.value, LearnerGroupDied) == may_go_on
 
 
 def test_a_fork_server_s_death_is_the_learners_and_told_as_such(make_crew, fork_server):
     crew = make_crew()
     crew.start(interrupted=lambda: False)
     os.kill(fork_server.pid, signal.SIGKILL)
-    with pytest.raises(LearnersFell, match="learner-0 died with the fork server, which was killed"):
+    with pytest.raises(LearnerGroupDied, match="learner-0 died with the fork server, which was killed"):
         look_until(crew, lambda: False)
     again = make_crew()
     again.start(interrupted=lambda: False)

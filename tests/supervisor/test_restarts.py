@@ -9,7 +9,7 @@ import pytest
 
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.supervisor import process
-from speedyzero.supervisor.crew import LearnersFell
+from speedyzero.supervisor.crew import LearnerGroupDied
 from speedyzero.supervisor.resume import OpenedRun
 from speedyzero.supervisor.run_profile import Profile
 from tests.faults.small_run import NEWER, make_small_run, small_config
@@ -24,7 +24,7 @@ class Falling:
     def run(self, session, wiring, resume):
         self.resumed_at.append(resume.step if resume else None)
         if len(self.resumed_at) <= self.falls:
-            raise LearnersFell(f"learner-0 died by signal SIGKILL, number {len(self.resumed_at)}")
+            raise LearnerGroupDied(f"learner-0 died by signal SIGKILL, number {len(self.resumed_at)}")
         return {"env_steps": 1, "train_steps": 2}
 
 
@@ -57,18 +57,18 @@ def test_falls_are_told_and_the_run_goes_on(tmp_path, monkeypatch):
 def test_a_fall_too_many_ends_the_run(tmp_path, monkeypatch, restarts):
     make_small_run(tmp_path)
     falling = Falling(9)
-    with pytest.raises(LearnersFell, match=f"number {restarts + 1}"):
+    with pytest.raises(LearnerGroupDied, match=f"number {restarts + 1}"):
         go_on(monkeypatch, tmp_path, falling, restarts=restarts)
     assert len(falling.resumed_at) == restarts + 1
 
 
 def test_without_a_checkpoint_the_first_fall_is_the_end(tmp_path, monkeypatch):
     falling = Falling(1)
-    with pytest.raises(LearnersFell, match="number 1"):
+    with pytest.raises(LearnerGroupDied, match="number 1"):
         go_on(monkeypatch, tmp_path, falling)
 
 
 def test_an_interrupted_run_does_not_begin_again(tmp_path, monkeypatch):
     make_small_run(tmp_path)
-    with pytest.raises(LearnersFell):
+    with pytest.raises(LearnerGroupDied):
         go_on(monkeypatch, tmp_path, Falling(1), interruptions=1)

@@ -13,7 +13,7 @@ Tensors = Mapping[str, Tensor | np.ndarray]
 
 
 @dataclass(frozen=True)
-class Part:
+class RoleState:
     """Made by a role between two of its steps; memory may be the role's own, to be copied before it moves on."""
 
     document: Any  # strict JSON

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speedyzero.arguments.command_line import Parser, parse
-from speedyzero.arguments.resolve import read_words, resolve
+from speedyzero.arguments.resolve import read_arguments, resolve
 from speedyzero.config import Config
 from speedyzero.config.documents import override, presets
 from speedyzero.plan.chips import CHIPS
@@ -80,7 +80,7 @@ def planned_config(flags: argparse.Namespace) -> Config:
         raise ValueError(f"--cores {flags.cores}: must be 1 or more")
     preset = flags.preset or ("speedyzero" if flags.gpus else None)
     config = resolve(preset, flags.game, None, 0, None, [word for word in flags.settings if word.startswith("env.")])
-    return override(config, read_words(None, None, flags.gpus, None, flags.settings))
+    return override(config, read_arguments(None, None, flags.gpus, None, flags.settings))
 
 
 def cores_of(flags: argparse.Namespace) -> int:
