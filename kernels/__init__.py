@@ -1,7 +1,7 @@
-"""Device kernels: no model, no environment, only tensors.
+"""Device kernels on tensors, independent of models and environments.
 
-Each operation has a folder. `reference.py` is its definition in plain torch, for any device; `numba_cpu.py` is its form
-for the CPU and `triton_gpu.py` the one for the GPU, where there is one. The folder's `__init__.py` holds the functions
-to call, which choose by a backend's name: the tree's operations have all three forms and are bound to a tree, the
-network's have a reference and Triton's. Triton is imported where one of its kernels is about to run, not before.
+One folder per operation: `reference.py` is its definition in plain torch for any device, `numba_cpu.py` the CPU and
+`triton_gpu.py` the GPU implementation, if any. The folder's `__init__.py` holds the public functions, which select an
+implementation by the backend's name. Tree operations have all three and are bound to a tree; network operations have a
+reference and Triton. Triton is imported only when one of its kernels is about to run.
 """

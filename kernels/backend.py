@@ -1,4 +1,4 @@
-"""Which form of an operation runs: torch's, which defines it, or Triton's. Called by the dispatching functions."""
+"""Selects an operation's implementation, reference or Triton. Called by the dispatching functions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 
 
 def uses_triton(tensor: torch.Tensor, backend: str) -> bool:
-    """Whether Triton's form runs on `tensor`'s device. backend: auto (Triton's on a GPU), reference or triton.
+    """Whether to use Triton for `tensor`. backend: auto (Triton on a GPU), reference or triton.
 
-    Raises ValueError for another name, and for Triton on the CPU outside its interpreter.
+    Raises ValueError for any other name, and for Triton on the CPU outside its interpreter.
     """
     if backend == "auto":
         return tensor.is_cuda

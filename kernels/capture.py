@@ -1,17 +1,17 @@
-"""Capture a function of static buffers as a CUDA graph and replay it; and the rules of that, checked without a GPU.
+"""Captures a function of static buffers as a CUDA graph and replays it; checks capturability without a GPU.
 
-A graph is a recording of launches: it reads and writes the same addresses at every replay, with the same shapes and the
-same Python numbers, and no host code runs inside. So the function takes no arguments, reads tensors that stay where
-they are, and is given new inputs by copying into them. Called by the learner (a train step) and the search.
+A graph is a recording of launches: every replay uses the same addresses, shapes and Python numbers, and no host code
+runs. So the function takes no arguments and reads tensors at fixed addresses, into which new inputs are copied. Called
+by the learner (a train step) and the search.
 
     Graphed(function, device=...)()    on the CPU, or not enabled: calls the function
                                        on a GPU: eager calls first, then one capture, then replays
-    capture_mode="fake"                calls the function and raises CaptureError where a graph would have failed,
-                                       silently read old memory, or repeated an old number
+    capture_mode="fake"                calls the function and raises CaptureError where a graph would fail,
+                                       silently read stale memory, or repeat a stale number
 
-Captured graphs live as long as their owner, and those of a process die together: the train step's with the learner, a
-search's with the agent, each until the process ends. For where one is destroyed, torch frees the workspaces of matrix
-products that others captured on its stream still point to (pytorch issue 193402, open): a survivor refuses to replay.
+All captured graphs of a process must live until it ends (the train step's with the learner, a search's with the agent):
+when one is destroyed, torch frees matrix product workspaces that other graphs captured on its stream still reference
+(pytorch issue 193402, open). The others then refuse to replay.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ Result = TypeVar("Result")
 
 
 class CaptureError(RuntimeError):
-    """A function cannot be captured, or would not do the same when replayed."""
+    """A function cannot be captured, or its replay would behave differently."""
 
 
 class Graphed(Generic[Result]):
-    """A function that is captured once and replayed from then on. Every call has the function's effects exactly once.
+    """A function that is captured once and then replayed. Every call has the function's effects exactly once.
 
-    The first `warmups` calls run eagerly on a stream of their own, where libraries choose their algorithms, kernels are
-    compiled and lazily made state (momentum) appears. The next call captures, on that stream too, so that what autograd
-    keeps by stream fits. Only this thread's calls count for the capture: others may go on using the GPU meanwhile.
+    The first `warmups` calls run eagerly on a side stream: libraries choose algorithms, kernels are compiled and lazy
+    state (momentum) is created. The next call captures on the same stream, so that autograd's per-stream state matches.
+    Capture is thread-local: other threads may use the GPU meanwhile.
 
-    What a replay returns is what the captured call returned: its tensors are overwritten by the next call. Tensors that
-    the function reads must be kept by the caller, in place.
+    A replay returns the captured call's result, whose tensors the next call overwrites. The caller must keep the
+    tensors that the function reads alive and in place.
     """
 
     def __init__(
@@ -52,9 +52,8 @@ class Graphed(Generic[Result]):
         capture_mode: str = "real",
         pool: Any = None,
     ):
-        """enabled: None where the device is a GPU. capture_mode: `real`, or `fake` on any device, whether enabled or
-        not. pool: of a graph that never runs at the same time and whose results are not needed by then, to share its
-        memory (see `pool`).
+        """enabled: None: on GPUs. capture_mode: `real`, or `fake` on any device, whether enabled or not. pool: another
+        graph's `pool`, to share its memory; that graph must never run at the same time, nor its results be in use.
 
         Raises ValueError for a graph on a device without graphs and for other modes.
         """
@@ -79,7 +78,7 @@ class Graphed(Generic[Result]):
 
     @property
     def pool(self) -> Any:
-        """The captured graph's memory, for another's `pool`; None before the capture."""
+        """The captured graph's memory pool, for another's `pool` argument; None before the capture."""
         return None if self._graph is None else self._graph.pool()
 
     def __call__(self) -> Result:
@@ -101,7 +100,7 @@ class Graphed(Generic[Result]):
         return self._result
 
     def _beside(self) -> Result:
-        """An eager call on the capture's stream, in order with the current one."""
+        """An eager call on the capture stream, ordered with the current stream."""
         with torch.cuda.device(self._device):
             stream, current = self._side_stream(), torch.cuda.current_stream()
             stream.wait_stream(current)
@@ -111,7 +110,7 @@ class Graphed(Generic[Result]):
         return result
 
     def _capture(self) -> torch.cuda.CUDAGraph:
-        """Record the function; nothing is executed yet."""
+        """Record the function without executing it."""
         with torch.cuda.device(self._device):
             graph = torch.cuda.CUDAGraph()
             where = torch.cuda.graph(
@@ -131,13 +130,13 @@ _captured: weakref.WeakSet[Graphed] = weakref.WeakSet()
 
 
 def _one_is_gone() -> None:
-    """Those that are collected together, such as an agent's, are all gone by now."""
+    """Mark the surviving graphs as unusable. Graphs collected together, such as an agent's, are all gone by now."""
     for survivor in list(_captured):
         survivor._has_lost_another = True
 
 
 class _CaptureCheck:
-    """Calls a function again and again and compares what it launches, call by call, with the first time."""
+    """Calls a function and compares its launches with those of the first call."""
 
     def __init__(self) -> None:
         self._first: _Launches | None = None
@@ -166,7 +165,7 @@ class _CaptureCheck:
             raise CaptureError(f"call {self._calls} makes {len(now)} operations, captured were {len(first)}")
 
 
-# Tensors leave for the host, or come from it through memory that is not pinned. On the CPU the dispatcher sees neither.
+# Copies between host and device (from the host: of unpinned memory), which the dispatcher does not see on the CPU.
 _HOST_FUNCTIONS = (
     torch.Tensor.cpu,
     torch.Tensor.numpy,
@@ -178,7 +177,7 @@ _HOST_FUNCTIONS = (
 
 
 class _NoHostData(TorchFunctionMode):
-    """Raises CaptureError where data crosses between host and device."""
+    """Raises CaptureError if data crosses between host and device."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func in _HOST_FUNCTIONS:
@@ -187,11 +186,11 @@ class _NoHostData(TorchFunctionMode):
 
 
 class _Launches(TorchDispatchMode):
-    """Notes every operation with its numbers, the shapes of its tensors, and where they came from.
+    """Records every operation with its numbers, and its tensors' shapes and origins.
 
-    A tensor is named by the operation of this call that made its memory or, where it was there before, by its address;
-    those are kept alive, so that no later tensor can get the address of one. Raises CaptureError where the host would
-    wait for a number or a shape.
+    A tensor is identified by the operation of this call that allocated its memory or, if it existed before, by its
+    address; such tensors are kept alive, so that their addresses are not reused. Raises CaptureError where the host
+    would wait for a number or a shape.
     """
 
     def __init__(self) -> None:
@@ -202,7 +201,7 @@ class _Launches(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func.namespace == "profiler":  # marks for a profiler, no launches
+        if func.namespace == "profiler":  # profiler markers are not launches
             return func(*args, **kwargs)
         if torch.Tag.data_dependent_output in func.tags:
             raise CaptureError(f"{func}: the host reads a number from the device inside the captured function")
@@ -217,7 +216,7 @@ class _Launches(TorchDispatchMode):
         return result
 
     def note(self, operation: Any, args: tuple, kwargs: dict[str, Any]) -> None:
-        """One operation. Kernels that torch does not see are noted by whoever launches them in a test."""
+        """Record one operation. Tests call this for kernels that bypass torch's dispatcher."""
         self.calls.append(f"{operation}{self._describe(args)}{self._describe(kwargs)}")
 
     def _describe(self, value: Any) -> str:
@@ -236,7 +235,7 @@ class _Launches(TorchDispatchMode):
 
 
 def _address(tensor: torch.Tensor) -> int:
-    """Of its memory's beginning, which its views share."""
+    """The address of the tensor's storage, which its views share."""
     return tensor.untyped_storage().data_ptr()
 
 
@@ -249,10 +248,10 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 
 def _is_indexing(func) -> bool:
-    """x[y] or x[y] = z. By numbers the shape is known, whatever the operation's tags say."""
+    """x[y] or x[y] = z. With integer indices the shape is static, despite the operation's tags."""
     return func.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_)
 
 
 def _selects_by_mask(func, args: tuple) -> bool:
-    """x[mask]: as many rows as the mask has ones. x[mask] = y counts them too."""
+    """x[mask] or x[mask] = y, whose shapes depend on the mask's values."""
     return any(tensor.dtype in (torch.bool, torch.uint8) for tensor in _tensors(list(args[1])))

@@ -1,4 +1,4 @@
-"""What kernels must know of a GPU before they are launched: its capability, and how much shared memory there is."""
+"""A GPU's capability and shared memory, as needed to launch kernels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import torch
 
-# Of a program at most, by capability (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability").
+# Maximum per program, by capability (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability").
 SHARED_BYTES = {
     (7, 5): 65_536,
     (8, 0): 166_912,
@@ -29,13 +29,13 @@ class Card:
 
     @staticmethod
     def of_capability(major: int, minor: int) -> Card:
-        """Without one at hand; of one that is not listed, the least of all is taken."""
+        """From the table alone; the table's minimum for an unlisted capability."""
         return Card((major, minor), SHARED_BYTES.get((major, minor), min(SHARED_BYTES.values())))
 
     @staticmethod
     @lru_cache
     def of(device: torch.device) -> Card | None:
-        """None on the CPU, whose interpreter of kernels has no such limits."""
+        """None on the CPU: Triton's interpreter has no such limits."""
         if device.type != "cuda":
             return None
         found = torch.cuda.get_device_properties(device)

@@ -1,4 +1,4 @@
-"""What an operation is given, checked before a kernel takes sizes and types on trust."""
+"""Argument checks, made before a kernel is launched."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 def require(
     name: str, tensor: torch.Tensor | None, shape: Sequence[int], dtype: torch.dtype, *, has_gaps: bool = False
 ) -> None:
-    """Raises ValueError unless a tensor is as said and lies contiguous; None, where nothing is given, passes.
+    """Raises ValueError unless the tensor is None, or contiguous with this shape and type.
 
-    has_gaps: its rows may lie further apart than they are long.
+    has_gaps: the row stride may exceed the row length.
     """
     if tensor is None:
         return

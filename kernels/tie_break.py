@@ -1,6 +1,6 @@
-"""A choice among equals as a pure function of (seed, root, simulation, depth).
+"""Random tie-breaking as a pure function of (seed, root, simulation, depth).
 
-32-bit hashing in 64-bit integers, so that torch (which has no unsigned arithmetic) and numba give the same bits. The
+32-bit hashing in 64-bit integers, so that torch (which lacks unsigned arithmetic) and numba give the same bits. The
 mixing constants are Wellons's low-bias 32-bit hash ("Prospecting for hash functions", 2018).
 """
 
@@ -15,7 +15,7 @@ MIX_2 = 0x846CA68B
 
 
 def absorb(state, key):
-    """Mix a non-negative key into a 32-bit state. Works on integers below 2^32: Python's, numba's or torch int64."""
+    """Mix a non-negative key into a 32-bit state. Both are integers below 2^32: Python's, numba's or torch int64."""
     x = ((state ^ key) + GOLDEN) & MASK
     x = ((x ^ (x >> 16)) * MIX_1) & MASK
     x = ((x ^ (x >> 15)) * MIX_2) & MASK

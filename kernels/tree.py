@@ -1,7 +1,7 @@
-"""The search trees of a batch of roots as a structure of arrays. Planted by `speedyzero.search`, grown by the kernels.
+"""Search trees of a batch of roots as a structure of arrays. Created by `speedyzero.search`, expanded by the kernels.
 
-Axes: B roots, N = S + 1 nodes, A actions, S simulations. Node 0 is the root; simulation k adds node k + 1, so a node's
-index tells when it was made. An edge (node, action) holds the statistics of the child that it leads to.
+Axes: B roots, N = S + 1 nodes, A actions, S simulations. Node 0 is the root; simulation k adds node k + 1. An edge
+(node, action) holds the statistics of its child.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 NO_CHILD = -1
 
-# Where each field lies along the first axis of the memory that its kind shares.
+# Index of each field along the first axis of its kind's memory.
 VISITS, Q, VALUE_SUM, REWARD, PRIOR, CHILD = range(6)
 PREFIX, VALUE, PARENT, PARENT_ACTION = range(4)
 VALUE_TOTAL, Q_MIN, Q_MAX = range(3)
@@ -23,7 +23,7 @@ VALUE_TOTAL, Q_MIN, Q_MAX = range(3)
 
 @dataclass(frozen=True)
 class TreeArrays:
-    """A tree's memory as the CPU kernels take it: few arrays, since each costs at every call."""
+    """A tree's memory as arguments of the CPU kernels: few arrays, since each adds to the cost of a call."""
 
     edge_floats: np.ndarray  # [6, B, N, A] float32
     edge_ints: np.ndarray  # [6, B, N, A] int32: the same memory
@@ -37,30 +37,30 @@ class TreeArrays:
 
 @dataclass(frozen=True)
 class Tree:
-    """Rows of nodes not made yet are uninitialised, and so are reward and value_sum of edges without a child."""
+    """Rows of nodes not yet created are uninitialised, as are reward and value_sum of edges without a child."""
 
     # Edges, [B, N, A].
     prior: torch.Tensor  # float32: softmax of the logits (the root's with noise, under pUCT)
-    reward: torch.Tensor  # float32: gained on the way into the child
+    reward: torch.Tensor  # float32: of the transition to the child
     value_sum: torch.Tensor  # float32: returns backed up through the child, its own network value included
     q: torch.Tensor  # float32: reward + discount * value_sum / visits; 0 where unvisited
     visits: torch.Tensor  # int32
     child: torch.Tensor  # int32: the child's node, or NO_CHILD
 
     # Nodes, [B, N].
-    prefix: torch.Tensor  # float32: what the children's value prefixes are measured from; 0 where they start anew
+    prefix: torch.Tensor  # float32: subtracted from the children's value prefixes; 0 after a prefix reset
     value: torch.Tensor  # float32: the network's value
     parent: torch.Tensor  # int32; the root's is never read
-    parent_action: torch.Tensor  # int32: the edge that leads here
+    parent_action: torch.Tensor  # int32: the edge from the parent
 
     # Roots, [B].
     value_total: torch.Tensor  # float32: the root's network value and all returns backed up to it
     q_min: torch.Tensor  # float32: the least q of any edge after any backup, +inf before the first
     q_max: torch.Tensor  # float32: the largest, -inf before the first
 
-    # The simulation under way: written by select, read by the model's caller and by expand_backup.
-    action: torch.Tensor  # [S, B] int64: the leaf's action, one row a simulation
-    parent_row: torch.Tensor  # [B] int64: parent * B + root, where node-major storage keeps the parent's latent
+    # The current simulation: written by select, read by the model's caller and by expand_backup.
+    action: torch.Tensor  # [S, B] int64: the leaf's action, one row per simulation
+    parent_row: torch.Tensor  # [B] int64: parent * B + root, the row of the parent's latent in node-major storage
     reset: torch.Tensor  # [B] bool: the leaf's depth is a multiple of the prefix horizon
 
     edges: torch.Tensor  # [6, B, N, A] float32: the memory of all edge fields
@@ -99,10 +99,10 @@ def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> 
 
 
 def bare_tree(batch: int, actions: int, *, num_simulations: int, device: torch.device) -> Tree:
-    """The memory of trees, without their roots."""
+    """Uninitialised trees."""
     nodes = num_simulations + 1
     edge_count, node_count = 6 * batch * nodes * actions, 4 * batch * nodes
-    # One allocation: many would go back to the system after each search, which clears them page by page for the next.
+    # One allocation: several smaller ones would return to the system after each search, and new pages must be cleared.
     memory = torch.empty(edge_count + node_count + 3 * batch, device=device)
     edge_memory, node_memory, root_memory = memory.split([edge_count, node_count, 3 * batch])
     edge = edge_memory.view(6, batch, nodes, actions)
@@ -133,8 +133,8 @@ def bare_tree(batch: int, actions: int, *, num_simulations: int, device: torch.d
 
 
 def replant(tree: Tree, prior: torch.Tensor, value: torch.Tensor) -> None:
-    """Make the tree one of expanded roots alone, whatever has grown there. prior: [B, A]; value: [B]."""
-    tree.edges[VISITS : Q + 1, :, 0].zero_()  # visits and q: the integer 0 and the float 0.0 are the same bits
+    """Reset the tree to expanded roots only. prior: [B, A]; value: [B]."""
+    tree.edges[VISITS : Q + 1, :, 0].zero_()  # visits and q: integer 0 and float 0.0 have the same bits
     tree.child[:, 0].fill_(NO_CHILD)
     tree.prior[:, 0] = prior
     tree.prefix[:, 0].zero_()
@@ -147,8 +147,8 @@ def replant(tree: Tree, prior: torch.Tensor, value: torch.Tensor) -> None:
 def ordered_sum(x: torch.Tensor) -> torch.Tensor:
     """Sum over the last axis from the lowest index up.
 
-    The order is part of the kernels' definition: sums in another order differ in the last bit, and where the network
-    values many states alike that bit would decide between actions.
+    The order is part of the kernels' definition: other orders differ in the last bit, which decides between actions
+    if the network gives many states nearly equal values.
     """
     total = x[..., 0]
     for i in range(1, x.shape[-1]):

@@ -1,12 +1,12 @@
-"""What the Triton kernels of the tree share: its layout, sums in the definition's order, numbers in device memory.
+"""Shared by the tree's Triton kernels: memory layout, sums in the definition's order, numbers in device memory.
 
-Imported only by the modules that hold those kernels. They run one program of one warp for each root, with the actions
-side by side in A_PAD lanes, the least power of two that holds them.
+Imported only by the modules of those kernels. They run one program of one warp per root, with the actions in A_PAD
+lanes, the least power of two >= A.
 
-The results are the reference's to the bit, but for exp: no product is fused with the sum it enters (LAUNCH), divisions
-are correctly rounded (`tl.div_rn`: `/` is not), and sums over actions go from the lowest index up. tl.exp rounds
-x log2(e) and takes the GPU's approximate power of two, so for x <= 0 it is within (2^-22 + |x| 2^-23) exp(x) of the
-truth, and a probability within a few 1e-7, about what libraries' own softmax differ by.
+Results equal the reference's bit for bit, except for exp: multiply-adds are not fused (LAUNCH), divisions are correctly
+rounded (`tl.div_rn`; `/` is not), and sums over actions go from the lowest index up. tl.exp rounds x log2(e) and uses
+the GPU's approximate power of two, so for x <= 0 it is within (2^-22 + |x| 2^-23) exp(x) of the exact value, and a
+probability within a few 1e-7, about as much as libraries' softmax implementations differ.
 
 Axes: B roots, N nodes, A actions, S simulations.
 """
@@ -22,10 +22,10 @@ import triton.language as tl
 
 from kernels import tie_break, tree
 
-# How every tree kernel is launched. Fused products and sums would round once where the reference rounds twice.
+# Launch options of every tree kernel. Fused multiply-adds would round once where the reference rounds twice.
 LAUNCH: dict[str, Any] = {"num_warps": 1, "num_stages": 1, "enable_fp_fusion": False}
 
-# A kernel may read only those globals that are compile-time constants.
+# Kernels can read only globals that are compile-time constants.
 VISITS = tl.constexpr(tree.VISITS)
 Q = tl.constexpr(tree.Q)
 VALUE_SUM = tl.constexpr(tree.VALUE_SUM)
@@ -47,7 +47,7 @@ _MIX_2 = tl.constexpr(tie_break.MIX_2)
 
 
 def tree_arguments(tree: tree.Tree) -> tuple[Any, ...]:
-    """A tree as every kernel takes it, from edge_floats to nodes."""
+    """A tree as kernel arguments, from edge_floats to nodes."""
     _, batch, nodes, _ = tree.edges.shape
     return (
         tree.edges, tree.edges.view(torch.int32), tree.nodes, tree.nodes.view(torch.int32), tree.roots,
@@ -61,17 +61,17 @@ def lanes(actions: int) -> dict[str, int]:
 
 
 def simulation_numbers(tree: tree.Tree) -> tuple[torch.Tensor, ...]:
-    """0 .. S - 1 in device memory, each where its own tensor begins: int32.
+    """0 .. S - 1 in device memory, each as the first int32 of its own tensor.
 
-    A kernel that took the number itself would be compiled anew for 1 and for multiples of 16, and could not be replayed
-    with another. The tensors begin 16 bytes apart, for a pointer's alignment counts in the same way.
+    A kernel that took the number itself would be recompiled for 1 and for multiples of 16, and a captured one could not
+    be replayed with another number. The tensors begin 16 bytes apart, since Triton also specialises on alignment.
     """
     numbers = torch.arange(tree.num_simulations, dtype=torch.int32, device=tree.edges.device)
     return numbers[:, None].repeat(1, 4).unbind(0)
 
 
 def by_number(launch: Callable[..., None], tree: tree.Tree) -> Callable[..., None]:
-    """The operation that takes a simulation as a number, made of the one that takes a tensor which holds it."""
+    """Wrap `launch`, which takes the simulation as a tensor, into an operation that takes it as a number."""
     numbers = simulation_numbers(tree)
 
     def operation(simulation: int, *tensors: torch.Tensor) -> None:
@@ -82,16 +82,13 @@ def by_number(launch: Callable[..., None], tree: tree.Tree) -> Callable[..., Non
 
 @triton.jit
 def of_root(memory, field, root, batch, size):
-    """Where a root's part of a field begins, a root having `size` numbers in each field. root: int64.
-
-    In 64 bits: the edges of all roots may be more than 2^31. Those of one root are not.
-    """
+    """The start of a root's `size` numbers in a field. root: int64, since the edges of all roots may exceed 2^31."""
     return memory + (field * batch + root) * size
 
 
 @triton.jit
 def ordered_sum(x, A: tl.constexpr):
-    """The sum of the first A lanes from the lowest up, in every lane: what tl.sum adds up as a tree."""
+    """The sum of the first A lanes from the lowest up, in every lane (tl.sum adds in tree order)."""
     first = tl.zeros_like(x).to(tl.int32)
     total = tl.gather(x, first, 0)
     for a in range(1, A):
@@ -101,7 +98,7 @@ def ordered_sum(x, A: tl.constexpr):
 
 @triton.jit
 def best_action(score, A: tl.constexpr):
-    """The lane of the largest score, the lowest of equals. Never a lane beyond A, even where scores are NaN."""
+    """The lowest lane with the largest score. Below A, even if scores are NaN."""
     return tl.minimum(tl.argmax(score, 0, tie_break_left=True), A - 1)
 
 
@@ -110,7 +107,7 @@ def write_leaf(
     root, simulation, node, action, depth, node_ints, leaf_action, parent_row, reset,
     batch, nodes, PREFIX_HORIZON: tl.constexpr,
 ):  # fmt: skip
-    """Name the leaf that a walk found: by its parent, the action there, and its depth."""
+    """Record the selected leaf: its parent, the action there, and whether its depth resets the prefix."""
     leaf = simulation + 1
     tl.store(of_root(node_ints, PARENT, root, batch, nodes) + leaf, node)
     tl.store(of_root(node_ints, PARENT_ACTION, root, batch, nodes) + leaf, action)
@@ -133,7 +130,7 @@ def absorb(state, key):
 
 @triton.jit
 def pick(seed, root, simulation, depth, count):
-    """`tie_break.pick`. seed: int64; the draws of a root's number above 2^32 repeat."""
+    """`tie_break.pick`. seed: int64. Root numbers are taken modulo 2^32."""
     drawn = absorb(seed.to(tl.uint32), root.to(tl.uint32))
     drawn = absorb(absorb(drawn, simulation.to(tl.uint32)), depth.to(tl.uint32))
     return ((drawn.to(tl.uint64) * count.to(tl.uint64)) >> 32).to(tl.int32)

@@ -1,8 +1,8 @@
-"""The command line: `train` and the commands that look at runs, compare them and predict them.
+"""The command line: `train` and the commands that inspect, compare and predict runs.
 
-A command is checked first and carried out second. Checking reads the arguments, imports nothing heavy until they
-make sense and creates nothing; a ValueError there is bad input. Whatever is raised while it is carried out is a fault
-and keeps its traceback. Exit codes: 0 done, 2 bad input (one line), 1 a fault, 130 interrupted.
+A command is checked, then executed. Checking reads the arguments, imports heavy modules only once they are valid, and
+creates nothing; a ValueError there is bad input. An exception during execution is a fault and keeps its traceback. Exit
+codes: 0 done, 2 bad input (one line), 1 a fault, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def main() -> int:
 
 
 def run(check: Callable[[Sequence[str], str], _Action], argv: Sequence[str], *, prog: str) -> int:
-    """Check the arguments, then do what they ask; the exit code. prog: the program's name, for messages.
+    """Check the arguments, then execute the command; returns the exit code. prog: the program's name, for messages.
 
-    Once interrupted, the process ignores further signals: all is done but its exit, which takes torch half a second.
+    After an interrupt further signals are ignored: only the exit is left, which takes torch half a second.
     """
     _print_anything()
     try:
@@ -71,7 +71,7 @@ def run(check: Callable[[Sequence[str], str], _Action], argv: Sequence[str], *, 
 
 
 def _print_anything() -> None:
-    """What a terminal's character set lacks is printed as an escape, here and in the processes of a run."""
+    """Print characters that the terminal's encoding lacks as escapes, here and in the processes of a run."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -79,7 +79,7 @@ def _print_anything() -> None:
 
 
 def check_command(argv: Sequence[str], prog: str) -> _Action:
-    """What a command with these arguments will do. Raises ValueError for bad input."""
+    """The action of a command with these arguments, as of each `check_*` here. Raises ValueError for bad input."""
     commands = {
         "train": check_train,
         "evaluate": check_evaluate,
@@ -93,14 +93,13 @@ def check_command(argv: Sequence[str], prog: str) -> _Action:
     if not argv:
         raise ValueError(f"a command is needed: {' or '.join(commands)}; --help shows more")
     if argv[0] in ("-h", "--help"):
-        return lambda: print(f"usage: {prog} {{{','.join(commands)}}} ...; {prog} COMMAND --help says more")
+        return lambda: print(f"usage: {prog} {{{','.join(commands)}}} ...; {prog} COMMAND --help shows more")
     if argv[0] not in commands:
         raise ValueError(f"unknown command {argv[0]}{near(argv[0], commands)}; there are {', '.join(commands)}")
     return commands[argv[0]](argv[1:], f"{prog} {argv[0]}")
 
 
 def check_train(argv: Sequence[str], prog: str) -> _Action:
-    """What `train` with these arguments will do. Raises ValueError for bad input; leaves nothing behind."""
     flags = parse(train_parser(prog), argv)
     profile = _profile_request(flags)
     if flags.resume is not None:
@@ -120,12 +119,12 @@ def check_train(argv: Sequence[str], prog: str) -> _Action:
 
 
 def _begun_server(flags: argparse.Namespace) -> ForkServer | None:
-    """What a run's processes will be forked from; it imports what they need while this process checks the rest."""
+    """The fork server of a run, which imports while this process checks the rest."""
     return None if flags.inline else ForkServer(["speedyzero.supervisor.preload"])
 
 
 def _profile_request(flags: argparse.Namespace) -> ProfileRequest | None:
-    """What `--profile` asks for; a setting that argparse took for its seconds goes back to where it belongs."""
+    """The value of `--profile`; a setting that argparse took for its seconds is moved back to the settings."""
     window = flags.profile
     if window is None:
         return None
@@ -138,7 +137,6 @@ def _profile_request(flags: argparse.Namespace) -> ProfileRequest | None:
 
 
 def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> _Action:
-    """What `train --resume` with these arguments will do."""
     where, settings = flags.resume, list(flags.settings)
     if "=" in where and not Path(where).exists():  # the first setting, which argparse took for the directory
         where, settings = "", [where, *settings]
@@ -176,7 +174,6 @@ def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> 
 
 
 def check_evaluate(argv: Sequence[str], prog: str) -> _Action:
-    """What `evaluate` with these arguments will do. Raises ValueError for bad input, a damaged checkpoint included."""
     flags = parse(evaluate_parser(prog), argv)
     run_dir, video = Path(flags.run_dir), flags.video
     if flags.episodes is not None and flags.episodes < 1:
@@ -202,7 +199,6 @@ def check_evaluate(argv: Sequence[str], prog: str) -> _Action:
 
 
 def check_ablate(argv: Sequence[str], prog: str) -> _Action:
-    """What `ablate` with these arguments will do. Raises ValueError for bad input, in any of its runs too."""
     flags = parse(ablate_parser(prog), argv)
     for name in ("seeds", "jobs"):
         count = getattr(flags, name)
@@ -237,28 +233,24 @@ def check_ablate(argv: Sequence[str], prog: str) -> _Action:
 
 
 def check_plan(argv: Sequence[str], prog: str) -> _Action:
-    """What `plan` with these arguments will do. Raises ValueError for bad input."""
     from speedyzero.plan import arguments as plan_arguments
 
     return plan_arguments.check_plan(argv, prog)
 
 
 def check_doctor(argv: Sequence[str], prog: str) -> _Action:
-    """What `doctor` with these arguments will do. Raises ValueError for bad input."""
     from speedyzero.doctor import command
 
     return command.check_doctor(argv, prog)
 
 
 def check_report(argv: Sequence[str], prog: str) -> _Action:
-    """What `report` with these arguments will do. Raises ValueError for bad input."""
     from speedyzero.report import command
 
     return command.check_report(argv, prog)
 
 
 def check_atari100k(argv: Sequence[str], prog: str) -> _Action:
-    """What `atari100k` with these arguments will do. Raises ValueError for bad input, in any of its runs too."""
     flags = parse(atari100k_parser(prog), argv)
     for name in ("seeds", "jobs"):
         count = getattr(flags, name)
@@ -287,7 +279,6 @@ def check_atari100k(argv: Sequence[str], prog: str) -> _Action:
 
 
 def check_profile(argv: Sequence[str], prog: str) -> _Action:
-    """What `profile` with these arguments will do. Raises ValueError for bad input, a damaged trace included."""
     from speedyzero.profile import command
 
     return command.check_profile(argv, prog)
@@ -300,7 +291,7 @@ def _train(
     resume: ResumedRun | None = None,
     profile: ProfileRequest | None = None,
 ) -> None:
-    """server: of the run's processes; None: all goes inline."""
+    """server: of the run's processes; None: inline."""
     if server is None:
         from speedyzero.supervisor.inline import train as train_inline
 

@@ -1,12 +1,12 @@
-"""A 3x3 convolution over latents with everything that follows it, in one pass.
+"""A 3x3 convolution over latents with bias, action, residual and ReLU, in one pass.
 
     out = relu(conv(latents) + bias + action_maps[action] + residual)          each of the last three terms optional
 
-The planes that tell the action (MuZero, App. E; EfficientZero, App. A) are a map added to every pixel, border included,
-so that the convolution keeps a number of channels that tensor cores like. Latents are rows with a border of zeros
-between the images: `layout.py`. Sums are float32 whatever the type. Called by inference on the GPU.
+The action planes (MuZero, App. E; EfficientZero, App. A) are replaced by a precomputed map that is added to every
+pixel, which keeps the channel count suitable for tensor cores. Latents are rows with a border of zeros between the
+images: `layout.py`. Sums are always float32. Called by inference on the GPU.
 
-A search keeps the latents of every node: `nodes` takes a second copy of the result, at the node whose number lies in
+A search stores the latents of every node: `nodes` receives a second copy of the result, at the node whose number is in
 device memory, so that one captured launch serves every simulation.
 
 Axes: R rows, B images, C channels, G grid, N nodes.
@@ -42,13 +42,13 @@ def conv3x3_latent(
     """Convolve `batch` images.
 
     rows, residual: [R, C] and weight: [9, C, C], all float32 or all bfloat16; bias: [C] float32; action: [B] int64
-    below A, unchecked, and action_maps: [A, G, G, C] float32, both or none: rows, weight and maps as of `layout.py`.
-    nodes: [N, R, C] of the rows' type, each node's made by `zero_rows`, and node: [1] int64 below N, both or none; not
-    where compact.
+    below A, unchecked, and action_maps: [A, G, G, C] float32, both or none. rows, weight and maps: as in `layout.py`.
+    nodes: [N, R, C] of the rows' type, each made by `zero_rows`, and node: [1] int64 below N, both or none; not if
+    compact.
 
     Returns out: [R, C] with its zero rows, or compact, [B, G, G, C]; of the rows' type. A given `out` must have been
     made by `zero_rows`, or be compact; it may be `residual`, not `rows`.
-    Raises ValueError where shapes or types do not fit.
+    Raises ValueError for mismatched shapes or types.
     """
     channels = rows.shape[1]
     require("rows", rows, (num_rows(batch, grid), channels), rows.dtype)

@@ -1,12 +1,12 @@
-"""How latents and weights lie in memory for conv3x3_latent.
+"""Memory layout of latents and weights for conv3x3_latent.
 
 An image of G x G pixels takes (G + 1)^2 rows of C channels: pixel (y, x) of image b is row b (G + 1)^2 + y (G + 1) + x,
-and the last row and column of every image are zero. They serve as the border on all four sides: left of a row's first
-pixel lies the row before's last column, above an image the last row of the image before. So a tap (dy, dx) of the
-convolution is the constant row offset dy (G + 1) + dx, without a mask.
+and the last row and column of every image are zero. They are the border on all four sides: left of a row's first pixel
+is the previous row's last column, above an image the previous image's last row. So a tap (dy, dx) of the convolution is
+the constant row offset dy (G + 1) + dx, without a mask.
 
-Zero rows before the first image, and after the last one up to a whole tile and one image row more, keep every offset
-inside the memory. All zero rows stay zero: the convolution writes zeros to those between the pixels, nothing to others.
+Zero rows before the first image, and after the last one up to a whole tile plus one image row, keep every offset within
+the memory. Zero rows stay zero: the convolution writes zeros to those between pixels and nothing to others.
 
 Axes: R rows, B images, C channels, G grid.
 """
@@ -65,12 +65,11 @@ def pack_weight(weight: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
 
 
 def pack_action_maps(weight: torch.Tensor, planes: torch.Tensor, *, grid: int) -> torch.Tensor:
-    """What each action adds to every pixel, [A, G, G, C] float32.
+    """The convolution of each action's constant planes, [A, G, G, C] float32.
 
-    weight: [C, P, 3, 3], the taps on the planes that a state's channels are followed by; planes: [A, P] float32, what
-    they are filled with.
+    weight: [C, P, 3, 3], the taps on the planes after the state's channels; planes: [A, P] float32, their values.
     """
-    # A matrix product, since a convolution on a GPU rounds float32 to TF32 unless told otherwise.
+    # A matrix product, since a convolution on a GPU rounds float32 to TF32 by default.
     is_inside = F.unfold(torch.ones(1, 1, grid, grid, device=weight.device), 3, padding=1)[0]  # [9, G * G]
     channels, num_planes = weight.shape[:2]
     taps = weight.float().permute(1, 2, 3, 0).reshape(num_planes, 9, channels)

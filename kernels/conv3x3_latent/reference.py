@@ -24,7 +24,7 @@ def conv3x3_latent(
     node: torch.Tensor | None = None,
 ) -> None:
     """See the package's docstring."""
-    # A matrix product, since a convolution on a GPU rounds float32 to TF32 unless told otherwise.
+    # A matrix product, since a convolution on a GPU rounds float32 to TF32 by default.
     columns = F.unfold(as_images(rows, batch=batch, grid=grid).float(), 3, padding=1)  # [B, C * 9, G * G]
     y = weight.float().permute(2, 1, 0).flatten(1) @ columns + bias.unsqueeze(1)
     y = y.unflatten(2, (grid, grid))

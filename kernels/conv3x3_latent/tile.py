@@ -1,9 +1,9 @@
-"""How conv3x3_latent cuts its rows into tiles, by the channels, the type and the card.
+"""Tile sizes of conv3x3_latent by channels, type and card.
 
-Each of the nine taps is a product of a tile's rows [rows, C] with a weight [C, C]; `stages` of both lie in shared
-memory at once (one fewer where tensor cores read registers, before Hopper and on consumer Blackwell). The sums are
-registers, [rows, C] over all warps: too many for a thread are spilled to memory. Neither happens with these tiles, by
-compiling for sm_80, 86, 89, 90, 100 and 120 (`tests/kernels`).
+Each of the nine taps is a product of a tile's rows [rows, C] with a weight [C, C]; `stages` of both are in shared
+memory at once (one fewer where tensor cores read registers, before Hopper and on consumer Blackwell). The sums are in
+registers, [rows, C] over all warps. These tiles neither exceed shared memory nor spill registers when compiled for
+sm_80, 86, 89, 90, 100 and 120 (`tests/kernels`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 from kernels.card import Card
 
-_HOPPER = 9  # whose tensor cores work for four warps together
+_HOPPER = 9  # major capability from which tensor core instructions span four warps
 _BARRIER_BYTES = 64
 
 
@@ -25,18 +25,15 @@ class Tile:
     stages: int
 
     def shared_bytes(self, channels: int, dtype: torch.dtype) -> int:
-        """What a program takes, at most."""
+        """Upper bound for a program."""
         return self.stages * (self.rows + channels) * channels * dtype.itemsize + _BARRIER_BYTES
 
 
 def tile_for(channels: int, dtype: torch.dtype, card: Card | None) -> Tile:
-    """The tile. card: None on the CPU.
-
-    Raises ValueError for channels that a tile's product cannot have, and where no tile fits the card.
-    """
+    """card: None on the CPU. Raises ValueError for unsupported channels, and if no tile fits the card."""
     if channels < 16 or channels & (channels - 1):
         raise ValueError(f"conv3x3_latent needs channels that are a power of 2 from 16 on, got {channels}")
-    if dtype == torch.float32:  # does without tensor cores and takes more registers
+    if dtype == torch.float32:  # no tensor cores, more registers
         tile = Tile(rows=32, warps=4, stages=2)
     elif channels <= 64:
         tile = Tile(rows=128, warps=4 if card is None or card.capability[0] == _HOPPER else 8, stages=3)

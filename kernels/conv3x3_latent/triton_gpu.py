@@ -1,4 +1,4 @@
-"""conv3x3_latent on the GPU: nine products of shifted rows, summed in float32, and what follows, all in registers.
+"""conv3x3_latent on the GPU: nine products of shifted rows, summed in float32, and the epilogue, all in registers.
 
 Axes: R rows (see layout.py), C channels, G grid, N nodes.
 """
@@ -29,7 +29,7 @@ def conv3x3_latent(
     nodes: torch.Tensor | None,
     node: torch.Tensor | None,
 ) -> None:
-    """See the package's docstring. Raises ValueError as `tile_for`."""
+    """See the package's docstring. Raises ValueError as `tile_for` does."""
     tile = tile_for(rows.shape[1], rows.dtype, Card.of(rows.device))
     image_row_count = batch * image_rows(grid)
     conv3x3_latent_kernel[(triton.cdiv(image_row_count, tile.rows),)](
@@ -75,13 +75,13 @@ def conv3x3_latent_kernel(
     if HAS_RESIDUAL:
         total += tl.load(residual + tile).to(tl.float32)
     if RELU:
-        total = tl.where(total < 0.0, 0.0, total)  # as torch: a NaN stays one
+        total = tl.where(total < 0.0, 0.0, total)  # as torch: NaN stays NaN
     if COMPACT:
         place = (image * (GRID * GRID) + pixel)[:, None] * CHANNELS + channel[None, :]
         tl.store(out + place, total.to(out.dtype.element_ty), is_pixel[:, None])
     else:
         total = tl.where(is_pixel[:, None], total, 0.0)
         tl.store(out + tile, total.to(out.dtype.element_ty), is_image[:, None])
-        if HAS_NODES:  # a node's rows are fewer than 2^31 numbers, those of all nodes are not
+        if HAS_NODES:  # one node's rows are fewer than 2^31 numbers, those of all nodes may not be
             kept = nodes + tl.load(node) * row_count * CHANNELS
             tl.store(kept + tile, total.to(nodes.dtype.element_ty), is_image[:, None])

@@ -1,12 +1,12 @@
-"""From the last hidden layer of a categorical head to the scalar that it stands for, in float32 throughout.
+"""Decodes a categorical head's last hidden layer to the scalar it represents, in float32 throughout.
 
     logits = hidden weight^T + bias          x = h^-1(sum over bins of softmax(logits) * (bin - N // 2) * step)
 
-h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x with eps = 0.001 (MuZero, App. F, after Pohlen et al. 2018). Logits rounded to
-bf16 would put noise on every value, so they are never stored. Called by inference on the GPU; without the last layer
-also by the learner, which needs the logits for its loss.
+h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x with eps = 0.001 (MuZero, App. F, after Pohlen et al. 2018). Logits are never
+stored, since rounding them to bf16 would add noise to every value. Called by inference on the GPU; without the last
+layer also by the learner, which needs the logits for its loss.
 
-Axes: B rows, K hidden units, N bins (an odd number, the middle one stands for 0).
+Axes: B rows, K hidden units, N bins (odd; the middle one represents 0).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def decode_head(
 ) -> torch.Tensor:
     """hidden: [B, K]; weight: [N, K]; bias: [N]; float32 or bfloat16, contiguous -> out: [B] float32.
 
-    step: the distance between two bins. Raises ValueError where shapes do not fit.
+    step: the distance between two bins. Raises ValueError for mismatched shapes.
     """
     batch, inputs = hidden.shape
     if weight.shape != (bins := bias.shape[0], inputs):

@@ -1,4 +1,4 @@
-"""decode_head on the GPU: a program holds BLOCK_ROWS rows and passes over the bins once, a running softmax.
+"""decode_head on the GPU: each program computes an online softmax of BLOCK_ROWS rows in one pass over the bins.
 
 Axes: B rows, K hidden units, N bins.
 """
@@ -14,7 +14,7 @@ from kernels.decode_head.reference import EPSILON
 BLOCK_ROWS = 16
 BLOCK_BINS = 128
 NUM_WARPS = 4
-_LOWEST: tl.constexpr = tl.constexpr(-3.4e38)  # below every logit, yet its difference to one is a number
+_LOWEST: tl.constexpr = tl.constexpr(-3.4e38)  # below every logit, but with a finite difference
 _LINEAR: tl.constexpr = tl.constexpr(1.0 + 2.0 * EPSILON)
 _LINEAR_SQUARED: tl.constexpr = tl.constexpr((1.0 + 2.0 * EPSILON) ** 2)
 _FOUR_EPSILON: tl.constexpr = tl.constexpr(4.0 * EPSILON)
@@ -53,7 +53,7 @@ def decode_head_kernel(
     unit = tl.arange(0, BLOCK_INPUTS)
     is_unit = unit < INPUTS
     inputs = tl.load(hidden + row[:, None] * INPUTS + unit[None, :], is_row[:, None] & is_unit[None, :], 0.0)
-    # Products of two bf16 numbers are exact in float32; anything else is multiplied as float32.
+    # Products of two bf16 numbers are exact in float32; other types are multiplied in float32.
     both_bf16: tl.constexpr = hidden.dtype.element_ty == tl.bfloat16 and weight.dtype.element_ty == tl.bfloat16
     if not both_bf16:
         inputs = inputs.to(tl.float32)
@@ -92,7 +92,7 @@ def decode_logits_kernel(
 
 @triton.jit
 def _absorb_bins(logits, bin, is_bin, middle: tl.constexpr, peak, total, moment):
-    """Take a block of bins into the running softmax: its peak, sum of exponentials, and their moment, in bins.
+    """Add a block of bins to the online softmax: its peak, sum of exponentials, and their moment, in bins.
 
     A NaN among the logits reaches total and moment through exp.
     """

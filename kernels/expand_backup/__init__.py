@@ -1,9 +1,9 @@
-"""Add the leaf of a simulation to the tree and back its value up to the root.
+"""Adds a simulation's leaf to the tree and backs its value up to the root.
 
-Reward of the leaf: its value prefix less the parent's `prefix` (0 where the parent's prefix state was reset, so that
-the prefix starts anew), computed here once and for all. Backup: G starts as the leaf's value; each edge from the leaf
-to the root takes value_sum += G, visits += 1, its new q into the root's running extremes, and G becomes
-reward + discount * G. (MuZero, Schrittwieser et al. 2020, App. B; value prefix: EfficientZero, Ye et al. 2021.)
+The leaf's reward is its value prefix minus the parent's `prefix` (0 if the parent's prefix state was reset). Backup: G
+starts as the leaf's value; for each edge from the leaf to the root, value_sum += G, visits += 1, the new q updates the
+root's running extremes, and G becomes reward + discount * G. (MuZero, Schrittwieser et al. 2020, App. B; value prefix:
+EfficientZero, Ye et al. 2021.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def bind_expand_backup(tree: Tree, *, discount: float, has_prefix: bool, backend
     if backend == "numba":
         return bind_numba(tree, discount=discount, has_prefix=has_prefix)
     if backend == "triton":
-        from kernels.expand_backup.triton_gpu import bind as bind_triton  # importing triton takes a while
+        from kernels.expand_backup.triton_gpu import bind as bind_triton  # importing triton is slow
 
         return bind_triton(tree, discount=discount, has_prefix=has_prefix)
     assert backend == "reference", backend

@@ -1,7 +1,7 @@
-"""The range of Q that EfficientZero's code normalises by: read off the whole tree after each simulation, depth first.
+"""The range of Q as EfficientZero's code computes it: a depth-first walk over the whole tree after each simulation.
 
-Its walk measures each node's reward from the node that was visited just before, which is the parent for the last child
-alone. Ranges come out wider than those of the true Q, so that values count for less beside the prior. On the CPU only.
+The walk takes each node's reward relative to the previously visited node, which is its parent only for the last child.
+The resulting ranges are wider than those of the true Q, which reduces the weight of values against the prior. CPU only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kernels.tree import CHILD, PARENT, PARENT_ACTION, PREFIX, Q_MAX, Q_MIN, REW
 
 
 def bind_depth_first_range(tree: Tree, *, discount: float) -> Callable[[], None]:
-    """Called after each simulation, it writes `tree.q_min` and `tree.q_max`. tree: on the CPU."""
+    """The operation that writes `tree.q_min` and `tree.q_max`, to be called after each simulation. CPU only."""
     arrays = tree.arrays
     views = arrays.edge_floats, arrays.edge_ints, arrays.node_floats, arrays.node_ints, arrays.roots
 
@@ -34,7 +34,7 @@ def _depth_first_range(edge_floats, edge_ints, node_floats, node_ints, roots, di
     stack = np.empty(nodes, np.int64)
     for b in range(batch):
         stack[0], depth = 0, 1
-        measured_from = np.float32(0.0)  # the prefix of the node visited before; 0 behind a reset
+        measured_from = np.float32(0.0)  # the prefix of the previously visited node; 0 after a reset
         least, largest = np.float32(np.inf), np.float32(-np.inf)
         while depth > 0:
             depth -= 1

@@ -1,4 +1,4 @@
-"""expand_backup on the CPU: one pass over the roots, each root's path while it is in cache."""
+"""expand_backup on the CPU: one pass over the roots."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from kernels.tree import (
 if TYPE_CHECKING:
     from kernels.expand_backup import ExpandBackup
 
-_index = np.uint64  # numba looks for negative indices of signed types, at a cost that shows
+_index = np.uint64  # for signed indices numba adds a noticeably slow check for negative values
 _ZERO = np.float32(0.0)
 
 
 def bind(tree: Tree, *, discount: float, has_prefix: bool) -> ExpandBackup:
-    """The operation on `tree`, whose arrays are viewed once instead of at every simulation."""
+    """The operation on `tree`, with array views made once instead of at every simulation."""
     arrays = tree.arrays
     views = arrays.edge_floats, arrays.edge_ints, arrays.node_floats, arrays.node_ints, arrays.roots, arrays.reset
     discount = float(discount)
@@ -103,7 +103,7 @@ def _expand_backup(
 
 @numba.njit(error_model="numpy")
 def _shifted_exp(logits):
-    """exp(logits - their row's maximum), [B, A]: one loop over all of them, for the compiler."""
+    """exp(logits - their row's maximum), [B, A], in one loop that the compiler can vectorise."""
     batch, actions = logits.shape
     flat = np.empty(batch * actions, np.float32)
     weight = flat.reshape((batch, actions))

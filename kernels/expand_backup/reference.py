@@ -35,7 +35,7 @@ def expand_backup(
     tree.child[root, node, action] = leaf
 
     backed_up = value
-    for _ in range(leaf):  # no path is longer; roots with a shorter one wait at their root
+    for _ in range(leaf):  # the longest possible path; shorter ones stay at their root
         edge = (root, node, action)
         edge_reward = tree.reward[edge]
         tree.value_sum[edge] += backed_up

@@ -1,4 +1,4 @@
-"""expand_backup on the GPU: one program a root, from its leaf to its root node.
+"""expand_backup on the GPU: one program per root, from its leaf to its root node.
 
 Axes: B roots, N nodes, A actions, S simulations.
 """
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
 
 def bind(tree: Tree, *, discount: float, has_prefix: bool) -> ExpandBackup:
-    """The operation on `tree`, by the simulation's number."""
+    """The operation on `tree`, taking the simulation's number."""
     return by_number(launcher(tree, discount=discount, has_prefix=has_prefix), tree)
 
 
 def launcher(tree: Tree, *, discount: float, has_prefix: bool) -> Callable[..., None]:
-    """The operation on `tree`, by a tensor on its device whose first int32 is the simulation."""
+    """The operation on `tree`, taking a device tensor whose first int32 is the simulation."""
     _, batch, _, actions = tree.edges.shape
     arguments = *tree_arguments(tree), float(discount)
     constants = {**lanes(actions), "HAS_PREFIX": has_prefix}
@@ -79,7 +79,7 @@ def expand_root(
     A: tl.constexpr, A_PAD: tl.constexpr, HAS_PREFIX: tl.constexpr,
 ):  # fmt: skip
     """Add the leaf of this program's root and back its value up. simulation: its number."""
-    # Longer than other functions: all of it works on the nine pointers below, which a part of it would have to be told.
+    # Not split into smaller functions, as each would need the nine pointers below.
     root = tl.program_id(0).to(tl.int64)
     leaf = simulation + 1
     visits = of_root(edge_ints, VISITS, root, batch, nodes * A)
@@ -104,7 +104,7 @@ def expand_root(
     tl.store(children + leaf_edge, tl.full([A_PAD], NO_CHILD, tl.int32), is_action)
     backed_up = tl.load(leaf_value + root)
     tl.store(of_root(node_floats, VALUE, root, batch, nodes) + leaf, backed_up)
-    gained = tl.load(leaf_reward + root)  # since the prefix was last reset, or in this step
+    gained = tl.load(leaf_reward + root)  # value prefix, or reward
     kept_prefix = 0.0
     if HAS_PREFIX:
         kept_prefix = tl.where(tl.load(reset + root), 0.0, gained)
@@ -116,7 +116,7 @@ def expand_root(
     tl.store(reward + new_edge, gained - tl.load(prefix + above))
     tl.store(value_sum + new_edge, 0.0)
     tl.store(children + new_edge, leaf)
-    tl.debug_barrier()  # what one thread stored the others load below
+    tl.debug_barrier()  # other threads load below what one thread stored
 
     least = tl.load(of_root(roots, Q_MIN, root, batch, 1))
     largest = tl.load(of_root(roots, Q_MAX, root, batch, 1))

@@ -1,13 +1,12 @@
 """expand_backup of one simulation and the select of the next as one operation.
 
-The trees of different roots never meet, so on a GPU one kernel takes each root through both, where two would each wait
-for the last root of the other's. Its definition is the two operations in sequence: those of `kernels.expand_backup`
-and of `kernels.puct_select` or `kernels.gumbel_select`.
+Roots are independent, so on a GPU one kernel performs both for each root; two kernels would synchronise all roots in
+between. Defined as the two operations in sequence: `kernels.expand_backup`, then `kernels.puct_select` or
+`kernels.gumbel_select`. The select overwrites `tree.parent_row` and `tree.reset`, so the caller must use a leaf's
+values before.
 
-The select overwrites `tree.parent_row` and `tree.reset`: what the caller does with a leaf's, it does before.
-
-`bind_on_device` gives all that a whole search does to its trees by the simulation's number in device memory, as a
-captured search needs it.
+`bind_on_device` returns a search's operations with the simulation's number in device memory, as a captured search
+needs them.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ class DeviceOperations:
 
 
 def bind_on_device(tree: Tree, rule: PuctRule | GumbelRule, *, discount: float, has_prefix: bool) -> DeviceOperations:
-    """Triton's operations on `tree`: select the first leaf, go on to the next, and add the last."""
-    from kernels.expand_backup.triton_gpu import launcher as expand_backup  # importing triton takes a while
+    """Triton's operations on `tree`: select the first leaf, expand and select the next, expand the last."""
+    from kernels.expand_backup.triton_gpu import launcher as expand_backup  # importing triton is slow
     from kernels.fused_tree.triton_gpu import launcher as expand_then_select
 
     if isinstance(rule, PuctRule):
@@ -56,9 +55,9 @@ def bind_on_device(tree: Tree, rule: PuctRule | GumbelRule, *, discount: float, 
 def bind_expand_then_select(
     tree: Tree, rule: PuctRule | GumbelRule, *, discount: float, has_prefix: bool, backend: str
 ) -> ExpandBackup:
-    """The operation on `tree`, for any simulation but the last: it selects the leaf of the next one."""
+    """The operation on `tree`, for any simulation but the last, since it selects the next leaf."""
     if backend == "triton":
-        from kernels.fused_tree.triton_gpu import bind as bind_triton  # importing triton takes a while
+        from kernels.fused_tree.triton_gpu import bind as bind_triton  # importing triton is slow
 
         return bind_triton(tree, rule, discount=discount, has_prefix=has_prefix)
     expand_backup = bind_expand_backup(tree, discount=discount, has_prefix=has_prefix, backend=backend)

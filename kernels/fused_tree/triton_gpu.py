@@ -1,4 +1,4 @@
-"""expand_backup and the next select on the GPU: one program a root, up from its leaf, then down to the next."""
+"""expand_backup and the next select on the GPU: one program per root, up from its leaf, then down to the next."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def bind(tree: Tree, rule: PuctRule | GumbelRule, *, discount: float, has_prefix: bool) -> ExpandBackup:
-    """The operation on `tree`, by the number of the simulation to expand."""
+    """The operation on `tree`, taking the number of the simulation to expand."""
     return by_number(launcher(tree, rule, discount=discount, has_prefix=has_prefix), tree)
 
 
 def launcher(tree: Tree, rule: PuctRule | GumbelRule, *, discount: float, has_prefix: bool) -> Callable[..., None]:
-    """The operation on `tree`, by a tensor on its device whose first int32 is the simulation to expand."""
+    """The operation on `tree`, taking a device tensor whose first int32 is the simulation to expand."""
     _, batch, _, actions = tree.edges.shape
     if isinstance(rule, PuctRule):
         kernel, rules = _expand_then_puct_select, puct_arguments(tree, rule)

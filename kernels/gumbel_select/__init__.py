@@ -1,13 +1,13 @@
-"""Walk every root's tree to an edge without a child, by Gumbel MuZero. Danihelka et al. 2022, as published in mctx.
+"""Selects every root's next leaf, an edge without a child, by Gumbel MuZero. Danihelka et al. 2022, as in mctx.
 
 At a node with network value v, priors pi, T visits to its children:
 
     v_mix = (v + T * sum over visited(pi q) / sum over visited(pi)) / (1 + T)
-    completed(a) = q(a) if visited, else v_mix; less its minimum, over its range or min_q_range if that is larger
+    completed(a) = q(a) if visited, else v_mix; minus its minimum, divided by the larger of its range and min_q_range
     sigma(a) = (c_visit + max visits) * c_scale * completed(a)
     improved policy = softmax(logits + sigma)
 
-Root: among the actions visited as often as sequential halving asks for at this simulation, the argmax of
+Root: among the actions with the visit count that sequential halving considers at this simulation, the argmax of
 gumbel + logits + sigma. Below: the argmax of improved policy - visits / (1 + T), where the improved policy is computed
 as pi * exp(sigma) over its sum (an action whose prior underflows to 0 is never chosen). Ties to the lowest index.
 """
@@ -28,17 +28,17 @@ from kernels.tree import Tree
 
 @dataclass(frozen=True)
 class GumbelOperations:
-    """What a Gumbel search does to its trees besides expanding them."""
+    """A Gumbel search's operations on its trees besides expansion."""
 
     select: Callable[[int], None]  # (simulation): writes the leaf's parent, parent_action, action, parent_row, reset
-    root_sigma: Callable[[], torch.Tensor]  # sigma of the roots' actions as the trees stand, [B, A] float32
+    root_sigma: Callable[[], torch.Tensor]  # current sigma of the roots' actions, [B, A] float32
 
 
 @dataclass(frozen=True)
 class GumbelRule:
     """The constants of a Gumbel search."""
 
-    # [B, A] float32, contiguous: the roots' scaled Gumbel noise, and their policy logits less their maximum, added up.
+    # [B, A] float32, contiguous: the roots' scaled Gumbel noise plus their policy logits minus the maximum logit.
     gumbel_logit: torch.Tensor
     considered_visits: tuple[int, ...]  # [S]: see `considered_visits`
     c_visit: float
@@ -49,10 +49,10 @@ class GumbelRule:
 
 @lru_cache(maxsize=16)
 def considered_visits(num_considered: int, num_simulations: int) -> tuple[int, ...]:
-    """How often the root action of each simulation has been visited before, [S]: sequential halving.
+    """Prior visit count of the root action of each simulation, [S], by sequential halving.
 
-    A phase with c candidates visits each max(1, floor(S / (ceil(log2 m) * c))) times, one round after the other; then
-    the better half stays (never fewer than two).
+    A phase with c candidates visits each max(1, floor(S / (ceil(log2 m) * c))) times, in rounds; then the better half
+    remains (at least two).
     """
     if num_considered <= 1:
         return tuple(range(num_simulations))
@@ -72,7 +72,7 @@ def bind_gumbel(tree: Tree, rule: GumbelRule, *, backend: str) -> GumbelOperatio
     if backend == "numba":
         return GumbelOperations(*bind_numba(tree, rule))
     if backend == "triton":
-        from kernels.gumbel_select.triton_gpu import bind as bind_triton  # importing triton takes a while
+        from kernels.gumbel_select.triton_gpu import bind as bind_triton  # importing triton is slow
 
         return GumbelOperations(*bind_triton(tree, rule))
     assert backend == "reference", backend

@@ -1,9 +1,9 @@
-"""gumbel_select on the CPU: decisions in lanes, then a walk that only follows them.
+"""gumbel_select on the CPU: vectorised decisions, then a walk that follows them.
 
-Below the root a node's choice depends on that node alone, and only the nodes on a root's last path have changed. So
-each call first decides anew for those, many nodes side by side: their edges are gathered into lanes [A, LANES], and
-every loop runs over lanes, which the compiler turns into vector instructions. Sums go over the actions from the lowest
-index up, as in the reference. Then every root's walk follows the stored choices to its leaf and notes its path.
+Below the root a node's choice depends only on that node, and only nodes on a root's last path have changed. So each
+call first updates the choices of those, many nodes at a time: their edges are gathered into lanes [A, LANES], and every
+loop over lanes is vectorised by the compiler. Sums go over the actions from the lowest index up, as in the reference.
+Then every root's walk follows the stored choices to its leaf and records its path.
 
 Axes: B roots, N nodes, A actions, m lanes. A node's row is root * N + node, an edge's is its node's row * A + action.
 """
@@ -23,13 +23,13 @@ from kernels.tree import CHILD, NO_CHILD, PARENT, PARENT_ACTION, PRIOR, VALUE, V
 if TYPE_CHECKING:
     from kernels.gumbel_select import GumbelRule
 
-LANES = 240  # not a power of two: the lanes of different actions would share the same cache sets
+LANES = 240  # not a power of two, with which the lanes of different actions would share cache sets
 _PRIOR, _Q, _VISITS = range(3)  # edge lanes [3, A, LANES] float32
 _VALUE, _TOTAL_VISITS, _MOST_VISITS, _MASS, _MIXED, _LEAST, _LARGEST, _FACTOR, _SCORE = range(9)  # node lanes
 _ROW, _BEST = range(2)  # of the integer lanes [2, LANES]
-_ACTION, _CHILD = range(2)  # a node's choice [2, B * N] int32: the action, and the child that it leads to if any
+_ACTION, _CHILD = range(2)  # a node's choice [2, B * N] int32: the action, and its child if any
 
-_index = np.uint64  # numba looks for negative indices of signed types, at a cost that shows
+_index = np.uint64  # for signed indices numba adds a noticeably slow check for negative values
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _INFINITY = np.float32(np.inf)
@@ -37,7 +37,7 @@ _TINY = np.finfo(np.float32).tiny
 
 
 def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[int], None], Callable[[], torch.Tensor]]:
-    """select and root_sigma on `tree`, whose arrays are viewed once instead of at every simulation."""
+    """select and root_sigma on `tree`, with array views made once instead of at every simulation."""
     arrays = tree.arrays
     batch, nodes, actions = tree.prior.shape
     trees = arrays.edge_floats, arrays.edge_ints, arrays.node_floats
@@ -68,7 +68,7 @@ def _gumbel_select(
     edge_floats, edge_ints, node_floats, node_ints, leaf_action, parent_row, reset, choice, path, gumbel_logit,
     edge_lanes, node_lanes, row_lanes, path_nodes, simulation, considered, c_visit, c_scale, min_q_range, horizon,
 ):  # fmt: skip
-    """Returns the length of `path`: the rows of the nodes passed between all roots and their leaves."""
+    """Writes the rows of all nodes between roots and leaves to `path`; returns their count."""
     parent, parent_action = node_ints[PARENT], node_ints[PARENT_ACTION]
     edges = _flat_edges(edge_floats, edge_ints, node_floats)
     lanes = edge_lanes, node_lanes, row_lanes
@@ -129,10 +129,7 @@ def _decide_leaves(prior, choice, batch, last, actions):
 
 @numba.njit(error_model="numpy")
 def _decide_below(edges, lanes, choice, rows, scale):
-    """argmax of improved policy - visits / (1 + T), the improved policy being prior * exp(sigma) over its sum.
-
-    Both terms are multiplied by that sum.
-    """
+    """argmax of improved policy - visits / (1 + T), both terms multiplied by the sum of prior * exp(sigma)."""
     edge_lanes, node_lanes, row_lanes = lanes
     prior, q, visits = edge_lanes[_PRIOR], edge_lanes[_Q], edge_lanes[_VISITS]
     total_visits, largest, factor = node_lanes[_TOTAL_VISITS], node_lanes[_LARGEST], node_lanes[_FACTOR]
@@ -210,7 +207,7 @@ def _root_sigma(
 
 @numba.njit(error_model="numpy")
 def _complete(edges, lanes, used, scale):
-    """Bring edges into the lanes, q completed; find its extremes and the factor from their difference to sigma."""
+    """Gather edges into the lanes and complete q; compute its extremes and the factor from differences to sigma."""
     edge_lanes, node_lanes, row_lanes = lanes
     prior, q, visits = edge_lanes[_PRIOR], edge_lanes[_Q], edge_lanes[_VISITS]
     total_visits, most_visits = node_lanes[_TOTAL_VISITS], node_lanes[_MOST_VISITS]
@@ -252,7 +249,7 @@ def _complete(edges, lanes, used, scale):
 
 @numba.njit(error_model="numpy")
 def _gather(edges, prior_lanes, q_lanes, visit_lanes, value_lanes, rows, used):
-    """Copy what the choices of the nodes in `rows` depend on into lanes."""
+    """Copy the inputs of the choices of the nodes in `rows` into lanes."""
     prior, q, visits, _, value = edges
     actions = _index(prior_lanes.shape[0])
     for a in range(actions):
@@ -267,7 +264,7 @@ def _gather(edges, prior_lanes, q_lanes, visit_lanes, value_lanes, rows, used):
 
 @numba.njit(error_model="numpy")
 def _store(edges, lanes, choice, used):
-    """Note each node's choice."""
+    """Store each node's choice."""
     child, row_lanes = edges[3], lanes[2]
     actions = _index(lanes[0].shape[1])
     for m in range(used):

@@ -1,4 +1,4 @@
-"""gumbel_select on the GPU: one program a root, from its root node to its leaf.
+"""gumbel_select on the GPU: one program per root, from its root node to its leaf.
 
 Axes: B roots, N nodes, A actions, S simulations.
 """
@@ -36,12 +36,12 @@ _TINY = tl.constexpr(torch.finfo(torch.float32).tiny)
 
 
 def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[int], None], Callable[[], torch.Tensor]]:
-    """select, by the simulation's number, and root_sigma on `tree`."""
+    """select, taking the simulation's number, and root_sigma on `tree`."""
     return by_number(launcher(tree, rule), tree), root_sigma_launcher(tree, rule)
 
 
 def launcher(tree: Tree, rule: GumbelRule) -> Callable[[torch.Tensor], None]:
-    """select on `tree`, by a tensor on its device whose first int32 is the simulation."""
+    """select on `tree`, taking a device tensor whose first int32 is the simulation."""
     _, batch, _, actions = tree.edges.shape
     arguments = *tree_arguments(tree), *rule_arguments(tree, rule)
     constants = {**lanes(actions), "PREFIX_HORIZON": rule.prefix_horizon}
@@ -53,7 +53,7 @@ def launcher(tree: Tree, rule: GumbelRule) -> Callable[[torch.Tensor], None]:
 
 
 def root_sigma_launcher(tree: Tree, rule: GumbelRule) -> Callable[[], torch.Tensor]:
-    """root_sigma on `tree`; each call gives a new tensor."""
+    """root_sigma on `tree`; each call returns a new tensor."""
     _, batch, _, actions = tree.edges.shape
     arguments = *tree_arguments(tree), *_scale_arguments(rule)
 
@@ -66,7 +66,7 @@ def root_sigma_launcher(tree: Tree, rule: GumbelRule) -> Callable[[], torch.Tens
 
 
 def rule_arguments(tree: Tree, rule: GumbelRule) -> tuple[Any, ...]:
-    """The rule as the kernels take it: gumbel_logit, considered_visits, c_visit, c_scale and min_q_range."""
+    """The rule as kernel arguments: gumbel_logit, considered_visits, c_visit, c_scale and min_q_range."""
     considered = torch.tensor(rule.considered_visits, dtype=torch.int32, device=tree.edges.device)
     return rule.gumbel_logit, considered, *_scale_arguments(rule)
 
@@ -93,7 +93,7 @@ def select_root(
     gumbel_logit, considered_visits, c_visit, c_scale, min_q_range,
     A: tl.constexpr, A_PAD: tl.constexpr, PREFIX_HORIZON: tl.constexpr,
 ):  # fmt: skip
-    """The walk of this program's root. simulation: its number."""
+    """Select a leaf for this program's root. simulation: its number."""
     root = tl.program_id(0).to(tl.int64)
     prior = of_root(edge_floats, PRIOR, root, batch, nodes * A)
     q = of_root(edge_floats, Q, root, batch, nodes * A)
@@ -134,7 +134,7 @@ def _completed_sigma(
 ):
     """sigma of a node's completed q with its priors and visits; -inf, 0 and 0 in the lanes beyond A.
 
-    prior, q, visits, values: where those of this program's root begin.
+    prior, q, visits, values: pointers to the start of this program's root.
     """
     lane = tl.arange(0, A_PAD)
     is_action = lane < A

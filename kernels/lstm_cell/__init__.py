@@ -1,11 +1,11 @@
-"""One step of an LSTM whose state travels with a search's latents: one matrix product and a pointwise kernel.
+"""One LSTM step for a search's value prefix: one matrix product and a pointwise kernel.
 
     i, f, g, o = [x, h] weight + bias          c' = sigmoid(f) c + sigmoid(i) tanh(g)          h' = sigmoid(o) tanh(c')
 
-(Hochreiter and Schmidhuber 1997; gates in torch's order.) The head reads h' as `output`; the state that the leaf keeps
-is zero where its depth is a multiple of the prefix horizon (`reset`), so that its children's value prefix starts anew.
-With `node` the state goes where a search keeps those of every node, at the node whose number lies in device memory.
-Called by inference on the GPU.
+(Hochreiter and Schmidhuber 1997; gates in torch's order.) The head reads h' as `output`; the stored state is zero if
+the leaf's depth is a multiple of the prefix horizon (`reset`), which restarts its children's value prefix. With `node`
+the state is written to the search's states of all nodes, at the node whose number is in device memory. Called by
+inference on the GPU.
 
 Axes: B rows, D inputs, H hidden units, N nodes.
 """
@@ -22,10 +22,10 @@ from kernels.lstm_cell import reference
 
 @dataclass(frozen=True)
 class LSTMStep:
-    """What a step gives. Without resets and nodes `output` and `h` are the same tensor."""
+    """A step's results. Without resets and nodes `output` and `h` are the same tensor."""
 
     output: torch.Tensor  # [B, H] float32 or bfloat16: h', whether or not the row is reset
-    h: torch.Tensor  # [B, H] or [N, B, H] float32 or bfloat16: the state to keep
+    h: torch.Tensor  # [B, H] or [N, B, H] float32 or bfloat16: the stored state
     c: torch.Tensor  # the same in float32
 
 
@@ -43,7 +43,7 @@ def lstm_cell(
     """A whole step.
 
     x: [B, D], h: [B, H], weight: [D+H, 4H], all of one type, float32 or bfloat16; c: [B, H] and bias: [4H], float32;
-    reset: [B] bool. `pack_weights` makes weight and bias. Raises ValueError where shapes do not fit.
+    reset: [B] bool. weight, bias: from `pack_weights`. Raises ValueError for mismatched shapes.
     """
     joined = torch.cat([x, h], dim=1)
     if joined.shape[1] != weight.shape[0]:
@@ -63,8 +63,8 @@ def lstm_pointwise(
 ) -> LSTMStep:
     """The step after the matrix product. gates: [B, 4H], float32 or bfloat16, without the bias.
 
-    node: [1] int64, where out.h and out.c are [N, B, H].
-    Raises ValueError where shapes or types do not fit.
+    node: [1] int64, if out.h and out.c are [N, B, H].
+    Raises ValueError for mismatched shapes or types.
     """
     batch, hidden = c.shape
     if gates.shape != (batch, 4 * hidden) or bias.shape != (4 * hidden,):

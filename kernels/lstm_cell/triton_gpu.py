@@ -1,4 +1,4 @@
-"""lstm_pointwise on the GPU: every thread computes whole units, reading each gate and c once.
+"""lstm_pointwise on the GPU: each thread computes whole units, reading each gate and c once.
 
 Axes: B rows, H hidden units, N nodes.
 """
@@ -57,7 +57,7 @@ def lstm_pointwise_kernel(
         is_reset = tl.load(reset + row, is_unit, 0) != 0
         following = tl.where(is_reset, 0.0, following)
         exposed = tl.where(is_reset, 0.0, exposed)
-    if HAS_NODE:  # all nodes' units may be 2^31 or more; times HIDDEN last, for what the compiler knows of alignment
+    if HAS_NODE:  # all nodes' units may be 2^31 or more; HIDDEN is multiplied last, for alignment inference
         kept = tl.load(node) * (units // HIDDEN) * HIDDEN
         h_out += kept
         c_out += kept
@@ -68,14 +68,14 @@ def lstm_pointwise_kernel(
 
 @triton.jit
 def _sigmoid(x):
-    """Without overflow: exp of what is never positive."""
+    """Cannot overflow: exp of non-positive numbers only."""
     e = tl.exp(-tl.abs(x))
     return tl.where(x >= 0.0, 1.0, e) / (1.0 + e)
 
 
 @triton.jit
 def _tanh(x):
-    """Within 1e-7, absolute."""
+    """Absolute error below 1e-7."""
     e = tl.exp(-2.0 * tl.abs(x))
     y = (1.0 - e) / (1.0 + e)
     return tl.where(x >= 0.0, y, -y)

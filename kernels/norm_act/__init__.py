@@ -1,13 +1,13 @@
-"""relu(batch norm(x) + residual) in training, forward and backward: three operations as two passes over memory.
+"""relu(batch norm(x) + residual) in training, forward and backward: three operations in two passes over memory.
 
     mean, var over the rows          y = relu((x - mean) / sqrt(var + eps) * weight + bias + residual)
     running mean += momentum (mean - running mean)            the same of var with Bessel's correction
 
-(Ioffe and Szegedy 2015; torch's BatchNorm1d and BatchNorm2d.) Statistics and their gradients are float32 whatever x is.
-Between norm, sum and ReLU nothing is rounded to x's type. NaN goes through, as it does through torch's ReLU: a learner
-must see it. Called by the learner's network on a GPU (`speedyzero/model/blocks.py`).
+(Ioffe and Szegedy 2015; torch's BatchNorm1d and BatchNorm2d.) Statistics and their gradients are always float32;
+nothing is rounded to x's type between norm, sum and ReLU. NaN propagates, as through torch's ReLU, so that the learner
+detects it. Called by the learner's network on a GPU (`speedyzero/model/blocks.py`).
 
-Axes: B batch, C channels, H W image; N rows: B, or B*H*W of an image, which lies channels last.
+Axes: B batch, C channels, H W image; N rows: B, or B*H*W for images, which are channels last.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def norm_act(
     momentum: float = 0.1,
     backend: str = "auto",
 ) -> torch.Tensor:
-    """Differentiable in x, weight, bias and residual; moves the running statistics in place.
+    """Differentiable in x, weight, bias and residual; updates the running statistics in place.
 
     x: [B, C, H, W] or [B, C], float32 or bfloat16; residual like x; the others [C] float32. Returns x's shape and type.
-    Raises ValueError where shapes or types do not fit, and for a single row, which has no variance.
+    Raises ValueError for mismatched shapes or types, and for a single row, which has no variance.
     """
     _check(x, residual, {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var})
     if not uses_triton(x, backend):

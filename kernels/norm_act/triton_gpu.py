@@ -1,15 +1,15 @@
-"""norm_act on the GPU: two passes over memory forward, two backward, and nothing that differs from run to run.
+"""norm_act on the GPU: two passes over memory forward, two backward, deterministic.
 
-    forward   statistics_kernel  every program: mean and squared deviations of its rows, tile after tile
-              combine_kernel     of all programs: mean, 1/sqrt(var + eps), the running statistics
+    forward   statistics_kernel  per program: mean and squared deviations of its rows, tile by tile
+              combine_kernel     over programs: mean, 1/sqrt(var + eps), the running statistics
               apply_kernel       y
-    backward  reduce_kernel      every program: sums over its rows of g and g xhat, g = dy where y > 0
+    backward  reduce_kernel      per program: sums over its rows of g and g xhat, g = dy where y > 0
               a sum over the programs: dbias, dweight
               gradient_kernel    dx = weight rstd (g - dbias/N - xhat dweight/N), dresidual = g
 
-The deviations are from each tile's own mean, and tiles and programs are merged as Chan, Golub and LeVeque (1979) do: as
-exact as two passes over all of x, and one pass less. Kept for the backward pass are x and y, which neighbouring layers
-keep in any case, and two numbers a channel. Where the ReLU was open is read off y.
+Deviations are from each tile's own mean; tiles and programs are merged as in Chan, Golub and LeVeque (1979): as exact
+as two passes over x, with one. The backward pass keeps x and y, which neighbouring layers keep anyway, and two numbers
+per channel; the ReLU's mask is derived from y.
 
 Axes: N rows, C channels, P programs that share the rows.
 """
@@ -22,9 +22,9 @@ import torch
 import triton
 import triton.language as tl
 
-TILE = 4096  # numbers of a tile
-MOST_CHANNELS = 64  # of a tile
-MOST_PARTS = 512  # programs that share the rows: about four for each multiprocessor
+TILE = 4096  # numbers per tile
+MOST_CHANNELS = 64  # per tile
+MOST_PARTS = 512  # programs that share the rows: about four per multiprocessor
 BLOCK_PARTS = 64
 COMBINED_CHANNELS = 16
 NUM_WARPS = 4
@@ -83,14 +83,14 @@ class NormAct(torch.autograd.Function):
 
 
 class Sharing:
-    """How the rows of one tensor are cut into tiles, and these shared among programs."""
+    """How the rows of a tensor are divided into tiles, and the tiles among programs."""
 
     def __init__(self, rows: int, channels: int):
         self.rows, self.channels = rows, channels
         block_channels = min(MOST_CHANNELS, triton.next_power_of_2(channels))
         block_rows = min(TILE // block_channels, max(16, triton.next_power_of_2(rows)))
         tiles = triton.cdiv(rows, block_rows)
-        tiles_each = triton.next_power_of_2(triton.cdiv(tiles, MOST_PARTS))  # few values: each is compiled
+        tiles_each = triton.next_power_of_2(triton.cdiv(tiles, MOST_PARTS))  # few values, as each is compiled
         self.rows_each = tiles_each * block_rows
         self.parts = triton.cdiv(tiles, tiles_each)
         columns = triton.cdiv(channels, block_channels)
@@ -106,7 +106,7 @@ class Sharing:
 
 
 def _as_rows(tensor: torch.Tensor) -> torch.Tensor:
-    """With the channels last in memory; a copy only where they are not."""
+    """With channels last in memory; copies only if necessary."""
     if tensor.dim() == 4:
         return tensor.contiguous(memory_format=torch.channels_last)
     return tensor.contiguous()
@@ -114,8 +114,7 @@ def _as_rows(tensor: torch.Tensor) -> torch.Tensor:
 
 @triton.jit
 def tile_places(tile, rows, CHANNELS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr):
-    """Of a tile of rows: where its numbers lie, and which of them are there. In 64 bits: rows x channels may exceed
-    2^31."""
+    """Offsets of a tile's numbers, and which of them exist. 64-bit: rows x channels may exceed 2^31."""
     channel = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
     row = tile.to(tl.int64) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     place = row[:, None] * CHANNELS + channel[None, :]
@@ -124,7 +123,7 @@ def tile_places(tile, rows, CHANNELS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BL
 
 @triton.jit
 def of_channels(tensor, CHANNELS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr):
-    """A number for each channel of this program."""
+    """One number for each of this program's channels."""
     channel = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
     return tl.load(tensor + channel, channel < CHANNELS, 0.0)
 
@@ -136,7 +135,7 @@ def statistics_kernel(
 ):  # fmt: skip
     part = tl.program_id(0)
     channel = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
-    # Counted from the first row: sums of numbers far from 0 would lose the digits in which they differ.
+    # Relative to the first row: sums of numbers far from 0 would lose the digits in which they differ.
     first = x + part.to(tl.int64) * TILES * BLOCK_ROWS * CHANNELS + channel
     origin = tl.load(first, channel < CHANNELS, 0.0).to(tl.float32)
     mean = tl.zeros([BLOCK_CHANNELS], tl.float32)
@@ -203,13 +202,13 @@ def apply_kernel(
     value = centred * scale[None, :] + of_channels(bias, CHANNELS, BLOCK_CHANNELS)[None, :]
     if HAS_RESIDUAL:
         value += tl.load(residual + place, is_there, 0.0).to(tl.float32)
-    value = tl.where(value < 0.0, 0.0, value)  # a maximum would make 0 of NaN
+    value = tl.where(value < 0.0, 0.0, value)  # tl.maximum would turn NaN into 0
     tl.store(y + place, value.to(y.dtype.element_ty), is_there)
 
 
 @triton.jit
 def passed(dy, y, place, is_there):
-    """The gradient behind the ReLU, float32, 0 where there is nothing."""
+    """The gradient before the ReLU, float32, 0 outside of the tensor."""
     output = tl.load(y + place, is_there, 0.0).to(tl.float32)
     gradient = tl.load(dy + place, is_there, 0.0).to(tl.float32)
     return tl.where(output <= 0.0, 0.0, gradient)

@@ -1,8 +1,8 @@
-"""What a network reads of every root's chosen node, out of the states of all nodes, in one pass.
+"""Gathers the network states of every root's selected node in one pass.
 
-The states are node-major: node n of root b is row n B + b (`kernels.tree.Tree.parent_row`). Latents lie as rows with a
-border of zeros, one memory for each node (`kernels/conv3x3_latent/layout.py`); h and c of an LSTM as plain rows.
-Numbers are copied as they are. Called by inference on the GPU.
+States are node-major: node n of root b is row n B + b (`kernels.tree.Tree.parent_row`). Latents are rows with a border
+of zeros, one block per node (`kernels/conv3x3_latent/layout.py`); an LSTM's h and c are plain rows. Values are copied
+unchanged. Called by inference on the GPU.
 
 Axes: B roots, N nodes, R rows of a node's latents, C channels, G grid, H hidden units.
 """
@@ -21,10 +21,10 @@ from kernels.parent_gather import reference
 
 @dataclass(frozen=True)
 class States:
-    """Of all nodes, or (without N) of one node for each root."""
+    """States of all nodes, or (without N) of one node for each root."""
 
     latent: torch.Tensor  # [N, R, C] float32 or bfloat16
-    h: torch.Tensor | None  # [N, B, H] float32 or bfloat16; of one node, its rows may lie further apart than H
+    h: torch.Tensor | None  # [N, B, H] float32 or bfloat16; for one node, the row stride may exceed H
     c: torch.Tensor | None  # [N, B, H] float32; h and c both or none
 
 
@@ -33,7 +33,7 @@ def parent_gather(
 ) -> None:
     """Copy each root's row. parent_row: [B] int64; out: one node's, its latent made by `zero_rows`.
 
-    Raises ValueError where shapes or types do not fit.
+    Raises ValueError for mismatched shapes or types.
     """
     channels = nodes.latent.shape[-1]
     require("nodes.latent", nodes.latent, (nodes.latent.shape[0], num_rows(batch, grid), channels), nodes.latent.dtype)

@@ -1,4 +1,4 @@
-"""parent_gather on the GPU: one program a root copies its image, border included, and its rows of h and c.
+"""parent_gather on the GPU: one program per root copies its image, border included, and its rows of h and c.
 
 Axes: B roots, N nodes, C channels, G grid, H hidden units.
 """
@@ -45,7 +45,7 @@ def parent_gather_kernel(
     """row_count: R, the rows of a node's latents. HIDDEN: 0 without h and c."""
     root = tl.program_id(0).to(tl.int64)
     row = tl.load(parent_row + root)
-    # Rows are multiplied by CHANNELS last, so that the compiler knows how they are aligned.
+    # CHANNELS is multiplied last, so that the compiler can infer alignment.
     source = latent + ((row // batch) * row_count + MARGIN + (row % batch) * IMAGE) * CHANNELS
     _copy(source, latent_out + (MARGIN + root * IMAGE) * CHANNELS, IMAGE * CHANNELS, BLOCK)
     if HIDDEN > 0:

@@ -7,9 +7,9 @@ At a node with T visits to its children, action a scores u(a) + v(a):
                                               * sqrt(T)       first_pick "uniform", ties within 1e-6 at random
     v(a) = norm(q(a)) clipped to [0, 1]; an unvisited child takes the node's mean q
 
-The mean q is the mean over the visited children at the root (0 if there are none), and below it also counts the
-parent's mean q as one more child. norm(x) = (x - min) / max(max - min, value_delta_max) over the tree's running
-extremes of q, and x itself while they do not differ.
+The mean q is over the visited children (0 at the root if there are none); below the root the parent's mean q counts as
+one more child. norm(x) = (x - min) / max(max - min, value_delta_max) over the tree's running extremes of q, and x
+itself while these are equal.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class PuctRule:
     exploration: torch.Tensor  # [S] float32: c(T), on the tree's device
     value_delta_max: float
     prefix_horizon: int  # 0: no resets
-    # 32 bits for ties at random; None: ties to the lowest index. A tensor on the device holds them as [1] int64 and is
-    # read at every launch (triton).
+    # 32 bits for random ties; None: ties to the lowest index. For triton also as a [1] int64 tensor on the device, read
+    # at every launch.
     tie_seed: int | torch.Tensor | None
 
 
 @lru_cache(maxsize=16)
 def exploration_table(num_simulations: int, *, base: float, init: float, prior_first: bool) -> torch.Tensor:
-    """c(T) for T = 0 .. S - 1, [S] float32: a table, so that every backend uses the same numbers."""
+    """c(T) for T = 0 .. S - 1, [S] float32; a table gives every backend the same numbers."""
     visits = np.arange(num_simulations, dtype=np.float64)
     root = np.sqrt(visits + 1 if prior_first else visits)
     return torch.from_numpy(((np.log((visits + base + 1) / base) + init) * root).astype(np.float32))
@@ -54,7 +54,7 @@ def bind_puct_select(tree: Tree, rule: PuctRule, *, backend: str) -> Select:
     if backend == "numba":
         return bind_numba(tree, rule)
     if backend == "triton":
-        from kernels.puct_select.triton_gpu import bind as bind_triton  # importing triton takes a while
+        from kernels.puct_select.triton_gpu import bind as bind_triton  # importing triton is slow
 
         return bind_triton(tree, rule)
     assert backend == "reference", backend

@@ -1,4 +1,4 @@
-"""puct_select on the CPU: one root after the other, each from its root node to its leaf."""
+"""puct_select on the CPU: one root at a time, from its root node to its leaf."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from kernels.tree import CHILD, PARENT, PARENT_ACTION, PRIOR, Q_MAX, Q_MIN, VISI
 if TYPE_CHECKING:
     from kernels.puct_select import PuctRule, Select
 
-_index = np.uint64  # numba looks for negative indices of signed types, at a cost that shows
+_index = np.uint64  # for signed indices numba adds a noticeably slow check for negative values
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _INFINITY = np.float32(np.inf)
 _TIE_WIDTH = np.float32(1e-6)
 
-# numba's disk cache looks at this file alone: remove __pycache__ after a change of tie_break.
+# numba's disk cache checks only this file: remove __pycache__ after a change of tie_break.
 _absorb = numba.njit(inline="always")(tie_break.absorb)
 
 
 def bind(tree: Tree, rule: PuctRule) -> Select:
-    """The operation on `tree`, whose arrays are viewed once instead of at every simulation."""
+    """The operation on `tree`, with array views made once instead of at every simulation."""
     arrays = tree.arrays
     views = (
         arrays.edge_floats, arrays.edge_ints, arrays.node_ints, arrays.roots,

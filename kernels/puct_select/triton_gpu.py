@@ -1,4 +1,4 @@
-"""puct_select on the GPU: one program a root, from its root node to its leaf.
+"""puct_select on the GPU: one program per root, from its root node to its leaf.
 
 Axes: B roots, N nodes, A actions, S simulations.
 """
@@ -38,12 +38,12 @@ _TIE_WIDTH = tl.constexpr(1e-6)
 
 
 def bind(tree: Tree, rule: PuctRule) -> Select:
-    """The operation on `tree`, by the simulation's number."""
+    """The operation on `tree`, taking the simulation's number."""
     return by_number(launcher(tree, rule), tree)
 
 
 def launcher(tree: Tree, rule: PuctRule) -> Callable[[torch.Tensor], None]:
-    """The operation on `tree`, by a tensor on its device whose first int32 is the simulation."""
+    """The operation on `tree`, taking a device tensor whose first int32 is the simulation."""
     _, batch, _, actions = tree.edges.shape
     arguments = *tree_arguments(tree), *rule_arguments(tree, rule)
     constants = {**lanes(actions), "PREFIX_HORIZON": rule.prefix_horizon}
@@ -55,7 +55,7 @@ def launcher(tree: Tree, rule: PuctRule) -> Callable[[torch.Tensor], None]:
 
 
 def rule_arguments(tree: Tree, rule: PuctRule) -> tuple[Any, ...]:
-    """The rule as the kernels take it: exploration, tie_seed (or None) and value_delta_max."""
+    """The rule as kernel arguments: exploration, tie_seed (or None) and value_delta_max."""
     seed = rule.tie_seed
     if isinstance(seed, int):
         seed = torch.full((1,), seed, dtype=torch.int64, device=tree.edges.device)
@@ -80,7 +80,7 @@ def select_root(
     exploration, tie_seed, value_delta_max,
     A: tl.constexpr, A_PAD: tl.constexpr, PREFIX_HORIZON: tl.constexpr,
 ):  # fmt: skip
-    """The walk of this program's root. simulation: its number; tie_seed: None for ties to the lowest index."""
+    """Select a leaf for this program's root. simulation: its number; tie_seed: None for ties to the lowest index."""
     root = tl.program_id(0).to(tl.int64)
     prior = of_root(edge_floats, PRIOR, root, batch, nodes * A)
     q = of_root(edge_floats, Q, root, batch, nodes * A)
@@ -95,8 +95,8 @@ def select_root(
     node = 0
     action = 0
     depth = 0
-    child = 0  # where to go on; the root first
-    mean_q = tl.zeros([A_PAD], tl.float32)  # of the node above, in every lane
+    child = 0  # the next node; first the root
+    mean_q = tl.zeros([A_PAD], tl.float32)  # of the parent, in every lane
     while child >= 0:
         node = child
         edge = node * A + lane
@@ -104,7 +104,7 @@ def select_root(
         edge_q = tl.load(q + edge, is_action, 0.0)  # 0 where unvisited
         edge_visits = tl.load(visits + edge, is_action, 0)
         is_visited = edge_visits > 0
-        has_parent = tl.minimum(depth, 1)  # whose mean q, 0 for the root, counts as one more child
+        has_parent = tl.minimum(depth, 1)  # the parent's mean q counts as one more child
         num_known = tl.sum(is_visited.to(tl.int32)) + has_parent
         mean_q = tl.div_rn(mean_q + ordered_sum(edge_q, A), tl.maximum(num_known, 1).to(tl.float32))
 
@@ -130,7 +130,7 @@ def select_root(
 def _random_tie(score, is_action, seed, root, simulation, depth):
     """One of the scores within _TIE_WIDTH of the largest, by the draw of this root, simulation and depth.
 
-    Never a lane without an action, even where all scores are NaN: then the first.
+    Always an action's lane: the first if all scores are NaN.
     """
     is_tied = (is_action & (score >= tl.max(score) - _TIE_WIDTH)).to(tl.int32)
     nth = pick(seed, root, simulation, depth, tl.sum(is_tied))

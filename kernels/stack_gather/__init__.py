@@ -1,14 +1,14 @@
-"""From stored frames to a network's input in one pass over the pixels: stacked, shifted, scaled, channels last.
+"""Converts stored frames to a network's input in one pass over the pixels: stacked, shifted, scaled, channels last.
 
 The frames of a position are its stack of S, oldest first, in which an episode's first frame repeats before its start,
-and the K frames after it; `skip` leaves out the first of them. Each frame is moved by whole pixels with replicated
-edges and multiplied by scale / 255; frames and their colours become channels, and zeros fill up their number. The
-replay's lanes and augmentation are EfficientZero's (Ye et al. 2021, App. A; after DrQ, Kostrikov et al. 2021). Called
-by the learner and the reanalyzer, where replay is mirrored on the GPU or lies on the host that computes, and by agents.
+and the K frames after it, without the first `skip`. Each frame is shifted by whole pixels with replicated edges and
+multiplied by scale / 255; frames and colours become channels, padded with zeros. Frame stacking and augmentation are
+EfficientZero's (Ye et al. 2021, App. A; after DrQ, Kostrikov et al. 2021). Called by the learner and the reanalyzer on
+frames mirrored on the GPU or in host memory, and by agents.
 
-`augment_draws` makes the shifts and scales of a train step on the device from counters: random numbers as a function
-of (seed, stream, train step, view, sample) by SplitMix64's finaliser. A launch of its own: it is a few microseconds'
-work, and each of a sample's programs would have to do it again.
+`augment_draws` computes the shifts and scales of a train step on the device: counter-based random numbers, a function
+of (seed, stream, train step, view, sample) by SplitMix64's finaliser. It is a separate launch of a few microseconds;
+otherwise each of a sample's programs would repeat it.
 
 Axes: B samples, E lanes, T rows, H W image, C channels of a frame, S stacked frames, K following frames.
 """
@@ -26,8 +26,6 @@ from kernels.stack_gather import reference
 
 @dataclass(frozen=True)
 class AugmentDraws:
-    """How each sample is augmented."""
-
     shift: torch.Tensor  # [B, 2] int32: output pixel (y, x) shows stored pixel (y + shift 0, x + shift 1)
     scale: torch.Tensor  # [B] float32
 
@@ -51,11 +49,11 @@ def stack_gather(
     """The frames [skip, S + K) of every position as channels.
 
     frames: [E, T, H, W, C] uint8, step t >= 0 of a lane at row t % T; first: [E, T] bool; lane, step: [B] int64;
-    shift: [B, 2] int32; scale: [B] float32. A root's stack: following 0. Unrolled state j's: following j and skip j.
+    shift: [B, 2] int32; scale: [B] float32. For a root's stack: following 0; for unrolled state j: following j, skip j.
 
     Returns out: [B, (S+K-skip)*C, H, W] of out_dtype (float32 or bfloat16), channels last, the number of channels
     rounded up to a multiple of pad_channels_to. backend: auto (triton on a GPU, numba on the CPU for float32),
-    reference, numba or triton. Raises ValueError where shapes or types do not fit.
+    reference, numba or triton. Raises ValueError for mismatched shapes or types.
     """
     batch, num_rows, (height, width, channels) = lane.shape[0], frames.shape[1], frames.shape[2:]
     used = (stack + following - skip) * channels
@@ -99,8 +97,8 @@ def augment_draws(
 ) -> AugmentDraws:
     """Shifts of up to shift_px pixels each way and scales 1 + intensity_scale * N(0, 1) clipped to [-2, 2].
 
-    train_step: [1] int64, on the device, so that a captured graph takes the step of each replay. Samples are numbered
-    from first_sample on.
+    train_step: [1] int64, on the device, so that a captured graph reads each replay's step. Samples are numbered from
+    first_sample.
     """
     require("train_step", train_step, (1,), torch.int64)
     draws = AugmentDraws(

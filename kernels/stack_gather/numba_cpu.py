@@ -1,4 +1,4 @@
-"""stack_gather on the CPU: one pass over the pixels, read where they are stored. Called by the package's function."""
+"""stack_gather on the CPU: one pass over the pixels, without intermediate copies."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _copy(source, target, first_channel, factor):
 
 @numba.njit(cache=True, error_model="numpy")
 def _copy_shifted(source, target, first_channel, factor, dy, dx):
-    """The same, moved by whole pixels with replicated edges."""
+    """As `_copy`, shifted by whole pixels with replicated edges."""
     height, width, channels = source.shape
     for c in range(channels):
         for y in range(height):

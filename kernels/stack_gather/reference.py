@@ -77,7 +77,7 @@ def augment_draws(
 
 
 def _absorb(state: torch.Tensor, key: torch.Tensor | int) -> torch.Tensor:
-    """SplitMix64's finaliser over state and key, in int64, whose sums and products wrap as unsigned ones do."""
+    """SplitMix64's finaliser over state and key, in int64, whose sums and products wrap like unsigned ones."""
     x = (state ^ key) + _signed(GOLDEN)
     x = (x ^ _shift_right(x, 30)) * _signed(MIX_1)
     x = (x ^ _shift_right(x, 27)) * _signed(MIX_2)
@@ -89,10 +89,10 @@ def _signed(bits: int) -> int:
 
 
 def _shift_right(x: torch.Tensor, count: int) -> torch.Tensor:
-    """Without copies of the sign."""
+    """Logical shift, without sign extension."""
     return (x >> count) & (2 ** (64 - count) - 1)
 
 
 def _to_unit(bits: torch.Tensor) -> torch.Tensor:
-    """64 random bits to a float32 in [0, 1]: made in float64, where it is inside (0, 1), and rounded."""
+    """64 random bits to a float32 in [0, 1]: computed in float64, in (0, 1), then rounded."""
     return ((_shift_right(bits, 12).double() + 0.5) * 2.0**-52).float()

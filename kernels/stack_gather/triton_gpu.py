@@ -1,7 +1,7 @@
 """stack_gather and augment_draws on the GPU.
 
-A program of stack_gather writes BLOCK_PIXELS pixels of one sample, all channels of all frames; it walks the sample's
-stack itself, a few dependent loads of one byte.
+A program of stack_gather writes BLOCK_PIXELS pixels of one sample, all channels of all frames; it finds the sample's
+stack itself with a few dependent one-byte loads.
 
 Axes: B samples, E lanes, T rows, H W image, C channels of a frame.
 """
@@ -76,7 +76,7 @@ def stack_gather_kernel(
     HAS_SHIFT: tl.constexpr, HAS_SCALE: tl.constexpr, BLOCKS: tl.constexpr, BLOCK_PIXELS: tl.constexpr,
 ):  # fmt: skip
     sample = (tl.program_id(0) // BLOCKS).to(tl.int64)
-    lane_start = tl.load(lane + sample) * num_rows  # int64, as all that follows: a store of frames exceeds 2^31 bytes
+    lane_start = tl.load(lane + sample) * num_rows  # int64, as all below: the frames may exceed 2^31 bytes
     row = tl.load(step + sample) % num_rows
 
     channel = tl.arange(0, BLOCK_CHANNELS)
@@ -140,6 +140,6 @@ def _absorb(state, key):
 
 @triton.jit
 def _draw(key, column: tl.constexpr):
-    """A key's draw of this number, a float32 in [0, 1]."""
+    """Draw number `column` of a key, a float32 in [0, 1]."""
     bits = _absorb(key, tl.full([], column, tl.int64))
     return (((bits >> 12).to(tl.float64) + 0.5) * (1.0 / 4503599627370496.0)).to(tl.float32)

@@ -27,7 +27,7 @@ _LOAD, _SEARCH, _ENVIRONMENTS = Span("load_weights"), Span("search"), Span("envi
 
 @dataclass(frozen=True)
 class Searched:
-    """What stood behind a decision."""
+    """The search's outputs behind a decision."""
 
     value: np.ndarray  # [E] float32: the network's, not the search's
     prior: np.ndarray  # [E, A] float32
@@ -59,7 +59,7 @@ def sample_visits(visits: np.ndarray, uniform: np.ndarray, *, temperature: float
 
 
 class Actor:
-    """Plays E lanes. `step()` says whether it made progress."""
+    """Plays E lanes. `step()` returns whether it made progress."""
 
     def __init__(
         self,
@@ -72,12 +72,12 @@ class Actor:
         first_lane: int = 0,
         first_tick: int = 0,
     ):
-        """first_lane: the number of this actor's lane 0 among all. first_tick: ticks that a predecessor played."""
+        """first_lane: the global number of this actor's lane 0. first_tick: ticks played by predecessors."""
         self._config, self._edges, self._pacing, self._agent, self._env = config, edges, pacing, agent, env
         lanes = env.num_lanes
         self._lane = np.arange(first_lane, first_lane + lanes)
         self._stack = FrameStack(lanes, config.env.stack, env.spec)
-        # A predecessor began fewer games in a lane than it played ticks, so none of them begins again.
+        # Predecessors began fewer games per lane than they played ticks, so no game is repeated.
         self._frame = env.reset(first_game=first_tick)
         self._first = np.ones(lanes, np.bool_)  # the current frame begins an episode or a life
         self._last = np.zeros(lanes, np.bool_)  # the current frame is a final observation
@@ -88,7 +88,7 @@ class Actor:
         self.waited_inside_ns = 0
 
     def part(self) -> RoleState:
-        """All that its next steps follow from, but the environments and the weights, which are the newest published."""
+        """The checkpointable state, without environments and weights, which are the newest published."""
         tensors = {
             "stack": self._stack.frames,
             "frame": self._frame,
@@ -99,15 +99,15 @@ class Actor:
         return RoleState({"ticks": self._ticks}, tensors)
 
     def restore(self, part: RoleState, frame: np.ndarray) -> None:
-        """Go on from a part, with environments brought back to where they were. frame: what they show, [E, ...].
+        """Restore a state after the environments were replayed to it. frame: their current frames, [E, ...].
 
-        Raises ValueError where that is not what they showed then, such as under another version of an emulator.
+        Raises ValueError if those differ from the saved frames, as with another version of an emulator.
         """
-        shown = part.array("frame")
+        saved = part.array("frame")
         for lane in range(len(frame)):
-            if not np.array_equal(frame[lane], shown[lane]):
+            if not np.array_equal(frame[lane], saved[lane]):
                 game = self._config.env.game
-                raise ValueError(f"lane {lane} of {game} does not play again as it did: is it another emulator?")
+                raise ValueError(f"lane {lane} of {game} does not replay to its saved frame: is it another emulator?")
         self._frame, self._ticks = frame, part.document["ticks"]
         self._stack.frames[:] = part.array("stack")
         self._first, self._last = part.array("first").copy(), part.array("last").copy()
@@ -130,7 +130,7 @@ class Actor:
             with _LOAD:
                 self._agent.load(record.flat, version=record.version)
         if self._agent.version < 0 and self._pacing.learning_started(board.env_steps):
-            # A resumed run's learner has not yet published, and a network of chance is not to play.
+            # The learner of a resumed run has not published yet; untrained weights must not play.
             self.waiting_for = WAIT_INPUT
             return False
         decision = self._decide(self._stack.push(self._frame, self._first))
@@ -151,7 +151,7 @@ class Actor:
         choice_keys = keyed_random.keys(seed, keyed_random.ACT_CHOICE, self._lane, self._ticks)
         uniform = keyed_random.uniform(choice_keys, 1)[:, 0]
         if not self._pacing.learning_started(self._edges.board.env_steps):
-            # No search: with its output layers at zero the network knows nothing, and every root value is 0.
+            # No search: the network is untrained, and every root value is 0.
             return Decision(
                 action=(uniform * actions).astype(np.int64),
                 policy=np.full((lanes, actions), 1.0 / actions, np.float32),
@@ -197,7 +197,7 @@ class Actor:
         )
 
     def _keep_figures(self, decision: Decision, outcome: EnvStep) -> None:
-        """Report what the agent knew, once a window is complete. `_last` is still of the frame that was acted on."""
+        """Report metrics once a window is complete. `_last` is still that of the frame acted on."""
         if decision.searched is None:
             return
         figures = self._figures.add(

@@ -1,7 +1,7 @@
-"""What the agent knows of the positions that it plays: figures that tell early whether it looks at all.
+"""Metrics of the positions an actor plays, which show early whether its network learns from its input.
 
-Taken as it acts, so of positions that it was not trained on. An agent whose values are unrelated to what follows, or
-whose policy is the same everywhere, has learnt nothing of its game, whatever its score. Called by the actor.
+Computed while acting, on positions not yet trained on. An agent whose values are unrelated to the returns, or whose
+policy is the same everywhere, has learnt nothing, whatever its score. Called by the actor.
 
 Axes: E lanes, W ticks of a window, A actions, N positions.
 """
@@ -23,26 +23,26 @@ LONGEST_TAIL_TICKS = 100
 class PlayedTick:
     value: np.ndarray  # [E] float32: the network's, of the position
     prior: np.ndarray  # [E, A] float32: the network's policy
-    policy: np.ndarray  # [E, A] float32: what the search made of it
+    policy: np.ndarray  # [E, A] float32: the search's policy
     q_values: np.ndarray  # [E, A] float32: of the search's root
     visits: np.ndarray  # [E, A]
-    reward: np.ndarray  # [E] float32: what the action brought
-    is_position: np.ndarray  # [E] bool: False where a lane only began anew
+    reward: np.ndarray  # [E] float32: of the action
+    is_position: np.ndarray  # [E] bool: False where a lane only started a new game
     ended: np.ndarray  # [E] bool: the episode, or the life, ended with this action
-    cut: np.ndarray  # [E] bool: it was truncated, and what would have followed is unknown
+    cut: np.ndarray  # [E] bool: the episode was truncated, so its return is unknown
 
 
 class PlayFigures:
-    """Of one actor, window by window."""
+    """Metrics of one actor by window."""
 
     def __init__(self, discount: float):
         self._discount = discount
-        # The end of a window, whose returns are not known yet: it begins the next one.
+        # Ticks at the end of a window, whose returns are not known yet: they begin the next one.
         self._tail = min(LONGEST_TAIL_TICKS, math.ceil(2.0 / max(1.0 - discount, 1e-9)))
         self._ticks: list[PlayedTick] = []
 
     def add(self, tick: PlayedTick) -> dict[str, float]:
-        """The figures of a window that is complete with this tick, by name; else nothing."""
+        """The metrics of a window that this tick completes, by name; otherwise empty."""
         self._ticks.append(tick)
         if len(self._ticks) < WINDOW_TICKS + self._tail:
             return {}
@@ -51,7 +51,7 @@ class PlayFigures:
         return {**value_figures(value, target), **policy_figures(window[:WINDOW_TICKS])}
 
     def _known_returns(self, window: list[PlayedTick]) -> tuple[np.ndarray, np.ndarray]:
-        """Values and discounted returns, [N] each, of positions of the window's first part that were not cut off."""
+        """Values and discounted returns, [N] each, of the positions in WINDOW_TICKS that were not truncated."""
         ticks, lanes = len(window), len(window[0].value)
         total, is_known = np.zeros(lanes), np.ones(lanes, bool)
         returns, known = np.zeros((ticks, lanes)), np.zeros((ticks, lanes), bool)
@@ -67,7 +67,7 @@ class PlayFigures:
 
 
 def value_figures(value: np.ndarray, returns: np.ndarray) -> dict[str, float]:
-    """value, returns: [N]. Nothing where either does not vary."""
+    """value, returns: [N]. Empty if either is constant."""
     if len(value) < 2 or value.std() < 1e-6 or returns.std() < 1e-6:
         return {}
     return {"actor/value_return_correlation": float(np.corrcoef(value, returns)[0, 1])}

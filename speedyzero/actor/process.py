@@ -18,7 +18,7 @@ def main(spec: ProcessSpec, index: int) -> None:
     with role_process(spec) as process:
         first_lane = index * config.actor.envs
         steps = RingSender(wiring.run, wiring.steps[index])
-        # Whoever comes later goes on where the ticks before end, so that it draws no number twice.
+        # A replacement continues at the tick after its predecessor's, so no random number is drawn twice.
         first_tick = steps.published + (spec.resume.ticks[index] if spec.resume else 0)
         env = make_env(config.env, lanes=config.actor.envs, seed=config.seed, first_lane=first_lane)
         edges = ActorEdges(

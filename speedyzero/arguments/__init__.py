@@ -1,1 +1,1 @@
-"""From the words of a command line to a `Config`; the games that they name are looked up."""
+"""From command line arguments to a `Config`; games are looked up."""

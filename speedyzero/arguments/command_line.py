@@ -1,4 +1,4 @@
-"""What the commands share in reading a user's words: a parser that raises, flags and settings in any order."""
+"""Argument parsing shared by the commands: a parser that raises, flags and settings in any order."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
+def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
     """Flags and settings in any order."""
-    flags, unknown = parser.parse_known_intermixed_args(words)
+    flags, unknown = parser.parse_known_intermixed_args(argv)
     if unknown:
         known = [name for name in parser._option_string_actions if name.startswith("--")]
         hint = near(unknown[0].partition("=")[0], known)
@@ -29,7 +29,7 @@ def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
 
 
 def check_writable(directory: Path, where: str) -> None:
-    """Whether files can be made in a directory that may be made first."""
+    """Raises ValueError if no files can be created in a directory, which need not exist yet."""
     nearest = next(folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise ValueError(f"{where}: cannot write in {nearest}")

@@ -1,4 +1,4 @@
-"""What the words of each command are: flags, their defaults and their help. `cli.py` checks what they say."""
+"""The arguments of each command: flags, defaults and help. `cli.py` checks their values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def train_parser(prog: str) -> Parser:
     parser.add_argument("--gpus", type=int, help="how many to use; 0 is the CPU; default: every visible one")
     parser.add_argument("--run-dir", help="a new or empty directory; default: runs/<game>-<preset>-seed<seed>-<number>")
     parser.add_argument("--inline", action="store_true", help="one process, bit-reproducible on a CPU")
-    parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="go on with a run or checkpoint")
+    parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="continue a run or checkpoint")
     parser.add_argument("--force", action="append", default=[], metavar="SETTING", help="may differ in a resumed run")
     parser.add_argument(
         "--reshard",
@@ -38,7 +38,7 @@ def train_parser(prog: str) -> Parser:
 def evaluate_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, allow_abbrev=False, description="Score a run's newest weights on full games.")
     parser.add_argument("run_dir", metavar="RUN_DIR", help="or a checkpoint's directory, copied anywhere")
-    parser.add_argument("--game", help="the run's; needed where it is your own, my_module:MyGame-v0")
+    parser.add_argument("--game", help="the run's; needed if it is your own, my_module:MyGame-v0")
     parser.add_argument("--seed", type=int, default=0, help="of the evaluation's games; default: 0")
     parser.add_argument("--episodes", type=int, help="default: as the run was evaluated at its end")
     parser.add_argument("--action", choices=choices(EvaluateConfig, "action"), help="default: as the run was evaluated")
@@ -67,7 +67,9 @@ def ablate_parser(prog: str) -> Parser:
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as fit")
     parser.add_argument("--inline", action="store_true", help="each run in one process")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or of the same ablation to go on")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="new, or of the same ablation to continue"
+    )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="for all runs")
     return parser
 
@@ -77,9 +79,9 @@ def atari100k_parser(prog: str) -> Parser:
     parser.add_argument("--games", nargs="+", metavar="GAME", help="some of the 26 (Pong Breakout); default: all")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="0 to N - 1; default: 5")
     parser.add_argument("--preset", default="atari100k", help="as for train; default: atari100k")
-    parser.add_argument("--gpus", type=int, help="for each run, 0 is the CPU; default: 1 where there is one")
+    parser.add_argument("--gpus", type=int, help="for each run, 0 is the CPU; default: 1 if there is one")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as GPUs allow, CPU: 1")
     parser.add_argument("--inline", action="store_true", help="each run in one process")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/atari100k-<preset>; the same to go on")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/atari100k-<preset>; the same to resume")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="for all runs")
     return parser

@@ -1,4 +1,4 @@
-"""From a preset and a command line's words to a checked `Config`.
+"""From a preset and command line arguments to a checked `Config`.
 
 Called before anything heavy is imported. Later wins: defaults, preset, flags, `key=value` arguments.
 """
@@ -29,10 +29,10 @@ def resolve(
     run_dir: str | None = None,
     overrides: Sequence[str] = (),
 ) -> Config:
-    """The whole run's settings. None: the preset's or the default; `gpus` None: the preset's, or every visible one;
+    """The settings of a run. None: the preset's or the default; `gpus` None: the preset's, or every visible one;
     `preset` None: the one that suits the game and the machine.
 
-    Raises ValueError, one line, for anything unknown, of a wrong type, or that cannot work.
+    Raises ValueError, one line, for anything unknown, of a wrong type, or invalid.
     """
     given = read_arguments(game, seed, gpus, run_dir, overrides)
     visible = visible_gpus()
@@ -48,9 +48,9 @@ def resolve(
 def read_arguments(
     game: str | None, seed: int | None, gpus: int | None, run_dir: str | None, overrides: Sequence[str]
 ) -> dict[str, Given]:
-    """The settings that flags and `key=value` arguments give; a game's module may be imported from then on.
+    """The settings in flags and `key=value` arguments. Allows the import of the game's module from now on.
 
-    Raises ValueError for what is no setting.
+    Raises ValueError for an argument that is no setting.
     """
     flags = (
         ("env.game", game, "--game"),
@@ -72,7 +72,7 @@ def read_arguments(
 
 
 def check_gpus(gpus: Given) -> None:
-    """Raises ValueError where more are asked for than there are."""
+    """Raises ValueError if more are requested than visible."""
     used, visible = convert("gpus", gpus), visible_gpus()
     if used > visible:
         raise ValueError(f"{gpus.where}: gpus={used}, but {visible} visible here; 0 is the CPU")
@@ -102,16 +102,16 @@ def _default_preset(env: EnvConfig, gpus: int) -> str:
 
 
 def _read_argument(text: str) -> dict[str, Given]:
-    path, equals, words = text.partition("=")
+    path, equals, written = text.partition("=")
     where = f"argument {text}"
     if not equals or not path:
         raise ValueError(f"{where}: must be key=value, as search.num_simulations=16")
     if path == "preset":
-        raise ValueError(f"{where}: a preset is chosen with --preset {words}")
+        raise ValueError(f"{where}: a preset is chosen with --preset {written}")
     if path in SETTINGS and SETTINGS[path].kind is str:
-        return {path: Given(words, where)}
+        return {path: Given(written, where)}
     try:
-        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={words}"]))
+        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={written}"]))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ValueError(f"{where}: {one_line(error)}") from error
     assert isinstance(value, dict)

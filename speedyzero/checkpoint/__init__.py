@@ -1,1 +1,1 @@
-"""Files that outlive a run: weights and scores, each whole or refused."""
+"""Checkpoints, replay logs, weights and scores on disk, verified when read."""

@@ -1,5 +1,4 @@
-"""Which directory a run is to be resumed in, and whether somebody is at work there. Without torch: a command line is
-refused by it."""
+"""The directory of a run to resume, and whether another process writes there. Does not import torch."""
 
 from __future__ import annotations
 
@@ -13,9 +12,9 @@ LOCK_FILE = "lock"
 
 
 def directory_to_resume(where: str) -> Path:
-    """A run's directory or one of its checkpoints; where nothing is said, the only run there is in `runs/`.
+    """A run's directory or one of its checkpoints; by default the only run in `runs/`.
 
-    Raises ValueError, in one line, where there is none.
+    Raises ValueError, in one line, if there is none.
     """
     path = Path(where) if where else _only_run()
     if not path.is_dir():
@@ -24,14 +23,13 @@ def directory_to_resume(where: str) -> Path:
 
 
 def check_unlocked(directory: Path) -> None:
-    """Raises ValueError where another process writes in the run of this directory, or this checkpoint, now."""
+    """Raises ValueError while another process writes in the run of this directory or checkpoint."""
     is_checkpoint = directory.resolve().parent.name == CHECKPOINTS_FOLDER
     run_dir = directory.resolve().parent.parent if is_checkpoint else directory
     lock = run_dir / CHECKPOINTS_FOLDER / LOCK_FILE
     if is_locked(lock):
         raise ValueError(
-            f"--resume {directory}: process {holder_of(lock)} is at work in that run; it has to end first (the lock is "
-            f"{lock})"
+            f"--resume {directory}: process {holder_of(lock)} is at work in that run and must end first (lock: {lock})"
         )
 
 

@@ -1,13 +1,13 @@
-"""The replay log's bytes: segments of records, each bound to all before it by a running digest.
+"""The byte format of the replay log: segments of records with a running digest over everything before.
 
-    RUN_DIR/replay/shard-N/segment-000000000.log ...   files of bounded size, read in the order of their numbers
+    RUN_DIR/replay/shard-N/segment-000000000.log ...   files of bounded size, read in numerical order
 
     segment   magic | format version | description bytes | number | records before it | digest so far
               description: JSON of the row format and of each actor's next row
     record    kind | format version | actor | ticks | payload bytes | number | first row | digest | payload
 
-All numbers are little-endian. A record's digest is the sha256 of the digest before it, its header and its payload: a
-flipped bit, a record that is missing or that belongs to another log shows in the first record that it touches.
+All numbers are little-endian. A record's digest is the sha256 of the previous digest, its header and its payload, so a
+flipped bit, a missing record and a record of another log are detected at the first record they affect.
 
 `replay_log.py` writes, `log_reader.py` reads.
 """
@@ -27,7 +27,7 @@ from speedyzero.checkpoint.row_format import RowFormat
 
 FORMAT_VERSION = 1
 SEGMENT_MAGIC = b"SPZROWS\n"
-ROWS, AMENDMENT = b"ROWS", b"AMND"  # new rows; other values of rows that were written before
+ROWS, AMENDMENT = b"ROWS", b"AMND"  # new rows; changed values of rows already written
 NOTHING_BEFORE = bytes(32).hex()
 
 _SEGMENT = struct.Struct("<8sIIQQ32s")
@@ -38,20 +38,20 @@ RECORD_BYTES = _RECORD.size + _DIGEST_BYTES
 
 @dataclass(frozen=True)
 class LogPosition:
-    """How far the log had come: what a checkpoint remembers of it."""
+    """A position in the log, as a checkpoint stores it."""
 
     segment: int
     length_bytes: int  # of that segment's file
-    records: int  # in all segments ever
-    ticks: tuple[int, ...]  # of each actor: rows ever written to each of its lanes
-    digest: str  # of everything up to there
+    records: int  # in all segments so far
+    ticks: tuple[int, ...]  # by actor: rows written to each of its lanes so far
+    digest: str  # of everything up to here
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "ticks": list(self.ticks)}
 
     @classmethod
     def from_json(cls, content: Any) -> LogPosition:
-        """Raises ValueError for anything that `to_json` does not make."""
+        """Raises ValueError unless `to_json` produced it."""
         try:
             position = cls(**{**content, "ticks": tuple(content["ticks"])})
             numbers = (position.segment, position.length_bytes, position.records, *position.ticks)
@@ -66,10 +66,10 @@ class LogPosition:
 
 @dataclass(frozen=True)
 class SegmentStart:
-    """What is known where a segment begins."""
+    """A segment's header."""
 
     rows: RowFormat
-    position: LogPosition  # behind the segment's own header
+    position: LogPosition  # after the segment's header
     before: str  # digest of what precedes the segment
     path: Path
 
@@ -81,7 +81,7 @@ class Record:
     first_row: int
     ticks: int
     payload: bytes
-    place: str  # file and byte, for messages
+    place: str  # file and byte, for error messages
     end: LogPosition
 
 
@@ -90,7 +90,7 @@ def segment_path(directory: Path, number: int) -> Path:
 
 
 def segment_numbers(directory: Path) -> list[int]:
-    """The segments that are there, in order."""
+    """The existing segments, in order."""
     names = (re.fullmatch(r"segment-(\d{9,})\.log", path.name) for path in directory.glob("segment-*.log"))
     return sorted(int(match[1]) for match in names if match)
 
@@ -98,7 +98,7 @@ def segment_numbers(directory: Path) -> list[int]:
 def encode_segment(
     rows: RowFormat, *, number: int, records: int, ticks: tuple[int, ...], before: str
 ) -> tuple[bytes, LogPosition]:
-    """A segment's header and where it ends. records, before: the number and the digest of all that precedes it."""
+    """A segment's header and its end. records, before: the number and digest of the records before it."""
     description = json.dumps({"rows": rows.to_json(), "next_rows": list(ticks)}).encode()
     fixed = _SEGMENT.pack(SEGMENT_MAGIC, FORMAT_VERSION, len(description), number, records, bytes.fromhex(before))
     digest = hashlib.sha256(fixed + description)
@@ -109,7 +109,7 @@ def encode_segment(
 def encode_record(
     kind: bytes, payload: bytes, *, actor: int, first_row: int, ticks: int, after: LogPosition
 ) -> tuple[bytes, LogPosition]:
-    """A record and where it ends. after: where it begins."""
+    """A record and its end. after: its beginning."""
     header = _RECORD.pack(kind, FORMAT_VERSION, actor, ticks, len(payload), after.records, first_row)
     digest = _chain(after.digest, header, payload)
     record = header + digest + payload
@@ -140,9 +140,9 @@ def read_segment(directory: Path, number: int) -> tuple[SegmentStart, bytes]:
 
 
 def decode_records(start: SegmentStart, content: bytes, *, after: LogPosition) -> Iterator[Record]:
-    """The records in `content`, a segment's file, that follow a position, each verified against all before it.
+    """The records of a segment's file `content` after a position, each verified against all before it.
 
-    Raises ValueError, with file and byte and what was expected, at the first that is not right.
+    Raises ValueError, with file, byte and expected value, at the first damaged record.
     """
     while after.length_bytes < len(content):
         record = _decode_record(start, content, after)
@@ -213,7 +213,7 @@ def _decode_record(start: SegmentStart, content: bytes, position: LogPosition) -
 def _behind(
     position: LogPosition, kind: bytes, *, actor: int, ticks: int, record_bytes: int, digest: bytes
 ) -> LogPosition:
-    """The position behind a record that begins at `position`."""
+    """The position after a record that begins at `position`."""
     next_rows = list(position.ticks)
     if kind == ROWS:
         next_rows[actor] += ticks

@@ -1,7 +1,7 @@
-"""Read a shard's replay log up to a position: verify it, fill a shard with it, find where it ends.
+"""Read a shard's replay log up to a position: verify it, restore a shard from it, find its end.
 
-Whoever resumes a run calls `verify` while it chooses a checkpoint and `restore` with its choice. Reading begins with
-the newest segment that still holds every row that the shard keeps; segments before it need not be there any more.
+A resume calls `verify` while it chooses a checkpoint and then `restore`. Reading begins with the newest segment from
+which every row of the shard can be read; earlier segments may have been deleted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoggedRows:
-    """A block of an actor's rows; or, `is_amendment`, other values for some fields of rows that came before."""
+    """A block of an actor's rows or, if `is_amendment`, changed values for some fields of earlier rows."""
 
     actor: int
     first_row: int
@@ -42,18 +42,18 @@ class LoggedRows:
 
 @dataclass(frozen=True)
 class LogEnd:
-    """Where a segment stops making sense, and why; None where it does to its end."""
+    """The end of a segment's valid records and the problem there; None: valid to its end."""
 
     position: LogPosition
     records: int
-    rows: int  # of all lanes
+    rows: int  # over all lanes
     problem: str | None
 
 
 def verify(directory: str | Path, position: LogPosition, *, rows: int) -> None:
-    """Check every byte that a shard of `rows` rows a lane would be restored from.
+    """Verify every byte from which a shard of `rows` rows per lane would be restored.
 
-    Raises ValueError, with file and byte and what was expected, for whatever is damaged or missing.
+    Raises ValueError, with file, byte and expected value, for damaged or missing data.
     """
     directory = Path(directory)
     for _ in _records(directory, position, first_needed_segment(directory, position, rows=rows)):
@@ -61,9 +61,9 @@ def verify(directory: str | Path, position: LogPosition, *, rows: int) -> None:
 
 
 def read_rows(directory: str | Path, position: LogPosition, *, rows: int) -> Iterator[LoggedRows]:
-    """What was logged up to a position, in order, of at least the last `rows` rows of each lane.
+    """The log up to a position, in order, for at least the last `rows` rows of each lane.
 
-    Raises ValueError as `verify` does, once it comes to the damage: verify first.
+    Raises ValueError as `verify` does, but only when it reaches the damage: verify first.
     """
     directory = Path(directory)
     segment = first_needed_segment(directory, position, rows=rows)
@@ -79,10 +79,10 @@ def read_rows(directory: str | Path, position: LogPosition, *, rows: int) -> Ite
 
 
 def restore(directory: str | Path, position: LogPosition, shard: Shard) -> None:
-    """Fill a new shard's rows as they were at a position, and its heads. Nothing is filled before all is verified.
+    """Restore a new shard's rows and heads at a position, after everything was verified.
 
-    Priorities and stamps are as after an append: a checkpoint has the right ones. Raises ValueError as `verify` does,
-    and where the log is of other rows than the shard's or the shard is not empty.
+    Priorities and stamps are as after an append; a checkpoint has their values. Raises ValueError as `verify` does,
+    and if the log's row format differs from the shard's or the shard is not empty.
     """
     directory, rows = Path(directory), shard.rows
     if shard.ticks.any():
@@ -104,7 +104,7 @@ def restore(directory: str | Path, position: LogPosition, shard: Shard) -> None:
 
 
 def first_needed_segment(directory: Path, position: LogPosition, *, rows: int) -> int:
-    """The newest segment, up to a position's, that begins before every row needed. Raises ValueError if none does."""
+    """The newest segment, up to a position, that begins before every needed row. Raises ValueError if there is none."""
     needed_from = _needed_from(position, rows)
     numbers = [number for number in segment_numbers(directory) if number <= position.segment]
     if position.segment not in numbers:
@@ -124,18 +124,18 @@ def first_needed_segment(directory: Path, position: LogPosition, *, rows: int) -
 
 
 def needed_segments(directory: Path, position: LogPosition, *, rows: int) -> set[int]:
-    """Every segment that a shard of `rows` rows a lane is restored from at a position."""
+    """Every segment needed to restore a shard of `rows` rows per lane at a position."""
     return set(range(first_needed_segment(directory, position, rows=rows), position.segment + 1))
 
 
 def find_end(directory: Path, number: int) -> LogEnd:
-    """Where the whole records of a segment end, whose writer may have died in the middle of one."""
+    """The end of a segment's complete records; the writer may have died within one."""
     start, content = read_segment(directory, number)
     return _count(start, content, start.position)
 
 
 def count_beyond(directory: Path, position: LogPosition) -> LogEnd:
-    """What follows a verified position in its segment and in later ones: what a resumed run gives up."""
+    """The records after a verified position, which a resumed run discards."""
     start, content = read_segment(directory, position.segment)
     end = _count(start, content, position)
     records, rows, problem = end.records, end.rows, end.problem
@@ -178,8 +178,8 @@ def _records(directory: Path, position: LogPosition, first_segment: int) -> Iter
         if number == position.segment:
             if len(content) < position.length_bytes:
                 raise ValueError(
-                    f"replay log {start.path} is damaged at byte {len(content)}: it ends there, and at byte "
-                    f"{position.length_bytes} it should"
+                    f"replay log {start.path} is damaged at byte {len(content)}: it ends there instead of at byte "
+                    f"{position.length_bytes}"
                 )
             content = content[: position.length_bytes]
         for record in decode_records(start, content, after=end):
@@ -193,5 +193,5 @@ def _records(directory: Path, position: LogPosition, first_segment: int) -> Iter
 
 
 def _needed_from(position: LogPosition, rows: int) -> list[int]:
-    """The oldest row of each actor's lanes that a shard keeps."""
+    """The oldest row that a shard keeps, by actor."""
     return [max(0, ticks - rows) for ticks in position.ticks]

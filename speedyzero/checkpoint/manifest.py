@@ -2,8 +2,8 @@
 
     RUN_DIR/checkpoints/step_XXXXXXXXX/manifest.json
 
-A directory without one is no checkpoint. Whatever reads a checkpoint's files reads them through here: what is verified
-is what is returned.
+A directory without a manifest is not a checkpoint. All reads of a checkpoint's files go through here, so what is
+returned has been verified.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ CHECKPOINTS_FOLDER = "checkpoints"
 
 
 def checkpoint_dir(run_dir: str | Path, step: int) -> Path:
-    """Where the checkpoint of a train step lies."""
+    """The directory of a train step's checkpoint."""
     return Path(run_dir) / CHECKPOINTS_FOLDER / f"step_{step:09}"
 
 
 def step_of(directory: Path) -> int:
-    """The train step that a checkpoint's directory is named after."""
+    """The train step in a checkpoint's directory name."""
     return int(directory.name.removeprefix("step_"))
 
 
 def dirs_by_step_descending(run_dir: str | Path) -> list[Path]:
-    """The directories of a run's checkpoints, the highest step first, finished or not."""
+    """A run's checkpoint directories, highest step first, finished or not."""
     found = (Path(run_dir) / CHECKPOINTS_FOLDER).glob("step_*")
     return sorted((path for path in found if re.fullmatch(r"step_\d{9,}", path.name)), key=step_of, reverse=True)
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether there is a manifest; what it says may still be wrong."""
+    """Whether there is a manifest, without verifying it."""
     return (directory / MANIFEST_FILE).exists()
 
 
 def write_manifest(directory: Path, entries: Mapping[str, Mapping]) -> None:
-    """Make a directory a checkpoint. entries: `entry_of` each file, by name."""
+    """Finish a checkpoint. entries: `entry_of` each file, by name."""
     write_json(directory / MANIFEST_FILE, {"format_version": FORMAT_VERSION, "files": entries})
 
 
 def read_manifest(directory: Path) -> dict[str, dict]:
-    """What is known of each file of a checkpoint, by name. Raises ValueError, in one line, for what is not right."""
+    """The manifest's entry of each file, by name. Raises ValueError, in one line, if it is missing or damaged."""
     path = directory / MANIFEST_FILE
     try:
         manifest = json.loads(path.read_bytes())
@@ -57,7 +57,7 @@ def read_manifest(directory: Path) -> dict[str, dict]:
     except ValueError as error:
         raise ValueError(f"checkpoint {directory} is damaged: {MANIFEST_FILE} is not JSON") from error
     if not isinstance(manifest, dict) or set(manifest) != {"format_version", "files"}:
-        raise ValueError(f"checkpoint {directory} is damaged: {MANIFEST_FILE} is no manifest")
+        raise ValueError(f"checkpoint {directory} is damaged: {MANIFEST_FILE} is not a manifest")
     if manifest["format_version"] != FORMAT_VERSION:
         version = manifest["format_version"]
         raise ValueError(f"checkpoint {directory} has format version {version!r}; this program reads {FORMAT_VERSION}")
@@ -71,9 +71,9 @@ def read_manifest(directory: Path) -> dict[str, dict]:
 
 
 def read_verified(directory: Path, *, required: Collection[str], only: bool = False) -> dict[str, bytes]:
-    """The content of every file that the manifest lists; `only` the required ones, if so asked.
+    """The content of every file in the manifest, or of the required files `only`.
 
-    Raises ValueError where a required file is not listed, or a file read is not what the manifest says.
+    Raises ValueError if a required file is not listed or a file read differs from the manifest.
     """
     entries = read_manifest(directory)
     missing = [name for name in required if name not in entries]
@@ -83,7 +83,7 @@ def read_verified(directory: Path, *, required: Collection[str], only: bool = Fa
 
 
 def verify(directory: Path, *, required: Collection[str]) -> None:
-    """Read every file and keep none. Raises ValueError as `read_verified` does."""
+    """`read_verified` all files, one at a time, without returning them."""
     entries = read_manifest(directory)
     read_verified(directory, required=required, only=True)
     for _ in _contents(directory, {name: entry for name, entry in entries.items() if name not in required}):
@@ -91,7 +91,7 @@ def verify(directory: Path, *, required: Collection[str]) -> None:
 
 
 def entry_of(content: bytes) -> dict:
-    """What a manifest says of a file."""
+    """A file's entry in the manifest."""
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 

@@ -1,10 +1,10 @@
-"""An optimiser's state as tensors and JSON, to the bit, for `store.py`: SGD, AdamW, ClippedLARS, any like them.
+"""An optimiser's state as tensors and JSON, bit-exact, for `store.py`: SGD, AdamW, ClippedLARS and the like.
 
-JSON knows neither tensors nor tuples, infinities or numbers as keys. Each of those becomes an object with one key:
+JSON has no tensors, tuples, infinities or numeric keys. Each becomes an object with one key:
 
     {"tensor": "state/0/momentum_buffer"}   {"tuple": [0.9, 0.999]}   {"float": "inf"}   {"items": [[0, ...], ...]}
 
-Every dict is written as items, in its order, so that no key of one can be taken for a mark.
+Every dict is written as items, in its order, so that its keys cannot be confused with these marks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 def pack_optimizer(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], Any]:
-    """The tensors of a state dict by name, and all the rest as strict JSON. Tensors are not copied.
+    """The tensors of a state dict by name, and the rest as strict JSON. Tensors are not copied.
 
     Raises ValueError for anything but tensors, dicts, lists, tuples, strings, numbers, bools and None.
     """
@@ -26,11 +26,11 @@ def pack_optimizer(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], An
 
 
 def unpack_optimizer(tensors: Mapping[str, Tensor], rest: Any) -> dict[str, Any]:
-    """The state dict that was packed. Raises ValueError where the two do not belong together."""
+    """The inverse of `pack_optimizer`. Raises ValueError if tensors and rest do not match."""
     unused = set(tensors)
     state_dict = _unpack(rest, tensors, unused)
     if not isinstance(state_dict, dict) or set(state_dict) != {"state", "param_groups"}:
-        raise ValueError("no optimiser's state: it must have state and param_groups")
+        raise ValueError("not an optimiser's state: it must have state and param_groups")
     if unused:
         raise ValueError(f"the optimiser's state does not name tensor {sorted(unused)[0]}, which is there")
     return state_dict
@@ -50,7 +50,7 @@ def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         return packed if isinstance(value, list) else {"tuple": packed}
     if isinstance(value, Mapping) and all(type(key) in (int, str) for key in value):
         return {"items": [[key, _pack(entry, f"{path}/{key}".lstrip("/"), tensors)] for key, entry in value.items()]}
-    raise ValueError(f"an optimiser's state holds {type(value).__name__} {value!r} at {path}: it cannot be kept")
+    raise ValueError(f"an optimiser's state holds {type(value).__name__} {value!r} at {path}: it cannot be saved")
 
 
 def _unpack(value: Any, tensors: Mapping[str, Tensor], unused: set[str]) -> Any:

@@ -1,7 +1,7 @@
-"""The weights that a learner has published, as a checkpoint's part: whoever acts or makes targets goes on with them.
+"""The weights that a learner has published, as a checkpointed role state.
 
-acting   the newest: actors, and the sweep of priorities once it begins anew
-targets  of the interval under way and of the one before: the target network is an interval behind
+acting   the newest, for actors and for the next priority refresh pass
+targets  of the current and the previous interval: the target network is one interval behind
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PART = "published"
 
 @dataclass(frozen=True)
 class Published:
-    """Oldest first."""
+    """Records are in order, oldest first."""
 
     acting: tuple[WeightsRecord, ...]
     targets: tuple[WeightsRecord, ...]
@@ -30,7 +30,7 @@ class Published:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Published:
-        """Raises ValueError where the checkpoint has no such part or an odd one."""
+        """Raises ValueError if the checkpoint's published weights are missing or malformed."""
         found: dict[str, list[WeightsRecord]] = {"acting": [], "target": []}
         try:
             for name, tensor in checkpoint.part(PART).tensors.items():

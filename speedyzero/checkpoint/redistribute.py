@@ -1,8 +1,8 @@
-"""Rows of one set of shards dealt out to another set with other lanes: what resharding a resumed run does.
+"""Redistribution of rows from one set of shards to another with other lanes, when a resumed run is resharded.
 
-A lane is one uninterrupted stream, so what is moved are whole games where possible, oldest first, always to the lane
-that has the least so far. Lanes are as long as one another, which costs a cut in some games: a cut is a truncation,
-as where an actor died, and the rest of the game begins anew with a stack of its own first frame.
+A lane is one uninterrupted stream, so whole games are moved where possible, oldest first, each to the lane with the
+fewest rows. Lanes end up equally long, so some games are cut. A cut is a truncation, as where an actor died, and the
+rest of the game begins with a stack of its own first frame.
 
 Axes: E lanes, T rows.
 """
@@ -22,13 +22,13 @@ _NOT_OF_ROWS = ("ticks", "env_steps", "largest_priority")
 
 @dataclass(frozen=True)
 class Piece:
-    """Consecutive rows of an old lane, a game or a part of one."""
+    """Consecutive rows of an old lane: a game or a part of one."""
 
     shard: int
     lane: int
     first: int  # step of the first row
     rows: int
-    age: int  # rows of its lane that are newer
+    age: int  # newer rows in its lane
 
     def tail(self, rows: int) -> Piece:
         """Its newest rows."""
@@ -40,19 +40,19 @@ class Piece:
 
 @dataclass(frozen=True)
 class Dealt:
-    """What became of the rows."""
+    """The result of a redistribution."""
 
     rows_per_lane: int
     kept: int
-    given_up: int  # the oldest, where there is less room, and what does not divide
-    cuts: int  # games that were cut in two, or lost their beginning
+    given_up: int  # oldest rows dropped for lack of room, and the remainder of the division
+    cuts: int  # games cut in two or without their beginning
 
 
 def redistribute(old: Sequence[Shard], new: Sequence[Shard]) -> Dealt:
-    """Fill new shards with the rows of old ones, priorities included. Counters of env steps are the caller's.
+    """Fill new shards with the rows of old ones, priorities included. The caller restores the env-step counters.
 
-    old: at rest; games under way are cut off in them. new: empty. Raises ValueError where a field's rows differ in
-    shape or type, or there is less than one row for each lane.
+    old: not being written; unfinished games are cut off in them. new: empty. Raises ValueError if a field's rows
+    differ in shape or type, or there is less than one row per lane.
     """
     _check_alike(old[0], new[0])
     for shard in old:
@@ -82,7 +82,7 @@ def redistribute(old: Sequence[Shard], new: Sequence[Shard]) -> Dealt:
 
 
 def deal(pieces: Sequence[Piece], *, lanes: int, rows_per_lane: int) -> list[list[Piece]]:
-    """Pieces, oldest first, for each lane in order; `rows_per_lane` rows in each, which must be all there are."""
+    """The pieces of each lane, `rows_per_lane` rows in each. pieces: oldest first, of exactly that many rows."""
     dealt: list[list[Piece]] = [[] for _ in range(lanes)]
     filled = [0] * lanes
     for piece in pieces:
@@ -104,7 +104,7 @@ def deal(pieces: Sequence[Piece], *, lanes: int, rows_per_lane: int) -> list[lis
 
 
 def _pieces(index: int, shard: Shard) -> list[Piece]:
-    """The games that a shard's lanes hold, the oldest of each lane perhaps without its beginning."""
+    """The games in a shard's lanes; the oldest of each lane may lack its beginning."""
     pieces = []
     for lane in range(shard.lanes):
         head = int(shard.head[lane])
@@ -119,7 +119,7 @@ def _pieces(index: int, shard: Shard) -> list[Piece]:
 
 
 def _without_oldest(pieces: Sequence[Piece], rows: int) -> list[Piece]:
-    """Pieces, oldest first, without that many of the oldest rows."""
+    """Pieces, oldest first, without the given number of oldest rows."""
     kept = []
     for piece in pieces:
         gone = min(rows, piece.rows)
@@ -130,7 +130,7 @@ def _without_oldest(pieces: Sequence[Piece], rows: int) -> list[Piece]:
 
 
 def _copy(old: Shard, piece: Piece, new: Shard, lane: int, at: int) -> int:
-    """Copy a piece to the rows of a new lane from `at`; how many of its ends had to be made."""
+    """Copy a piece to the rows of a new lane from `at`; the number of its ends that are cuts."""
     slots = np.arange(at, at + piece.rows)
     for name in _row_fields(old):
         source, target = getattr(old, name), getattr(new, name)

@@ -1,14 +1,14 @@
-"""The writer of a shard's replay log: every row goes to disk once, so a checkpoint costs what is new.
+"""The writer of a shard's replay log. Every row is written once, so a checkpoint costs only the new rows.
 
 Called by the process that writes the shard, after the shard:
 
-    shard.append(record, actor=a)      log.append(actor=a)      compresses a block now and then
-    shard.cut_off(actor=a)             log.cut_off(actor=a)     remembers to write the rewritten rows again
-    a checkpoint                       log.sync()               the position that the checkpoint refers to
-    an old checkpoint is deleted       log.discard(kept)        segments that nothing refers to go
+    shard.append(record, actor=a)      log.append(actor=a)      writes the actor's rows once they fill a block
+    shard.cut_off(actor=a)             log.cut_off(actor=a)     schedules the changed rows to be written again
+    a checkpoint                       log.sync()               returns the position that the checkpoint refers to
+    an old checkpoint is deleted       log.discard(kept)        deletes unreferenced segments
 
-Rows wait in the shard itself, not in a copy; what is written is what the shard holds then. `log_reader.py` fills a
-shard from the log again, `log_format.py` says how it lies in bytes.
+Pending rows stay in the shard, uncopied, and are written as they are at that time. `log_reader.py` restores a shard
+from the log; `log_format.py` defines the bytes.
 """
 
 from __future__ import annotations
@@ -39,43 +39,43 @@ if TYPE_CHECKING:
     from speedyzero.replay.shard import Shard
 
 SEGMENT_BYTES = 64 << 20
-BLOCK_TICKS, BLOCK_BYTES = 64, 32 << 20  # a block is no longer than that, before compression
-_REWRITTEN_ROWS = 2  # by Shard.cut_off, of each lane
+BLOCK_TICKS, BLOCK_BYTES = 64, 32 << 20  # the limits of a block, before compression
+_REWRITTEN_ROWS = 2  # rows of each lane that Shard.cut_off changes
 
 _log = logging.getLogger("speedyzero.checkpoint")
 
 
 def replay_log_dir(run_dir: str | Path, shard: int) -> Path:
-    """Where the log of a run's shard lies."""
+    """The directory of a shard's log."""
     return Path(run_dir) / "replay" / f"shard-{shard}"
 
 
 class ReplayLog:
-    """Begun by `open` or `resume`. A context: leaving it closes the log, without a sync.
+    """Created by `open` or `resume`. A context manager that closes the log, without a sync.
 
-    A disk that is full or broken never reaches the caller of `append`: it is logged once, the rows wait in the shard,
-    and the next `sync` tries again and raises where it fails.
+    `append` does not raise disk errors: the first is logged, the rows stay in the shard, and the next `sync` retries
+    and raises if it fails.
     """
 
     def __init__(self, directory: Path, shard: Shard, lock: WriterLock, *, segment_bytes: int):
         self.directory = directory
-        self.position: LogPosition  # behind what is written; a checkpoint's comes from `sync`
+        self.position: LogPosition  # the end of what is written; only `sync` makes it durable
         self._shard, self._lock, self._segment_bytes = shard, lock, segment_bytes
         self._rows = RowFormat.of(shard.shape)
         most = max(4, BLOCK_BYTES // self._rows.tick_bytes(self._rows.names))
         self._block_ticks = max(1, min(BLOCK_TICKS, most, shard.rows // 2))  # a row is written before it is overwritten
-        self._amend_from: dict[int, int] = {}  # by actor: the first row to be written again, if that was logged
+        self._amend_from: dict[int, int] = {}  # by actor: the first row to write again, if it was logged
         self._descriptor = -1
-        self._is_torn = False  # the file may be longer than the position says
-        self._is_doubtful = False  # an fsync failed: what the disk holds of the last records is not known
+        self._is_torn = False  # the file may extend beyond the position
+        self._is_doubtful = False  # an fsync failed: the last records may not be on disk
         self._is_failing = False
 
     @classmethod
     def open(cls, directory: str | Path, shard: Shard, *, segment_bytes: int = SEGMENT_BYTES) -> ReplayLog:
-        """Begin a log; or, where a predecessor in the same run died, go on with its.
+        """Begin a log or, if a predecessor in the same run died, continue its log.
 
-        The shard must hold what the predecessor logged. Raises ValueError where it does not (a new shard beside the log
-        of an earlier run), or where another process writes the log.
+        Raises ValueError if the shard does not hold the rows that the predecessor logged (a new shard with the log of
+        an earlier run), or if another process writes the log.
         """
         log = cls._locked(directory, shard, segment_bytes)
         try:
@@ -89,9 +89,9 @@ class ReplayLog:
     def resume(
         cls, directory: str | Path, shard: Shard, position: LogPosition, *, segment_bytes: int = SEGMENT_BYTES
     ) -> ReplayLog:
-        """Go on from a position that the shard was restored to; what was logged after it is deleted, loudly.
+        """Continue from the position that the shard was restored to; later records are deleted with a warning.
 
-        Raises ValueError where the shard is not at that position, or where another process writes the log.
+        Raises ValueError if the shard is not at that position, or if another process writes the log.
         """
         if tuple(shard.ticks.tolist()) != position.ticks:
             raise ValueError(f"the shard holds {shard.ticks.tolist()} ticks, the position {list(position.ticks)}")
@@ -105,7 +105,7 @@ class ReplayLog:
         return log
 
     def append(self, *, actor: int) -> None:
-        """After `Shard.append`: write the actor's rows if they fill a block."""
+        """After `Shard.append`: write the actor's rows once they fill a block."""
         pending = int(self._shard.ticks[actor]) - self.position.ticks[actor]
         if pending < self._block_ticks or self._is_failing:
             return
@@ -116,14 +116,14 @@ class ReplayLog:
             _log.warning("replay log %s: %s; rows wait in memory for the next checkpoint", self.directory, error)
 
     def cut_off(self, *, actor: int) -> None:
-        """After `Shard.cut_off`: have the rows that it changed written again."""
+        """After `Shard.cut_off`: schedule the rows that it changed to be written again."""
         first = max(0, int(self._shard.ticks[actor]) - _REWRITTEN_ROWS)
         self._amend_from[actor] = min(first, self._amend_from.get(actor, first))
 
     def sync(self) -> LogPosition:
-        """Force all that the shard holds now to disk; the position that stands for it.
+        """Write and fsync all rows of the shard; the position after them.
 
-        Raises OSError where the disk does not take it. Then nothing is lost yet: the next call tries again.
+        Raises OSError if that fails. Nothing is lost then: the next call retries.
         """
         self._write_pending(range(self._rows.actors), at_least=1)
         self._force()
@@ -131,9 +131,9 @@ class ReplayLog:
         return self.position
 
     def discard(self, *, kept: Iterable[LogPosition]) -> int:
-        """Delete the segments that neither a kept checkpoint nor the shard as it is now needs; how many there were.
+        """Delete the segments needed neither by a kept checkpoint nor by the current shard; their number.
 
-        Raises ValueError, and deletes nothing, where one that a kept checkpoint needs is missing or damaged.
+        Raises ValueError, without deleting, if a segment needed by a kept checkpoint is missing or damaged.
         """
         needed = needed_segments(self.directory, self.position, rows=self._shard.rows)
         for position in kept:
@@ -144,7 +144,7 @@ class ReplayLog:
         return len(unneeded)
 
     def close(self) -> None:
-        """Let the file and the lock go. Rows since the last block are not written."""
+        """Release the file and the lock. Rows since the last block are not written."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -181,13 +181,13 @@ class ReplayLog:
             )
         self._take_up(end.position)
         self._cut_beyond(end.position)
-        # The predecessor may have died in the middle of a cut-off or before it wrote one down. No block was written
-        # since, so the rows in question are the last that were.
+        # The predecessor may have died during a cut-off or before logging it. No block was written since, so the
+        # affected rows are the last logged ones.
         for actor, logged in enumerate(end.position.ticks):
             self._amend_from[actor] = max(0, logged - _REWRITTEN_ROWS)
 
     def _cut_beyond(self, position: LogPosition) -> None:
-        """Delete what follows a position. The last segment goes first: at any moment the rest is whole."""
+        """Delete what follows a position, last segment first, so that the rest is valid at any moment."""
         path = segment_path(self.directory, position.segment)
         later = [number for number in segment_numbers(self.directory) if number > position.segment]
         extra_bytes = path.stat().st_size - position.length_bytes
@@ -195,7 +195,7 @@ class ReplayLog:
         if extra_bytes == 0:
             return
         if extra_bytes < 0:
-            raise ValueError(f"replay log {path} is {-extra_bytes} bytes shorter than the position says")
+            raise ValueError(f"replay log {path} is {-extra_bytes} bytes shorter than its position")
         beyond = count_beyond(self.directory, position)
         _log.warning(
             "replay log %s: %d bytes after %s ticks are given up: %d records of %d rows%s",
@@ -215,11 +215,11 @@ class ReplayLog:
         self._descriptor = os.open(segment_path(self.directory, position.segment), os.O_RDWR)
 
     def _oldest_rows(self) -> tuple[int, ...]:
-        """The oldest row of each actor's lanes that the shard still holds."""
+        """The oldest row in the shard, by actor."""
         return tuple(max(0, ticks - self._shard.rows) for ticks in self._shard.ticks.tolist())
 
     def _write_pending(self, actors: Iterable[int], *, at_least: int) -> None:
-        """Write amendments and rows of these actors, down to fewer than `at_least` rows left."""
+        """Write these actors' amendments and rows until fewer than `at_least` rows are pending."""
         oldest = self._oldest_rows()
         if self._is_doubtful or any(logged < row for logged, row in zip(self.position.ticks, oldest, strict=True)):
             self._begin_anew(oldest)
@@ -231,13 +231,13 @@ class ReplayLog:
 
     def _write_amendment(self, actor: int, oldest: int) -> None:
         if actor in self._amend_from:
-            first = max(self._amend_from[actor], oldest)  # nobody will ask for older ones
-            if (ticks := self.position.ticks[actor] - first) > 0:  # else none of them was logged yet
+            first = max(self._amend_from[actor], oldest)  # older rows are not needed
+            if (ticks := self.position.ticks[actor] - first) > 0:  # otherwise none of them was logged
                 self._write(AMENDMENT, actor, first, ticks, self._rows.amended)
             del self._amend_from[actor]
 
     def _write(self, kind: bytes, actor: int, first_row: int, ticks: int, names: tuple[str, ...]) -> None:
-        """Write one record. Where that fails, the log is where it was."""
+        """Write one record. A failed write leaves the position unchanged."""
         if self.position.length_bytes >= self._segment_bytes:
             self._force()
             position = self.position
@@ -261,7 +261,7 @@ class ReplayLog:
         try:
             os.fsync(self._descriptor)
         except OSError:
-            # The system has reported the loss once and will report success from now on.
+            # Linux reports a lost write once; later calls succeed.
             self._is_doubtful = True
             raise
 
@@ -271,7 +271,7 @@ class ReplayLog:
             self._is_torn = False
 
     def _begin_anew(self, oldest: tuple[int, ...]) -> None:
-        """Write all rows that the shard holds again, to new segments: what the log misses of them cannot be mended."""
+        """Write all rows of the shard again, to new segments, because the log lacks some of them."""
         position = self.position
         _log.warning(
             "replay log %s: %s; the shard is written anew",

@@ -1,8 +1,8 @@
-"""Rows of a shard as bytes: what one block of the replay log holds, compressed.
+"""Rows of a shard as bytes: one compressed block of the replay log.
 
-A block is `ticks` consecutive rows of all of an actor's lanes: every chosen field in turn, lane after lane, time
-running within a lane. Nothing is subtracted: zstd finds the frame before by itself, `ticks` of a lane lying together
-(bytes a frame: `benchmarks/bench_checkpoint.py`).
+A block is `ticks` consecutive rows of all of an actor's lanes, ordered by field, then lane, then time. Frames are not
+delta-coded: a lane's frames are adjacent, so zstd finds the repetition (bytes per frame:
+`benchmarks/bench_checkpoint.py`).
 
 Axes: E lanes of one actor, n ticks, ... a field's own axes.
 """
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zstandard
 
-if TYPE_CHECKING:  # a shard's module imports torch, which a reader of the log can do without
+if TYPE_CHECKING:  # a shard's module imports torch, which a reader of the log does not need
     from speedyzero.replay.shard import Shard, ShardShape
 
 ZSTD_LEVEL = 3
-NOT_IN_ROWS = ("ticks", "env_steps", "priority", "stamp", "largest_priority")  # a checkpoint keeps those itself
+NOT_IN_ROWS = ("ticks", "env_steps", "priority", "stamp", "largest_priority")  # stored in the checkpoint itself
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class RowFormat:
 
     @classmethod
     def of(cls, shape: ShardShape) -> RowFormat:
-        """Of every array of a shard that has a row for each tick, but those that a checkpoint keeps itself."""
+        """The format of every array with a row per tick, except those in `NOT_IN_ROWS`."""
         fields = []
         for name, (dtype, size) in shape.fields().items():
             if name not in NOT_IN_ROWS:
-                assert size[:2] == (shape.lanes, shape.rows), f"{name} is no array of rows: {size}"
+                assert size[:2] == (shape.lanes, shape.rows), f"{name} is not an array of rows: {size}"
                 fields.append((name, np.dtype(dtype).newbyteorder("<").str, tuple(size[2:])))
         return cls(shape.actors, shape.lanes // shape.actors, tuple(fields))
 
@@ -49,7 +49,7 @@ class RowFormat:
 
     @property
     def amended(self) -> tuple[str, ...]:
-        """The fields that may change after a row was written: all but the frame, by far the largest."""
+        """The fields that may change after a row was written: all but the frame, the largest one."""
         return tuple(name for name in self.names if name != "frame")
 
     def tick_bytes(self, names: Iterable[str]) -> int:
@@ -59,7 +59,7 @@ class RowFormat:
         )
 
     def compress(self, shard: Shard, *, actor: int, first_row: int, ticks: int, names: tuple[str, ...]) -> bytes:
-        """The rows first_row .. first_row + ticks of an actor's lanes, which the shard must still hold."""
+        """The rows from first_row up to first_row + ticks of an actor's lanes, which the shard must still hold."""
         block = np.empty(ticks * self.tick_bytes(names), np.uint8)
         for name, columns in self._views(block, ticks, names):
             for part, slots in runs_of(first_row, ticks, shard.rows):
@@ -67,10 +67,10 @@ class RowFormat:
         return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(block.data)
 
     def decompress(self, payload: bytes, *, ticks: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """The columns of a block, [E, n, ...] each. Raises ValueError where it is not of the size it should be."""
+        """The columns of a block, [E, n, ...] each. Raises ValueError if its size is wrong."""
         expected = ticks * self.tick_bytes(names)
         try:
-            # Asked beforehand: zstandard makes room for whatever a frame's header claims.
+            # Checked first, because zstandard allocates the size that the frame's header gives.
             size = zstandard.get_frame_parameters(payload).content_size
             if size != expected:
                 raise ValueError(f"the block holds {size} bytes where {ticks} ticks need {expected}")
@@ -80,8 +80,8 @@ class RowFormat:
         return dict(self._views(block, ticks, names))
 
     def difference(self, other: RowFormat) -> str:
-        """The first thing in which two formats differ: what it is here and what there; empty where they are equal."""
-        pairs = zip_longest(self._in_words(), other._in_words(), fillvalue="no more fields")
+        """The first difference between two formats, as "this, not other"; empty if they are equal."""
+        pairs = zip_longest(self._description(), other._description(), fillvalue="no more fields")
         return next((f"{here}, not {there}" for here, there in pairs if here != there), "")
 
     def to_json(self) -> dict[str, Any]:
@@ -93,22 +93,22 @@ class RowFormat:
 
     @classmethod
     def from_json(cls, content: Any) -> RowFormat:
-        """Raises ValueError for anything that `to_json` does not make."""
+        """Raises ValueError unless `to_json` produced it."""
         try:
             fields = tuple((str(name), np.dtype(dtype).str, tuple(shape)) for name, dtype, shape in content["fields"])
             result = cls(content["actors"], content["lanes_per_actor"], fields)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"no description of rows: {error!r}") from error
+            raise ValueError(f"not a description of rows: {error!r}") from error
         if result.to_json() != content:
-            raise ValueError("no description of rows")
+            raise ValueError("not a description of rows")
         return result
 
-    def _in_words(self) -> list[str]:
+    def _description(self) -> list[str]:
         fields = [f"{name} of {dtype} {list(shape)}" for name, dtype, shape in self.fields]
         return [f"{self.actors} actors", f"{self.lanes_per_actor} lanes of each actor", *fields]
 
     def _views(self, block: np.ndarray, ticks: int, names: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
-        """Each chosen field's columns in a block, [E, n, ...]."""
+        """The columns of the named fields in a block, [E, n, ...] each."""
         begin = 0
         for name, dtype, shape in self.fields:
             if name in names:
@@ -121,7 +121,7 @@ class RowFormat:
 def put_rows(
     shard: Shard, columns: Mapping[str, np.ndarray], *, actor: int, first_row: int, keep_from: int = 0
 ) -> None:
-    """Write a block's columns to where they lie in a shard, without the rows before `keep_from`."""
+    """Write a block's columns into a shard, without the rows before `keep_from`."""
     for name, column in columns.items():
         first = max(first_row, keep_from)
         column = column[:, first - first_row :]
@@ -130,7 +130,7 @@ def put_rows(
 
 
 def runs_of(first_row: int, ticks: int, rows: int) -> Iterator[tuple[slice, slice]]:
-    """Consecutive rows as runs that do not wrap: where in the block, and in which slots of a lane."""
+    """Split consecutive rows into runs that do not wrap: the slice of the block and the slots of a lane."""
     done = 0
     while done < ticks:
         slot = (first_row + done) % rows

@@ -1,4 +1,4 @@
-"""When a whole checkpoint is due: so many minutes or train steps after the one before."""
+"""When a checkpoint is due: a number of minutes or train steps after the previous one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from speedyzero.config import CheckpointConfig
 
 
 class SaveClock:
-    """Asked after every train step by whoever saves."""
+    """Polled after every train step by the process that saves."""
 
     def __init__(self, config: CheckpointConfig, *, step: int, clock: Callable[[], float] = time.monotonic):
-        """step: that a run was resumed at, or a negative one."""
+        """step: where the run was resumed; negative for a new run."""
         self._config, self._clock = config, clock
         self.saved(step)
 
     def due(self, step: int) -> bool:
-        """Whether the state after so many train steps is to be saved."""
+        """Whether to save the state after this train step."""
         config = self._config
         if config.keep_last == 0 or step == self.saved_step:
             return False
@@ -27,5 +27,5 @@ class SaveClock:
         return by_steps or 0 < config.interval_minutes * 60 <= passed_s
 
     def saved(self, step: int) -> None:
-        """A save of this step has begun, or was tried."""
+        """A save of this step was started or attempted."""
         self.saved_step, self._saved_s = step, self._clock()

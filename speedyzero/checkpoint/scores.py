@@ -1,8 +1,8 @@
-"""`RUN_DIR/scores.json`: every evaluation of a run, the newest and the best apart.
+"""`RUN_DIR/scores.json`: every evaluation of a run, with the newest and the best repeated.
 
     {"last": {...}, "best": {...}, "all": [{"step": 500, "mean": 12.5, ...}, ...]}     all: oldest first
 
-The final weights are what is reported; the best of many evaluations is a second number, for it was picked by luck too.
+The reported score is that of the final weights. The best of many evaluations is biased upwards, so it is separate.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ SCORES_FILE = "scores.json"
 
 
 def record_score(run_dir: str | Path, *, step: int, mean: float, **details: object) -> bool:
-    """Make this evaluation the last, and the best if its mean is above all before; whether it is the best.
+    """Append an evaluation; whether its mean is the best so far.
 
-    step: the train step of its weights, which names its checkpoint. details: more to keep, as JSON.
+    step: the train step of its weights and checkpoint. details: additional JSON values.
     """
     if not math.isfinite(mean):
         raise ValueError(f"mean score {mean} of step {step} is not a number")
@@ -31,7 +31,7 @@ def record_score(run_dir: str | Path, *, step: int, mean: float, **details: obje
 
 
 def forget_scores_after(run_dir: str | Path, step: int) -> None:
-    """Drop the scores of later train steps: a resumed run comes to those anew. Those before stay."""
+    """Drop the scores of later train steps, which a resumed run evaluates again."""
     scores = all_scores(run_dir)
     kept = [score for score in scores if score["step"] <= step]
     if len(kept) < len(scores):
@@ -48,7 +48,7 @@ def read_scores(run_dir: str | Path) -> dict[str, dict]:
 
 
 def _best(scores: Sequence[dict]) -> dict:
-    """The first of the highest."""
+    """The highest score, the first of equals."""
     return max(scores, key=lambda score: score["mean"])
 
 
@@ -64,7 +64,7 @@ def all_scores(run_dir: str | Path) -> list[dict]:
     try:
         document = json.loads(path.read_bytes())
         last, best = document["last"], document["best"]
-        # Without "all" it is of an older version, which kept these two alone.
+        # An older version wrote only these two, without "all".
         scores = document.get("all") or ([last] if best == last else [best, last])
         if not all(isinstance(score["step"], int) and math.isfinite(score["mean"]) for score in scores):
             raise KeyError("step")

@@ -1,7 +1,7 @@
-"""What a checkpoint will hold, copied to host memory: the short pause of training that a save takes.
+"""A checkpoint's content copied to host memory; training pauses only for this copy.
 
-The learner takes a snapshot between two train steps; `store.CheckpointStore.write` brings it to disk in a thread or
-process of its own while training goes on.
+The learner takes a snapshot between two train steps; `store.CheckpointStore.write` writes it to disk in another thread
+or process while training continues.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from speedyzero.checkpoint.weights_file import META_FILE, META_KEYS, WEIGHTS_FIL
 from speedyzero.topology.role_state import RoleState, Tensors
 
 STATE_FILE = "state.json"
-"""What a checkpoint must have to be resumed from; one of weights alone has none."""
+"""Present in every resumable checkpoint, missing in one that has only weights."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Memory of its own: nothing that training does later changes it."""
+    """A private copy, unaffected by further training."""
 
     step: int
     tensors: dict[str, dict[str, Tensor]]  # by file, then by name; on the CPU, contiguous
@@ -33,7 +33,7 @@ class Snapshot:
 
     @property
     def nbytes(self) -> int:
-        """Of the host memory that it holds."""
+        """Host memory used by the snapshot."""
         tensors = (tensor for file in self.tensors.values() for tensor in file.values())
         return sum(tensor.nbytes for tensor in tensors) + sum(map(len, self.documents.values()))
 
@@ -45,12 +45,12 @@ def take_snapshot(
     state: Any,
     parts: Mapping[str, RoleState] | None = None,
 ) -> Snapshot:
-    """Copy everything that a run goes on from.
+    """Copy all checkpointable state of a run.
 
-    meta: as for `save_weights`; its step names the checkpoint. weights: the model's, which `evaluate` plays with.
-    state: of the run as a whole, as JSON: the file state.json. parts: what roles go on from, by name.
+    meta: as for `save_weights`; its step names the checkpoint. weights: the model's, for `evaluate`. state: of the run
+    as a whole, as JSON, for state.json. parts: role states by name.
 
-    Raises ValueError if meta lacks a key, a name is no plain one, or a document is not strict JSON.
+    Raises ValueError if meta lacks a key, a name is invalid, or a document is not strict JSON.
     """
     if missing := [key for key in META_KEYS if key not in meta]:
         raise ValueError(f"meta of a checkpoint lacks {', '.join(missing)}")
@@ -69,24 +69,24 @@ def take_snapshot(
 
 
 def part_files(name: str) -> tuple[str, str]:
-    """The files of a part: tensors, document. Raises ValueError for a name that is no plain one."""
+    """The files of a role state: tensors, document. Raises ValueError for an invalid name."""
     if not re.fullmatch("[a-z0-9_]+", name):
-        raise ValueError(f"{name!r}: a part of a checkpoint is named by a-z, 0-9 and _")
+        raise ValueError(f"{name!r}: a role state is named by a-z, 0-9 and _")
     return f"{name}.safetensors", f"{name}.json"
 
 
 def encode_part(name: str, part: RoleState) -> dict[str, bytes]:
-    """The content of its files. Raises ValueError as `take_snapshot`."""
+    """The content of a role state's files. Raises ValueError as `take_snapshot`."""
     tensors_file, document_file = part_files(name)
     return {tensors_file: encode_tensors(part.tensors), document_file: encode_document(part.document)}
 
 
 def encode_document(content: Any) -> bytes:
-    """Strict JSON. Raises ValueError for NaN, infinities and what JSON does not know."""
+    """Strict JSON. Raises ValueError for NaN, infinities and types unknown to JSON."""
     try:
         return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
     except TypeError as error:
-        raise ValueError(f"no JSON: {error}") from error
+        raise ValueError(f"not JSON: {error}") from error
 
 
 def encode_tensors(tensors: Tensors) -> bytes:

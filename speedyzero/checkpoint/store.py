@@ -1,4 +1,4 @@
-"""Whole checkpoints of a run: written by one process and thinned out. They are read back by `stored.py`.
+"""Writing and pruning a run's checkpoints. Reading them: `stored.py`.
 
     RUN_DIR/checkpoints/step_XXXXXXXXX/   weights.safetensors meta.json   as in `weights_file.py`
                                           state.json                      of the run as a whole
@@ -6,8 +6,8 @@
                                           manifest.json                   size and sha256 of each; written last
     RUN_DIR/checkpoints/lock              held by the process that writes
 
-A finished checkpoint is never written over: a save at a step whose weights were saved before adds its files to them.
-Rows of replay are not in here but in each shard's log (`replay_log.py`), and a checkpoint refers to a position in it.
+A finished checkpoint is never overwritten: a save at a step whose weights are already saved adds its other files.
+Replay rows are in each shard's log (`replay_log.py`); a checkpoint refers to a position in it.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _log = logging.getLogger("speedyzero.checkpoint")
 
 
 class SaveError(OSError):
-    """A checkpoint could not be written. The ones before it are as they were, and training can go on."""
+    """A checkpoint could not be written. Earlier ones are unchanged and training can continue."""
 
 
 def write_part(run_dir: str | Path, step: int, file: str, content: bytes) -> None:
     """Write one file of a checkpoint that another process will finish with `CheckpointStore.write(parts=...)`.
 
-    content: of `snapshot.encode_tensors` or `encode_document`. Raises SaveError where the disk does not take it.
+    content: from `snapshot.encode_tensors` or `encode_document`. Raises SaveError if the write fails.
     """
     directory = checkpoint_dir(run_dir, step)
     try:
@@ -64,13 +64,13 @@ def write_part(run_dir: str | Path, step: int, file: str, content: bytes) -> Non
 def write_snapshot(run_dir: str | Path, snapshot: Snapshot) -> None:
     """Write the files of a checkpoint that another process will finish (`CheckpointStore.finish`).
 
-    Raises OSError where the disk does not take it, ValueError where the step has a finished one of other content.
+    Raises OSError if a write fails, ValueError if the step has a finished checkpoint with other content.
     """
     _write_files(checkpoint_dir(run_dir, snapshot.step), snapshot)
 
 
 class CheckpointStore:
-    """The writer of a run's checkpoints. A context. Raises ValueError while another process is the writer."""
+    """The writer of a run's checkpoints, a context manager. Raises ValueError while another process is the writer."""
 
     def __init__(self, run_dir: str | Path):
         self.run_dir = Path(run_dir)
@@ -79,20 +79,20 @@ class CheckpointStore:
         self._lock = WriterLock(folder / LOCK_FILE, cargo=f"the run {run_dir}")
 
     def write(self, snapshot: Snapshot, *, parts: Collection[str] = ()) -> Path:
-        """Bring a snapshot to disk; the checkpoint's directory.
+        """Write a snapshot to disk; the checkpoint's directory.
 
-        parts: files that other processes have written for this step. Raises SaveError where the disk does not take it
-        or a part is missing; then no trace of it stays, and the last good checkpoint is still the newest. Raises
-        ValueError where the step has a finished checkpoint of other content.
+        parts: files that other processes have written for this step. Raises SaveError if a write fails or a file is
+        missing; the unfinished checkpoint is then removed. Raises ValueError if the step has a finished checkpoint with
+        other content.
         """
         directory = checkpoint_dir(self.run_dir, snapshot.step)
-        with self._told_and_cleared(directory):
+        with self._cleared_on_failure(directory):
             self._write(directory, snapshot, parts)
         return directory
 
     @contextmanager
-    def _told_and_cleared(self, directory: Path) -> Iterator[None]:
-        """Of a save that the disk does not take no trace stays; SaveError says what is left."""
+    def _cleared_on_failure(self, directory: Path) -> Iterator[None]:
+        """Remove a failed save; the SaveError names the newest remaining checkpoint."""
         try:
             yield
         except OSError as error:
@@ -105,12 +105,12 @@ class CheckpointStore:
             ) from error
 
     def finish(self, step: int, *, files: Collection[str]) -> Path:
-        """Make a checkpoint of files that other processes have written for a step; its directory.
+        """Finish a checkpoint from files that other processes have written for a step; its directory.
 
         Raises SaveError as `write`.
         """
         directory = checkpoint_dir(self.run_dir, step)
-        with self._told_and_cleared(directory):
+        with self._cleared_on_failure(directory):
             entries = _finished_entries(directory)
             for name in files:
                 if name not in entries:
@@ -119,15 +119,15 @@ class CheckpointStore:
         return directory
 
     def give_up(self, step: int) -> None:
-        """Remove what was written for a checkpoint that will not be finished."""
+        """Remove the files of a checkpoint that will not be finished."""
         self._clear(checkpoint_dir(self.run_dir, step))
 
     def prune(self, *, keep_last: int, keep_weights_of: Collection[int] = ()) -> list[Path]:
-        """Keep the last checkpoints whole, of older ones the weights of some steps (the best), and no more.
+        """Keep the last checkpoints whole and, of older ones, only the weights of some steps (the best).
 
-        Checkpoints of weights alone stay as they are. What crashed saves have left behind goes too. Returns the
-        checkpoints that can still be resumed from: the replay logs may discard what none of them needs. Raises
-        ValueError for keep_last below 1, OSError where the disk does not obey.
+        Weights-only checkpoints are kept; files of crashed saves are removed. Returns the checkpoints that remain
+        resumable: the replay logs may discard what none of them needs. Raises ValueError for keep_last below 1, OSError
+        if a file operation fails.
         """
         if keep_last < 1:
             raise ValueError(f"keep_last={keep_last}: must be 1 or more")
@@ -137,18 +137,15 @@ class CheckpointStore:
                 entries = read_manifest(directory)
                 write_manifest(directory, {name: entries[name] for name in WEIGHTS_FILES})
             else:
-                (directory / MANIFEST_FILE).unlink()  # first: a directory without it is no checkpoint
+                (directory / MANIFEST_FILE).unlink()  # first: without it the directory is not a checkpoint
                 sync_directory(directory)
         for directory in dirs_by_step_descending(self.run_dir):
-            if whole and step_of(directory) < step_of(whole[0]):  # a later one may be in the making
+            if whole and step_of(directory) < step_of(whole[0]):  # a later one may be being written
                 self._clear(directory)
         return whole[:keep_last]
 
     def set_aside_after(self, step: int) -> list[Path]:
-        """Rename the checkpoints of later steps: a run that goes on from an older one will come to those steps anew.
-
-        Returns what they are called now.
-        """
+        """Rename the checkpoints of later steps, which a resumed run will reach again; their new paths."""
         aside = []
         for directory in dirs_by_step_descending(self.run_dir):
             if step_of(directory) > step:
@@ -163,7 +160,7 @@ class CheckpointStore:
         return aside
 
     def close(self) -> None:
-        """Let another process write."""
+        """Release the lock."""
         self._lock.release()
 
     def __enter__(self) -> CheckpointStore:
@@ -179,11 +176,11 @@ class CheckpointStore:
         write_manifest(directory, entries)
 
     def _clear(self, directory: Path) -> None:
-        """Remove the files that no manifest lists, and a directory that holds no others."""
+        """Remove files not in the manifest, and a directory without a manifest."""
         try:
             entries = read_manifest(directory) if is_finished(directory) else None
         except ValueError:
-            return  # damaged: whoever looks at it may still want it
+            return  # damaged: kept for inspection
         try:
             for path in directory.iterdir():
                 if entries is None or path.name not in (*entries, MANIFEST_FILE):
@@ -191,11 +188,11 @@ class CheckpointStore:
             if entries is None:
                 directory.rmdir()
         except OSError as error:
-            _log.warning("%s is not tidy: %s", directory, error)
+            _log.warning("%s cannot be cleaned up: %s", directory, error)
 
 
 def _write_files(directory: Path, snapshot: Snapshot) -> dict[str, dict]:
-    """Write a snapshot's files, but those that a finished checkpoint has already; what is known of all of them."""
+    """Write a snapshot's files, except those already in a finished checkpoint; the manifest entries of all."""
     contents = dict(snapshot.documents)
     contents |= {name: safetensors.torch.save(tensors) for name, tensors in snapshot.tensors.items()}
     entries = _finished_entries(directory)
@@ -212,7 +209,7 @@ def _write_files(directory: Path, snapshot: Snapshot) -> dict[str, dict]:
 
 
 def _finished_entries(directory: Path) -> dict[str, dict]:
-    """Of a checkpoint that is finished already and whole, the files."""
+    """The manifest entries of a checkpoint that is finished and whole; empty otherwise."""
     if not is_finished(directory):
         return {}
     try:

@@ -1,7 +1,4 @@
-"""Whole checkpoints read back: verified, found again, the newest that is whole. What they hold: `store.py`.
-
-Nothing here writes.
-"""
+"""Reading and verifying checkpoints. Their content: `store.py`."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ _log = logging.getLogger("speedyzero.checkpoint")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose every byte was verified, in memory."""
+    """A fully verified checkpoint, in memory."""
 
     directory: Path
     files: dict[str, bytes]
@@ -42,21 +39,21 @@ class Checkpoint:
         return self.document("meta")["step"]
 
     def document(self, name: str) -> Any:
-        """What NAME.json holds. Raises ValueError where there is none."""
+        """The content of NAME.json. Raises ValueError if it is missing or invalid."""
         try:
             return json.loads(self._content(f"{name}.json"))
         except ValueError as error:
             raise ValueError(f"checkpoint {self.directory}: {name}.json: {error}") from error
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of NAME.safetensors, on the CPU. Raises ValueError where there are none."""
+        """The tensors of NAME.safetensors, on the CPU. Raises ValueError if it is missing or invalid."""
         try:
             return safetensors.torch.load(self._content(f"{name}.safetensors"))
         except (ValueError, KeyError, safetensors.SafetensorError) as error:
             raise ValueError(f"checkpoint {self.directory}: {name}.safetensors: {error}") from error
 
     def part(self, name: str) -> RoleState:
-        """What one role goes on from. Raises ValueError where there is none."""
+        """The state of one role. Raises ValueError if it is missing."""
         return RoleState(self.document(name), self.tensors(name))
 
     def has_part(self, name: str) -> bool:
@@ -69,22 +66,22 @@ class Checkpoint:
 
 
 def open_checkpoint(directory: str | Path) -> Checkpoint:
-    """Read a checkpoint that a run can be resumed from. Raises ValueError, in one line, for what is not right."""
+    """Read and verify a resumable checkpoint. Raises ValueError, in one line, if it is not one."""
     directory = Path(directory)
     return Checkpoint(directory, read_verified(directory, required=(*WEIGHTS_FILES, STATE_FILE)))
 
 
 def newest_valid(run_dir: str | Path, *, check: Callable[[Checkpoint], None] | None = None) -> Checkpoint:
-    """The checkpoint of the highest step that a run can be resumed from; damaged ones are passed over, loudly.
+    """The resumable checkpoint of the highest step; damaged ones are passed over with a warning.
 
-    check: raises ValueError where a checkpoint cannot be used for a reason outside of it, as a damaged replay log.
-    Raises ValueError where no checkpoint is left: a run that was to be resumed never begins anew by itself.
+    check: raises ValueError if a checkpoint is unusable for an external reason, such as a damaged replay log. Raises
+    ValueError if no checkpoint is left, so that a resume never starts a new run.
     """
     problems = []
     for directory in dirs_by_step_descending(run_dir):
         try:
             if is_finished(directory) and STATE_FILE not in read_manifest(directory):
-                continue  # weights alone, saved for an evaluation
+                continue  # only weights, saved for an evaluation
             checkpoint = open_checkpoint(directory)
             if check is not None:
                 check(checkpoint)
@@ -100,18 +97,18 @@ def newest_valid(run_dir: str | Path, *, check: Callable[[Checkpoint], None] | N
 
 
 def resumable(run_dir: str | Path) -> list[Path]:
-    """The finished checkpoints that a run could be resumed from, the highest step first; their content unread."""
+    """The finished resumable checkpoints, highest step first, not verified."""
     found = []
     for directory in dirs_by_step_descending(run_dir):
         try:
             if STATE_FILE in read_manifest(directory):
                 found.append(directory)
-        except ValueError:  # unfinished or damaged: `newest_valid` says so, to whom it matters
+        except ValueError:  # unfinished or damaged: reported by `newest_valid`
             continue
     return found
 
 
 def read_document(directory: str | Path, name: str) -> Any:
-    """NAME.json of a checkpoint, verified, without the rest. Raises ValueError where it is damaged or missing."""
+    """Only NAME.json of a checkpoint, verified. Raises ValueError if it is damaged or missing."""
     directory, file = Path(directory), f"{name}.json"
     return Checkpoint(directory, read_verified(directory, required=(file,), only=True)).document(name)

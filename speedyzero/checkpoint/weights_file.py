@@ -2,10 +2,10 @@
 
     weights.safetensors   the model's state
     meta.json             step, preset, game, num_actions, score
-    manifest.json         size and sha256 of every other file; written last, so a directory without it is no checkpoint
+    manifest.json         size and sha256 of every other file; written last, so a directory without it is unfinished
 
-A finished checkpoint is never written over. Nothing in it can execute code. A whole checkpoint (`store.py`) has these
-files and more, listed in the same manifest; here only these are read of it.
+A finished checkpoint is never overwritten. Nothing in it can execute code. A resumable checkpoint (`store.py`) has more
+files in the same manifest, which are not read here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _log = logging.getLogger("speedyzero.checkpoint")
 
 @dataclass(frozen=True)
 class SavedWeights:
-    """A checkpoint that was read and found whole."""
+    """A checkpoint's verified weights."""
 
     directory: Path
     state: dict[str, Tensor]  # on the CPU
@@ -52,10 +52,10 @@ class SavedWeights:
 
 
 def save_weights(directory: str | Path, model_state: Mapping[str, Tensor], meta: Mapping) -> None:
-    """Write a checkpoint. meta: `META_KEYS` (score may be None) and whatever else JSON can hold.
+    """Write a weights-only checkpoint. meta: `META_KEYS` (score may be None) and any other JSON values.
 
-    Saving the same weights again changes nothing. Raises ValueError if meta lacks a key or holds no JSON, or if
-    `directory` already holds a finished checkpoint of other weights.
+    Saving the same weights again changes nothing. Raises ValueError if meta lacks a key or is not JSON, or if
+    `directory` already holds a finished checkpoint with other weights.
     """
     directory = Path(directory)
     files = encode_weights(directory, model_state, meta)
@@ -71,7 +71,7 @@ def save_weights(directory: str | Path, model_state: Mapping[str, Tensor], meta:
                 )
             return
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / MANIFEST_FILE).unlink(missing_ok=True)  # of a damaged checkpoint, about to be replaced
+    (directory / MANIFEST_FILE).unlink(missing_ok=True)  # damaged and about to be replaced
     sync_directory(directory.parent)
     for name, content in files.items():
         write_atomically(directory / name, content)
@@ -79,7 +79,7 @@ def save_weights(directory: str | Path, model_state: Mapping[str, Tensor], meta:
 
 
 def encode_weights(directory: Path, model_state: Mapping[str, Tensor], meta: Mapping) -> dict[str, bytes]:
-    """The two files of a model's weights, by name. directory: for messages. Raises ValueError as `save_weights`."""
+    """The two files of a model's weights, by name. directory: for error messages. Raises as `save_weights`."""
     missing = [key for key in META_KEYS if key not in meta]
     if missing:
         raise ValueError(f"meta of checkpoint {directory} lacks {', '.join(missing)}")
@@ -89,7 +89,7 @@ def encode_weights(directory: Path, model_state: Mapping[str, Tensor], meta: Map
 
 
 def load_weights(directory: str | Path) -> SavedWeights:
-    """Read a checkpoint's weights and verify every byte. Raises ValueError, in one line, for what is not right."""
+    """Read and verify a checkpoint's weights. Raises ValueError, in one line, if they are damaged or missing."""
     directory = Path(directory)
     files = read_verified(directory, required=WEIGHTS_FILES, only=True)
     try:
@@ -101,7 +101,7 @@ def load_weights(directory: str | Path) -> SavedWeights:
 
 
 def newest(run_dir: str | Path) -> Path | None:
-    """The checkpoint of the highest step that is whole, or None. Damaged ones are passed over with a warning."""
+    """The undamaged checkpoint of the highest step, or None. Damaged ones are passed over with a warning."""
     for directory in dirs_by_step_descending(run_dir):
         try:
             verify(directory, required=WEIGHTS_FILES)

@@ -1,4 +1,4 @@
-"""Everything that turns a user's arguments into a `Config`. The settings themselves: `schema.py`."""
+"""The configuration of a run. The settings: `schema.py`."""
 
 from speedyzero.config.schema import (
     ActorConfig,

@@ -1,4 +1,4 @@
-"""A `Config` as a document: presets, a run's `config.yaml`, a checkpoint's settings. Read, checked and written.
+"""Reading, checking and writing a `Config`: presets, a run's `config.yaml`, a checkpoint's settings.
 
 OmegaConf reads the YAML and resolves `${...}`; `settings.py` knows names and types.
 """
@@ -28,7 +28,7 @@ PRESET_FOLDER = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.par
 
 PARITY_PRESET = "efficientzero"
 
-# Settings that say where, when and how a run happens, not what it computes.
+# Settings that do not change what a run computes, only where, when and how.
 _NOT_THE_PAPERS = re.compile(
     r"preset|seed|gpus|cpu_threads|shm_dir|run_dir|env\.game|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
     r"|evaluate\.(parallel_envs|video)|checkpoint\..*|supervisor\..*|replay\.(shards|device_mirror)|placement\..*"
@@ -59,38 +59,38 @@ def read_preset(name: str) -> dict[str, Given]:
 
 
 def load_config(path: str | Path) -> Config:
-    """A run's `config.yaml` as `save_config` wrote it. Raises ValueError if it is not one."""
+    """Read a run's `config.yaml`, written by `save_config`. Raises ValueError if it is not one."""
     return assemble(_read_yaml(Path(path), where=str(path)))
 
 
 def save_config(config: Config, path: str | Path) -> None:
-    """Write every setting as YAML; `load_config` gives back an equal `Config`."""
+    """Write every setting as YAML; `load_config` returns an equal `Config`."""
     text = OmegaConf.to_yaml(_tree({setting: get(config, setting) for setting in SETTINGS}))
     write_atomically(path, text.encode())
 
 
 def config_document(config: Config) -> dict[str, Any]:
-    """Every setting by its dotted path, as strict JSON: what a checkpoint keeps."""
+    """Every setting by its dotted path, as strict JSON, for a checkpoint."""
     values = {path: get(config, path) for path in SETTINGS}
     return {path: list(value) if isinstance(value, tuple) else value for path, value in values.items()}
 
 
 def read_config_document(document: Any, where: str) -> Config:
-    """The Config of a checkpoint's settings; those that it does not name have their defaults. where: for messages.
+    """The inverse of `config_document`; missing settings get their defaults. where: for error messages.
 
-    Raises ValueError for what `config_document` does not make.
+    Raises ValueError for an invalid document.
     """
     return assemble(dict(flatten("", document, where)))
 
 
 def override(config: Config, given: Mapping[str, Given]) -> Config:
-    """A Config with other values for some settings. Raises ValueError as `resolve`."""
+    """A copy of a Config with some settings replaced. Raises ValueError as `resolve`."""
     before = {path: Given(get(config, path), "the run's config") for path in SETTINGS}
     return assemble({**before, **given})
 
 
 def deviations(config: Config) -> list[Deviation]:
-    """What this run computes differently from EfficientZero as its paper's code ran it."""
+    """The settings in which this run's computation differs from the code of EfficientZero's paper."""
     paper = assemble(read_preset(PARITY_PRESET))
     return [
         Deviation(path, get(config, path), get(paper, path))
@@ -108,7 +108,7 @@ def _read_yaml(path: Path, *, where: str) -> dict[str, Given]:
 
 
 def assemble(given: Mapping[str, Given]) -> Config:
-    """The defaults with what was given on top, converted and validated."""
+    """The defaults updated with the given settings, converted and validated."""
     defaults = {path: Given(get(Config(), path), "the defaults") for path in SETTINGS}
     written = {**defaults, **given}
     values = {path: convert(path, one) for path, one in _interpolated(written).items()}
@@ -124,8 +124,8 @@ def assemble(given: Mapping[str, Given]) -> Config:
 
 
 def _interpolated(written: Mapping[str, Given]) -> Mapping[str, Given]:
-    """With what `${group.setting}` stands for. Where nobody wrote that, no tree is made: it costs a tenth of a second,
-    and a benchmark of 26 games checks 130 runs before it begins."""
+    """Resolve `${group.setting}`. Without any, the tree is not built: that takes 0.1 s, and a benchmark of 26 games
+    checks 130 runs before it begins."""
     if not any("${" in str(one.value) for one in written.values()):
         return written
     tree, found = _tree({path: written[path].value for path in SETTINGS}), {}

@@ -1,8 +1,8 @@
-"""How many processes of each role a run has, and on which device each of them works.
+"""The number of processes of each role and the device of each process.
 
-Read by `wiring.py`, which turns it into edges; nothing else in the code knows which placement is in force.
+`runtime/wiring.py` turns a placement into edges; no other code depends on its kind.
 
-    colocated   GPU g hosts learner g, reanalyzer g (shard g) and its actors; on the CPU: one of each unless told
+    colocated   GPU g hosts learner g, reanalyzer g (shard g) and its actors; on the CPU: one of each by default
     split       the last GPUs (one in eight, at least one) host reanalyzers and actors, the others learners
     explicit    `placement.actors`, `.shards`, `.learners`: a GPU for each process
 
@@ -19,7 +19,7 @@ from speedyzero.config import Config
 
 @dataclass(frozen=True)
 class Feed:
-    """One of the pairs of a shard and a learner that draws from it."""
+    """A shard and a learner that draws from it."""
 
     shard: int
     learner: int
@@ -35,7 +35,7 @@ class Placement:
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
-        """Every pair of a shard and a learner that share an edge, by learner and then by shard."""
+        """Every feed, ordered by learner and then by shard."""
         shards, learners = len(self.shards), len(self.learners)
         common = min(shards, learners)
         return tuple(
@@ -55,9 +55,9 @@ class Placement:
 
 
 def place(config: Config) -> Placement:
-    """The placement that the settings ask for.
+    """The placement given by the settings.
 
-    Raises ValueError, with the settings' names and numbers, for counts that do not divide and GPUs that are not there.
+    Raises ValueError, with the settings' names and values, for counts that do not divide and GPUs that do not exist.
     """
     learners = _devices(config, "learner.ranks", config.learner.ranks, config.placement.learners, _learner_gpus(config))
     shards = _devices(config, "replay.shards", config.replay.shards, config.placement.shards, _data_gpus(config))
@@ -69,12 +69,12 @@ def place(config: Config) -> Placement:
 
 
 def _learner_gpus(config: Config) -> tuple[int, ...]:
-    """The GPUs that learners work on where none are named."""
+    """The default GPUs of learners."""
     return tuple(range(config.gpus - _data_gpu_count(config)))
 
 
 def _data_gpus(config: Config) -> tuple[int, ...]:
-    """The GPUs that reanalyzers and actors work on where none are named."""
+    """The default GPUs of reanalyzers and actors."""
     return tuple(range(config.gpus))[-(_data_gpu_count(config) or config.gpus) :]
 
 
@@ -90,7 +90,7 @@ def _data_gpu_count(config: Config) -> int:
 def _devices(
     config: Config, setting: str, count: int, named: tuple[int, ...], usual: tuple[int, ...]
 ) -> tuple[str, ...]:
-    """A device for each process of one role."""
+    """The device of each process of one role."""
     if count and named and count != len(named):
         raise ValueError(f"{setting}={count}, but placement names {len(named)} GPUs for it: {list(named)}")
     if config.gpus == 0:
@@ -108,9 +108,9 @@ def _devices(
 def _check(config: Config, placement: Placement) -> None:
     actors, shards, learners = len(placement.actors), len(placement.shards), len(placement.learners)
     if actors % shards:
-        raise ValueError(f"actor.actors={actors} is no multiple of replay.shards={shards}: shards would differ in size")
+        raise ValueError(f"actor.actors={actors} is not a multiple of replay.shards={shards}: unequal shards")
     if max(shards, learners) % min(shards, learners):
-        raise ValueError(f"of replay.shards={shards} and learner.ranks={learners} neither divides the other")
+        raise ValueError(f"replay.shards={shards} and learner.ranks={learners}: neither divides the other")
     parts = len(placement.feeds)
     if config.learner.batch_size % parts:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""The flat view of `Config`: every setting by its dotted path, and how a value that somebody wrote becomes one.
+"""The flat view of `Config`: every setting by its dotted path, and the conversion of given values.
 
-Used by `resolve.py`. Names, types and choices come from the dataclasses of `config.py`, so that an error can say what
-is wrong, where it was written, what is allowed and the nearest right name.
+Names, types and choices come from the dataclasses of `schema.py`. An error names the setting, where it was given, the
+allowed values and the nearest valid name.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Setting:
     kind: Any
     """A key of `_KIND_NAMES`."""
     choices: tuple[str, ...] = ()
-    """What a text may say; empty: anything."""
+    """The allowed texts; empty: any."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """A value as somebody wrote it, and where: a file, a flag or an argument."""
+    """A value as given, and where: a file, a flag or an argument."""
 
     value: Any
     where: str
@@ -60,7 +60,7 @@ _GROUPS = {""} | {path[: dot.start()] for path in SETTINGS for dot in re.findite
 
 
 def build(values: Mapping[str, Any]) -> Config:
-    """The Config with these values; every path of `SETTINGS` must be there."""
+    """The Config with these values, which must include every path of `SETTINGS`."""
     return _build(Config, values, "")
 
 
@@ -75,9 +75,9 @@ def _build(cls: Any, values: Mapping[str, Any], prefix: str) -> Any:
 
 
 def flatten(path: str, value: Any, where: str) -> Iterator[tuple[str, Given]]:
-    """Every setting at or under a dotted path ("": the whole config) of a nested mapping.
+    """Every setting of a nested mapping at or under a dotted path ("": the whole config).
 
-    Raises ValueError for a path that no setting has.
+    Raises ValueError for an unknown setting.
     """
     if path in SETTINGS:
         yield path, Given(value, where)
@@ -91,9 +91,9 @@ def flatten(path: str, value: Any, where: str) -> Iterator[tuple[str, Given]]:
 
 
 def convert(path: str, given: Given) -> Any:
-    """The value in the setting's own type: 1e5 is an integer, 3 is a number, true is neither.
+    """The value in the setting's type: 1e5 is an integer, 3 is a number, true is neither.
 
-    Raises ValueError for another type or none of the choices.
+    Raises ValueError for another type or a value that is not among the choices.
     """
     setting, value = SETTINGS[path], given.value
     if setting.kind is int and _is_integer(value):
@@ -119,7 +119,7 @@ def convert(path: str, given: Given) -> Any:
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` with the known name most like a word, or nothing."""
+    """`; did you mean ...?` with the closest known name, or an empty string."""
     lowered = {name.lower(): name for name in known}
     matches = difflib.get_close_matches(word.lower(), lowered, n=1)
     return f"; did you mean {lowered[matches[0]]}?" if matches else ""

@@ -1,6 +1,6 @@
-"""What a `Config` must satisfy: ranges of each setting, and what stages demand of one another.
+"""Constraints on a `Config`: the range of each setting and the conditions across stages.
 
-`resolve.py` validates every config that it makes. What the placement demands is in `placement.py`.
+`documents.assemble` validates every config. Constraints of the placement are in `placement.py`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ from speedyzero.config import Config, get
 
 
 def validate(config: Config) -> None:
-    """Refuse what cannot work, stage by stage and across stages.
-
-    Raises ValueError with the field, its value and what is allowed.
-    """
+    """Raises ValueError, with the setting, its value and what is allowed, for an invalid config."""
     _validate_ranges(config)
     search, target, schedule, actor = config.search, config.target, config.schedule, config.actor
     if search.prefix_horizon > target.unroll_steps:
         raise ValueError(
             f"search.prefix_horizon={search.prefix_horizon} > target.unroll_steps={target.unroll_steps}: "
-            "a prefix longer than the unroll is never trained; use at most target.unroll_steps"
+            "a prefix longer than the unroll is not trained; use at most target.unroll_steps"
         )
     if search.backend == "triton" and config.gpus == 0:
         raise ValueError(f"search.backend=triton needs a GPU, but gpus={config.gpus}; use auto")
     if search.backend == "numba" and config.gpus > 0:
-        raise ValueError(f"search.backend=numba works on the CPU, but gpus={config.gpus}; use auto")
+        raise ValueError(f"search.backend=numba runs on the CPU, but gpus={config.gpus}; use auto")
     if search.min_max != "edges" and (search.algorithm != "puct" or config.gpus > 0):
         raise ValueError(
             f"search.min_max={search.min_max} needs search.algorithm=puct and gpus=0, but they are {search.algorithm} "
@@ -35,11 +32,11 @@ def validate(config: Config) -> None:
         raise ValueError("replay.device_mirror=on keeps frames on a GPU, but gpus=0; use auto or off")
     for name, codec in (("value_codec", config.model.value_codec), ("prefix_codec", config.model.prefix_codec)):
         if abs(codec.limit / codec.step - round(codec.limit / codec.step)) > 1e-6:
-            raise ValueError(f"model.{name}.limit={codec.limit} is no whole multiple of model.{name}.step={codec.step}")
+            raise ValueError(f"model.{name}.limit={codec.limit} is not a multiple of model.{name}.step={codec.step}")
     if len(actor.temperatures) != len(actor.temperature_changes) + 1:
         raise ValueError(
             f"actor.temperatures has {len(actor.temperatures)} entries and actor.temperature_changes "
-            f"{len(actor.temperature_changes)}: one temperature more than changes is needed"
+            f"{len(actor.temperature_changes)}: give one temperature more than changes"
         )
     if list(actor.temperature_changes) != sorted(actor.temperature_changes):
         raise ValueError(f"actor.temperature_changes={actor.temperature_changes} must rise")

@@ -1,1 +1,1 @@
-"""What keeps a run from starting here, and what mends it: `python -m speedyzero doctor`."""
+"""Checks whether a run can start on this machine, with remedies: `python -m speedyzero doctor`."""

@@ -1,4 +1,4 @@
-"""Checks of what is installed: libraries, GPUs and their driver, games. Functions of facts alone."""
+"""Checks of libraries, GPUs and their driver, and games. Pure functions of a `Machine` and a `Need`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _BFLOAT16_CAPABILITY = (8, 0)
 
 
 def software_findings(machine: Machine, need: Need | None, *, gpus: int, game: str) -> Iterator[Finding]:
-    """gpus: that the run is to use. game: as the field spells it."""
-    used = min(gpus, len(machine.torch.gpus))  # of GPUs that cannot be used one finding is enough
+    """gpus: number the run is to use. game: by its usual name."""
+    used = min(gpus, len(machine.torch.gpus))  # check_gpus alone reports missing GPUs
     yield check_platform(machine)
     yield check_packages(machine)
     yield check_torch(machine)
@@ -57,7 +57,7 @@ def check_torch(machine: Machine) -> Finding:
     if machine.nvidia.device_files and torch.cuda is None:
         return wrong(
             "torch",
-            f"{torch.version} is a build for CPUs, but here are {machine.nvidia.device_files} NVIDIA GPUs",
+            f"{torch.version} is a build for CPUs, but there are {machine.nvidia.device_files} NVIDIA GPUs",
             "pip uninstall torch && pip install -c constraints.txt torch (or train with --gpus 0)",
         )
     return ok("torch", f"{torch.version}, {build}")
@@ -140,7 +140,7 @@ def check_triton(machine: Machine, *, gpus: int) -> Finding:
 
 
 def _build_package(machine: Machine) -> str:
-    """Debian's name of what is missing."""
+    """The Debian package that is missing."""
     if "Python.h" in machine.build_error:
         python = next((package.version for package in machine.packages if package.name == "Python"), None) or "3"
         return f"python{'.'.join(python.split('.')[:2])}-dev (Fedora: python3-devel)"
@@ -148,7 +148,7 @@ def _build_package(machine: Machine) -> str:
 
 
 def check_mps(machine: Machine, *, gpus: int) -> Finding:
-    """Processes of a run share a GPU, and one that is stuck or deaf is killed: so without MPS, and in default mode."""
+    """Processes of a run share a GPU and may be killed when they hang, which needs default mode without MPS."""
     nvidia = machine.nvidia
     if not gpus:
         return ok("MPS", "none is needed")

@@ -1,4 +1,4 @@
-"""Checks of what the system gives: shared memory, memory, processors, limits, disk. Functions of facts alone."""
+"""Checks of shared memory, memory, CPUs, limits and disk. Pure functions of a `Machine` and a `Need`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from speedyzero.doctor.machine import Folder, Machine
 from speedyzero.doctor.need import Need
 
 _USUAL_OPEN_FILES = 1024
-_LOCKED_BYTES = 64 * 2**20  # what NCCL pins for InfiniBand at the least, as its documentation warns
+_LOCKED_BYTES = 64 * 2**20  # the least that NCCL pins for InfiniBand, according to its documentation
 _NCCL_BYTES = 2**30
 _FEWEST_FILES = 1000  # a run's directory holds some hundreds
 _LARGE_FILE_BYTES = 2**30
 
 
 def system_findings(machine: Machine, need: Need | None, *, gpus: int) -> Iterator[Finding]:
-    """need: None where it is not known what a run takes."""
+    """need: None if unknown."""
     usable = min(gpus, len(machine.torch.gpus))
     yield check_shared_memory(machine, need, gpus=usable)
     yield check_segments(machine)
@@ -101,7 +101,7 @@ def check_cpus(machine: Machine) -> Finding:
     if quota is not None and quota < machine.cores:
         return warning(
             "processors",
-            f"{machine.cores} are visible, but a control group allows the time of {quota:g}: threads will be held up",
+            f"{machine.cores} are visible, but a control group allows the time of {quota:g}: threads are throttled",
             f"docker run --cpus={machine.cores} (or taskset -c 0-{max(0, int(quota) - 1)} python train.py ...)",
         )
     if machine.cores < 2:
@@ -165,7 +165,7 @@ def check_disk(machine: Machine, need: Need | None) -> Finding:
     if need is not None and runs.free_bytes < need.disk_bytes:
         what = f"{free}, {need.what} writes about {_gib(need.disk_bytes)}"
         return wrong("disk", what, "--run-dir DIR, on a larger disk (df -h names them)")
-    # Some file systems have no fixed number of files, and say that 0 are free.
+    # Some file systems have no fixed number of files and report 0 free.
     if 0 < runs.free_files < _FEWEST_FILES:
         return wrong("disk", f"{free}, but only {runs.free_files} more files fit", "--run-dir DIR, elsewhere (df -i)")
     takes = f"; {need.what} writes about {_gib(need.disk_bytes)}" if need is not None else ""

@@ -1,11 +1,11 @@
-"""`python -m speedyzero doctor`: whether a run can start here, a line a check.
+"""`python -m speedyzero doctor`: whether a run can start here, one line per check.
 
     ok       driver          NVIDIA 580.65
     wrong    shared memory   /dev/shm has 64.0 MiB free, Pong (speedyzero) takes 912.4 MiB
-             mend it by      sudo mount -o remount,size=913m /dev/shm ...
+             fix             sudo mount -o remount,size=913m /dev/shm ...
 
-Nothing is changed. Exit code: 0 where a run can start, warnings or not, 1 where it cannot, 2 for words that make no
-sense. Without words it is about the run that `train` without words would be.
+Changes nothing. Exit code: 0 if a run can start, warnings or not, 1 if it cannot, 2 for invalid arguments. Arguments
+and defaults are those of `train`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ CANNOT_START = 1
 
 
 def check_doctor(words: Sequence[str], prog: str) -> Callable[[], None]:
-    """What `doctor` with these words will do. Raises ValueError for bad input."""
+    """The action of `doctor` for these arguments. Raises ValueError for bad input."""
     flags = parse(_parser(prog), words)
-    torch = read_torch()  # how many GPUs the run would use depends on it
+    torch = read_torch()  # determines how many GPUs the run would use
     gpus = len(torch.gpus) if flags.gpus is None else flags.gpus
     if gpus < 0:
         raise ValueError(f"--gpus {gpus}: must be 0 or more")
@@ -41,14 +41,14 @@ def check_doctor(words: Sequence[str], prog: str) -> Callable[[], None]:
 
 
 def examine(config: Config | None, torch: Torch, *, gpus: int) -> None:
-    """Print every finding. config: None where torch is broken. Raises SystemExit(1) where a run cannot start."""
+    """Print every finding. config: None if torch is broken. Raises SystemExit(1) if a run cannot start."""
     run = config or Config()
     machine = read_machine(torch=torch, run_dir=run.run_dir, shm_dir=run.shm_dir)
     findings = findings_of(machine, config, gpus=gpus)
     for finding in findings:
         print(f"{finding.status:8} {finding.check:14} {finding.what}")
         if finding.mend:
-            print(f"{'':8} {'mend it by':14} {finding.mend}")
+            print(f"{'':8} {'fix':14} {finding.mend}")
     count = {status: sum(finding.status == status for finding in findings) for status in (WARNING, WRONG)}
     if count[WRONG]:
         print(f"a run cannot start: {count[WRONG]} wrong, {_warnings(count[WARNING])}")
@@ -57,8 +57,8 @@ def examine(config: Config | None, torch: Torch, *, gpus: int) -> None:
 
 
 def findings_of(machine: Machine, config: Config | None, *, gpus: int) -> list[Finding]:
-    """Of all checks, in the order in which they are shown."""
-    # An emulator that cannot be imported may raise anything; no run of any game starts without it.
+    """The findings of all checks, in display order."""
+    # Importing a broken emulator may raise anything; no run of any game starts without it.
     need, refusal = _need_of(config) if machine.rom_errors is not None else (None, "")
     game = need.game if need is not None else _game_of(config or Config(), machine)
     findings = [
@@ -71,7 +71,7 @@ def findings_of(machine: Machine, config: Config | None, *, gpus: int) -> list[F
 
 
 def _need_of(config: Config | None) -> tuple[Need | None, str]:
-    """What the run takes, or why it would be refused."""
+    """The run's need, or why the run would be refused."""
     if config is None:
         return None, ""
     try:
@@ -81,7 +81,7 @@ def _need_of(config: Config | None) -> tuple[Need | None, str]:
 
 
 def _game_of(config: Config, machine: Machine) -> str:
-    """The name in the list of games, where it has one."""
+    """The game's name in the ROM list, or as configured if it is not listed."""
     wanted = config.env.game.replace("_", "").lower()
     return next((name for name in machine.rom_errors or () if name.lower() == wanted), config.env.game)
 
@@ -91,10 +91,10 @@ def _warnings(count: int) -> str:
 
 
 def _parser(prog: str) -> Parser:
-    parser = Parser(prog=prog, allow_abbrev=False, description="Whether a run can start here, and what mends it.")
-    parser.add_argument("--game", help="of the run that is to start; as all that follows, as for train")
+    parser = Parser(prog=prog, allow_abbrev=False, description="Check whether a run can start here, with fixes.")
+    parser.add_argument("--game", help="of the run to check; all arguments as for train")
     parser.add_argument("--preset", help=", ".join(presets()))
-    parser.add_argument("--gpus", type=int, help="default: every one that torch can use")
+    parser.add_argument("--gpus", type=int, help="default: all that torch can use")
     parser.add_argument("--run-dir")
     parser.add_argument("settings", nargs="*", metavar="key=value")
     return parser

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ OK, WARNING, WRONG = "ok", "warning", "wrong"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's. Wrong: a run cannot start. A warning: it can, with something worse than it might be."""
+    """One line of output. Wrong: a run cannot start. Warning: it can start, but slower or at a risk."""
 
     check: str
     status: str
     what: str
     mend: str = ""
-    """The command, or the setting, that mends it; for every finding that is not ok."""
+    """The command or setting that fixes it; for every finding that is not ok."""
 
     def __post_init__(self) -> None:
         assert (self.status == OK) == (not self.mend), self

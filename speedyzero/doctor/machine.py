@@ -1,7 +1,4 @@
-"""The machine as the checks see it: plain facts, so that a test can plant any of them.
-
-Read by `readings.py`; `need.py` says what a run takes of it.
-"""
+"""The machine's state as plain data, so that tests can construct any case. Filled in by `readings.py`."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from speedyzero.system.memory_limits import MemoryLimit
 
 @dataclass(frozen=True)
 class Torch:
-    """error: why it cannot be imported; then nothing else is known."""
+    """error: why it cannot be imported; all else is then unset."""
 
     version: str = ""
-    cuda: str | None = None  # that it was built for; None: a CPU build
+    cuda: str | None = None  # version of the build; None: a CPU build
     nccl: str | None = None
     gpus: tuple[Gpu, ...] = ()
     cuda_error: str = ""  # why it cannot use GPUs
@@ -27,9 +24,9 @@ class Torch:
 
 @dataclass(frozen=True)
 class Nvidia:
-    """What the system knows of NVIDIA GPUs, whatever torch can do with them."""
+    """NVIDIA GPUs according to the system, independent of torch."""
 
-    device_files: int  # /dev/nvidia0 and on
+    device_files: int  # /dev/nvidia0, /dev/nvidia1, ...
     driver: str | None
     compute_modes: tuple[str, ...]  # as nvidia-smi calls them; empty without it
     mps_runs: bool
@@ -37,7 +34,7 @@ class Nvidia:
 
 @dataclass(frozen=True)
 class Package:
-    """One that pyproject.toml asks for."""
+    """A requirement of pyproject.toml."""
 
     name: str
     wanted: str  # as ">=2.0"; empty: any
@@ -47,10 +44,10 @@ class Package:
 
 @dataclass(frozen=True)
 class Folder:
-    """A directory that is written to, or the nearest one above it that exists."""
+    """A directory that is written to, or its nearest existing parent."""
 
     path: Path
-    exists: bool = True  # false: not even one above it, or no directory
+    exists: bool = True  # false: missing, or not a directory
     writable: bool = True
     mode: int = 0o700
     total_bytes: int = 0
@@ -67,12 +64,12 @@ class Limits:
     threads: int | None
     file_bytes: int | None
     used_threads: int  # of this user
-    is_exempt: bool  # root, whom the limit of threads does not bind
+    is_exempt: bool  # root, to whom the thread limit does not apply
 
 
 @dataclass(frozen=True)
 class Left:
-    """What dead runs left in shared memory, and how many runs live."""
+    """Objects of dead runs in shared memory, and the number of live runs."""
 
     objects: int
     size_bytes: int
@@ -81,22 +78,22 @@ class Left:
 
 @dataclass(frozen=True)
 class Machine:
-    platform_error: str  # why rings do not run here; empty: they do
+    platform_error: str  # why rings are unsupported; empty: supported
     packages: tuple[Package, ...]  # Python first
     torch: Torch
     triton: str | None  # version; None: not installed
     triton_error: str  # why it cannot be imported
-    build_error: str  # why Triton could not build its driver module, which it does at its first kernel; empty: it could
+    build_error: str  # why Triton cannot build its driver module, needed by its first kernel; empty: it can
     nvidia: Nvidia
-    rom_errors: Mapping[str, str] | None  # by game: why it cannot be played, empty where it can; None: no emulator
+    rom_errors: Mapping[str, str] | None  # by game: why it cannot be played, empty if it can; None: no emulator
     shm: Folder
     shm_in_memory: bool
-    shm_dir: Folder | None  # where it is set
+    shm_dir: Folder | None  # if set
     left: Left
     memory: MemoryLimit | None
-    cores: int  # that this process may use
-    cpu_quota: float | None  # cores that the control groups allow
+    cores: int  # available to this process
+    cpu_quota: float | None  # in cores, by control groups
     limits: Limits
     runs: Folder
-    caches: tuple[Folder, ...]  # any of which numba may keep compiled code in
+    caches: tuple[Folder, ...]  # candidates for numba's cache
     triton_cache: Folder

@@ -1,4 +1,4 @@
-"""What a run of a config takes of the machine, by the same rules by which it is refused."""
+"""The resources that a run of a config needs, by the same rules as the checks at its start."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from speedyzero.config import Config
 from speedyzero.env.base import ObservationSpec
 
-# A supervisor of three processes had 24 files open, each of them 11 to 17 (CartPole, Linux).
+# Measured: a supervisor of three processes had 24 files open, each process 11 to 17 (CartPole, Linux).
 _FILES_OF_ITSELF, _FILES_PER_PROCESS = 32, 4
-# Threads of a process besides those of tensor operations: its pulse, torch's own, a writer of checkpoints.
+# Threads of a process besides those of tensor operations: heartbeat, torch's own, checkpoint writer.
 _THREADS_OF_A_PROCESS = 6
-# Of a row's frame after compression, assumed (Pong's grey 48 px took a fortieth); the rest of a row; metrics and films.
+# Assumed compression of a row's frame (Pong's grey 48 px took a fortieth); the rest of a row; metrics and films.
 _FRAME_SHARE, _ROW_BYTES, _OTHER_DISK_BYTES = 0.2, 64, 32 * 2**20
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes and counts. Estimates of memory and disk are of the least."""
+    """Bytes and counts. Memory and disk are lower estimates."""
 
     what: str  # "Pong (laptop)"
     game: str
@@ -34,7 +34,7 @@ class Need:
 
 
 def need_of(config: Config) -> Need:
-    """Creates nothing. Raises ValueError for what the run would be refused for, such as a missing ROM."""
+    """Creates nothing. Raises ValueError if the run would be refused, such as for a missing ROM."""
     from speedyzero.env.registry import check_game
     from speedyzero.runtime.wiring import wire
     from speedyzero.shm import Run

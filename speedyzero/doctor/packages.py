@@ -1,7 +1,6 @@
-"""The versions that pyproject.toml asks for, and what is installed.
+"""Required and installed versions of packages.
 
-In a checkout its pyproject.toml is read, elsewhere what was noted down when the project was installed: that of an
-editable install is as old as the install.
+Requirements are read from the checkout's pyproject.toml, or, without one, from the installed package's metadata.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _PROJECT_FILE = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
 def read_packages() -> tuple[Package, ...]:
-    """Python first; packages that are for other systems are left out."""
+    """Python first; without packages for other systems."""
     python, requirements = _asked_for()
     found = [_package("Python", python, platform.python_version())]
     for requirement in map(Requirement, requirements):
@@ -31,7 +30,7 @@ def read_packages() -> tuple[Package, ...]:
 
 
 def _package(name: str, wanted: SpecifierSet, version: str | None) -> Package:
-    """A build of a version, as "2.12.0+cu130", counts as that version."""
+    """A local build such as "2.12.0+cu130" counts as its version."""
     fits = version is not None and wanted.contains(version, prereleases=True)
     return Package(name, str(wanted), version, fits)
 

@@ -1,4 +1,4 @@
-"""From the machine to `Machine`: read, never changed. Whatever cannot be read is said to be so, not raised."""
+"""Reads the machine into a `Machine`. Changes nothing; reading errors are recorded, not raised."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from speedyzero.system.gpus import Gpu, mps_runs
 from speedyzero.system.memory_limits import PROC, is_in_memory, read_mounts, tightest_memory_limit
 
 NO_COMPILER = "no C compiler is found"
-_PATIENCE_S = 10.0  # with nvidia-smi, which hangs where a GPU has fallen off the bus
+_PATIENCE_S = 10.0  # nvidia-smi hangs if a GPU has fallen off the bus
 
 
 def read_machine(*, torch: Torch, run_dir: str, shm_dir: str) -> Machine:
-    """run_dir, shm_dir: as in the config; empty where not set."""
+    """run_dir, shm_dir: as in the config; empty if not set."""
     triton_error = _import_error("triton") if version_of("triton") else ""
     rom_errors = _read_roms()
     return Machine(
@@ -55,14 +55,14 @@ def read_machine(*, torch: Torch, run_dir: str, shm_dir: str) -> Machine:
 
 
 def read_torch() -> Torch:
-    """Imports torch, and wakes every GPU that it can use."""
+    """Imports torch and initialises every GPU that it can use."""
     error = _import_error("torch")
     if error:
         return Torch(error=error)
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what keeps it from GPUs is asked for below
+        warnings.simplefilter("ignore")  # _cuda_error below reads the reason
         usable = torch.cuda.is_available()
     version, cuda = torch.__version__, torch.version.cuda
     if not usable:
@@ -76,7 +76,7 @@ def read_torch() -> Torch:
 
 
 def read_build_error() -> str:
-    """Why no extension module can be compiled here, as Triton compiles its driver's; empty where one can."""
+    """Why an extension module cannot be compiled, as Triton compiles its driver module; empty if it can."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")  # as triton/runtime/build.py
     if compiler is None:
         return NO_COMPILER
@@ -91,8 +91,8 @@ def read_build_error() -> str:
             return f"{compiler} cannot be run: {error}"
     if done.returncode == 0:
         return ""
-    told = [line for line in done.stderr.splitlines() if "error" in line]
-    return " ".join((told or done.stderr.splitlines() or [f"{compiler} ended with {done.returncode}"])[0].split())
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    return " ".join((errors or done.stderr.splitlines() or [f"{compiler} ended with {done.returncode}"])[0].split())
 
 
 def read_folder(path: Path) -> Folder:
@@ -110,7 +110,7 @@ def read_folder(path: Path) -> Folder:
 
 
 def read_cpu_quotas(*, proc: Path = PROC) -> Iterator[float]:
-    """Cores that each limited control group of this process allows, v1 and v2."""
+    """The limit, in cores, of each limited control group of this process, v1 and v2."""
     for line in (proc / "self/cgroup").read_text().splitlines():
         _, controllers, group = line.split(":", 2)
         is_v2 = not controllers
@@ -141,7 +141,7 @@ def _platform_error() -> str:
 
 
 def _import_error(name: str) -> str:
-    """Why a package cannot be imported, in one line; empty where it can. A broken library may raise anything."""
+    """Why a package cannot be imported, in one line; empty if it can. A broken library may raise anything."""
     try:
         importlib.import_module(name)
     except Exception as error:
@@ -182,7 +182,7 @@ def _compute_modes() -> tuple[str, ...]:
 
 
 def _read_roms() -> Mapping[str, str] | None:
-    """Why a game of the Atari 100k benchmark cannot be played, empty where it can; None without ale-py."""
+    """Why each game of the Atari 100k benchmark cannot be played, empty if it can; None without ale-py."""
     if _import_error("ale_py"):
         return None
     from speedyzero.env.atari_roms import rom_path
@@ -218,7 +218,7 @@ def _read_limits() -> Limits:
             if process.stat().st_uid == uid:
                 threads += len(os.listdir(process / "task"))
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended
     return Limits(
         open_files=soft(resource.RLIMIT_NOFILE),
         locked_bytes=soft(resource.RLIMIT_MEMLOCK),
@@ -230,7 +230,7 @@ def _read_limits() -> Limits:
 
 
 def _nearest(path: Path) -> Path:
-    """The path itself or the nearest above it that exists."""
+    """The path itself or its nearest existing parent."""
     path = path.absolute()
     return next(folder for folder in (path, *path.parents) if folder.exists())
 

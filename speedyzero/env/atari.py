@@ -1,13 +1,13 @@
-"""Atari through ale-py's vector environment, with lives, truncation and seeds kept straight.
+"""Atari through ale-py's vector environment, with our own handling of lives, truncation and seeds.
 
-Differences from the library's own bookkeeping, each seen in ale-py 0.12.1:
+Differences from ale-py 0.12.1:
 
-- Lost lives are read off the number of lives. The library's `life_loss_info` gives the same flags, but a game that is
-  cut off in the tick of a lost life is then reported as terminated only.
-- The frame limit is counted here. The library stops before a tick's last raw frame is taken, so the frame that a
-  truncated game bootstraps from would be mixed with the tick before it.
-- Each game is seeded: after the library's own new game (NEXT_STEP) the lane is reset once more with its own seed,
-  which loads the ROM anew (some 70 ms a game) and makes a game independent of what its emulator played before.
+- Lost lives are derived from the number of lives. The library's `life_loss_info` gives the same flags, but reports a
+  game truncated in the tick of a lost life as terminated only.
+- The frame limit is counted here. The library stops before a tick's last raw frame is taken, so the frame from which a
+  truncated game bootstraps would be mixed with the previous tick's.
+- Each game is seeded: after the library's own new game (NEXT_STEP) the lane is reset once more with its own seed. That
+  reloads the ROM (about 70 ms per game) and makes a game independent of its emulator's earlier games.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from speedyzero.env.image import picture
 from speedyzero.system import keyed_random
 
 EXAMPLE = "Atari game (Pong)"
-_MAX_THREADS = 4  # emulators in parallel per process; the rest of the machine has other work
+_MAX_THREADS = 4  # parallel emulators per process; other processes need the remaining cores
 
 
 def known_names() -> Collection[str]:
@@ -35,8 +35,8 @@ def known_names() -> Collection[str]:
 def find(config: EnvConfig) -> GameInfo | None:
     """The game of a ROM by its plain name.
 
-    Raises ValueError for a ROM that cannot be played alone, and for an id of Gymnasium's: it implies settings, which
-    are the command line's to set.
+    Raises ValueError for a ROM without a single-player game, and for a Gymnasium id: the settings that an id implies
+    are set only by the command line.
     """
     if (atari := read_id(config.game)) is not None:
         implied = " ".join(f"{path}={value}" for path, value in atari[1].items())
@@ -68,7 +68,7 @@ def frame_spec(config: EnvConfig) -> ObservationSpec:
 class AtariLanes:
     """E games of one ROM (ale-py's id, "ms_pacman"); see `base.LaneEnv`.
 
-    In evaluation a lost life is not reported and the evaluation's frame limit holds.
+    In evaluation, lost lives are not reported and the evaluation's frame limit applies.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class AtariLanes:
             rom,
             lanes,
             num_threads=min(lanes, _MAX_THREADS),
-            max_num_frames_per_episode=limit_frames + 2 * config.frame_skip,  # out of reach: we cut first
+            max_num_frames_per_episode=limit_frames + 2 * config.frame_skip,  # not reached: games are truncated earlier
             repeat_action_probability=config.sticky_actions,
             full_action_space=config.full_action_space,
             img_height=config.image_size_px,
@@ -106,7 +106,7 @@ class AtariLanes:
     def reset(self, first_game: int = 0) -> np.ndarray:
         lanes = self.num_lanes
         self._game = np.full(lanes, first_game, np.int64)  # number of each lane's next game
-        self._ticks = np.zeros(lanes, np.int64)  # of the game under way
+        self._ticks = np.zeros(lanes, np.int64)  # of the current game
         self._lives = np.zeros(lanes, np.int32)
         self._ended = np.zeros(lanes, np.bool_)
         self._frame = np.empty((lanes, *self.spec.shape), np.uint8)
@@ -115,16 +115,16 @@ class AtariLanes:
 
     def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:
         self._game[mask], self._ended[mask] = game[mask], False
-        self._frame = self._frame.copy()  # what was handed out stays as it is
+        self._frame = self._frame.copy()  # arrays returned before must not change
         self._begin(mask)
         return self._frame
 
     def step(self, action: np.ndarray) -> EnvStep:
-        # The library waits for ever after an action that it does not know.
+        # The library hangs after an invalid action.
         assert action.shape == (self.num_lanes,) and action.min() >= 0 and action.max() < self.num_actions, action
         started = self._ended
         observation, reward, game_over, _, info = self._env.step(np.where(started, 0, action))
-        self._frame = observation.reshape(self.num_lanes, *self.spec.shape)  # fresh memory in every tick
+        self._frame = observation.reshape(self.num_lanes, *self.spec.shape)  # new memory in every tick
         raw_reward = reward.astype(np.float32)
         lives_before, self._lives = self._lives, info["lives"]
         self._ticks += 1
@@ -134,8 +134,8 @@ class AtariLanes:
             game_over[started] = False
         truncated = (self._ticks >= self._limit_ticks) & ~game_over
         self._ended = game_over | truncated
-        # A drop to 0 is not reported, as in the reference: most games are over then. (Four, Frogger and BankHeist among
-        # them, play their last life at 0; for them the end alone is reported.)
+        # A drop to 0 is not reported, as in the reference, because most games are over then. (Four games, among them
+        # Frogger and BankHeist, play their last life at 0; for them only the end is reported.)
         life_lost = (self._lives < lives_before) & (self._lives > 0) & ~self._ended & ~started
         if not self._report_lives:
             life_lost[:] = False
@@ -153,11 +153,11 @@ class AtariLanes:
         return picture(self._frame[lane])
 
     def close(self) -> None:
-        """End the emulators and their threads."""
+        """Stop the emulators and their threads."""
         del self._env
 
     def _begin(self, mask: np.ndarray) -> None:
-        """Put the next game of each lane in `mask`, [E] bool, in place of whatever it plays."""
+        """Start the next game in each lane of `mask`, [E] bool."""
         seeds = [
             keyed_random.seed_for(self._seed, keyed_random.ENV_SEED, self._first_lane + lane, int(self._game[lane]))
             for lane in np.flatnonzero(mask).tolist()

@@ -1,5 +1,5 @@
-"""Gymnasium's ids of Atari games, and what they mean here: `ALE/Pong-v5` is Pong with a frame skip of 4 and sticky
-actions (Machado et al. 2018). An id whose protocol cannot be played is refused, never played by another.
+"""Gymnasium's ids of Atari games and the settings they imply: `ALE/Pong-v5` is Pong with a frame skip of 4 and sticky
+actions (Machado et al. 2018). An id with an unsupported protocol is refused.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ STICKY = 0.25
 
 
 def read_id(game: str) -> tuple[str, dict[str, Any]] | None:
-    """The plain name of an id's game and the settings that it implies; None for what is no id of an Atari game.
+    """The plain name of an id's game and the settings that it implies; None if it is not an id of an Atari game.
 
-    Raises ValueError, with what to say instead, for an id whose protocol is not offered.
+    Raises ValueError, with an alternative, for an id with an unsupported protocol.
     """
     found = _ID.fullmatch(game)
     if found is None:
@@ -44,6 +44,6 @@ def read_id(game: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def spelled_out(game: str | None) -> tuple[str | None, list[str]]:
-    """A game for another command line, and the arguments that it implies. Raises ValueError as `read_id`."""
+    """A game's plain name and the arguments that its id implies, for a command line. Raises ValueError as `read_id`."""
     atari = None if game is None else read_id(game)
     return (game, []) if atari is None else (atari[0], [f"{path}={value}" for path, value in atari[1].items()])

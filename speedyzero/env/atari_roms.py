@@ -1,4 +1,4 @@
-"""Atari games by plain name: which ROMs ale-py brings, and whether one can be played."""
+"""Atari games by plain name: the ROMs that ale-py includes, and whether they can be played."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ale_py import roms
 
 @functools.cache
 def rom_of_name() -> dict[str, str]:
-    """Plain name -> ROM id for every ROM that ale-py knows, {"MsPacman": "ms_pacman", ...}."""
+    """Plain name -> ROM id for every ROM of ale-py, {"MsPacman": "ms_pacman", ...}."""
     return {rom.title().replace("_", ""): rom for rom in sorted(roms.get_all_rom_ids())}
 
 
 def find_name(game: str) -> str | None:
-    """The plain name that `game` means ("pong", "ms_pacman" and "MSPacman" do too), or None."""
+    """The plain name for `game`, in any spelling ("pong", "ms_pacman", "MSPacman"), or None."""
     wanted = game.replace("_", "").lower()
     return next((name for name in rom_of_name() if name.lower() == wanted), None)
 
@@ -25,7 +25,7 @@ def find_name(game: str) -> str | None:
 def rom_path(name: str) -> Path:
     """The ROM file of the game with this plain name.
 
-    Raises ValueError for what would make the emulator end the process: a missing, damaged or two-player ROM.
+    Raises ValueError for a missing, damaged or two-player ROM, for which the emulator would end the process.
     """
     if f"ALE/{name}-v5" not in gymnasium.registry:  # ale-py registers every game that one player can play
         raise ValueError(f"env.game={name!r}: this ROM has no game for a single player")
@@ -43,7 +43,7 @@ def count_actions(name: str, *, full_action_space: bool) -> int:
 
 
 def action_names(name: str, *, full_action_space: bool) -> tuple[str, ...]:
-    """ALE's names of a game's actions, as UPRIGHT. Raises ValueError as `rom_path` does."""
+    """ALE's names of a game's actions, such as UPRIGHT. Raises ValueError as `rom_path` does."""
     path = rom_path(name)
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     emulator = ale_py.ALEInterface()

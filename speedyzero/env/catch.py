@@ -1,4 +1,4 @@
-"""Catch: a ball falls down a small board, one row per step; be under it when it lands (bsuite's classic test game)."""
+"""Catch: a ball falls one row per step and the paddle must be under it when it lands (as in bsuite)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def action_names(config: EnvConfig, game: GameInfo) -> tuple[str, ...]:
 
 
 class CatchLanes:
-    """E boards; see `base.LaneEnv`. +1 for a catch, -1 for a miss, both true ends after 9 steps."""
+    """E boards; see `base.LaneEnv`. A game ends after 9 steps with +1 for a catch or -1 for a miss."""
 
     num_actions = NUM_ACTIONS
     spec = SPEC
@@ -77,7 +77,7 @@ class CatchLanes:
         pass
 
     def _begin(self, mask: np.ndarray) -> None:
-        """The next game of each lane in `mask`, [E] bool."""
+        """Begin the next game in each lane of `mask`, [E] bool."""
         game_keys = keyed_random.keys(self._seed, keyed_random.ENV_SEED, self._lane[mask], self._game[mask])
         self._ball_column[mask] = keyed_random.uniform(game_keys, 1)[:, 0] * WIDTH
         self._ball_row[mask] = 0

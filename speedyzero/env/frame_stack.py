@@ -1,4 +1,4 @@
-"""The last S frames of every lane, as the acting network sees them.
+"""The last S frames of every lane, the acting network's input.
 
 Axes: E lanes, S stacked frames (oldest first), ... an observation's own axes.
 """
@@ -19,7 +19,7 @@ class FrameStack:
     def push(self, frame: np.ndarray, first: np.ndarray) -> np.ndarray:
         """Append the newest frames and return the stacks, a view that the next push overwrites.
 
-        frame: [E, ...]; first: [E] bool, where the stack begins anew -> [E, S, ...].
+        frame: [E, ...]; first: [E] bool, where a new episode begins -> [E, S, ...].
         """
         if self.frames.shape[1] > 1:
             self.frames[:, :-1] = self.frames[:, 1:]

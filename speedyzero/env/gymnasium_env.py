@@ -1,8 +1,8 @@
-"""Any Gymnasium environment with discrete actions and numbers or an image to look at.
+"""Gymnasium environments with discrete actions and vector or image observations.
 
-Environments are stepped one by one, without Gymnasium's vector wrappers: a lane's games are then seeded by the lane
-and the number of the game alone. They are somebody else's code: whatever they raise or return that cannot be used is a
-`GameError` that names the lane, the step and the action.
+Environments are stepped one by one, without Gymnasium's vector wrappers, so that a game is seeded only by its lane and
+number. Environments are third-party code: exceptions and invalid results become a `GameError` that names the lane, the
+step and the action.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def known_names() -> Collection[str]:
 
 
 def find(config: EnvConfig) -> GameInfo | None:
-    """The game of an id that Gymnasium knows, or of the "module:Name-v0" form.
+    """The game of a Gymnasium id, which may have the form "module:Name-v0".
 
-    Raises ValueError where it cannot be made, and for actions and observations that we have no network for.
+    Raises ValueError if it cannot be created or its actions or observations are not supported.
     """
     gymnasium_id = user_modules.imported(config.game)
     try:
@@ -68,7 +68,7 @@ def action_names(config: EnvConfig, game: GameInfo) -> tuple[str, ...]:
 
 
 def _make_one(config: EnvConfig, *, evaluation: bool = False, render: bool = False) -> gymnasium.Env:
-    """One environment; where it has no time limit of its own it gets ours. Raises ValueError where it can't be made."""
+    """One environment, with our time limit if it has none. Raises ValueError if it cannot be created."""
     arguments: dict[str, Any] = {"disable_env_checker": True, **config.kwargs}
     if render:
         arguments["render_mode"] = "rgb_array"
@@ -103,7 +103,7 @@ def _can_be_drawn(config: EnvConfig) -> bool:
 
 
 class GymnasiumLanes:
-    """E environments of one id; see `base.LaneEnv`. In evaluation another limit holds for a game without its own."""
+    """E environments of one id; see `base.LaneEnv`. A game without a limit has another one in evaluation."""
 
     def __init__(
         self,
@@ -131,13 +131,13 @@ class GymnasiumLanes:
 
     def reset(self, first_game: int = 0) -> np.ndarray:
         self._game = [first_game] * self.num_lanes  # number of each lane's next game
-        self._steps = [0] * self.num_lanes  # of each lane's game so far
+        self._steps = [0] * self.num_lanes  # of each lane's current game
         self._ended = np.zeros(self.num_lanes, np.bool_)
         self._frame = np.stack([self._begin(lane) for lane in range(self.num_lanes)])
         return self._frame
 
     def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:
-        self._frame = self._frame.copy()  # what was handed out stays as it is
+        self._frame = self._frame.copy()  # arrays returned before must not change
         for lane in np.flatnonzero(mask).tolist():
             self._game[lane], self._ended[lane] = int(game[lane]), False
             self._frame[lane] = self._begin(lane)
@@ -168,7 +168,7 @@ class GymnasiumLanes:
         )
 
     def render(self, lane: int) -> np.ndarray:
-        """Raises ValueError for a vector environment that was not made with `render=True`."""
+        """Raises ValueError for a vector environment created without `render=True`."""
         if not self._drawable:
             if not self.spec.is_image:
                 raise ValueError("a picture of a vector environment needs make_env(..., render=True)")
@@ -207,7 +207,7 @@ class GymnasiumLanes:
         return self._to_frame(lane, observation, action), self._to_number(lane, reward, action), bool(over), bool(cut)
 
     def _to_frame(self, lane: int, observation: Any, action: int | None = None) -> np.ndarray:
-        """An observation as `spec` says."""
+        """An observation in the format of `spec`."""
         space = self._space
         if not isinstance(space, spaces.Box):
             flat = self._call(
@@ -231,7 +231,7 @@ class GymnasiumLanes:
         return resize_area(image, height_px=height_px, width_px=width_px)
 
     def _finite(self, lane: int, array: np.ndarray, shape: tuple[int, ...], action: int | None) -> np.ndarray:
-        """As float32. Raises GameError for what is no number, not finite, or beyond float32's range."""
+        """As float32. Raises GameError for values that are not numbers, not finite, or beyond float32's range."""
         numbers = self._as_float32(array)
         if numbers is None:
             self._fail(lane, f"an observation is {_shown(array)}, not of numbers", action)
@@ -255,24 +255,24 @@ class GymnasiumLanes:
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             return None
-        with np.errstate(over="ignore"):  # what becomes infinite is refused
+        with np.errstate(over="ignore"):  # infinite values are refused by the caller
             return array.astype(np.float32)
 
     def _refuse_mask(self, lane: int, info: Any, action: int | None = None) -> None:
         if self._config.action_mask == "refuse" and isinstance(info, dict) and MASK_KEY in info:
             self._fail(
                 lane,
-                f"info[{MASK_KEY!r}] marks legal actions, but the search takes every action in every position; where "
-                "the game bears that, as Taxi does, set env.action_mask=ignore",
+                f"info[{MASK_KEY!r}] marks legal actions, but the search takes every action in every position; if "
+                "the game accepts that, as Taxi does, set env.action_mask=ignore",
                 action,
             )
 
     def _call(self, lane: int, what: str, function: Callable[[], Any], action: int | None = None) -> Any:
-        """A method of the game; what it raises is the game's fault, ending the program included."""
+        """Call the game; its exceptions, SystemExit included, become a GameError."""
         try:
             return function()
         except (Exception, SystemExit) as error:
-            old_step = isinstance(error, ValueError) and "values to unpack" in str(error)  # of a wrapper of Gymnasium's
+            old_step = isinstance(error, ValueError) and "values to unpack" in str(error)  # from a Gymnasium wrapper
             hint = f"; step() must return {_STEP_RESULT}" if old_step and action is not None else ""
             self._fail(lane, f"{what} failed: {_described(error)}{hint}", action, error)
 
@@ -291,6 +291,6 @@ def _described(error: BaseException) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in a few words, for a message."""
+    """A value's type and shortened repr, for error messages."""
     text = _one_line(repr(value))
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

@@ -1,4 +1,4 @@
-"""Which of Gymnasium's spaces we have a network for, and how a frame of one is stored."""
+"""The supported Gymnasium spaces and how their frames are stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from speedyzero.env.base import ObservationSpec
 
 
 def frame_spec(space: spaces.Space, config: EnvConfig) -> ObservationSpec:
-    """How one frame of this space is stored. Raises ValueError for spaces that we have no network for."""
+    """How one frame of this space is stored. Raises ValueError for unsupported spaces."""
     if not isinstance(space, spaces.Box):
         if not _is_flat(space):
             raise ValueError(
@@ -33,7 +33,7 @@ def frame_spec(space: spaces.Space, config: EnvConfig) -> ObservationSpec:
 
 
 def _is_flat(space: spaces.Space) -> bool:
-    """Whether `spaces.flatten` makes a short vector of it: one-hot numbers, bits and vectors, one after another."""
+    """Whether `spaces.flatten` gives a short vector: one-hot numbers, bits and vectors, concatenated."""
     if isinstance(space, spaces.Dict):
         return all(map(_is_flat, space.spaces.values()))
     if isinstance(space, spaces.Tuple):

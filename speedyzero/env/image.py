@@ -1,4 +1,4 @@
-"""Pixels on their way in (area resize, grey) and out (pictures for a video).
+"""Image conversion: area resize and grey for observations, enlargement for videos.
 
 Axes: H, W source height and width, h, w target height and width, C channels.
 """
@@ -14,7 +14,7 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 @functools.cache
 def _area_weights(source: int, target: int) -> np.ndarray:
-    """How much each source pixel counts in each target pixel, [target, source] float32; rows sum to 1."""
+    """The weight of each source pixel in each target pixel, [target, source] float32; rows sum to 1."""
     edges = np.arange(target + 1) * (source / target)
     pixel = np.arange(source)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
@@ -38,7 +38,7 @@ def to_gray(image: np.ndarray) -> np.ndarray:
 
 
 def picture(frame: np.ndarray, *, longest_side_px: int = 200) -> np.ndarray:
-    """A frame as RGB, blown up by a whole number towards `longest_side_px`. [H, W, 1 or 3] uint8 -> [h, w, 3] uint8."""
+    """A frame as RGB, enlarged by an integer factor towards `longest_side_px`. [H, W, 1 or 3] -> [h, w, 3] uint8."""
     factor = max(1, longest_side_px // max(frame.shape[:2]))
     large = frame.repeat(factor, axis=0).repeat(factor, axis=1)
     return np.ascontiguousarray(np.broadcast_to(large, (*large.shape[:2], 3)))

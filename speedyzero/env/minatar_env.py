@@ -1,13 +1,13 @@
-"""MinAtar's five games (Young and Tian, arXiv 1903.03176): 10x10 boards with a channel for each kind of thing.
+"""MinAtar's five games (Young and Tian, arXiv 1903.03176): 10x10 boards with a channel per kind of object.
 
-The rules are the `minatar` package's, an optional extra; the lanes around them are ours, because
+The rules come from the `minatar` package, an optional extra; the lanes are ours, because
 
-- `import minatar` imports seaborn and pandas, for drawing: seconds in every process. A game's file needs only numpy.
+- `import minatar` imports seaborn and pandas for drawing, which takes seconds. A game's file needs only numpy.
 - its `Environment` carries the last action, which a sticky action repeats, from one game into the next.
 - Gymnasium's images have 1 or 3 channels, a board has 4 to 10.
 
-Names are those that the package gives Gymnasium: `-v0` has all six actions, `-v1` those that the game uses. As there,
-an action is replaced by the one before it with a probability of 0.1, and the difficulty rises as a game goes on.
+Names are the package's Gymnasium ids: `-v0` has all six actions, `-v1` those that the game uses. As in the package, an
+action is replaced by the previous one with probability 0.1, and the difficulty rises during a game.
 
 Axes: E lanes; a board is [10, 10, C], 0 or 255.
 """
@@ -48,7 +48,7 @@ def known_names() -> Collection[str]:
 
 
 def find(config: EnvConfig) -> GameInfo | None:
-    """The game of MinAtar's prefix. Raises ValueError for none of its games, and without the package."""
+    """The game with MinAtar's prefix. Raises ValueError for an unknown game or without the package."""
     name = _find_name(config.game)
     if name is None:
         return None
@@ -67,32 +67,29 @@ def action_names(config: EnvConfig, game: GameInfo) -> tuple[str, ...]:
 
 
 def _find_name(game: str) -> str | None:
-    """The name as the package spells it, or None for a game that is not MinAtar's.
-
-    Raises ValueError for MinAtar's prefix with no game of it.
-    """
+    """The package's name of a game, or None without MinAtar's prefix. Raises ValueError for an unknown game."""
     if not game.lower().startswith(PREFIX.lower()):
         return None
     known = {name.lower(): name for name in NAMES}
     if game.lower() in known:
         return known[game.lower()]
-    wanted = game[len(PREFIX) :].lower()  # without the prefix, which all names are alike in
+    wanted = game[len(PREFIX) :].lower()  # without the prefix, which all names share
     near = difflib.get_close_matches(wanted, [name[len(PREFIX) :] for name in known], n=1)
     hint = f"did you mean {known[(PREFIX + near[0]).lower()]}?" if near else f"there are {', '.join(NAMES)}"
     raise ValueError(f"env.game={game!r}: MinAtar has no such game; {hint}")
 
 
 def _spec_and_actions(name: str) -> tuple[ObservationSpec, tuple[int, ...]]:
-    """What a board looks like, and the package's numbers of the actions. Raises ValueError without the package."""
+    """A board's spec and the package's numbers of the actions. Raises ValueError without the package."""
     game = _rules(name)()
     actions = game.minimal_action_set() if name.endswith("-v1") else range(NUM_ACTIONS)
     return ObservationSpec(tuple(game.state_shape()), np.dtype(np.uint8)), tuple(actions)
 
 
 class MinAtarLanes:
-    """E games of one name; see `base.LaneEnv`. One step is one frame: neither is skipped, stacked or resized.
+    """E games of one name; see `base.LaneEnv`. One step is one frame, without skipping, stacking or resizing.
 
-    Raises ValueError where the package is missing.
+    Raises ValueError without the package.
     """
 
     def __init__(
@@ -144,7 +141,7 @@ class MinAtarLanes:
         )
 
     def render(self, lane: int) -> np.ndarray:
-        """A colour for each channel, the later one on top."""
+        """One colour per channel, later channels on top."""
         board = self._games[lane].state()
         image = np.zeros((*board.shape[:2], 3), np.uint8)
         for channel, colour in enumerate(_colours(board.shape[2])):
@@ -155,7 +152,7 @@ class MinAtarLanes:
         pass
 
     def _begin(self, lane: int) -> None:
-        """The lane's next game, a new object: nothing of the one before is left."""
+        """Begin the lane's next game, as a new object without state of the previous one."""
         stream = keyed_random.ENV_SEED
         seed = keyed_random.seed_for(self._seed, stream, self._first_lane + lane, self._number[lane])
         game = self._rules()
@@ -167,7 +164,7 @@ class MinAtarLanes:
         self._ticks[lane] = 0
 
     def _act(self, lane: int, action: int) -> tuple[float, bool]:
-        """The package's own number of an action -> reward and whether the game is over."""
+        """Reward, and whether the game is over. action: the package's number."""
         game = self._games[lane]
         if game.random.rand() < STICKY_PROBABILITY:  # from the game's own generator, as the package does
             action = self._last_action[lane]
@@ -181,7 +178,7 @@ class MinAtarLanes:
 
 @functools.cache
 def _rules(name: str) -> Any:
-    """The class of a game's rules, from its file in the package. Raises ValueError where the package is missing."""
+    """The class of a game's rules, from its file in the package. Raises ValueError without the package."""
     file = _FILE_OF_GAME[name.removeprefix(PREFIX).partition("-")[0]]
     package = importlib.util.find_spec("minatar")
     if package is None or not package.submodule_search_locations:

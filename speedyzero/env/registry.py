@@ -1,4 +1,4 @@
-"""From `env.game` to an environment: the families of games in the order in which they are asked for a name."""
+"""Environments for `env.game`, from the first game family that has a game of that name."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ FAMILIES: tuple[GameFamily, ...] = (atari, minatar_env, catch, gymnasium_env)
 
 
 def check_game(config: EnvConfig) -> GameInfo:
-    """Look up `config.game`; well under a second.
+    """Look up `config.game`, in well under a second.
 
-    Raises ValueError, in one line, for an unknown game (with the nearest names), a ROM that is missing, damaged or
-    needs two players, a package that a game lacks, continuous actions, and observations of an unsupported kind, and for
-    a game of a module that the user has not named (`user_modules.py`).
+    Raises ValueError, in one line, for an unknown game (with the nearest names), a missing, damaged or two-player ROM,
+    a missing package, unsupported actions or observations, and a module that was not allowed (`user_modules.py`).
     """
     return _find(config)[1]
 
@@ -26,11 +25,11 @@ def check_game(config: EnvConfig) -> GameInfo:
 def make_env(
     config: EnvConfig, *, lanes: int, seed: int, evaluation: bool = False, first_lane: int = 0, render: bool = False
 ) -> LaneEnv:
-    """`lanes` environments of `config.game`, to be begun with `reset()`.
+    """`lanes` environments of `config.game`, to be started with `reset()`.
 
-    evaluation: lost lives are not reported (Atari) and the evaluation's frame limit holds.
-    first_lane: the number that lane 0 is seeded by, where several environments share out a run's lanes.
-    render: pictures of vector environments can be taken (needs the game's drawing package).
+    evaluation: lost lives are not reported (Atari) and the evaluation's frame limit applies.
+    first_lane: the seeding number of lane 0, if several environments share a run's lanes.
+    render: vector environments can be rendered (needs the game's drawing package).
 
     Raises ValueError as `check_game` does, and for lanes < 1.
     """
@@ -43,7 +42,7 @@ def make_env(
 
 
 def try_game(config: EnvConfig, *, render: bool = False) -> None:
-    """Play one step of one lane, and draw it. Raises ValueError, in one line, for a game that cannot be used."""
+    """Play, and optionally render, one step of one lane. Raises ValueError, in one line, for an unusable game."""
     try:
         env = make_env(config, lanes=1, seed=0, render=render)
         env.reset()
@@ -56,7 +55,7 @@ def try_game(config: EnvConfig, *, render: bool = False) -> None:
 
 
 def action_names(config: EnvConfig) -> tuple[str, ...]:
-    """What the game calls its actions; numbers where it calls them nothing. Raises as `check_game` does."""
+    """The game's names of its actions, or numbers if it has none. Raises as `check_game` does."""
     family, game = _find(config)
     return family.action_names(config, game)
 

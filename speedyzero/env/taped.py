@@ -1,7 +1,7 @@
-"""Environments that can be brought back to where they were, by playing their unfinished games again.
+"""Environments whose state can be restored by replaying their unfinished games.
 
-No emulator here can be copied, but each game follows from (seed, lane, number of the game) and its actions: so it is
-enough to remember those. Used by runs in one process, whose checkpoints continue to the bit.
+Emulators cannot be copied, but a game is determined by (seed, lane, number of the game) and its actions, so only those
+are recorded. Used by inline runs, whose checkpoints resume bit-exactly.
 
 Axes: E lanes, N actions of all unfinished games.
 """
@@ -45,26 +45,26 @@ class TapedLanes:
         return outcome
 
     def tape(self) -> dict[str, np.ndarray]:
-        """What `replay` needs: each lane's game [E] int64, its actions' number [E] int64, the actions [N] int16."""
+        """The arguments of `replay`: each lane's game and number of actions, [E] int64, and all actions, [N] int16."""
         lengths = np.array([len(tape) for tape in self._tapes], np.int64)
         actions = np.array([action for tape in self._tapes for action in tape], np.int16)
         return {"game": self._game.copy(), "length": lengths, "action": actions}
 
     def part(self) -> RoleState:
-        """The tape, as a checkpoint keeps it."""
+        """The tape as a checkpoint's role state."""
         return RoleState({}, self.tape())
 
     def replay(self, *, game: np.ndarray, length: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """Play every lane's game up to where a tape ends; the frames there, [E, ...].
+        """Play every lane's game to the end of its tape; the frames there, [E, ...].
 
-        Lanes with short tapes wait, in whatever game they have, so that all end at once. Raises ValueError for a
-        tape of other lanes or actions.
+        Lanes with short tapes start later, so that all end in the same tick. Raises ValueError if the tape's lanes or
+        actions do not fit.
         """
         fits = len(game) == len(length) == self.num_lanes and length.sum() == len(action)
         if not fits or (len(action) and not 0 <= action.min() <= action.max() < self.num_actions):
             raise ValueError(
-                f"a tape of {len(game)} lanes, {len(action)} actions; here are {self.num_lanes} lanes that know "
-                f"{self.num_actions} actions"
+                f"a tape of {len(game)} lanes and {len(action)} actions does not fit {self.num_lanes} lanes with "
+                f"{self.num_actions} possible actions"
             )
         self.reset()
         ticks = int(length.max())
@@ -76,7 +76,7 @@ class TapedLanes:
             if (begins := waits == tick).any():
                 self.begin(begins, game)
             frame = self.step(padded[tick]).frame
-        if (begins := waits == ticks).any():  # a game whose first frame is all that was seen of it
+        if (begins := waits == ticks).any():  # games without any action yet
             frame = self.begin(begins, game)
         return frame
 

@@ -1,8 +1,8 @@
-"""Modules that bring games of a user's own: "my_package:MyGame-v0" is MyGame-v0 once `my_package` is imported.
+"""Modules with a user's own games: "my_package:MyGame-v0" is MyGame-v0 after `my_package` is imported.
 
-Such a module is imported only where the user has named it, on the command line or in a call. A run's files keep the
-game's name too, but a directory from somebody else must not choose what is imported: whoever opens one names it again.
-What was named stands in the environment, so that a run's processes have it from the process that starts them.
+Such a module is imported only if the user names it, on the command line or in a call. A run's files contain the game's
+name too, but files from someone else must not cause an import, so the user has to name the game again. The named
+modules are kept in an environment variable, which a run's processes inherit.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ VARIABLE = "SPEEDYZERO_GAME_MODULES"
 
 
 def allow(game: str) -> None:
-    """The user has named this game: its module, if it has one, may be imported here and in processes begun later."""
+    """Allow the import of this game's module, if it has one, here and in processes started later."""
     module, colon, _ = game.partition(":")
     if colon:
         os.environ[VARIABLE] = ",".join(sorted({*_allowed(), module}))
 
 
 def imported(game: str) -> str:
-    """Import the game's module, if it has one; the id that Gymnasium knows the game by.
+    """Import the game's module, if it has one; the game's Gymnasium id.
 
-    Raises ValueError, in one line, for a module that nobody has named, and where it cannot be imported.
+    Raises ValueError, in one line, for a module that was not allowed or cannot be imported.
     """
     check_allowed(game)
     module, colon, name = game.partition(":")
@@ -40,7 +40,7 @@ def imported(game: str) -> str:
 
 
 def check_allowed(game: str) -> None:
-    """Raises ValueError for a game whose module nobody has named."""
+    """Raises ValueError for a game whose module was not allowed."""
     module, colon, _ = game.partition(":")
     if colon and module not in _allowed():
         raise ValueError(

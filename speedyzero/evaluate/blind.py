@@ -1,7 +1,7 @@
-"""The blind twin: the agent's own actions, drawn without looking.
+"""The blind twin: a policy that ignores observations and samples actions with the agent's own frequencies.
 
-It takes each action as often as the agent did over its games, at random times. What the agent scores above its twin, in
-the same protocol, comes from the positions that it saw; a mixture of actions that scores well by itself does not.
+Evaluated by the same protocol. The agent's score above its twin's is due to the observations it used, not to its
+mixture of actions alone.
 
 Axes: L lanes, A actions.
 """
@@ -21,7 +21,7 @@ from speedyzero.observe.progress import GamesProgress
 
 
 class FixedPolicyPlayer:
-    """The same policy whatever it is shown."""
+    """Plays the same policy for every observation."""
 
     search_config = SearchConfig()
 
@@ -41,7 +41,7 @@ class FixedPolicyPlayer:
 def blind_twin(
     seeing: EvaluationResult, env_config: EnvConfig, *, progress: GamesProgress | None = None
 ) -> EvaluationResult:
-    """The twin's score over the episodes that the agent was scored over."""
+    """The twin's score over the agent's evaluation episodes."""
     protocol = seeing.protocol
     return evaluate(
         FixedPolicyPlayer(seeing.action_shares),

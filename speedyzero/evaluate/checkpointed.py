@@ -1,4 +1,4 @@
-"""Score a checkpoint of a run in progress, and book the score."""
+"""Evaluates a checkpoint of a run in progress and records the score."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def evaluate_checkpoint(
 ) -> EvaluationResult:
     """Play `episodes` games with the weights of a train step; the score goes to RUN_DIR/scores.json.
 
-    blind: its blind twin's score, too.
+    blind: also score the blind twin.
     """
     saved = load_weights(checkpoint_dir(run_dir, step))
     agent = load_agent(config, saved)

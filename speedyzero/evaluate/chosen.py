@@ -1,8 +1,8 @@
-"""Which action an evaluation takes: the search's own, or one drawn from the policy that it improved.
+"""Which action an evaluation takes: the most visited one, or a sample of the search's improved policy.
 
-A policy that has learnt to mix actions (a short run's, or a game whose stacks look alike) can be good as it is and bad
-as the one action that it likes best. Every draw is a function of (seed, episode, tick), so that scores depend neither
-on how many play side by side nor on the machine.
+A policy that has learnt to mix actions (after a short run, or in a game with ambiguous frame stacks) can score well
+sampled and badly as its most likely action. Every draw is a function of (seed, episode, tick), so that scores depend
+neither on the number of parallel games nor on the machine.
 
 Axes: E lanes, A actions.
 """
@@ -24,6 +24,6 @@ def chosen_actions(result: SearchResult, how: str, *, seed: int, episodes: np.nd
         return result.action.cpu().numpy()
     assert how == SAMPLED, how
     cumulative = result.policy.cpu().numpy().astype(np.float64).cumsum(axis=1)  # [E, A]
-    keys = keyed_random.keys(seed, keyed_random.EVALUATE, episodes, tick, 1)  # of the games' own seeds the last is 0
+    keys = keyed_random.keys(seed, keyed_random.EVALUATE, episodes, tick, 1)  # the games' own seeds end in 0
     drawn = keyed_random.uniform(keys, 1) * cumulative[:, -1:]
     return (cumulative > drawn).argmax(axis=1)

@@ -1,4 +1,4 @@
-"""`python -m speedyzero evaluate RUN_DIR`: score a run's weights, print the result, keep it, film it."""
+"""`python -m speedyzero evaluate RUN_DIR`: score a run's weights, print and save the result, optionally film a game."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def evaluate_run(
     blind: bool = False,
     seed: int = 0,
 ) -> EvaluationResult:
-    """Score the weights of a run or a checkpoint, print the result and keep it in evaluations/ of the run.
+    """Score the weights of a run or a checkpoint, print the result and save it in evaluations/ of the run.
 
-    episodes: None as the run itself was evaluated at its end. video_path: film the first episode there. which: the
-    weights, "last" (the newest) or "best" (those of the best evaluation). action: as `evaluate.action`, None as the run
-    itself. blind: score its blind twin, too (`blind.py`). seed: of the games.
+    episodes, action: as in `evaluate.episodes` and `evaluate.action`; None: the run's own setting. video_path: where to
+    film the first episode. which: "last" (the newest weights) or "best" (those of the best evaluation). blind: also
+    score the blind twin (`blind.py`). seed: of the games.
 
-    Raises ValueError, one line, for whatever is missing or damaged.
+    Raises ValueError, one line, for anything missing or damaged.
     """
     source = find_source(run_dir, which)
     config, saved = source.config, source.weights
@@ -82,9 +82,9 @@ def evaluate_run(
 
 
 def load_agent(config: Config, saved: SavedWeights) -> Agent:
-    """An agent with saved weights. Sets torch's threads for the whole process, as training did.
+    """An agent with saved weights. Sets torch's threads for the whole process, as training does.
 
-    Raises ValueError where the weights do not fit the run's network.
+    Raises ValueError if the weights do not fit the run's network.
     """
     game = check_game(config.env)
     torch.set_num_threads(threads_for(config, game.spec))
@@ -116,7 +116,7 @@ def describe(protocol: dict) -> str:
 
 
 def _keep(run_dir: Path, content: dict) -> Path:
-    """Write a result under the next free number of its step."""
+    """Write a result to a file with the next free number of its step."""
     folder = run_dir / EVALUATIONS_FOLDER
     folder.mkdir(exist_ok=True)
     stem = f"step_{content['step']:09}"

@@ -1,8 +1,8 @@
-"""Scores by the protocol: full games, no root noise, most visited action (or a sampled one), raw rewards.
+"""The evaluation protocol: full games, no root noise, most visited (or sampled) action, raw rewards.
 
-Called on an interval and at the end of training, and by the command line. The protocol is EfficientZero's (Ye et al.
-2021): N episodes, each from its own seed, lives ignored. The seeds come from a stream of their own, so no evaluation
-plays a training game, and evaluating draws nothing that training would have drawn.
+Called periodically and at the end of training, and by the command line. The protocol is EfficientZero's (Ye et al.
+2021): N episodes, each with its own seed, lives ignored. The seeds come from a separate random stream, so evaluation
+replays no training game and does not affect training.
 
 Axes: E lanes of one batch, one episode each; L lanes still playing; S stacked frames; A actions.
 """
@@ -42,14 +42,14 @@ class Player(Protocol):
 
 @dataclass(frozen=True)
 class _Games:
-    """What the lanes of one batch did."""
+    """Totals of one batch of games."""
 
     scores: np.ndarray  # [E] float64
     lengths: np.ndarray  # [E] int64, agent steps
     truncated: np.ndarray  # [E] bool: cut off by the limit
-    actions: np.ndarray  # [A] int64: how often each was taken
-    policy_sum: np.ndarray  # [A] float64: of all positions' policies
-    entropy_sum: np.ndarray  # [] float64: of their entropies, in nats
+    actions: np.ndarray  # [A] int64: counts
+    policy_sum: np.ndarray  # [A] float64: over all positions
+    entropy_sum: np.ndarray  # [] float64: of these policies, in nats
 
 
 def evaluate(
@@ -66,16 +66,16 @@ def evaluate(
 ) -> EvaluationResult:
     """Play `episodes` full games, `parallel_envs` at a time as one batch, and score them.
 
-    Episode e is the first game of lane e under the evaluation seed, however many are played side by side.
+    Episode e is the first game of lane e under the evaluation seed, whatever `parallel_envs` is.
     simulations: per search, 0 as in training. action: as `evaluate.action`. film: records the first episode; the
-    caller closes it. progress: is told how far the games are.
-    Raises ValueError for fewer than 1 episode or environment, and for a film of a game that cannot be drawn.
+    caller closes it. progress: updated as games are played.
+    Raises ValueError for fewer than 1 episode or environment, and for a film of a game that cannot be rendered.
     """
     if episodes < 1 or parallel_envs < 1:
         raise ValueError(f"episodes={episodes}, parallel_envs={parallel_envs}: both must be 1 or more")
     batches: list[_Games] = []
 
-    def tell(now: _Games, playing: int) -> None:
+    def notify(now: _Games, playing: int) -> None:
         if progress is not None:
             every = [*batches, now]
             finished = sum(len(batch.scores) for batch in every) - playing
@@ -94,7 +94,7 @@ def evaluate(
         try:
             choose = partial(chosen_actions, how=action, seed=seed)
             games = _play(
-                agent, env, env_config, choose, first_episode, simulations=simulations, film=filmed, tell=tell
+                agent, env, env_config, choose, first_episode, simulations=simulations, film=filmed, notify=notify
             )
             batches.append(games)
         finally:
@@ -127,20 +127,20 @@ def evaluate(
 
 
 def _action_shares(batches: Sequence[_Games]) -> np.ndarray:
-    """How often each action was taken, [A] float64."""
+    """Relative frequency of each action, [A] float64."""
     actions = np.sum([batch.actions for batch in batches], axis=0)
     return actions / actions.sum()
 
 
 def _policy_information(batches: Sequence[_Games]) -> float:
-    """Entropy of the mean policy less the policies' mean entropy, in nats."""
+    """Entropy of the mean policy minus the policies' mean entropy, in nats."""
     policy = np.sum([batch.policy_sum for batch in batches], axis=0)
     positions = sum(int(batch.actions.sum()) for batch in batches)
     return float(entropy(policy / policy.sum()) - sum(batch.entropy_sum for batch in batches) / positions)
 
 
 def _game_protocol(env_config: EnvConfig) -> dict:
-    """What scores depend on besides how the agent acts."""
+    """The game's rules, as part of the protocol."""
     game = check_game(env_config)
     rules = {"reward": "raw", "lives": "ignored: full games", "limit_frames": env_config.eval_limit_frames}
     if game.kind == "gymnasium" and game.has_limit:
@@ -164,9 +164,9 @@ def _play(
     *,
     simulations: int,
     film: Film | None,
-    tell: Callable[[_Games, int], None],
+    notify: Callable[[_Games, int], None],
 ) -> _Games:
-    """One game in every lane. A lane that has finished is no longer searched for; its later actions are 0."""
+    """Play one game per lane. A finished lane is no longer searched; its later actions are 0."""
     lanes = env.num_lanes
     num_actions = env.num_actions
     games = _Games(
@@ -199,18 +199,18 @@ def _play(
         if film is not None and filming and over[0]:
             film.add(env.render(0), score=games.scores[0], thought=None, actions=names)
         playing = playing[~over]
-        tell(games, playing.size)
+        notify(games, playing.size)
         stacked = stack.push(step.frame, step.started)
     return games
 
 
 def _count(games: _Games, policy: np.ndarray, action: np.ndarray) -> None:
-    """Add what the playing lanes did. policy: [L, A]; action: [L]."""
+    """Add one tick of the playing lanes. policy: [L, A]; action: [L]."""
     games.actions[:] += np.bincount(action, minlength=len(games.actions))
     games.policy_sum[:] += policy.sum(0, dtype=np.float64)
     games.entropy_sum[...] += entropy(policy).sum(dtype=np.float64)
 
 
 def _thought(result: Any, action: int) -> Thought:
-    """Of the first lane of a SearchResult, and what was done."""
+    """The first lane of a SearchResult, with the action taken."""
     return Thought(float(result.value[0]), result.policy[0].cpu().numpy(), int(action))

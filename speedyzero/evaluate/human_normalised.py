@@ -1,4 +1,4 @@
-"""Scores on the scale where random play is 0 and a human is 1, for the 26 games of the Atari 100k benchmark."""
+"""Human-normalised scores (0: random play, 1: human) for the 26 games of the Atari 100k benchmark."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ReferenceScores:
 
 
 def reference_scores(game: str) -> ReferenceScores | None:
-    """What is known of a game, by its plain name in any spelling ("MsPacman", "ms_pacman"); None if nothing is."""
+    """The reference scores of a game, in any spelling ("MsPacman", "ms_pacman"); None if there are none."""
     return _all_games().get(_plain(game))
 
 
@@ -31,13 +31,13 @@ def human_normalised(game: str, score: float) -> float | None:
 
 @cache
 def benchmark_games() -> dict[str, ReferenceScores]:
-    """The 26 games of Atari 100k by the names that the field gives them, in the alphabet's order."""
+    """The 26 games of Atari 100k by their usual names, in alphabetical order."""
     text = resources.files("speedyzero.evaluate").joinpath("atari100k_scores.json").read_text(encoding="utf-8")
     return {game: ReferenceScores(**scores) for game, scores in json.loads(text)["games"].items()}
 
 
 def benchmark_name(game: str) -> str | None:
-    """The field's name of one of the 26 games, given in any spelling; None for another game."""
+    """The usual name of one of the 26 games, given in any spelling; None for another game."""
     return next((name for name in benchmark_games() if _plain(name) == _plain(game)), None)
 
 

@@ -1,4 +1,4 @@
-"""A trained agent in somebody else's program: `speedyzero.load(DIR)`.
+"""A trained agent for use in other programs: `speedyzero.load(DIR)`.
 
     agent = speedyzero.load("runs/Pong-laptop-seed0-001")        # or a checkpoint's directory, copied anywhere
     env = agent.make_env(lanes=1)
@@ -26,7 +26,7 @@ from speedyzero.model.agent import Agent
 
 
 class LoadedAgent:
-    """Plays as the run's evaluation does: by search without noise, the most visited action or a sampled one."""
+    """Acts as in the run's evaluation: search without noise, the most visited or a sampled action."""
 
     def __init__(self, config: Config, model: Agent, *, step: int):
         """step: the train step of the weights."""
@@ -36,10 +36,10 @@ class LoadedAgent:
         self._ticks = 0
 
     def act(self, observations: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
-        """The actions, [E] int64. observations: the newest frame of each lane, [E, ...], as `make_env` shows them.
+        """The actions, [E] int64. observations: the newest frame of each lane, [E, ...], as from `make_env`.
 
-        first: [E] bool, lanes whose games have just begun; all have at the first call, and None says that none have.
-        Raises ValueError for observations of another shape or type, or of another number of lanes than before.
+        first: [E] bool, lanes whose games have just begun, None for no lane; ignored at the first call, where all have.
+        Raises ValueError for a wrong shape or dtype, and if the number of lanes changes.
         """
         observations = np.asarray(observations)
         lanes = len(observations) if observations.ndim else 0
@@ -64,16 +64,16 @@ class LoadedAgent:
         return action
 
     def make_env(self, *, lanes: int = 1, seed: int = 0, render: bool = False) -> LaneEnv:
-        """The game that it was trained on, under the rules of evaluation: full games."""
+        """The game the agent was trained on, under evaluation rules: full games."""
         return make_env(self.config.env, lanes=lanes, seed=seed, evaluation=True, render=render)
 
 
 def load(directory: str | Path, *, which: str = "last", game: str | None = None) -> LoadedAgent:
-    """The agent of a run or of a checkpoint. which: a run's "last" or "best" weights. game: needed where it is of your
-    own, "my_module:MyGame-v0", whose module is imported.
+    """The agent of a run or checkpoint. which: a run's "last" or "best" weights. game: required for a game of your own,
+    as "my_module:MyGame-v0", whose module is imported.
 
-    Sets torch's threads for the whole process, as training did. Raises ValueError, one line, for whatever is missing,
-    damaged or does not fit.
+    Sets torch's threads for the whole process, as training does. Raises ValueError, one line, for anything missing,
+    damaged or mismatched.
     """
     source = find_source(directory, which, game)
     return LoadedAgent(source.config, load_agent(source.config, source.weights), step=source.weights.meta["step"])

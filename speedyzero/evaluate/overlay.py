@@ -1,4 +1,4 @@
-"""What the search thought, drawn beside the frame that it thought about: its value, and its policy as a bar an action.
+"""Search results drawn beside the frame: the value, and the policy as one bar per action.
 
     +-----------+  score 3
     |  picture  |  value 1.52
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_LEAST_WIDTH_PX = 240  # narrower pictures are enlarged, so that they are not lost beside the panel
+_LEAST_WIDTH_PX = 240  # narrower pictures are enlarged
 _MARGIN_PX, _LINE_PX = 6, 14
 _NAME_PX, _BAR_PX, _SHARE_PX = 88, 80, 34
 _PANEL_PX = _NAME_PX + _BAR_PX + _SHARE_PX + 2 * _MARGIN_PX
@@ -29,7 +29,7 @@ class Thought:
 
     value: float
     policy: np.ndarray  # [A] float32, sums to 1
-    action: int  # the one that is taken
+    action: int  # the action taken
 
 
 def beside(picture: np.ndarray, *, score: float, thought: Thought | None, actions: Sequence[str]) -> np.ndarray:
@@ -48,8 +48,8 @@ def beside(picture: np.ndarray, *, score: float, thought: Thought | None, action
 
 
 def _panel(least_height: int, *, score: float, thought: Thought | None, actions: Sequence[str]) -> np.ndarray:
-    """[H', _PANEL_PX, 3] uint8. Its size depends on the picture and the number of actions alone."""
-    from PIL import Image, ImageDraw  # only where a film is made
+    """[H', _PANEL_PX, 3] uint8. Its size depends only on the picture's height and the number of actions."""
+    from PIL import Image, ImageDraw  # only needed for films
 
     height = max(least_height, _LINE_PX * (3 + len(actions)) + 2 * _MARGIN_PX)
     image = Image.new("RGB", (_PANEL_PX, height + height % 2))

@@ -1,4 +1,4 @@
-"""The evaluator as a process: comes, scores one checkpoint, and goes."""
+"""The evaluator process: scores one checkpoint and exits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from speedyzero.config import Config
 from speedyzero.evaluate.checkpointed import evaluate_checkpoint
 from speedyzero.system.prctl import set_title
 
-NICE = 10  # a score that comes a little later costs nobody anything
+NICE = 10  # a score may be late; training must not be
 
 
 def main(config: Config, run_dir: Path, step: int) -> None:

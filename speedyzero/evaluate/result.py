@@ -1,4 +1,4 @@
-"""What an evaluation found, with its uncertainty and with how it was made.
+"""The result of an evaluation, with its uncertainty and protocol.
 
 Axes: N episodes, A actions.
 """
@@ -22,16 +22,16 @@ class EvaluationResult:
     episode_scores: np.ndarray  # [N] float64, raw
     episode_lengths: np.ndarray  # [N] int64, agent steps
     mean: float
-    std: float  # of one episode, N - 1 degrees of freedom; 0 for one episode
+    std: float  # over episodes, N - 1 degrees of freedom; 0 for one episode
     ci95: tuple[float, float] | None  # of the mean, by bootstrap; None for one episode
-    human_normalised: float | None  # of the mean; None without reference scores or where a game was cut off
-    action_shares: np.ndarray  # [A] float64: how often each action was taken
-    policy_information: float  # nats that the policies know of their positions; 0: the same everywhere
-    protocol: dict  # how it was made, as JSON
+    human_normalised: float | None  # of the mean; None without reference scores or if a game was cut off
+    action_shares: np.ndarray  # [A] float64: relative frequency of each action
+    policy_information: float  # nats, `observe/information.py`; 0: the same policy everywhere
+    protocol: dict  # as JSON
 
     @property
     def human_normalised_ci95(self) -> tuple[float, float] | None:
-        """Of the human-normalised mean; None where that or the interval is."""
+        """Interval of the human-normalised mean; None if either is."""
         if self.human_normalised is None or self.ci95 is None:
             return None
         bounds = [human_normalised(self.game, bound) for bound in self.ci95]
@@ -39,7 +39,6 @@ class EvaluationResult:
         return bounds[0], bounds[1]
 
     def to_json(self) -> dict:
-        """Everything, as strict JSON."""
         normalised_ci95 = self.human_normalised_ci95
         return {
             "game": self.game,
@@ -69,7 +68,7 @@ class EvaluationResult:
 
 
 def bootstrap_ci95(scores: np.ndarray) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean of scores [N] (Efron, 1979), the same at each call; None for N = 1."""
+    """Percentile bootstrap interval of the mean of scores [N] (Efron, 1979), deterministic; None for N = 1."""
     if len(scores) < 2:
         return None
     rows = np.random.default_rng(0).integers(len(scores), size=(_RESAMPLES, len(scores)))

@@ -1,4 +1,4 @@
-"""Where weights lie that somebody wants to play with: in a run's directory, or in a checkpoint copied anywhere."""
+"""Finds the weights to evaluate: in a run directory, or in a checkpoint copied anywhere."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from speedyzero.env import user_modules
 
 @dataclass(frozen=True)
 class Source:
-    """Weights that were read and found whole, with the settings that they were trained under."""
+    """Verified weights with the settings they were trained with."""
 
     config: Config
     weights: SavedWeights
-    results: Path  # where what is found out about them goes: the run's directory, or that which the checkpoint lies in
+    results: Path  # where results are written: the run directory, or the parent directory of a copied checkpoint
 
 
 def find_source(directory: str | Path, which: str = "last", game: str | None = None) -> Source:
-    """Of a run the "last" (newest) or "best" weights; of a checkpoint its own.
+    """A run's "last" (newest) or "best" weights, or a checkpoint's own.
 
-    game: as the user names it, whose module may then be imported. Raises ValueError, one line, for whatever is missing
-    or damaged, for another game than the run's, and for one of a module that was not named.
+    game: as given by the user, which permits importing its module. Raises ValueError, one line, for anything missing or
+    damaged, for a game other than the run's, and for a game whose module is not permitted.
     """
     source = _found(Path(directory), which)
     played = source.config.env.game
@@ -56,7 +56,7 @@ def _found(directory: Path, which: str) -> Source:
 
 
 def find_weights(run_dir: Path, which: str) -> Path:
-    """The checkpoint of the "last" or "best" weights. Raises ValueError where there is none."""
+    """The checkpoint of the "last" or "best" weights. Raises ValueError if there is none."""
     if which == "last":
         found = newest(run_dir)
         if found is None:

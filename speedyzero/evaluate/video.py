@@ -1,7 +1,7 @@
-"""One episode as a film: an mp4, or a GIF where the file's name ends in .gif.
+"""Video of one episode: mp4, or GIF if the file's name ends in .gif.
 
-Frames go to imageio-ffmpeg's bundled ffmpeg one by one, so a film of any length needs no memory. The file takes its
-name only when it is finished.
+Frames are streamed to imageio-ffmpeg's bundled ffmpeg, so memory does not grow with the film's length. The file gets
+its name when it is finished.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from speedyzero.evaluate.overlay import Thought, beside
 
-FRAMES_PER_SECOND = 15  # of a game that does not say at which speed it is watched
-# One palette per frame keeps colours right without holding the whole film back.
+FRAMES_PER_SECOND = 15  # for games that specify no frame rate
+# One palette per frame keeps colours right without buffering the whole film.
 _GIF_FILTER = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"
 _ENCODING: dict[str, dict] = {
     ".mp4": {"codec": "libx264", "pix_fmt_out": "yuv420p", "quality": 8},
@@ -24,13 +24,13 @@ _ENCODING: dict[str, dict] = {
 
 
 class Film:
-    """A film being written. Use it as a context manager: left by an exception, it leaves no file.
+    """A film being written. Use it as a context manager: on an exception, the file is removed.
 
     Raises ValueError for a name that does not end in .mp4 or .gif.
     """
 
     def __init__(self, path: str | Path, *, frames_per_second: float | None = None):
-        """frames_per_second: at which the game is watched, None where it does not say."""
+        """frames_per_second: None if the game specifies none."""
         self.path = Path(path)
         self._frames_per_second = frames_per_second or FRAMES_PER_SECOND
         if self.path.suffix not in _ENCODING:
@@ -41,7 +41,7 @@ class Film:
         self._shape: tuple[int, ...] = ()
 
     def add(self, picture: np.ndarray, *, score: float, thought: Thought | None, actions: Sequence[str]) -> None:
-        """Append a frame. picture: [H, W, 3] uint8, all of one size; the rest as `overlay.beside` takes it."""
+        """Append a frame. picture: [H, W, 3] uint8, all of one size; the rest as in `overlay.beside`."""
         if self._encoder is not None and picture.shape != self._shape:
             raise ValueError(f"frame of shape {picture.shape} in a film of shape {self._shape}")
         self._shape = picture.shape
@@ -52,7 +52,7 @@ class Film:
         self.frames += 1
 
     def close(self) -> None:
-        """Finish the film and give it its name."""
+        """Finish the film and move the file to its name."""
         if self._encoder is not None:
             self._encoder.close()
             self._encoder = None
@@ -69,7 +69,7 @@ class Film:
             self._part.unlink(missing_ok=True)
 
     def _start(self, *, width: int, height: int) -> Generator[None, np.ndarray | None, None]:
-        import imageio_ffmpeg  # only where a film is made
+        import imageio_ffmpeg  # only needed for films
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
         encoder = imageio_ffmpeg.write_frames(

@@ -1,1 +1,1 @@
-"""Many runs compared: over settings, games and seeds."""
+"""Sweeps: many runs compared over settings, games and seeds."""

@@ -1,8 +1,7 @@
-"""Random shift and brightness: the draws. EfficientZero, App. A (after DrQ, Kostrikov et al. 2021).
+"""Random draws of image augmentation: shift and brightness. EfficientZero, App. A (after DrQ, Kostrikov et al. 2021).
 
-Every draw is a function of (seed, train step, view, sample), on the CPU and on a GPU alike (`keyed_random.py`; its
-kernel's are the same shifts, and the same brightness but for rounding). The pixels are moved where frames become a
-network's input (`replay/frames.py`, `kernels/stack_gather`).
+Each draw is a function of (seed, train step, view, sample). CPU and GPU draw the same shifts and, up to rounding, the
+same brightness. The draws are applied in `replay/frames.py` and `kernels/stack_gather`.
 
 Axes: B batch, F frames in the window (stack + unroll), H W image, C channels.
 """
@@ -19,10 +18,10 @@ from speedyzero.system import keyed_random
 
 
 class Augment:
-    """Draws how a batch's images are augmented; one draw per sample and view serves all its frames."""
+    """Draws one augmentation per sample and view, which applies to all its frames."""
 
     def __init__(self, config: LearnerConfig, *, seed: int, rank: int = 0):
-        """rank: of the learner; samples are numbered over the global batch, so that no two ranks draw alike."""
+        """rank: the learner's. Samples are numbered over the global batch, so ranks draw independently."""
         self._shift_px, self._intensity_scale = config.shift_px, config.intensity_scale
         self._seed, self._rank = seed, rank
 

@@ -1,8 +1,8 @@
-"""From batch records to what the network trains on: frames gathered where they lie, augmented, and targets as tensors.
+"""Turns batch records into training batches: gathers and augments frames, converts targets to tensors.
 
-On a GPU nothing here waits for it: what is small crosses from pinned memory behind the work that is queued already.
+On a GPU nothing here blocks: small arrays are copied asynchronously from pinned memory.
 
-Axes: B batch (one rank's), K unroll steps (J of them, and every n-th sample, under the consistency loss), S stacked
+Axes: B batch (one rank's), K unroll steps (the consistency loss covers J of them, for every n-th sample), S stacked
 frames, A actions, C channels, H W image, D features.
 """
 
@@ -27,20 +27,20 @@ class Batch:
     """One rank's batch on its device. Images are float32, or bfloat16 on a GPU, where C may be padded with zeros."""
 
     root: torch.Tensor  # [B, S*C, H, W] or [B, S*D]: the stack at the sampled position
-    following: tuple[torch.Tensor, ...]  # J like it, [B / n, ...]: seen after each action, of every n-th sample
+    following: tuple[torch.Tensor, ...]  # J stacks like `root`, [B / n, ...]: after each action, for every n-th sample
     action: torch.Tensor  # [B, K] int64
     action_mask: torch.Tensor  # [B, K] float32
     value: torch.Tensor  # [B, K+1] float32
     prefix: torch.Tensor  # [B, K] float32
     policy: torch.Tensor  # [B, K+1, A] float32
-    weight: torch.Tensor  # [B] float32: importance weights, the global batch's largest being 1
+    weight: torch.Tensor  # [B] float32: importance weights; the largest of the global batch is 1
 
 
 class BatchReader:
-    """Makes batches of records' parts, one from each shard."""
+    """Builds a batch from one batch record per shard."""
 
     def __init__(self, config: Config, frames: Sequence[FrameSource], *, device: torch.device, rank: int):
-        """frames: of each shard, on `device`."""
+        """frames: one source per shard, on `device`."""
         self._frames, self._device = frames, device
         self._augment = Augment(config.learner, seed=config.seed, rank=rank)
         self._seen_steps, self._every = consistency_steps(config), config.learner.consistency_every
@@ -60,7 +60,7 @@ class BatchReader:
         )
 
     def _unrolled(self, parts: Sequence[BatchRecord], train_step: int) -> list[Unrolled]:
-        """Each part's frames. Samples are numbered over the parts."""
+        """Frames of each record. Samples are numbered across all records."""
         ends = np.cumsum([len(part.lane) for part in parts])
         if len(parts) > 1 and any(end % self._every for end in ends):
             raise ValueError(
@@ -90,10 +90,9 @@ class BatchReader:
 
 
 def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """One after the other along the batch axis; a single one as it is."""
+    """Concatenate along the batch axis; a single array is returned unchanged."""
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Likewise."""
     return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))

@@ -1,7 +1,7 @@
-"""The loss of a batch: target views, unroll, and the loss of both, in the type that the network computes in.
+"""The loss of a batch: target views, unroll, and loss.
 
-On a GPU that is bfloat16 by autocast, losses being float32; on the CPU float32. Used by `trainer.py`, whole, and by
-benchmarks, which time its parts.
+The network computes in bfloat16 (autocast) on a GPU and in float32 on the CPU; losses are float32. Called by
+`trainer.py`; benchmarks time its parts.
 
 Axes: B batch, K unroll steps, P projection.
 """
@@ -23,10 +23,10 @@ from speedyzero.model.codec import ScalarCodec
 
 
 class BatchLoss:
-    """A function of batches: the loss of one network, whose weights it reads as they are when it is called."""
+    """The loss of one network, with its current weights, as a function of a batch."""
 
     def __init__(self, config: Config, network: Network, *, device: torch.device, autocast: bool | None = None):
-        """network: in training mode, on `device`. autocast: to bfloat16; None: on a GPU."""
+        """network: in training mode, on `device`. autocast: whether to use bfloat16; None: only on a GPU."""
         self._config, self._network, self._device = config, network, device
         self._autocasts = device.type == "cuda" if autocast is None else autocast
         self._value_codec = ScalarCodec(config.model.value_codec).to(device)
@@ -42,13 +42,13 @@ class BatchLoss:
         return self.against(batch, self.views(batch))
 
     def views(self, batch: Batch) -> TargetViews | None:
-        """What the unrolled states are to project to; None without that loss."""
+        """Targets for the projections of unrolled states; None without the consistency loss."""
         if not self._consistency_steps:
             return None
-        # A context of its own: weights that were cast without a graph must not be found by the pass with one.
+        # Its own autocast context, whose cache holds weights cast without a graph: `against` must not reuse them.
         with self._autocast():
-            look = self._folded_targets or partial(target_views, self._network)
-            return look(list(batch.following))
+            make_views = self._folded_targets or partial(target_views, self._network)
+            return make_views(list(batch.following))
 
     def against(self, batch: Batch, views: TargetViews | None) -> Loss:
         """The loss, given the target views."""

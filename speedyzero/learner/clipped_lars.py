@@ -37,7 +37,7 @@ _BUFFER = "momentum_buffer"
 class LayerTrustRatio:
     unclipped: float
     clipped: float
-    """What the last step used."""
+    """Used by the last step."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrustRatioSummary:
     minimum: float
     median: float
     largest_unclipped: float
-    """The largest ratio before the clip: how far the steps would have gone without it."""
+    """The largest ratio before the clip."""
     share_clipped: float
     layers: dict[str, LayerTrustRatio]
     """By the parameter's name."""
@@ -55,23 +55,22 @@ class TrustRatioSummary:
 
 @dataclass(frozen=True)
 class _Ratios:
-    """Where a group's ratios are kept, always at the same place; NaN where the last step had no gradient."""
+    """A group's ratios at fixed addresses; NaN where the last step had no gradient."""
 
     unclipped: torch.Tensor  # [T]
     clipped: torch.Tensor  # [T]
 
 
 class ClippedLARS(torch.optim.Optimizer):
-    """The optimiser of the module's docstring.
+    """See the module docstring.
 
-    Each parameter group has its own settings. A group with `adaptive=False` takes plain SGD with momentum and its own
-    weight decay; tensors of fewer than two dimensions in any other group take it without decay. Tensors without a
-    gradient are left alone, as in torch's optimisers.
+    Each parameter group has its own settings. A group with `adaptive=False` uses plain SGD with momentum and its weight
+    decay; tensors of fewer than two dimensions in other groups use plain SGD without decay. Tensors without a gradient
+    are skipped, as in torch's optimisers.
 
-    A step launches work on the device and waits for none of it, and the momentum and the ratios keep their addresses,
-    also over `load_state_dict`: it can be captured in a CUDA graph, if `lr` is a tensor on the parameters' device,
-    which is then to be filled, not replaced. Norms are taken in the parameters' own precision; one that underflows
-    counts as zero.
+    A step never synchronises with the device, and momentum and ratios keep their addresses, also in `load_state_dict`,
+    so a step can be captured in a CUDA graph if `lr` is a tensor on the parameters' device that is filled in place.
+    Norms have the parameters' precision; one that underflows counts as zero.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class ClippedLARS(torch.optim.Optimizer):
         super().__init__(params, settings)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Allocate all that a group's steps need. Raises ValueError for settings out of range."""
+        """Allocate a group's momentum and ratios. Raises ValueError for settings out of range."""
         _check_settings({**self.defaults, **param_group})
         super().add_param_group(param_group)
         group = self.param_groups[-1]
@@ -129,14 +128,14 @@ class ClippedLARS(torch.optim.Optimizer):
     def _update(
         self, parameters: list[torch.Tensor], group: dict[str, Any], *, decay: float, ratios: torch.Tensor | None
     ) -> None:
-        """Momentum and weights of those parameters that have a gradient. ratios: [T], None to scale nothing."""
+        """Update momentum and weights of parameters with a gradient. ratios: [T]; None scales nothing."""
         moving = [p for p in parameters if p.grad is not None]
         if not moving:
             return
         buffers = [self.state[p][_BUFFER] for p in moving]
         updates = torch._foreach_add(_gradients(moving), moving, alpha=decay)
         if ratios is not None:
-            # One call, yet a kernel for each tensor: no multi-tensor kernel takes factors that only the device knows.
+            # One call but one kernel per tensor: no multi-tensor kernel takes factors from device memory.
             factors = [ratio for ratio, p in zip(ratios.unbind(), parameters, strict=True) if p.grad is not None]
             torch._foreach_mul_(updates, factors)
         torch._foreach_mul_(buffers, group["momentum"])
@@ -144,9 +143,9 @@ class ClippedLARS(torch.optim.Optimizer):
         torch._foreach_sub_(moving, torch._foreach_mul(buffers, group["lr"]))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Copy a saved state into the tensors that are there, rates that are tensors included.
+        """Copy a saved state into the existing tensors, including learning rates that are tensors.
 
-        Raises ValueError, before anything is changed, where it does not fit or is another optimiser's.
+        Raises ValueError, before any change, if the state does not fit or is another optimiser's.
         """
         self._check_fits(state_dict)
         buffers = {p: state[_BUFFER] for p, state in self.state.items()}
@@ -163,17 +162,17 @@ class ClippedLARS(torch.optim.Optimizer):
         for group in groups:
             missing = [name for name in self.defaults if name not in group]
             if missing:
-                raise ValueError(f"no state of ClippedLARS: a parameter group lacks {', '.join(missing)}")
+                raise ValueError(f"not a state of ClippedLARS: a parameter group lacks {', '.join(missing)}")
             _check_settings(group)
         momenta = [state_dict["state"].get(index, {}).get(_BUFFER) for group in groups for index in group["params"]]
         saved = [None if momentum is None else tuple(momentum.shape) for momentum in momenta]
         here = [tuple(p.shape) for group in self.param_groups for p in group["params"]]
         for index, (shape, expected) in enumerate(zip_longest(saved, here)):
             if shape != expected:
-                raise ValueError(f"parameter {index}: the saved momentum has shape {shape}, the one here {expected}")
+                raise ValueError(f"parameter {index}: the saved momentum has shape {shape}, expected {expected}")
         kinds = [[group["adaptive"] for group in some] for some in (groups, self.param_groups)]
         if kinds[0] != kinds[1]:
-            raise ValueError(f"saved groups have adaptive={kinds[0]}, the groups here have {kinds[1]}")
+            raise ValueError(f"saved groups have adaptive={kinds[0]}, expected {kinds[1]}")
 
     @property
     def trust_ratios(self) -> torch.Tensor:
@@ -207,10 +206,10 @@ class ClippedLARS(torch.optim.Optimizer):
 
 
 def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
-    """A network's parameters by name: those to scale, and those that take plain SGD without decay.
+    """A network's named parameters in two groups: scaled, and plain SGD without decay.
 
-    Plain are biases and norms, and the output layers that start at zero: with a norm of almost nothing they would
-    hardly move. Empty groups are left out.
+    Biases, norms and zero-initialised output layers are plain: with weight norms near zero those layers would hardly
+    move. Empty groups are omitted.
     """
     outputs = {id(p) for module in network.modules() if isinstance(module, ZeroLinear) for p in module.parameters()}
     scaled: list[tuple[str, nn.Parameter]] = []

@@ -1,13 +1,13 @@
-"""An update that the host only starts: everything up to the new weights is decided on the device.
+"""An asynchronous update: the host launches it, the device computes the new weights without synchronisation.
 
     copy the batch in -> [keep -> forward -> backward] -> average over ranks -> [clip -> step -> undo?] -> send
                          '------- a CUDA graph -------'                         '---- a CUDA graph ----'
                          '---------------------- one graph, where there is one rank -----------'
 
-The step is always computed. A flag on the device says whether loss and gradient were finite; where they were not,
-parameters, optimiser state and batch-norm buffers are put back, to the bit (`undo.py`): so nothing that is published or
-saved afterwards was ever touched by a bad batch, although the host hears of the flag only one step later
-(`readback.py`). Used by `trainer.py` on GPUs, and on the CPU by tests.
+The step is always computed. If a flag on the device reports a non-finite loss or gradient, parameters, optimiser state
+and batch-norm buffers are restored bit for bit (`undo.py`). Bad batches therefore never affect published or saved
+weights, although the host reads the flag one step later (`readback.py`). Used by `trainer.py` on GPUs, in tests also on
+the CPU.
 
 Axes: B batch, F figures.
 """
@@ -29,7 +29,7 @@ from speedyzero.model.base import Network
 
 
 class DeviceStep:
-    """One network's update. Made with the first batch, once all state is loaded: its tensors are used in place."""
+    """One network's update. Construct it after all state is loaded: tensors are updated in place."""
 
     def __init__(
         self,
@@ -43,10 +43,8 @@ class DeviceStep:
         graphed: bool,
         capture_mode: str = "real",
     ):
-        """loss: of the network for a batch. example: a batch of the shapes of all batches to come.
-
-        graphed: capture the step on a GPU. capture_mode: as `Graphed`'s.
-        """
+        """loss: of the network for a batch. example: a batch with the shapes of all later ones. graphed: capture the
+        step on a GPU. capture_mode: as in `Graphed`."""
         device = example.weight.device
         self._network, self._optimizer, self._group, self._loss = network, optimizer, group, loss
         self._gradient_clip = gradient_clip
@@ -60,17 +58,17 @@ class DeviceStep:
         make_state(optimizer)
         self._undo = Undo([*network.parameters(), *network.buffers(), *state_tensors(optimizer)])
         self._figures = torch.zeros(Loss.FIGURES, device=device)
-        # What the host is told: the figures, the flag, the root values.
-        self._told = torch.zeros(Loss.FIGURES + 1 + example.weight.shape[0], device=device)
-        self._readback = Readback(self._told)
+        # Read back by the host: figures, finite flag, root values.
+        self._report = torch.zeros(Loss.FIGURES + 1 + example.weight.shape[0], device=device)
+        self._readback = Readback(self._report)
         stages = [self._whole] if group.size == 1 else [self._differentiate, self._apply]
         enabled = graphed and device.type == "cuda"
         self._stages = [Graphed(stage, device=device, enabled=enabled, capture_mode=capture_mode) for stage in stages]
 
     def launch(self, batch: Batch, *, rate: float) -> Callable[[], tuple[Loss, bool]]:
-        """Start an update. What is returned waits for it: its loss, on the host, and whether it was made.
+        """Launch an update. The returned function waits for its loss, on the host, and whether it was applied.
 
-        That is to be called before the launch after the next.
+        Call that function before the second launch that follows.
         """
         self._inputs.fill(batch)
         self._rate.fill_(rate)
@@ -81,14 +79,14 @@ class DeviceStep:
         receive = self._readback.send()
 
         def result() -> tuple[Loss, bool]:
-            told = receive()
-            return Loss.of_figures(told[: Loss.FIGURES], told[Loss.FIGURES + 1 :]), bool(told[Loss.FIGURES])
+            report = receive()
+            return Loss.of_figures(report[: Loss.FIGURES], report[Loss.FIGURES + 1 :]), bool(report[Loss.FIGURES])
 
         return result
 
     def _whole(self) -> None:
         self._differentiate()
-        self._group.average_gradients(self._figures)  # of one rank: they stay what they are
+        self._group.average_gradients(self._figures)  # a group of one: unchanged
         self._apply()
 
     def _differentiate(self) -> None:
@@ -98,22 +96,22 @@ class DeviceStep:
         loss = self._loss(self._inputs.batch)
         loss.total.backward()
         self._figures.copy_(loss.figures)
-        self._told[Loss.FIGURES + 1 :] = loss.root_value
+        self._report[Loss.FIGURES + 1 :] = loss.root_value
 
     def _apply(self) -> None:
-        """The step, and back where it was a bad one. The same on every rank."""
+        """The step, undone if not finite. The decision is the same on every rank."""
         norm = torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._gradient_clip, foreach=True)
         is_finite = torch.isfinite(self._figures[0] + norm)  # the first figure is the loss
         self._optimizer.step()
         self._undo.restore_unless(is_finite)
-        self._told[: Loss.FIGURES] = self._figures
-        self._told[Loss.FIGURES] = is_finite
+        self._report[: Loss.FIGURES] = self._figures
+        self._report[Loss.FIGURES] = is_finite
 
 
 def make_state(optimizer: torch.optim.Optimizer) -> None:
-    """Momentum and the like at zero, where an optimiser makes it only in its first step: as if it had always been.
+    """Create the state that an optimiser allocates only in its first step, filled with zeros.
 
-    The rates must be zero. A step without gradients then moves nothing but what it makes.
+    The learning rates must be zero, so that the step made here changes no parameter.
     """
     if optimizer.state:
         return
@@ -129,5 +127,5 @@ def make_state(optimizer: torch.optim.Optimizer) -> None:
 
 
 def state_tensors(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    """What an optimiser remembers from step to step."""
+    """The tensors of an optimiser's state."""
     return [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]

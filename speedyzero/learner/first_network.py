@@ -1,4 +1,4 @@
-"""The network that a run begins with."""
+"""A run's initial network."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from speedyzero.system import keyed_random
 
 
 def first_network(config: Config, game: GameInfo, *, begun: bool = False) -> Network:
-    """Initialised by the run's seed, or with the weights of `init_from`. Raises ValueError where those do not fit.
+    """Initialised from the run's seed, or with the weights of `init_from`. Raises ValueError if those do not fit.
 
-    begun: a checkpoint's weights will replace them all, so `init_from`, which may be gone by now, is not read.
+    begun: a checkpoint's weights will replace all others, so `init_from`, which may no longer exist, is not read.
     """
     torch.manual_seed(keyed_random.seed_for(config.seed, keyed_random.INIT))
     network = build_network(config, game.spec, game.num_actions)

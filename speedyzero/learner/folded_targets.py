@@ -1,9 +1,8 @@
-"""Target projections with batch norm folded away: an ablated option, `learner.folded_targets`.
+"""Target projections with batch norm folded into the weights: the option `learner.folded_targets`.
 
-The K target passes of the representation are half of a step's arithmetic (B.11 of the design's account). With running
-statistics instead of the batch's they need no norm, no statistics, and no pass over memory for either. What changes:
-targets are those of the network in evaluation mode, and their frames no longer enter the running statistics. Called by
-`trainer.py`.
+The K target passes of the representation are half of a step's arithmetic (B.11). Folding in the running statistics
+saves the norms' passes over memory. In exchange, targets are those of the network in evaluation mode, and their frames
+do not update the running statistics. Called by `batch_loss.py`.
 
 Axes: B batch, K unroll steps, P projection.
 """
@@ -20,7 +19,7 @@ _USED = ("representation", "projector")
 
 
 class FoldedTargets:
-    """A network's representation and projector with their norms folded in, anew at every call."""
+    """A network's representation and projector, with norms folded in again at every call."""
 
     def __init__(self, network: Network, *, dtype: torch.dtype):
         """network: EfficientZero's, in training form. dtype: of the folded weights."""

@@ -1,15 +1,15 @@
-"""Learners that train one network together: what they agree on and average. Over `torch.distributed`.
+"""Data-parallel training of one network over `torch.distributed`.
 
-Each rank computes the mean loss of its own part of the batch; gradients are averaged over the ranks, so that every rank
-takes the step that one learner would take with the whole batch. One flat all-reduce a step: gradients lie side by side
-in memory of their own, the step's figures behind them. Batch norm uses each rank's own statistics, as the reference
-does (B.8, no SyncBN); the running statistics are averaged before weights are published or saved.
+Each rank computes the mean loss of its share of the batch; gradients are averaged, so every rank takes the step that
+one learner would take on the whole batch. One all-reduce per step covers the contiguous gradients and, behind them, the
+step's figures. Batch norm uses each rank's own statistics, as the reference does (B.8, no SyncBN); running statistics
+are averaged before weights are published or saved.
 
-    every step    agree (largest importance weight, does anybody leave?) -> loss, backward -> average_gradients
+    every step    agree (largest importance weight, is any rank leaving?) -> loss, backward -> average_gradients
     on intervals  average_buffers
 
-All ranks make the same calls in the same order. A rank that stops says so in `agree`, where the others can hear it; one
-that dies leaves them waiting inside a call, and it is the supervisor that ends them.
+All ranks make the same calls in the same order. A rank that stops announces it in `agree`. If a rank dies, the others
+block in a call until the supervisor ends them.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from torch import nn
 from speedyzero.tracing.spans import Span
 
 _WAIT = Span("wait_group")
-_NEVER = timedelta(days=30)  # the supervisor, which knows who lives, ends a group that cannot go on
+_NEVER = timedelta(days=30)  # the supervisor detects dead ranks and ends the group
 
 
 @dataclass(frozen=True)
 class Agreement:
     largest: float
-    """Of the ranks' numbers."""
+    """The maximum of the ranks' numbers."""
     leaving: bool
-    """Whether any rank leaves: then all do."""
+    """Whether any rank is leaving; then all leave."""
 
 
 class Group(Protocol):
-    """The ranks seen from one of them."""
+    """A data-parallel group, as seen by one rank."""
 
     rank: int
     size: int
     waited_ns: int
-    """Spent so far waiting for others to come to an agreement."""
+    """Total time spent waiting in `agree`."""
 
     def adopt(self, network: nn.Module) -> None:
-        """Begin with rank 0's parameters and buffers. Once, before the first step."""
+        """Broadcast rank 0's parameters and buffers. Called once, before the first step."""
         ...
 
     def agree(self, number: float, *, leaving: bool) -> Agreement: ...
@@ -87,10 +87,10 @@ class LoneLearner:
 
 
 class RankedLearner:
-    """One of several ranks, each a process. Ranks need not share a host, a rank's number names no GPU."""
+    """One rank, in a process of its own. Ranks may be on different hosts; rank numbers are not GPU numbers."""
 
     def __init__(self) -> None:
-        """Within an initialised process group of `torch.distributed`."""
+        """Requires an initialised process group of `torch.distributed`."""
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.waited_ns = 0
 
@@ -102,13 +102,13 @@ class RankedLearner:
         self._flat = torch.zeros(self._count + _MOST_FIGURES, device=parameters[0].device)
         offset = 0
         for parameter in parameters:
-            # In the parameter's own memory order, channels last too, as backward and the optimiser want it.
+            # With the parameter's strides, as backward and the optimiser expect.
             parameter.grad = self._flat.as_strided(parameter.shape, parameter.stride(), offset)
             offset += parameter.numel()
         self._buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
 
     def agree(self, number: float, *, leaving: bool) -> Agreement:
-        # On the host whatever the device: nobody waits for a GPU here.
+        # On the host whatever the device, so this does not synchronise with a GPU.
         message = torch.tensor([number, float(leaving)], dtype=torch.float64)
         started_ns = time.monotonic_ns()
         with _WAIT:
@@ -139,23 +139,23 @@ class RankedLearner:
 _MOST_FIGURES = 16
 
 LEAVING = -math.inf
-"""What a rank without a batch says to `agree`."""
+"""The number that a rank without a batch passes to `agree`."""
 
 
 @contextmanager
 def joined_group(rank: int, size: int, *, meeting_file: Path, device: str) -> Iterator[Group]:
-    """Meet the other ranks of this host: begins when all are there. meeting_file: empty, this user's alone.
+    """Join the process group of this host; starts when all ranks have joined. meeting_file: empty, owned by this user.
 
-    Gloo on the CPU; on GPUs NCCL, with gloo for what lies on the host. Only the loopback interface is listened on.
-    All ranks leave at the end, which ends gloo's threads: left to the interpreter's end, they abort one exit in ten.
-    After an exception a rank leaves nothing, for the others may wait in a call that it does not make.
+    Gloo on the CPU; on GPUs NCCL, with gloo for host tensors. Listens on the loopback interface only. On normal exit
+    all ranks leave, which stops gloo's threads: otherwise they abort one interpreter exit in ten. After an exception a
+    rank does not leave: the others may be blocked in a call that it never makes.
     """
     if size == 1:
         yield LoneLearner()
         return
     for backend in ("GLOO", "NCCL"):
         os.environ.setdefault(f"{backend}_SOCKET_IFNAME", "lo")
-    on_gpu = torch.device(device).type == "cuda"  # its own, which is current: NCCL asks for that
+    on_gpu = torch.device(device).type == "cuda"  # its own, set as the current device: NCCL requires that
     store = dist.FileStore(str(meeting_file), size)
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_NEVER)

@@ -1,10 +1,10 @@
-"""The learners' share of whole checkpoints: they agree on a step, the first copies its state, a thread writes it.
+"""The learner group's part in full checkpoints: ranks agree on a step, rank 0 copies its state, a thread writes it.
 
     rank 0: due? -> save_step -> all ranks, after that step: average buffers -> rank 0: copy to the host (the pause),
-    snapshot_step -> a thread writes the files -> saved_step, or unsaved_step where the disk does not take them
+    snapshot_step -> a thread writes the files -> saved_step, or unsaved_step if the write fails
 
-The reanalyzers write their files when they see `snapshot_step`, the supervisor makes a checkpoint of all of them and
-says so by its own `saved_step`.
+Reanalyzers write their files when `snapshot_step` advances; the supervisor assembles the checkpoint and publishes its
+own `saved_step`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from speedyzero.runtime.role_process import RoleProcess
 from speedyzero.runtime.wiring import LEARNER, SUPERVISOR
 from speedyzero.topology.records import MetricRecord
 
-AHEAD_STEPS = 2  # the other ranks, at most a step away from the first, hear of a save before they come to it
+AHEAD_STEPS = 2  # ranks are at most one step apart, so all read `save_step` before they reach it
 
 _log = logging.getLogger("speedyzero.checkpoint")
 
@@ -40,9 +40,9 @@ class GroupSaver:
         self._named_step = 0
 
     def due(self) -> bool:
-        """Whether all ranks are to save after the step just done. To be asked after every step; each is named once.
+        """Whether all ranks save after the step just completed. Call after every step; True once per save.
 
-        While a save is under way none begins: it comes late rather than that one of the two is lost.
+        No save starts while another is in progress; it is postponed instead.
         """
         step = self._learner.train_step
         is_under_way = self._snapshot_step > self._board.counter(SUPERVISOR, "saved_step")
@@ -55,7 +55,7 @@ class GroupSaver:
         return is_due
 
     def save(self, meta: Mapping[str, Any]) -> None:
-        """Copy the state, for rank 0, and begin to write it. Buffers are averaged. Each step is saved once."""
+        """On rank 0: copy the state and start writing it. Buffers must be averaged. Each step is saved once."""
         learner = self._learner
         step = learner.train_step
         resume = self._process.spec.resume
@@ -79,7 +79,7 @@ class GroupSaver:
         self._thread.start()
 
     def wait(self) -> None:
-        """For a save that is being written."""
+        """Wait until a save in progress is written."""
         if self._thread is not None:
             self._thread.join()
 

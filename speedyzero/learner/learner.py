@@ -1,14 +1,14 @@
-"""The learner's step: one batch, one update, new priorities, and weights for those who act.
+"""The learner's step: one batch, one update, new priorities, published weights.
 
-    batch rings -> gather frames where they lie -> loss -> update -> priority rings, weight slots, target slots
+    batch rings -> gather frames -> loss -> update -> priority rings, weight slots, target slots
 
-On a GPU an update is only started, and what it found is dealt with after the next one was started, or as soon as there
-is nothing to start: the host prepares batch k+1 while the GPU works on batch k. Bad batches are therefore counted one
-step late, and a run that ends because of them starts one more update; weights and momentum are none the worse, because
-the device itself leaves them alone (`device_step.py`).
+On a GPU updates are asynchronous: the result of update k is processed after update k+1 is launched, or when none can be
+launched, so the host prepares batch k+1 while the GPU computes update k. Bad batches are therefore counted one step
+late, and a run that ends because of them launches one more update; the device itself discards bad updates
+(`device_step.py`).
 
-A learner is one rank of a group (`group.py`), often the only one; its batch is made of equal parts, one from each shard
-that it draws from. Rank 0 counts the train steps and reports; the first rank of a host publishes.
+A learner is one rank of a group (`group.py`), often the only one. Its batch has equal parts, one from each shard that
+it draws from. Rank 0 counts the train steps and reports; the first rank of a host publishes.
 
 Axes: B batch, K unroll steps, S stacked frames, ... an observation's own axes.
 """
@@ -48,7 +48,7 @@ _GATHER, _UPDATE, _SETTLE = Span("gather_frames"), Span("update"), Span("settle"
 
 @dataclass(frozen=True)
 class _UnderWay:
-    """An update that was started, with what is needed to deal with its outcome."""
+    """A launched update, with what is needed to process its result."""
 
     parts: Sequence[BatchRecord]
     train_step: int
@@ -56,7 +56,7 @@ class _UnderWay:
 
 
 class Learner:
-    """Trains one network. `step()` says whether it made progress."""
+    """Trains one network. `step()` returns whether it made progress."""
 
     def __init__(
         self,
@@ -71,16 +71,15 @@ class Learner:
         deferred: bool | None = None,
         state: LearnerState | None = None,
     ):
-        """shards: of `edges.batches`, in their order. group: this learner's, which it joins; None: it is alone.
+        """shards: in the order of `edges.batches`. group: None for a single learner. deferred: see `Trainer`. state: to
+        resume from; the board must hold its train step.
 
-        deferred: see `Trainer`. state: to go on from; the board must have counted its train steps.
-
-        Raises ValueError where the state does not fit.
+        Raises ValueError if the state does not fit.
         """
         self._config, self._edges, self._pacing = config, edges, pacing
         self.group = group or LoneLearner()
         where = torch.device(device)
-        # On a GPU the network computes in bfloat16 (`trainer.py`), so that is what it reads.
+        # On a GPU the network computes in bfloat16 (`batch_loss.py`).
         dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
         frames = frame_sources(config, shards, where, dtype=dtype, pad_channels_to=network.pad_channels_to)
         self._reader = BatchReader(config, frames, device=where, rank=self.group.rank)
@@ -88,8 +87,8 @@ class Learner:
         self._under_way: deque[_UnderWay] = deque()
         self.train_step = edges.board.train_steps
         self.waiting_for = WAIT_INPUT
-        self.has_left = False  # the group trains no more
-        self._parts: list[BatchRecord | None] = [None] * len(shards)  # of the next batch, as they come
+        self.has_left = False  # the group has stopped training
+        self._parts: list[BatchRecord | None] = [None] * len(shards)  # of the next batch, as they arrive
         self._bad_batches = 0
         self._checkpointed_step = 0
         self._record_interval = record_interval(config.schedule)
@@ -97,7 +96,7 @@ class Learner:
         if state is None:
             self._publisher.publish(0)
         else:
-            self._go_on(state)
+            self._resume(state)
 
     @property
     def network(self) -> Network:
@@ -121,9 +120,9 @@ class Learner:
         return self.group.rank == 0
 
     def state(self) -> LearnerState:
-        """What another run goes on from; buffers are to be averaged over the group before. Between two steps.
+        """The checkpointable state, between steps; buffers must have been averaged over the group.
 
-        Priorities of an update under way are given up where their ring is full: the positions keep older ones.
+        Finishes updates in progress. Their priorities are dropped if a ring is full: the positions keep older ones.
         """
         while self._under_way:
             self._finish(self._under_way.popleft())
@@ -136,14 +135,14 @@ class Learner:
             published=self._publisher.published,
         )
 
-    def _go_on(self, state: LearnerState) -> None:
+    def _resume(self, state: LearnerState) -> None:
         assert state.train_step == self.train_step, f"state of step {state.train_step}, board at {self.train_step}"
         state.load_into(self.network, self.optimizer)
         self._bad_batches, self._checkpointed_step = state.bad_batches, state.train_step
         self._publisher.publish_again(state.published)
 
     def step(self) -> bool:
-        """One update, or what one under way has found, where no other can be started."""
+        """Launch an update or, if none can be launched, process the result of a launched one."""
         return self._update() or self._settle_one()
 
     def _update(self) -> bool:
@@ -156,7 +155,7 @@ class Learner:
             return False
         is_last = self.train_step + 1 == self._config.schedule.total_train_steps
         if is_last and self._under_way:
-            return False  # that first: nothing is left under way at the end
+            return False  # settle that first: no update is pending at the end
         parts = self._whole_batch()
         if parts is None:
             self.waiting_for = WAIT_INPUT
@@ -176,13 +175,13 @@ class Learner:
         return True
 
     def leave(self) -> None:
-        """Tell the group, at the next step's beginning, that this rank is to end; the others end with it."""
+        """Announce to the group, in place of the next step, that this rank stops; the others stop with it."""
         if not self.has_left:
             self.group.agree(LEAVING, leaving=True)
             self.has_left = True
 
     def _whole_batch(self) -> list[BatchRecord] | None:
-        """A part from every shard, or None while one is missing. A damaged one was dropped: another will come."""
+        """One record from every shard, or None while one is missing. Damaged records were dropped; others follow."""
         for i, queue in enumerate(self._edges.batches):
             if self._parts[i] is None and not queue.empty:
                 self._parts[i] = queue.get()
@@ -190,9 +189,9 @@ class Learner:
         return parts if len(parts) == len(self._parts) else None
 
     def due_checkpoint(self) -> int | None:
-        """The train step just done, where weights are to be saved after it: on the evaluation interval, at the end.
+        """The step just completed if its weights are to be saved: on the evaluation interval and at the end.
 
-        Each step is named once.
+        Each step is returned once.
         """
         step, interval = self.train_step, self._config.evaluate.interval_train_steps
         is_due = step == self._config.schedule.total_train_steps or (interval > 0 and step % interval == 0)
@@ -202,7 +201,7 @@ class Learner:
         return step
 
     def train_on(self, batch: BatchRecord, train_step: int) -> Loss:
-        """One update of a lone learner, see `_launch` and `_outcome`. batch: of the only shard."""
+        """One update of a single learner with one shard. Raises as `_outcome` does."""
         largest_weight = self._weights([batch], train_step).max()
         return self._outcome(self._launch([batch], train_step, largest_weight=largest_weight)).loss
 
@@ -214,7 +213,7 @@ class Learner:
             return _UnderWay(parts, train_step, self._trainer.launch(batch, train_step))
 
     def _settle_one(self) -> bool:
-        """Deal with the oldest update under way, where there is one and room for its priorities."""
+        """Process the oldest launched update, if there is one and room for its priorities."""
         if not self._under_way or any(queue.full for queue in self._edges.priorities):
             return False
         with _SETTLE:
@@ -229,7 +228,7 @@ class Learner:
             self._record(done, update.loss)
 
     def _outcome(self, done: _UnderWay) -> Update:
-        """What an update found. A batch whose loss or gradient was not finite changed nothing and is counted.
+        """The result of an update. A batch with a non-finite loss or gradient changed nothing and is counted.
 
         Raises FloatingPointError after MAX_BAD_BATCHES in a row.
         """
@@ -248,12 +247,12 @@ class Learner:
             raise FloatingPointError(f"{self._bad_batches} batches in a row without a finite loss and gradient")
 
     def _weights(self, parts: Sequence[BatchRecord], train_step: int) -> np.ndarray:
-        """Importance weights before they are divided by the global batch's largest, [B] float64."""
+        """Importance weights before division by the global batch's largest, [B] float64."""
         beta = importance_exponent(self._config.replay, self._config.schedule, train_step)
         return importance_weights(join([part.probability for part in parts]), beta=beta)
 
     def _send_priorities(self, done: _UnderWay, loss: Loss) -> None:
-        """Each part's new priorities to its shard."""
+        """Send each record's new priorities to its shard."""
         root_values = np.split(loss.root_value.cpu().numpy(), len(done.parts))
         for queue, part, root_value in zip(self._edges.priorities, done.parts, root_values, strict=True):
             priority = np.abs(root_value - part.value_target[:, 0]) + MIN_PRIORITY
@@ -277,7 +276,7 @@ class Learner:
             "learner/target_lag": done.train_step - min(part.target_version for part in done.parts),
         }
         optimizer = self._trainer.optimizer
-        # Of the newest update, on a GPU one later than the rest. Waits for the device, on this interval alone.
+        # Of the newest update: on a GPU one step later than the rest. Synchronises, but only on this interval.
         ratios = optimizer.trust_ratio_summary() if isinstance(optimizer, ClippedLARS) else None
         if ratios is not None:
             figures |= trust_ratio_figures(ratios)

@@ -25,8 +25,6 @@ from speedyzero.model.codec import ScalarCodec
 
 @dataclass(frozen=True)
 class Targets:
-    """A batch's targets as tensors."""
-
     action_mask: torch.Tensor  # [B, K] float32
     value: torch.Tensor  # [B, K+1] float32
     prefix: torch.Tensor  # [B, K] float32
@@ -38,15 +36,15 @@ class Targets:
 @dataclass(frozen=True)
 class Loss:
     total: torch.Tensor  # []: what is differentiated
-    prefix: torch.Tensor  # []: unweighted means per sample, for the record
+    prefix: torch.Tensor  # []: unweighted means per sample, for metrics
     value: torch.Tensor
     policy: torch.Tensor
     consistency: torch.Tensor
     mean_root_value: torch.Tensor
     policy_entropy: torch.Tensor  # of the root, in nats: what the network expects the search to find
-    target_policy_entropy: torch.Tensor  # and what it found
-    policy_information: torch.Tensor  # what the root's policy knows of the position, in nats; 0: it does not look
-    projection_similarity: torch.Tensor  # mean cosine between projections of two samples; 1: they collapsed
+    target_policy_entropy: torch.Tensor  # what the search found
+    policy_information: torch.Tensor  # of the root's policy about the position, in nats; 0: it ignores the input
+    projection_similarity: torch.Tensor  # mean cosine between projections of two samples; 1: collapsed
     value_entropy: torch.Tensor  # of the distribution over the value's bins
     root_value: torch.Tensor  # [B]: predicted value of the root, in reward units
 
@@ -59,7 +57,7 @@ class Loss:
         return torch.stack([mean.detach() for mean in means])
 
     def with_figures(self, figures: torch.Tensor) -> Loss:
-        """The same with these figures, which are no longer differentiable."""
+        """A copy with these figures, detached."""
         return Loss.of_figures(figures, self.root_value)
 
     @staticmethod
@@ -96,7 +94,7 @@ def loss_of(
         every = config.consistency_every
         consistency = -cosine * mask[: len(cosine), ::every]
         seen = torch.zeros_like(per_sample)
-        seen[::every] = every * consistency.sum(0)  # in the mean over the batch as much as of all samples
+        seen[::every] = every * consistency.sum(0)  # the batch mean keeps its scale
         per_sample = per_sample + config.consistency_coefficient * seen
         similarity = _similarity(targets.projection[0].float())
     root_policy_logits = unrolled.policy_logits[0].detach()
@@ -119,7 +117,7 @@ def loss_of(
 
 
 def _cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """-sum target log softmax(logits) over the last axis. A target of zeros costs nothing."""
+    """-sum target log softmax(logits) over the last axis; 0 for a target of zeros."""
     return -(target * F.log_softmax(logits.float(), dim=-1)).sum(-1)
 
 
@@ -130,7 +128,7 @@ def _entropy(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _information(logits: torch.Tensor) -> torch.Tensor:
-    """[]: nats by which the batch's mean policy is less certain than its policies are in the mean. logits: [B, A]."""
+    """[]: entropy of the batch's mean policy less the mean entropy of its policies, in nats. logits: [B, A]."""
     mean = F.softmax(logits.float(), dim=-1).mean(0)
     return torch.special.entr(mean).sum() - _entropy(logits)
 

@@ -1,7 +1,7 @@
-"""The optimisers that a run may be trained by: what builds each, and how much it keeps.
+"""The available optimisers: how each is built and how much state it has.
 
-Called by the trainer, and by the supervisor before a run, which asks what a learner holds and whether a checkpoint
-fits. What an optimiser keeps is saved and restored whatever it is (`checkpoint/optimizer_state.py`).
+Called by the trainer, and by the supervisor before a run, to size a learner and to check a checkpoint. Any optimiser's
+state is saved and restored by `checkpoint/optimizer_state.py`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class OptimizerKind:
     """One value of `optimizer.name`."""
 
     build: Callable[[OptimizerConfig, nn.Module, bool], torch.optim.Optimizer]  # the bool: see `build_optimizer`
-    moments: int  # numbers that it keeps for each parameter
+    moments: int  # state values per parameter
 
 
 def build_optimizer(config: OptimizerConfig, network: nn.Module, *, capturable: bool = False) -> torch.optim.Optimizer:
     """The configured optimiser over all parameters.
 
-    capturable: its step waits for nothing if its rates are tensors on the parameters' device, and fits into a CUDA
-    graph.
+    capturable: the step does not synchronise and can be captured in a CUDA graph, if rates are tensors on the
+    parameters' device.
     """
     return OPTIMIZERS[config.name].build(config, network, capturable)
 
@@ -40,7 +40,7 @@ def _sgd(config: OptimizerConfig, network: nn.Module, capturable: bool) -> torch
         lr=config.learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
-        foreach=not capturable,  # reads a rate that is a tensor on the host
+        foreach=not capturable,  # foreach reads a tensor rate on the host
         fused=capturable,
     )
 

@@ -56,7 +56,7 @@ def main(spec: ProcessSpec, rank: int) -> None:
 
 
 def _slots(run: Run, spec: WeightSlotsSpec, rank: int) -> SlotSink | None:
-    """The end that publishes, for the first rank of this host."""
+    """The publishing end, on the first rank of this host."""
     return SlotSink(WeightSlots.attach(run, spec, writable=True)) if rank == 0 else None
 
 
@@ -66,9 +66,9 @@ def _shard(wiring: Wiring, index: int) -> Shard:
 
 
 def _train(process: RoleProcess, learner: Learner, game: GameInfo) -> None:
-    """The loop, with weights and whole checkpoints whenever they are due; interrupted, last ones of where it stands.
+    """The training loop. Saves weights and full checkpoints when due, and at the end or when interrupted.
 
-    All ranks come to every one of them, at the same train step, and average their buffers.
+    All ranks reach every save at the same train step and average their buffers.
     """
     spec, board = process.spec, process.board
     total = spec.config.schedule.total_train_steps
@@ -78,7 +78,7 @@ def _train(process: RoleProcess, learner: Learner, game: GameInfo) -> None:
         process.loop(learner, done=partial(_reached, learner, goal))
         step = learner.train_step
         is_scored, is_whole = learner.due_checkpoint() is not None, saver.due()
-        if not (is_scored or is_whole) and process.stop_requested():  # not between what all ranks do together
+        if not (is_scored or is_whole) and process.stop_requested():  # not between collective operations
             learner.leave()
         is_over = learner.has_left or step == total
         if is_scored or is_whole or is_over:
@@ -95,7 +95,7 @@ def _train(process: RoleProcess, learner: Learner, game: GameInfo) -> None:
 
 
 def _save_weights(process: RoleProcess, learner: Learner, meta: Mapping[str, Any]) -> None:
-    """Those that are to be scored. A disk that does not take them costs the score, not the run."""
+    """Save weights for evaluation. A failed write loses the score, not the run."""
     step = learner.train_step
     try:
         save_weights(checkpoint_dir(process.spec.run_dir, step), learner.network.state_dict(), meta)

@@ -1,4 +1,4 @@
-"""What a learner gives away: weights for those who act, snapshots for the target network, each on its interval."""
+"""Publishes weights for actors and snapshots for the target network, each on its interval."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from speedyzero.topology.records import WeightsRecord
 
 
 class Publisher:
-    """Of one rank. All ranks average their buffers; those that hold the edges' ends publish."""
+    """One rank's publisher. All ranks average their buffers; those with weight slots publish."""
 
     def __init__(self, config: Config, edges: LearnerEdges, network: Network, group: Group):
         self._weights, self._targets, self._network, self._group = edges.weights, edges.targets, network, group
         self._acting_interval = config.publish_interval
         self._target_interval = config.target_interval
-        # What the roles that act and make targets have been given, for who resumes the run.
+        # The last published records, for checkpoints.
         self._kept_acting: deque[WeightsRecord] = deque(maxlen=1)
         self._kept_targets: deque[WeightsRecord] = deque(maxlen=2)
 
@@ -29,7 +29,7 @@ class Publisher:
         return Published(tuple(self._kept_acting), tuple(self._kept_targets))
 
     def publish(self, train_steps: int) -> None:
-        """The network as it is after so many train steps, to whom it is due."""
+        """Publish the network after this many train steps to the slots that are due."""
         for_actors = train_steps % self._acting_interval == 0
         for_targets = train_steps % self._target_interval == 0
         if not for_actors and not for_targets:
@@ -46,7 +46,7 @@ class Publisher:
             self._kept_targets.append(record)
 
     def publish_again(self, published: Published) -> None:
-        """In a resumed run, what the run before had published."""
+        """In a resumed run: publish the checkpoint's records."""
         for records, sink, kept in (
             (published.acting, self._weights, self._kept_acting),
             (published.targets, self._targets, self._kept_targets),

@@ -1,8 +1,8 @@
-"""Numbers from the device that the host reads later, so that neither waits while the next step is under way.
+"""Asynchronous copies of device results to the host, read one step later.
 
-    send(k) -> copy k is queued behind the step      send(k+1)      receipt k: by now long there
+    send(k) -> copy k is queued behind the step      send(k+1)      receive k: usually complete
 
-Two pinned buffers take turns: the one of step k is written again by step k+2. Called by `device_step.py`.
+Two pinned buffers alternate: step k+2 overwrites the buffer of step k. Called by `device_step.py`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ BUFFERS = 2
 
 
 class Readback:
-    """Copies of one device tensor on their way to the host."""
+    """Asynchronous copies of one device tensor."""
 
     def __init__(self, source: torch.Tensor):
-        """source: what is sent each time, always the same tensor."""
+        """source: the tensor that every `send` copies."""
         self._source, self._on_gpu = source, source.is_cuda
         self._buffers = [torch.empty(source.shape, dtype=source.dtype, pin_memory=self._on_gpu) for _ in range(BUFFERS)]
-        # The waiting thread sleeps: actors want the core.
+        # The waiting thread sleeps and leaves the core to actors.
         self._arrived = [torch.cuda.Event(blocking=True) for _ in range(BUFFERS)] if self._on_gpu else []
         self._sent = 0
 
     def send(self) -> Callable[[], torch.Tensor]:
-        """Queue a copy of the source as the work queued so far leaves it. The receipt waits for it and returns it.
+        """Queue a copy of the source behind the work queued so far. The returned function waits for the copy.
 
-        A receipt is used before the send after the next; it raises RuntimeError where it comes too late.
+        Call that function before the second `send` that follows; later it raises RuntimeError.
         """
         number, slot = self._sent, self._sent % BUFFERS
         self._sent += 1

@@ -1,4 +1,4 @@
-"""What a learner brings to disk: weights to be scored, and its share of whole checkpoints."""
+"""Saves a learner's weights with their metadata."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from speedyzero.learner.learner import Learner
 def save_checkpoint(
     run_dir: Path, config: Config, game: GameInfo, learner: Learner, *, env_steps: int, step: int
 ) -> None:
-    """Write the learner's weights with what names them."""
     meta = checkpoint_meta(config, game, env_steps=env_steps, step=step)
     save_weights(checkpoint_dir(run_dir, step), learner.network.state_dict(), meta)
 
 
 def checkpoint_meta(config: Config, game: GameInfo, *, env_steps: int, step: int) -> dict[str, Any]:
-    """What names a set of weights, and all settings: enough to play with it where there is nothing else of the run."""
+    """Metadata of a set of weights, with all settings: enough to play without the rest of the run."""
     return {
         "step": step,
         "env_steps": env_steps,

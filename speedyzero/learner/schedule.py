@@ -1,4 +1,4 @@
-"""What changes over the train steps of a run, all in fractions of it."""
+"""Schedules over a run's train steps, in fractions of the run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from speedyzero.config import OptimizerConfig, ReplayConfig, ScheduleConfig
 
 
 def learning_rate(config: OptimizerConfig, schedule: ScheduleConfig, train_step: int) -> float:
-    """Linear warm-up from 0, then a factor every decay_fraction of the main train steps. B.7."""
+    """Linear warm-up from 0, then times decay_factor every decay_fraction of the main train steps. B.7."""
     warmup_steps = config.warmup_fraction * schedule.train_steps
     if train_step < warmup_steps:
         return config.learning_rate * train_step / warmup_steps

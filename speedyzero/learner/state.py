@@ -1,6 +1,6 @@
-"""What a learner goes on from: network, optimiser, published weights, counters. The parts "learner" and "published".
+"""A learner's checkpointable state: the role states "learner" and "published".
 
-Schedules and every random choice follow from the train step, so there is nothing of them to keep.
+Schedules and random draws are functions of the train step and need no state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PART = "learner"
 
 @dataclass(frozen=True)
 class LearnerState:
-    """Tensors may be the learner's own."""
+    """Tensors may be the learner's own, not copies."""
 
     train_step: int
     bad_batches: int  # in a row
@@ -33,7 +33,7 @@ class LearnerState:
     published: Published
 
     def parts(self) -> dict[str, RoleState]:
-        """All but the weights, which have a file of their own, by name."""
+        """Role states by name, without the weights, which have their own file."""
         tensors, rest = pack_optimizer(self.optimizer)
         document = {
             "train_step": self.train_step,
@@ -45,7 +45,7 @@ class LearnerState:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> LearnerState:
-        """Raises ValueError where the checkpoint has no such parts or odd ones."""
+        """Raises ValueError if these role states are missing or malformed."""
         part = checkpoint.part(PART)
         try:
             tensors = {name: torch.as_tensor(tensor) for name, tensor in part.tensors.items()}
@@ -58,15 +58,15 @@ class LearnerState:
                 published=Published.of(checkpoint),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"checkpoint {checkpoint.directory}: no state of a learner: {error}") from error
+            raise ValueError(f"checkpoint {checkpoint.directory}: not a learner's state: {error}") from error
 
     def load_into(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Set both to this state. Settings, rates among them, stay those of the optimiser: the configuration's.
+        """Load this state. The optimiser keeps its own settings, including learning rates: the configuration's.
 
-        Raises ValueError where the state does not fit.
+        Raises ValueError if the state does not fit.
         """
         if self.optimizer_kind != type(optimizer).__name__:
-            raise ValueError(f"the state is that of {self.optimizer_kind}, this run has {type(optimizer).__name__}")
+            raise ValueError(f"the state belongs to {self.optimizer_kind}, this run uses {type(optimizer).__name__}")
         load_weights_into(network, self.weights)
         own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
         try:
@@ -79,9 +79,9 @@ class LearnerState:
 
 
 def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Moments with the strides of their parameters, as the optimiser makes them, and as no file keeps them.
+    """Give moments the strides of their parameters, which files do not preserve.
 
-    A fused step pairs numbers by where they lie: moments in another order would be those of other weights.
+    A fused step pairs elements by memory offset: with other strides, moments would apply to the wrong weights.
     """
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
@@ -90,7 +90,7 @@ def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
 
 
 def load_weights_into(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Raises ValueError, in one line, where the weights are of another network."""
+    """Raises a one-line ValueError if the weights are of another network."""
     try:
         network.load_state_dict(dict(weights))
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""A batch at fixed addresses, as a captured step reads it. Called by `device_step.py`.
+"""A batch at fixed addresses, for a captured step. Called by `device_step.py`.
 
 Axes: B batch, C channels, H W image.
 """
@@ -11,10 +11,10 @@ from speedyzero.learner.batch import Batch
 
 
 class StaticBatch:
-    """Memory for batches like an example, images channels last and perhaps narrower in type and wider in channels."""
+    """Buffers for batches shaped like an example; images are channels last, with a dtype and padding of their own."""
 
     def __init__(self, example: Batch, *, image_dtype: torch.dtype, pad_channels_to: int):
-        """Images get image_dtype and, by zeros, channels in a multiple of pad_channels_to. Nothing is copied yet."""
+        """Images have image_dtype and are zero-padded to a multiple of pad_channels_to channels. Copies nothing yet."""
         self._pad_channels_to = pad_channels_to
 
         def memory(tensor: torch.Tensor) -> torch.Tensor:
@@ -31,13 +31,13 @@ class StaticBatch:
         self.batch = Batch(root=memory(example.root), following=tuple(map(memory, example.following)), **others)
 
     def fill(self, batch: Batch) -> None:
-        """Copy a batch in, its images padded already or not. Raises ValueError where it is not like the example."""
+        """Copy a batch in, with padded or unpadded images. Raises ValueError if shapes differ from the example's."""
         for name, memory, tensor in zip(_names(batch), _tensors(self.batch), _tensors(batch), strict=True):
             if tensor.dim() == 4 and self._padded(tensor.shape[1]) == memory.shape[1]:
                 memory = memory[:, : tensor.shape[1]]  # the other channels stay zero
             if memory.shape != tensor.shape:
                 raise ValueError(
-                    f"{name} is {list(tensor.shape)}, the step was made for {list(memory.shape)}: its batches are alike"
+                    f"{name} is {list(tensor.shape)}, the step was made for {list(memory.shape)}: all must match"
                 )
             memory.copy_(tensor, non_blocking=True)
 

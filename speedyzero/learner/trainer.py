@@ -1,7 +1,7 @@
 """One update of the network: unroll, loss, gradient averaged over the group, clip, step.
 
-On the CPU an update is over when it returns. On a GPU it is only started (`device_step.py`), so that the host can
-prepare the next one meanwhile; its figures are read when they are asked for.
+On the CPU an update completes before `launch` returns. On a GPU it runs asynchronously (`device_step.py`) while the
+host prepares the next one; its figures are read on request.
 
 Axes: B batch.
 """
@@ -32,20 +32,20 @@ _LOSS, _BACKWARD, _OPTIMIZER = Span("loss"), Span("backward"), Span("optimizer")
 
 @dataclass(frozen=True)
 class Update:
-    """What an update found, and whether it was made."""
+    """The result of an update."""
 
     loss: Loss  # figures are the group's; `root_value` is this rank's
     is_finite: bool
-    """Loss and gradient: where they were not, nothing was changed. The same on every rank."""
+    """Whether loss and gradient were finite; if not, nothing was changed. The same on every rank."""
 
 
 @dataclass(frozen=True)
 class Launched:
-    """An update that was started."""
+    """A launched update."""
 
     learning_rate: float
     result: Callable[[], Update]
-    """Waits for it. To be called before the launch after the next."""
+    """Waits for the update. Call it before the second launch that follows."""
 
 
 class Trainer:
@@ -61,9 +61,9 @@ class Trainer:
         deferred: bool | None = None,
         capture_mode: str = "real",
     ):
-        """deferred: whether `launch` only starts an update; None: on a GPU. capture_mode: as `Graphed`'s, if deferred.
+        """deferred: whether updates are asynchronous; None: only on a GPU. capture_mode: as in `Graphed`, if deferred.
 
-        State may be loaded into network and optimiser until the first update, and in place at any time.
+        State may be loaded into network and optimiser before the first update, later only in place.
         """
         require_current(device)
         self._config, self._group, self._device = config, group, device
@@ -74,16 +74,16 @@ class Trainer:
         self.optimizer = build_optimizer(config.optimizer, self.network, capturable=self.deferred)
         self._loss = BatchLoss(config, self.network, device=device)
         if device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # every step has the same shapes: what is tried out once serves all
+            torch.backends.cudnn.benchmark = True  # every step has the same shapes
             use_norms(self.network, config.learner.norms)
         self._step: DeviceStep | None = None
 
     def update(self, batch: Batch, train_step: int) -> Update:
-        """One update, or none where the loss or the gradient is not finite."""
+        """One update, skipped if the loss or the gradient is not finite."""
         return self.launch(batch, train_step).result()
 
     def launch(self, batch: Batch, train_step: int) -> Launched:
-        """Start an update; it is over when this returns, unless deferred. batch: may be given up afterwards."""
+        """Launch an update; complete on return unless deferred. batch: may be freed afterwards."""
         rate = learning_rate(self._config.optimizer, self._config.schedule, train_step)
         if self.deferred:
             return self._start(batch, rate)
@@ -94,7 +94,9 @@ class Trainer:
         for param_group in self.optimizer.param_groups:
             param_group["lr"] = rate
         self._group.zero_gradients()
-        statistics = [buffer.clone() for buffer in self.network.buffers()]  # batch norm's: the forward pass moves them
+        statistics = [
+            buffer.clone() for buffer in self.network.buffers()
+        ]  # batch norm's, which the forward pass updates
         with _LOSS:
             loss = self._loss(batch)
         with _BACKWARD:

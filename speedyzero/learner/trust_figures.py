@@ -1,11 +1,11 @@
-"""Trust ratios of a step as figures for the record: of all layers together, and of each part of the network."""
+"""Metrics of a step's trust ratios: over all layers, and per module of the network."""
 
 from __future__ import annotations
 
 from speedyzero.learner.clipped_lars import TrustRatioSummary
 
-# The first word of a parameter's name says which part it belongs to. A metric's name is fixed before there is a
-# network, so parts are recorded, each with its farthest layer, and not every layer.
+# By the first word of a parameter's name. Metric names are fixed before the network is built, so each module's largest
+# ratio is recorded instead of every layer's.
 _PARTS = {
     "representation": "learner/trust_ratio_unclipped/representation",
     "action": "learner/trust_ratio_unclipped/dynamics",  # the first layer of EfficientZero's
@@ -21,9 +21,9 @@ _PARTS = {
 
 
 def trust_ratio_figures(ratios: TrustRatioSummary) -> dict[str, float]:
-    """By metric name. A part's figure is the largest ratio of its layers before the clip.
+    """Metrics by name. A module's figure is the largest ratio of its layers before the clip.
 
-    Raises ValueError for a layer of no known part.
+    Raises ValueError for a layer of an unknown module.
     """
     figures = {
         "learner/trust_ratio_min": ratios.minimum,
@@ -34,6 +34,6 @@ def trust_ratio_figures(ratios: TrustRatioSummary) -> dict[str, float]:
     for layer, ratio in ratios.layers.items():
         part = layer.partition(".")[0].partition("_")[0]
         if part not in _PARTS:
-            raise ValueError(f"layer {layer} belongs to no part of a network; there are {', '.join(_PARTS)}")
+            raise ValueError(f"layer {layer} belongs to no known module: {', '.join(_PARTS)}")
         figures[_PARTS[part]] = max(ratio.unclipped, figures.get(_PARTS[part], ratio.unclipped))
     return figures

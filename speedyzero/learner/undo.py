@@ -1,8 +1,8 @@
-"""Take a step back on the device, where only the device knows whether it was a bad one.
+"""Undo a step depending on a flag in device memory.
 
-Before a step all that it may change is copied; after it a flag on the device chooses, number by number, between what is
-there and the copy. Both are whole memories side by side, so that a few kernels do it. Choosing is exact, whatever the
-rejected side holds: NaN and infinity too. Called by `device_step.py`.
+Everything that a step may change is copied before it; afterwards the flag selects, element by element, the new values
+or the copies. Both are contiguous, so a few kernels suffice. The selection is exact even if the rejected side holds NaN
+or infinity. Called by `device_step.py`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-ALIGNMENT = 16  # numbers: every tensor begins where vectorised copies can
+ALIGNMENT = 16  # elements: tensors start aligned for vectorised copies
 
 
 class Undo:
-    """Keeps a set of tensors, which must stay where they are."""
+    """Copies and restores a set of tensors, whose addresses must not change."""
 
     def __init__(self, tensors: Iterable[torch.Tensor]):
         by_type: dict[torch.dtype, list[torch.Tensor]] = {}
@@ -25,13 +25,12 @@ class Undo:
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Remember everything as it is."""
         for kept in self._kept:
             torch._foreach_copy_(kept.before.parts, kept.tensors)
 
     @torch.no_grad()
     def restore_unless(self, good: torch.Tensor) -> None:
-        """Put back what was kept, unless `good`, [] bool."""
+        """Restore the copies unless `good`, [] bool."""
         for kept in self._kept:
             torch._foreach_copy_(kept.after.parts, kept.tensors)
             torch.where(good, kept.after.whole, kept.before.whole, out=kept.after.whole)
@@ -39,7 +38,7 @@ class Undo:
 
 
 class _Kept:
-    """Tensors of one type, with two memories of their size."""
+    """Tensors of one dtype, with two flat buffers of their size."""
 
     def __init__(self, tensors: Sequence[torch.Tensor]):
         self.tensors = list(tensors)
@@ -47,7 +46,7 @@ class _Kept:
 
 
 class _Memory:
-    """One memory with a place for each of some tensors, in that tensor's own order of numbers."""
+    """A flat buffer with a view of each tensor's shape and strides."""
 
     def __init__(self, tensors: Sequence[torch.Tensor]):
         starts, size = [], 0

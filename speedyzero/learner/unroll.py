@@ -1,13 +1,13 @@
 """Unroll the model along the actions that were taken.
 
 Networks with batch norm run every step as a batch of its own, as the reference does: merged, the steps would share
-statistics. Networks without run one merged batch of all steps wherever nothing is recurrent: fewer, larger calls.
+statistics. Other networks merge all steps into one batch wherever nothing is recurrent: fewer, larger calls.
 
 The prediction's running statistics, which every search and bootstrap uses, come from unrolled states and from the
 target views' states, in the reference's order: root, s_1, view 1, s_2, view 2, ... With a momentum of 0.1 and five
-steps, 55% of them are states of the representation, as roots are; without the views it would be 13%.
+steps, 55% of their weight is on states of the representation, as roots are; without the views it would be 13%.
 
-Axes: B batch, K unroll steps (J of them, and every n-th sample, under the consistency loss), A actions, N bins, P
+Axes: B batch, K unroll steps (the consistency loss covers J of them, for every n-th sample), A actions, N bins, P
 projection, ... an observation's own axes.
 """
 
@@ -23,7 +23,7 @@ from speedyzero.model.base import Network
 
 
 def consistency_steps(config: Config) -> int:
-    """Unrolled steps whose states the consistency loss compares with what was seen; 0: it is switched off."""
+    """Unrolled steps that the consistency loss covers; 0: it is off."""
     steps = config.target.unroll_steps
     if config.learner.consistency_coefficient == 0:
         return 0
@@ -51,10 +51,10 @@ def unroll(
 ) -> Unrolled:
     """Root stack [B, ...] and actions [B, K] int64 -> predictions of all K+1 states.
 
-    projected_steps: J <= K; projected_every: n, of every n-th sample. views: latents of the target views, J of
-    [B / n, ...], which move the running statistics of the prediction.
+    projected_steps: J <= K. projected_every: n. views: J latents of the target views, [B / n, ...], which update the
+    prediction's running statistics.
 
-    Each unrolled state's total gradient is scaled, its own heads' included: as the reference is coded (B.7).
+    Each unrolled state's total gradient is scaled, including that of its own heads, as in the reference's code (B.7).
     """
     latent = network.represent(observation)
     prefix_state = network.initial_prefix_state(latent.shape[0])
@@ -72,14 +72,14 @@ def unroll(
     projection = None
     if projected_steps:
         projection = _project(network, [latent[::projected_every] for latent in latents[1 : 1 + projected_steps]])
-    # With nothing unrolled (an ablation) there is no prefix: an empty stack, one bin wide, which suits any codec.
+    # With 0 unroll steps (an ablation): an empty stack, one bin wide, which suits any codec.
     prefixes = torch.stack(prefix_logits) if prefix_logits else value_logits[:0, :, :1]
     return Unrolled(policy_logits, value_logits, prefixes, projection)
 
 
 @dataclass(frozen=True)
 class TargetViews:
-    """The stacks that were really seen after each action, as the consistency loss compares them. Without a gradient."""
+    """The stacks observed after each action, encoded for the consistency loss. Detached."""
 
     latents: list[torch.Tensor]  # J of [B / n, ...]
     projection: torch.Tensor  # [J, B / n, P]

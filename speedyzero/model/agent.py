@@ -1,8 +1,8 @@
 """A network ready to act: root inference, recurrent inference and search with one set of weights.
 
 Used by the actor (newest weights), the reanalyzer (target weights) and the evaluator. On the CPU the network's own
-layers compute in float32. On a GPU searches are launched at once (`Searcher`), and a convolutional network runs in
-bfloat16 through the fused kernels.
+layers compute in float32. On a GPU a `Searcher` launches whole searches, and a convolutional network runs in bfloat16
+through the fused kernels.
 
 Axes: B batch, S stacked frames, A actions, P flat weights, ... an observation's own axes.
 """
@@ -30,7 +30,7 @@ from speedyzero.system.current_device import require_current
 
 
 class Agent:
-    """Inference and search. Weights are replaced in place; `version` names the ones that it holds."""
+    """Inference and search. Weights are replaced in place; `version` is that of the current ones."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Agent:
         device: str = "cpu",
         launch: str = DEFAULT_LAUNCH,
     ):
-        """launch: how a search is started where Triton's kernels run it, one of `speedyzero.search.LAUNCHES`."""
+        """launch: how Triton's searches are launched, one of `speedyzero.search.LAUNCHES`."""
         self.num_actions = num_actions
         self.device = torch.device(device)
         require_current(self.device)
@@ -63,7 +63,7 @@ class Agent:
             self._searcher = Searcher(self.step_model, launch=launch)
 
     def load(self, flat: torch.Tensor, *, version: int) -> None:
-        """Take over flat weights, [P] float32, of a training network."""
+        """Load flat weights, [P] float32, of a training network."""
         unflatten_into(self._source, flat)
         fold_into(self._network, self._source)
         if self._fused is not None:
@@ -72,22 +72,21 @@ class Agent:
 
     @property
     def step_model(self) -> StepModel:
-        """What is launched for each simulation where Triton's kernels run the search."""
+        """The step of each simulation in Triton's searches."""
         return StateStep(self.recurrent) if self._fused is None else self._fused
 
     @property
     def flat(self) -> torch.Tensor:
-        """A copy of the weights that were loaded last, [P] float32 on the CPU."""
+        """A copy of the current weights, [P] float32 on the CPU."""
         return flatten(self._source)
 
     @property
     def input_dtype(self) -> torch.dtype:
-        """What the representation computes in."""
         return torch.float32 if self._fused is None else self._fused.dtype
 
     @property
     def pad_channels_to(self) -> int:
-        """On a GPU observations may come with channels of zeros up to a multiple of this, which saves a copy."""
+        """On a GPU, observations zero-padded to a multiple of this many channels save a copy."""
         return self._network.pad_channels_to
 
     def root(self, stacked: np.ndarray) -> RootOutput:

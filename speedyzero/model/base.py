@@ -30,8 +30,8 @@ class Network(nn.Module):
     """Representation, dynamics and prediction of EfficientZero."""
 
     num_actions: int
-    norm_mixes_batch: bool  # batch statistics: unroll steps then must not be merged into one batch
-    pad_channels_to: int = 1  # on a GPU: observations may come with channels of zeros up to a multiple of this
+    norm_mixes_batch: bool  # it uses batch statistics: unroll steps must not be merged into one batch
+    pad_channels_to: int = 1  # on a GPU, observations may be zero-padded to a multiple of this
 
     def represent(self, observation: torch.Tensor) -> torch.Tensor:
         """Stacked observation in [0, 1], [B, S*C, H, W], or a vector [B, S*D] -> latent [B, ...]."""
@@ -57,7 +57,7 @@ class Network(nn.Module):
 
 
 class PrefixLSTM(nn.Module):
-    """The recurrent part of the value-prefix head: one LSTM step whose state travels with the latent."""
+    """The recurrent part of the value-prefix head: one LSTM step whose state is kept with the latent."""
 
     def __init__(self, in_features: int, hidden: int):
         super().__init__()
@@ -75,19 +75,19 @@ class PrefixLSTM(nn.Module):
 
 
 class ZeroLinear(nn.Linear):
-    """A head's output layer, whose weights and biases start at zero.
+    """A head's output layer with zero-initialised weights and biases.
 
-    A type of its own, because optimisers that scale a step by the norm of the weights must know these layers, also
-    in a resumed run, where they are no longer zero.
+    A type of its own, so that optimisers which scale steps by weight norms recognise these layers, also in resumed
+    runs.
     """
 
     def __init__(self, in_features: int, out_features: int):
-        super().__init__(in_features, out_features)  # draws random weights: what is built next depends on it
+        super().__init__(in_features, out_features)  # draws random numbers, on which later layers' weights depend
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
     @torch.no_grad()
     def begin_near_zero(self, slope: float) -> None:
-        """Start as a distribution around the middle bin instead of a flat one. slope: nats a bin."""
+        """Initialise to a distribution around the middle bin instead of a uniform one. slope: nats per bin."""
         bins = self.out_features
         self.bias.copy_(-slope * (torch.arange(bins) - bins // 2).abs())

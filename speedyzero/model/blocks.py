@@ -1,12 +1,11 @@
-"""Layers of EfficientZero's network that know how to fold their batch norm away for inference.
+"""Layers of EfficientZero's network whose batch norm can be folded into the weights for inference.
 
-Training builds them with a norm; inference builds the same network `folded`, where each convolution or linear layer
-has a bias and no norm, and `fold_into` writes the folded weights in place, so that a new version of the weights
-allocates nothing.
+The training network has norms. The inference network is built `folded`: each convolution or linear layer has a bias and
+no norm. `fold_into` writes the folded weights in place, so loading a new version allocates nothing.
 
-In training a norm, what is added to it and the ReLU after it are one function, `norm_act`: operations bound by memory
-that a fused kernel makes of fewer passes. Every layer calls it through `NormedLayer.norm_act`, which is where such a
-kernel is put in: `compile_norms` puts in what torch.compile makes of it, `fuse_norms` ours (`kernels/norm_act`).
+In training, norm, residual addition and ReLU are one function, `norm_act`: memory-bound operations that fusion does in
+fewer passes. Layers call it through `NormedLayer.norm_act`, which `compile_norms` replaces with torch.compile's version
+and `fuse_norms` with our kernel (`kernels/norm_act`).
 
 Axes: B batch, C channels, H W image, D features.
 """
@@ -36,8 +35,8 @@ def norm_act(x: torch.Tensor, norm: nn.Module, residual: torch.Tensor | None = N
 def fused_norm_act(
     x: torch.Tensor, norm: nn.Module, residual: torch.Tensor | None = None, *, backend: str = "auto"
 ) -> torch.Tensor:
-    """The same by `kernels.norm_act`, where norm is batch norm in training. backend: as its `uses_triton`."""
-    if type(norm) not in (nn.BatchNorm1d, nn.BatchNorm2d) or not norm.training:  # batch renormalization is another
+    """`norm_act` by `kernels.norm_act`, if norm is batch norm in training. backend: as in its `uses_triton`."""
+    if type(norm) not in (nn.BatchNorm1d, nn.BatchNorm2d) or not norm.training:  # such as batch renormalization
         return norm_act(x, norm, residual)
     assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
     assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
@@ -72,7 +71,7 @@ class NormedLayer(nn.Module):
 
     @torch.no_grad()
     def fold_from(self, source: NormedLayer) -> None:
-        """Take over `source`'s weights with its batch norm multiplied in. Source: BN in evaluation mode."""
+        """Copy `source`'s weights with its batch norm, in evaluation mode, folded in."""
         norm = source.norm
         assert isinstance(self.norm, nn.Identity) and isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
         assert norm.running_var is not None and norm.running_mean is not None
@@ -93,15 +92,14 @@ def conv_norm(
 
 
 def linear_norm(in_features: int, out_features: int, *, folded: bool) -> NormedLayer:
-    """A linear layer and its batch norm."""
     return NormedLayer(nn.Linear(in_features, out_features), nn.Identity() if folded else nn.BatchNorm1d(out_features))
 
 
 def projection_layers(config: ModelConfig, features: int) -> tuple[nn.Sequential, nn.Sequential]:
     """SimSiam's projector and predictor of a latent of so many features. Chen and He 2021; as EfficientZero's.
 
-    With batch norm whatever the network has: with layer norm the consistency loss is lowest where all positions project
-    alike, and there it goes (docs/design/techniques.md). Acting never uses them.
+    Always with batch norm: with layer norm the consistency loss makes all positions project alike
+    (docs/design/techniques.md). Not used in acting.
     """
     hidden, out = config.projector_hidden, config.projector_out
     projector = nn.Sequential(
@@ -120,10 +118,10 @@ def projection_layers(config: ModelConfig, features: int) -> tuple[nn.Sequential
 
 
 class InputConv(NormedLayer):
-    """The convolution that reads observations. More input channels than it has weights for must be zero.
+    """The convolution of observations. Input channels beyond those of its weights must be zero.
 
-    On a GPU the channels are padded to a multiple of PAD_CHANNELS_TO, unless they come so: a bfloat16 convolution of 12
-    channels, channels last, is misaligned. The weights stay 12 channels wide, in every checkpoint too.
+    On a GPU, channels are padded to a multiple of PAD_CHANNELS_TO if they are not yet: a channels-last bfloat16
+    convolution of 12 channels is misaligned. The weights keep 12 channels, also in checkpoints.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, folded: bool):
@@ -142,20 +140,20 @@ class InputConv(NormedLayer):
 
 
 def pad_channels(x: torch.Tensor, *, to: int) -> torch.Tensor:
-    """[B, C, H, W] with C rounded up to a multiple of `to` by channels of zeros; x itself where it is one."""
+    """[B, C, H, W] with C zero-padded to a multiple of `to`; x itself if it is one."""
     missing = -x.shape[1] % to
     return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
 
 
 class ActionConv(NormedLayer):
-    """3x3 convolution of the latent with appended planes that tell the action, as per-pixel additive maps.
+    """3x3 convolution of the latent with appended action planes, computed as per-pixel additive maps.
 
-    conv(concat(s, planes of p)) = conv(s) + sum of p * conv(plane of ones): the same parameters and the same result as
-    65 input channels or more, without their misalignment.
+    conv(concat(s, planes of p)) = conv(s) + sum of p * conv(plane of ones): the same parameters and result as 65 or
+    more input channels, without their misalignment.
 
-    encoding: `scale`, one plane of a/A, as the reference has it: actions in an order, at a weight of 1 in 65 inputs;
-    `one_hot`, a plane an action (MuZero, App. E), filled with sqrt(channels) / 2: at first it varies a quarter as much
-    as the latent's channels do together, if those vary by 1 each.
+    encoding: `scale`, one plane of a/A, as in the reference: it orders the actions and is 1 of 65 inputs; `one_hot`, a
+    plane per action (MuZero, App. E), filled with sqrt(channels) / 2: its initial variance is a quarter of the latent
+    channels' sum, if each of those has variance 1.
     """
 
     def __init__(self, channels: int, num_actions: int, *, folded: bool, encoding: str = "scale"):
@@ -166,10 +164,10 @@ class ActionConv(NormedLayer):
         self.num_actions, self._one_hot_value = num_actions, 0.5 * channels**0.5 if encoding == "one_hot" else None
 
     def planes(self, action: torch.Tensor) -> torch.Tensor:
-        """What the planes are filled with, [B, P] float32. action: [B] int64."""
+        """Fill values of the planes, [B, P] float32. action: [B] int64."""
         if self._one_hot_value is None:
             return (action / self.num_actions)[:, None]
-        # Not torch's one_hot, which reads its input on the host.
+        # Not torch's one_hot, which synchronises with the host.
         is_taken = action[:, None] == torch.arange(self.num_actions, device=action.device)
         return is_taken.float() * self._one_hot_value
 
@@ -219,7 +217,7 @@ class DownBlock(nn.Module):
 def fold_into(folded: nn.Module, source: nn.Module) -> None:
     """Write `source`'s weights, norms folded in, into a network of the same shape built with folded=True.
 
-    Modules that only `source` has (the projector) are left out.
+    Modules that only `source` has (the projector) are skipped.
     """
     sources = dict(source.named_modules())
     inside_folded = set()
@@ -248,7 +246,7 @@ def folded_copy(module: nn.Module) -> nn.Module:
 
 
 def use_norms(network: nn.Module, how: str) -> None:
-    """How a network computes norm, addition and ReLU in training: torch, compiled or fused."""
+    """Select how `norm_act` is computed in training: torch, compiled or fused."""
     if how == "compiled":
         compile_norms(network)
     elif how == "fused":
@@ -260,10 +258,10 @@ def use_norms(network: nn.Module, how: str) -> None:
 def compile_norms(network: nn.Module) -> None:
     """Fuse norm, addition and ReLU of a network's layers by torch.compile, forward and backward.
 
-    It compiles in the first steps, once for each shape, with and without residual and gradient. Nothing else is
-    compiled: convolutions are the library's in any case, and the whole step would take minutes.
+    Compiles during the first steps, once per shape, with and without residual and gradient. Nothing else is compiled:
+    convolutions come from a library anyway, and compiling the whole step would take minutes.
     """
-    # Of one function. The network's shapes are few, yet more than the default, beyond which it would run eagerly.
+    # Per function. The network has more shapes than the default limit, beyond which it would run eagerly.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
     _put_in(network, torch.compile(norm_act, dynamic=False))
 

@@ -31,5 +31,5 @@ def build_network(config: Config, spec: ObservationSpec, num_actions: int, *, fo
         network = MLPNetwork(model, nature_cnn(model, stack * spec.shape[2], spec.shape[0]), **rest)
     else:
         network = EfficientZeroNetwork(model, in_channels=stack * spec.shape[2], image_size_px=spec.shape[0], **rest)
-    # Channels last: 88 against 34 GFLOP/s of fp32 convolutions on a 2-core CPU, and what cuDNN wants for bf16.
+    # Channels last: 88 instead of 34 GFLOP/s of fp32 convolutions on a 2-core CPU, and cuDNN's layout for bf16.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types

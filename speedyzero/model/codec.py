@@ -17,7 +17,7 @@ EPSILON = 0.001
 
 
 def squash(x: torch.Tensor) -> torch.Tensor:
-    """h(x), elementwise; NaN where x is not finite. The quotient is the root's part without cancellation near 0."""
+    """h(x), elementwise; NaN where x is not finite. The quotient avoids the cancellation of sqrt(|x|+1) - 1 near 0."""
     return x / (torch.sqrt(torch.abs(x) + 1.0) + 1.0) + EPSILON * x
 
 
@@ -34,7 +34,7 @@ def unsquash(y: torch.Tensor) -> torch.Tensor:
 class ScalarCodec(nn.Module):
     """Encode scalars to two-hot targets and decode logits to scalars, for one choice of bins.
 
-    Raises ValueError where the limit is no whole number of steps.
+    Raises ValueError if the limit is not a whole number of steps.
     """
 
     support: torch.Tensor  # [N]: the bins, in h(x)
@@ -50,7 +50,7 @@ class ScalarCodec(nn.Module):
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Scalars [...] to two-hot distributions [..., N] float32; NaN for a scalar that is not finite.
 
-        Counted in bins from the middle one, so that small scalars keep their digits beside a large limit.
+        Computed in bins from the middle one, which keeps the precision of small scalars under a large limit.
         """
         middle = self.bins // 2
         distance = (squash(x.float()).abs() / self.step).clamp(max=middle)
@@ -63,5 +63,5 @@ class ScalarCodec(nn.Module):
         return target.scatter_(-1, inner_bin, 1.0 - outer_share).scatter_(-1, outer_bin, outer_share)
 
     def decode(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits [..., N] to the scalars that their distributions stand for, [...] float32."""
+        """Logits [..., N] to the scalars that they encode, [...] float32."""
         return unsquash(torch.softmax(logits.float(), dim=-1) @ self.support)

@@ -1,5 +1,5 @@
-"""EfficientZero's convolutional network. Ye et al. 2021, App. A; layer by layer as in the reference, less its dead
-parameters.
+"""EfficientZero's convolutional network. Ye et al. 2021, App. A; layer by layer as in the reference, without its
+unused parameters.
 
 Axes: B batch, S stacked frames, C channels, H W image, G latent grid (6 for 96 or 48 pixels), A actions.
 """
@@ -29,7 +29,7 @@ LATENT_GRID = 6
 
 
 def pool_count(image_size_px: int) -> int:
-    """Average pools after the two strided convolutions, until the grid is at most 6 wide."""
+    """Number of average pools after the two strided convolutions, until the grid is at most 6 wide."""
     grid, pools = _half(_half(image_size_px)), 0
     while grid > LATENT_GRID:
         grid, pools = _half(grid), pools + 1
@@ -67,7 +67,7 @@ class Representation(nn.Module):
 
 
 class Head(nn.Module):
-    """1x1 convolution, flatten, hidden layer, output layer that starts at zero. [B, C, G, G] -> [B, N]."""
+    """1x1 convolution, flatten, hidden layer, zero-initialised output layer. [B, C, G, G] -> [B, N]."""
 
     def __init__(self, config: ModelConfig, grid: int, outputs: int, *, folded: bool):
         super().__init__()
@@ -81,7 +81,7 @@ class Head(nn.Module):
 
 
 class PrefixHead(nn.Module):
-    """The value-prefix head: 1x1 convolution, LSTM step, norm, hidden layer, output layer that starts at zero."""
+    """The value-prefix head: 1x1 convolution, LSTM step, norm, hidden layer, zero-initialised output layer."""
 
     def __init__(self, config: ModelConfig, grid: int, *, folded: bool):
         super().__init__()

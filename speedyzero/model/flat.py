@@ -14,7 +14,7 @@ LEARNER_ONLY = ("projector.", "predictor.")
 
 
 def acting_tensors(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Names and tensors of what acting needs; integer counters of batch norm are left out."""
+    """The tensors that acting needs, by name; integer counters of batch norm are left out."""
     return {
         name: tensor
         for name, tensor in network.state_dict().items()

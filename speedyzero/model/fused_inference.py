@@ -1,7 +1,7 @@
-"""EfficientZero's network on a GPU: the representation channels last, a simulation's step in the fused kernels.
+"""EfficientZero's network on a GPU: a channels-last representation, and a simulation's step in fused kernels.
 
-Both in bfloat16, sums, scalars, the LSTM's c and the policy's logits in float32. Used by the agent, and by the search
-through `step_into` (see docs/design/search.md); on the CPU in tests, in float32.
+Both in bfloat16, with sums, scalars, the LSTM's c and policy logits in float32. Used by the agent, and by the search
+through `step_into` (see docs/design/search.md); in tests on the CPU, in float32.
 
 Axes: B roots, N nodes, R rows of their latents (`kernels/conv3x3_latent/layout.py`), C channels, G grid, F features of
 the prefix head, H LSTM units, U hidden units of a head, A actions.
@@ -34,30 +34,29 @@ _log = logging.getLogger("speedyzero.model")
 
 
 def can_fuse(network: Network, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the kernels take this network: a convolutional one, of as many latent channels as fit the device."""
+    """Whether the kernels support this network: convolutional, with latent channels that fit the device."""
     if not isinstance(network, EfficientZeroNetwork):
         return False
     try:
         tile_for(network.latent_channels, dtype, Card.of(device))
     except ValueError as error:
-        _log.warning("%s: searches run the network's own layers, which takes longer", error)
+        _log.warning("%s: searches use the network's own layers, which is slower", error)
         return False
     return True
 
 
 @dataclass(frozen=True)
 class FusedNodes:
-    """The states of every node, and what one step works in."""
+    """The states of every node, and the buffers of one step."""
 
     states: States  # latent [N, R, C], h [N, B, H], c [N, B, H] float32
-    parent: States  # one node's, gathered; h lies in `joined`
+    parent: States  # one node's, gathered; h is a view of `joined`
     rows: tuple[torch.Tensor, torch.Tensor]  # [R, C] each
-    joined: torch.Tensor  # [B, F + H]: what the LSTM's matrix is multiplied with; [B, F] without one
+    joined: torch.Tensor  # [B, F + H]: input of the LSTM's matrix product; [B, F] without an LSTM
     batch: int
     grid: int
 
     def write_root(self, state: dict[str, torch.Tensor]) -> None:
-        """As `NodeStates`."""
         copy_padded(as_images(self.states.latent[0], batch=self.batch, grid=self.grid), state["latent"])
         if self.states.h is not None and self.states.c is not None:
             copy_padded(self.states.h[0], state["prefix_state_h"])
@@ -65,10 +64,10 @@ class FusedNodes:
 
 
 class FusedInference:
-    """Root inference and a `StepModel`. `load` takes over new weights in place: captured graphs go on."""
+    """Root inference and a `StepModel`. `load` replaces weights in place, so captured graphs stay valid."""
 
     def __init__(self, plain: PlainInference, *, dtype: torch.dtype, backend: str = "auto"):
-        """plain: of a folded network in float32 that `can_fuse`. backend: the kernels' (see `kernels.backend`)."""
+        """plain: of a folded float32 network that `can_fuse` accepts. backend: the kernels' (see `kernels.backend`)."""
         network = plain.network
         assert isinstance(network, EfficientZeroNetwork)
         self._plain, self._network, self.dtype, self._backend = plain, network, dtype, backend
@@ -81,7 +80,7 @@ class FusedInference:
 
     @torch.no_grad()
     def load(self) -> None:
-        """Take over what the folded network holds now."""
+        """Copy the folded network's current weights."""
         own, theirs = self._representation.parameters(), self._network.representation.parameters()
         for parameter, source in zip(own, theirs, strict=True):
             parameter.copy_(source)
@@ -109,7 +108,6 @@ class FusedInference:
         return StepOutput(step.reward, step.value, step.policy_logits, states)
 
     def make_nodes(self, state: dict[str, torch.Tensor], *, batch: int, num_nodes: int) -> FusedNodes:
-        """As `StepModel`'s."""
         device, hidden = state["latent"].device, self._hidden
         rows = [zero_rows(batch, self._channels, self._grid, dtype=self.dtype, device=device) for _ in range(3)]
         latent = rows[0].new_zeros(num_nodes, num_rows(batch, self._grid), self._channels)
@@ -124,7 +122,6 @@ class FusedInference:
         return nodes
 
     def step_into(self, buffers: StepBuffers) -> None:
-        """As `StepModel`'s."""
         nodes, weights = buffers.nodes, self._weights
         assert isinstance(nodes, FusedNodes)
         convolve = partial(self._convolve, batch=nodes.batch)

@@ -1,12 +1,12 @@
-"""Standardised input: each pixel by its own running mean and deviation, within limits, as a part of the network.
+"""Input standardisation by each pixel's running mean and deviation, clipped, as a module of the network.
 
-The frames of many games are nearly equal: on raw pixels a short run's network sees the same picture at every position,
-and its values learn slowly. Standardised, a small thing that moves, such as a ball, is as loud as a large one. Nothing
-may be louder than LIMIT: a pixel that hardly ever changes, such as a score's digit on the day that it is first shown,
-would otherwise drown all else. Both decide how fast Pong is learnt (docs/design/techniques.md).
+The frames of many games are nearly equal, so on raw pixels a short run learns values slowly. Standardisation gives a
+small moving object, such as a ball, the weight of a large one. Clipping to LIMIT keeps a pixel that rarely changes,
+such as a score's digit when it first appears, from dominating. Both decide how fast Pong is learnt
+(docs/design/techniques.md).
 
-Statistics are means over the first train steps and stay as they are from then on, so that weights that were published,
-saved or loaded read their input as they were trained to.
+Statistics are means over the first train steps and fixed afterwards, so that published, saved and loaded weights see
+the input that they were trained on.
 
 Axes: B batch, C channels, H W image.
 """
@@ -18,7 +18,7 @@ from torch import nn
 
 FOLLOWED_STEPS = 400
 FOLLOWED_SAMPLES = 32  # of each batch
-SMALLEST_DEVIATION = 0.05  # added to each pixel's: one that never changed yet is not divided by nothing
+SMALLEST_DEVIATION = 0.05  # added to each pixel's, which may be 0
 LIMIT = 4.0  # deviations
 
 
@@ -31,14 +31,12 @@ class InputNorm(nn.Module):
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
-        self.register_buffer(
-            "mean", torch.zeros(1, *shape)
-        )  # with a batch axis, to lie channels last as its input does
+        self.register_buffer("mean", torch.zeros(1, *shape))  # a batch axis, for channels last as in the input
         self.register_buffer("square", torch.zeros(1, *shape))  # mean of the squares
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.training and torch.is_grad_enabled():  # target views are looked at without
+        if self.training and torch.is_grad_enabled():  # target views run without
             self._follow(x.detach()[:FOLLOWED_SAMPLES].float())
         deviation = (self.square - self.mean.square()).clamp_min(0).sqrt()
         scale = (deviation + SMALLEST_DEVIATION).reciprocal()
@@ -46,7 +44,7 @@ class InputNorm(nn.Module):
 
     @torch.no_grad()
     def _follow(self, x: torch.Tensor) -> None:
-        """Move the statistics, without a look at the device's numbers: a GPU's step is captured."""
+        """Update the statistics without synchronising: on a GPU the step is captured."""
         self.steps.add_(1)
         share = torch.where(self.steps <= FOLLOWED_STEPS, 1.0 / self.steps, 0.0)
         self.mean.lerp_(x.mean(0, keepdim=True), share)

@@ -1,4 +1,4 @@
-"""Which network suits an observation. Without torch: a command line is refused by it."""
+"""Selects the network for an observation. Does not import torch: command lines are checked with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SMALLEST_CONV_IMAGE_PX = 32
 def network_kind(config: Config, spec: ObservationSpec) -> str:
     """`efficientzero`, `nature_cnn` or `mlp`.
 
-    Raises ValueError where a convolutional network is asked for and the observation is no square image of at least 32
+    Raises ValueError if a convolutional network is configured and the observation is not a square image of at least 32
     pixels.
     """
     height, width = spec.shape[:2] if spec.is_image else (0, 0)

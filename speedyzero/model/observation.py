@@ -1,4 +1,4 @@
-"""From stacked frames as they are stored to what a network reads.
+"""Converts stored stacked frames to network inputs.
 
 Axes: B batch, S stacked frames (oldest first), H W image, C channels, D features.
 """

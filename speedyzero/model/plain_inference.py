@@ -1,5 +1,5 @@
-"""Root and recurrent inference by a network's own layers, in its own type: on the CPU, and for networks without fused
-kernels on a GPU.
+"""Root and recurrent inference by a network's own layers, in its own dtype: on the CPU, and on a GPU for networks
+without fused kernels.
 
 Axes: B batch, S stacked frames, A actions.
 """

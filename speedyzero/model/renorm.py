@@ -1,16 +1,16 @@
-"""Batch renormalization: in training, the statistics that inference will use. Ioffe 2017.
+"""Batch renormalization: training normalises by the statistics that inference uses. Ioffe 2017.
 
-Batch norm shows the dynamics and the heads each unroll step's latents by that step's own batch statistics. A search has
-one set of running statistics for all of them, so that there what differs between the steps comes through: values and
-rewards that depend on how deep a node lies, by more than an action changes them.
-The representation, which reads images alone, has no such steps.
+Batch norm normalises each unroll step's latents in dynamics and heads by that step's own batch statistics, but a search
+has one set of running statistics for all of them. Differences between the steps then come through: values and rewards
+depend on a node's depth by more than an action changes them. The representation, which reads images alone, has no such
+steps.
 
-    y = (x - mean) / sd * r + d,   then weight and bias as ever
+    y = (x - mean) / sd * r + d,   then weight and bias as usual
     r = sd / running sd,   d = (mean - running mean) / running sd,   both without a gradient
 
-which is (x - running mean) / running sd, but with batch norm's gradient, that keeps training from drifting. r and d are
-held to [1 / R, R] and [-D, D]: at first R = 1 and D = 0, batch norm, until the running statistics mean something; later
-R = 3 and D = 5. Nothing is read on the host, so a GPU's step can be captured.
+This equals (x - running mean) / running sd, but with batch norm's gradient, which keeps training from drifting. r and d
+are clipped to [1 / R, R] and [-D, D]: at first R = 1 and D = 0, which is batch norm, until the running statistics are
+meaningful; later R = 3 and D = 5. Nothing is read on the host, so a GPU's step can be captured.
 
 Axes: B batch, C channels, H W image.
 """
@@ -21,14 +21,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-WARM_UP_CALLS = 500  # as batch norm; as many again until the limits are reached. A step makes 5, the prediction's 11.
+WARM_UP_CALLS = 500  # as batch norm; as many again up to the limits. A train step makes 5 calls, the prediction's 11.
 LARGEST_R, LARGEST_D = 3.0, 5.0
-# A mean over some 20 train steps (the prediction's: 9), to which all states add alike; until then over all calls.
+# A mean over about 20 train steps (the prediction's: 9) with similar weights for all states; first over all calls.
 MOMENTUM = 0.01
 
 
 class _BatchRenorm(nn.modules.batchnorm._BatchNorm):
-    """What both shapes share. Parameters, buffers and evaluation are batch norm's."""
+    """Shared by both shapes. Parameters, buffers and evaluation are batch norm's."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: [B, C] or [B, C, H, W]."""
@@ -40,7 +40,7 @@ class _BatchRenorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _corrections(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """r and d, [C], float32; moves the running statistics afterwards."""
+        """r and d, [C], float32; then updates the running statistics."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         variance, mean = torch.var_mean(x.float(), dim=(0,) if x.dim() == 2 else (0, 2, 3), correction=0)
         running_sd = (self.running_var + self.eps).sqrt()
@@ -56,15 +56,15 @@ class _BatchRenorm(nn.modules.batchnorm._BatchNorm):
 
 
 class BatchRenorm1d(_BatchRenorm, nn.BatchNorm1d):
-    """In the place of `nn.BatchNorm1d`."""
+    """Replaces `nn.BatchNorm1d`."""
 
 
 class BatchRenorm2d(_BatchRenorm, nn.BatchNorm2d):
-    """In the place of `nn.BatchNorm2d`."""
+    """Replaces `nn.BatchNorm2d`."""
 
 
 def renormalize(module: nn.Module) -> None:
-    """Put batch renormalization in the place of every batch norm below `module`. Before training: weights are new."""
+    """Replace every batch norm below `module` by batch renormalization. Before training: weights are new."""
     for part in list(module.modules()):
         for name, child in part.named_children():
             if type(child) is nn.BatchNorm1d:

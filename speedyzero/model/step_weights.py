@@ -1,10 +1,10 @@
-"""A folded network's weights as the fused kernels read them, packed in float32 and then rounded, in place.
+"""A folded network's weights in the fused kernels' layout, packed in float32 and then rounded, in place.
 
-Images are rows of pixels there (`kernels/conv3x3_latent/layout.py`): a head's features run pixel by pixel, channel by
-channel inside, where the network flattens channel by channel.
+The kernels' images are rows of pixels (`kernels/conv3x3_latent/layout.py`): a head's features are ordered by pixel,
+then channel, while the network flattens by channel, then pixel.
 
-Axes: C latent channels, D reduced channels, G grid, F = G * G * D features, H LSTM units, U hidden units of a head,
-N bins, A actions.
+Axes: C latent channels, D reduced channels, G grid, F = G * G * D features, H LSTM units, U hidden units of a head, N
+bins, A actions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from speedyzero.model.efficientzero import EfficientZeroNetwork, Head, PrefixHea
 
 @dataclass(frozen=True)
 class StepWeights:
-    """Of one type, float32 or bfloat16, but for what enters float32 sums as it is: marked f32."""
+    """All float32 or all bfloat16, except those marked f32, which enter float32 sums."""
 
     action_weight: torch.Tensor  # [9, C, C]
     action_bias: torch.Tensor  # [C] f32
@@ -43,7 +43,7 @@ class StepWeights:
 
     prediction_weight: torch.Tensor  # [2, 9, C, C]
     prediction_bias: torch.Tensor  # [2, C] f32
-    # Value's and policy's side by side. Behind their D + D channels each head's hidden units see only their own.
+    # Value and policy side by side. Each head's hidden units read only its own D channels.
     heads_reduce_weight: torch.Tensor  # [C, 2 D]
     heads_reduce_bias: torch.Tensor  # [2 D]
     heads_hidden_weight: torch.Tensor  # [2 F, 2 U]
@@ -55,7 +55,7 @@ class StepWeights:
 
     @torch.no_grad()
     def load(self, other: StepWeights) -> None:
-        """Take over other weights, in place."""
+        """Copy other weights in place."""
         for name, tensor in vars(self).items():
             if tensor is not None:
                 tensor.copy_(getattr(other, name))
@@ -133,7 +133,7 @@ def _by_pixel(weight: torch.Tensor, grid: int) -> torch.Tensor:
 
 
 def _side_by_side(value: Head, policy: Head, grid: int) -> torch.Tensor:
-    """Both heads' hidden layers as one, [2 F, 2 U]: half of it zeros, and still less than a second launch."""
+    """Both heads' hidden layers as one, [2 F, 2 U]: half of it zeros, but cheaper than a second launch."""
     blocks = []
     for head in (value, policy):
         of_pixels = _by_pixel(head.hidden.layer.weight, grid).unflatten(1, (grid * grid, -1))  # [U, G * G, D]

@@ -1,4 +1,4 @@
-"""How many threads tensor operations get on the CPU."""
+"""Number of CPU threads of tensor operations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from speedyzero.model.kind import network_kind
 
 
 def threads_for(config: Config, spec: ObservationSpec) -> int:
-    """`cpu_threads`, or 1 for an mlp: it loses more to synchronisation than it gains from a second core, most of all
-    where the cores are busy."""
+    """`cpu_threads`; 0: all cores, but 1 for an mlp, which loses more to synchronisation than a second core gains."""
     if config.cpu_threads:
         return config.cpu_threads
     return 1 if network_kind(config, spec) == "mlp" else len(os.sched_getaffinity(0))

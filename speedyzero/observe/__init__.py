@@ -1,1 +1,1 @@
-"""What a run shows and leaves behind: metrics, progress, the run directory."""
+"""Metrics, progress display and the run directory."""

@@ -1,4 +1,4 @@
-"""What a policy knows of positions, in nats.
+"""Mutual information between position and action under a policy, in nats.
 
 Axes: N positions, A actions.
 """
@@ -9,9 +9,9 @@ import numpy as np
 
 
 def information(policy: np.ndarray) -> float:
-    """Nats by which the mean policy is less certain than the policies are in the mean. policy: [N, A].
+    """Entropy of the mean policy minus the policies' mean entropy. policy: [N, A].
 
-    0 for a policy that is the same everywhere, whatever it is.
+    0 for a policy that is the same at every position.
     """
     return float(entropy(policy.mean(0)) - entropy(policy).mean())
 

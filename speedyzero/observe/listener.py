@@ -1,4 +1,4 @@
-"""Output that somebody may stop listening to: a terminal that is closed, a pipe whose reader has gone."""
+"""Output whose reader may disappear: a closed terminal, a broken pipe."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _log = logging.getLogger("speedyzero.output")
 
 
 class Listener:
-    """A stream for progress and notes. The first write that fails is taken for what it is: a terminal hung up.
+    """A stream for progress and notes. The first failed write is treated as a hang-up of the terminal.
 
-    So it raises SIGHUP in this process, which ends a run in order, and under nohup does nothing. What could not be
-    written and all that follows is dropped, and log.txt says so: a failed write must never cut off what is to be done.
+    It raises SIGHUP in this process, which ends a run cleanly (under nohup: does nothing). The failed text and all
+    later text is dropped, and log.txt notes it: a failed write must never interrupt the work.
     """
 
     def __init__(self, stream: TextIO):
@@ -30,32 +30,32 @@ class Listener:
         return len(text)
 
     def flush(self) -> None:
-        """Every write is flushed."""
+        """Does nothing: every write is flushed."""
 
     def isatty(self) -> bool:
         return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
-        """Raises OSError where there is none, or nobody listens any more."""
+        """Raises OSError if the stream has none or is broken."""
         if self._stream is None:
-            raise OSError("nobody listens any more")
+            raise OSError("the output is closed")
         return self._stream.fileno()
 
     def _hang_up(self, error: OSError) -> None:
         broken, self._stream = self._stream, None
         assert broken is not None
-        _log.warning("the output cannot be written any more (%s): taken for a hang-up", error)
-        _leave_to_nobody(broken)
+        _log.warning("the output can no longer be written (%s): taken for a hang-up", error)
+        _redirect_to_null(broken)
         os.kill(os.getpid(), signal.SIGHUP)
 
 
-def _leave_to_nobody(broken: TextIO) -> None:
-    """Point a broken stream, and standard output where it is the same, at /dev/null: Python flushes them at its end."""
+def _redirect_to_null(broken: TextIO) -> None:
+    """Redirect a broken stream, and standard output or error if the same file, to /dev/null: Python flushes at exit."""
     try:
         descriptor = broken.fileno()
-    except (OSError, ValueError):  # no file of the system's
+    except (OSError, ValueError):  # not backed by a file descriptor
         return
-    nobody = os.open(os.devnull, os.O_WRONLY)
+    null = os.open(os.devnull, os.O_WRONLY)
     for number in {descriptor} | {one for one in (1, 2) if os.path.sameopenfile(one, descriptor)}:
-        os.dup2(nobody, number)
-    os.close(nobody)
+        os.dup2(null, number)
+    os.close(null)

@@ -1,11 +1,11 @@
-"""A run's numbers over time: `metrics.jsonl` for programs, TensorBoard events for eyes.
+"""A run's metrics over time: `metrics.jsonl` for programs, TensorBoard events for people.
 
-Whoever owns the run directory writes (one writer); reports, tests and benchmarks read. One strict JSON object a line:
+The owner of the run directory is the only writer; reports, tests and benchmarks read. One strict JSON object a line:
 
     {"step": 1200, "time_s": 34.5, "name": "loss/total", "value": 3.25}
 
-`time_s` counts the seconds that the run was at work and goes on where an earlier writer of the same directory stopped.
-JSON has no NaN and no infinity: such a value is written as null beside a "note" that names it, and read back as it was.
+`time_s` counts the seconds that the run was active and continues where an earlier writer of the same directory stopped.
+JSON has no NaN or infinity: such a value is written as null with a "note" that names it, and read back unchanged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 METRICS_FILE = "metrics.jsonl"
-MOST_HELD = 200_000  # lines, of about 100 bytes, while the disk takes none
+MOST_HELD = 200_000  # lines, of about 100 bytes, while writes fail
 _log = logging.getLogger("speedyzero.observe")
 _NOTES = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -44,7 +44,7 @@ class MetricSeries:
 
 @dataclass(frozen=True)
 class _Scalar:
-    """One number on its way to TensorBoard."""
+    """One number to be written to TensorBoard."""
 
     step: int
     name: str
@@ -53,10 +53,10 @@ class _Scalar:
 
 
 class MetricsWriter:
-    """Appends to a run directory's metrics. Lines and events are held back up to `flush_interval_s`.
+    """Appends to a run directory's metrics. Lines and events are buffered for up to `flush_interval_s`.
 
-    A full or failing disk ends no run: lines are held, the oldest of more than `MOST_HELD` given up, and written once
-    the disk takes them. TensorBoard's events are lost where the disk takes the lines and not them.
+    A full or failing disk does not end the run: up to `MOST_HELD` lines, the newest, are held and written once writes
+    succeed again. TensorBoard events that cannot be written are lost.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class MetricsWriter:
         clock: Callable[[], float] | None = None,
         say: Callable[[str], None] = _log.warning,
     ):
-        """say: told, once each, when the disk takes no more and when it does again."""
+        """say: called once when writes begin to fail, and once when they succeed again."""
         self._run_dir, self._path, self._say = Path(run_dir), Path(run_dir) / METRICS_FILE, say
         self._is_refused = False
         self._clock = clock or time.monotonic
@@ -91,7 +91,7 @@ class MetricsWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything written so far to the operating system, as far as it takes it."""
+        """Write all buffered lines and events to the operating system."""
         self._flushed_s = self._clock()
         try:
             _append(self._path, self._lines)
@@ -102,7 +102,7 @@ class MetricsWriter:
             del self._lines[:-MOST_HELD], self._scalars[:-MOST_HELD]
             return
         if self._is_refused:
-            self._say(f"metrics are written again, {len(self._lines)} that were held too")
+            self._say(f"metrics are written again, including {len(self._lines)} that were held")
             self._is_refused = False
         self._add_events()
         self._lines.clear()
@@ -113,11 +113,11 @@ class MetricsWriter:
         if self._lines:
             self._say(f"{len(self._lines)} metrics were never written")
         if self._events is not None:
-            with suppress(OSError):  # said where it happened
+            with suppress(OSError):  # already reported
                 self._events.close()
 
     def _open_events(self) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter  # costs an import only where used
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter  # a slow import
 
         try:
             self._events = EventFileWriter(str(self._run_dir))
@@ -133,7 +133,7 @@ class MetricsWriter:
         if self._events is None:
             return
         try:
-            for step, group in itertools.groupby(self._scalars, key=lambda scalar: scalar.step):  # an event is dear
+            for step, group in itertools.groupby(self._scalars, key=lambda scalar: scalar.step):  # events are costly
                 scalars = list(group)
                 values = [Summary.Value(tag=scalar.name, simple_value=scalar.value) for scalar in scalars]
                 self._events.add_event(Event(wall_time=scalars[0].time_s, step=step, summary=Summary(value=values)))
@@ -142,7 +142,7 @@ class MetricsWriter:
             self._events_lost(error)
 
     def _events_lost(self, error: OSError) -> None:
-        """A writer that failed once fails for ever: the next flush begins another file."""
+        """A failed writer does not recover: the next flush opens a new file."""
         _log.warning("TensorBoard's events cannot be written: %s", error)
         self._events = None
 
@@ -150,7 +150,7 @@ class MetricsWriter:
 def read_metrics(run_dir: str | Path) -> dict[str, MetricSeries]:
     """All metrics of a run by name. A last line cut off by a crash is left out.
 
-    Raises ValueError for a missing file and, with its number, for any other line that is no metric.
+    Raises ValueError for a missing file and for any other invalid line, with its number.
     """
     path = Path(run_dir) / METRICS_FILE
     if not path.is_file():
@@ -174,9 +174,9 @@ def read_metrics(run_dir: str | Path) -> dict[str, MetricSeries]:
 
 
 def put_aside_after(run_dir: str | Path, step: int) -> int:
-    """Move the metrics of later train steps to another file: a resumed run comes to those anew. How many there were.
+    """Move the metrics of train steps after `step`, which a resumed run repeats, to another file. Returns their count.
 
-    What the learner says at a step is of the update that begins there, so at `step` itself it is of a later one, too.
+    The learner's metrics at a step belong to the update that begins there, so those at `step` itself are moved, too.
     """
     path = Path(run_dir) / METRICS_FILE
     if not path.exists():
@@ -195,14 +195,14 @@ def put_aside_after(run_dir: str | Path, step: int) -> int:
 
 
 def _append(path: Path, lines: Sequence[str]) -> None:
-    """All of the lines, or, with an OSError, none: half a line would spoil what is appended to it later."""
+    """Append all of the lines, or, with an OSError, none: a partial line would corrupt the next one."""
     if not lines:
         return
     with open(path, "ab", buffering=0) as file:
         size = file.tell()
         content = "".join(f"{line}\n" for line in lines).encode()
         try:
-            while content:  # a disk that is nearly full takes a part
+            while content:  # a nearly full disk may write only part of it
                 content = content[file.write(content) :]
         except OSError:
             os.truncate(path, size)
@@ -216,7 +216,7 @@ def _is_later(record: dict, step: int) -> bool:
 
 
 def _repair(path: Path) -> float:
-    """Cut off a line that a crash left unfinished; the time in seconds at which the last whole line was written."""
+    """Cut off an incomplete last line. Returns the `time_s` of the last complete line, 0 if there is none."""
     if not path.exists():
         return 0.0
     content = path.read_bytes()

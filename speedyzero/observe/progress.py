@@ -1,12 +1,11 @@
-"""What a waiting person sees: two bars on a terminal, a plain line now and then anywhere else.
+"""Progress display: two bars on a terminal, periodic plain lines anywhere else.
 
     env steps   45%|#####      | 45000/100000 118/s score 12.5
     train steps 37%|####       | 45000/120000 117/s ETA 12:34 limit reanalyzer-0
 
-The ETA is honest: it comes from a recent window of the paced phase, in which play and learning advance together. The
-head start plays without learning, many times faster, so nothing is said until learning has begun, and nothing of the
-head start is ever extrapolated. The frozen steps at the end, which only learn, are counted at the price of paced
-ones, so the ETA errs on the late side.
+The ETA is computed from a recent window of the paced phase, in which play and learning advance together. The head start
+plays without learning, many times faster, so it is excluded and no ETA is shown until learning has begun. The frozen
+steps at the end, which only learn, are assumed to be as slow as paced ones, so the ETA errs on the late side.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ _REFRESH_S = 0.1
 _LINE_INTERVAL_S = 10.0
 _LINE_FRACTION = 0.05
 _WINDOW_S = 60.0
-_WINDOW_SHARE = 0.25  # of the time since learning began, so that the pauses of evaluations are spread over it
+_WINDOW_SHARE = 0.25  # of the time since learning began, which averages out the pauses of evaluations
 
 
 class _Bar(tqdm):
-    """A tqdm that is drawn only when told: no monitor thread, and no lock that leaves a semaphore behind."""
+    """A tqdm that is drawn only on `refresh`: no monitor thread, and no lock that leaves a semaphore behind."""
 
     monitor_interval = 0
     detail = ""
@@ -54,7 +53,7 @@ class _Sample:
 
 
 class Progress:
-    """Shows how far a run is. Bars when `stream` is a terminal, otherwise a line each 10 s or 5 % of train steps."""
+    """A run's progress: bars when `stream` is a terminal, otherwise a line each 10 s or 5 % of train steps."""
 
     def __init__(
         self,
@@ -96,7 +95,7 @@ class Progress:
     def update(self, env_steps: int, train_steps: int, *, limit: str = "", **shown: object) -> None:
         """Report the totals so far; cheap enough for every tick.
 
-        limit: the bottleneck now. shown: more to display. Both are kept until changed.
+        limit: the current bottleneck. shown: further values to display. Both persist until changed.
         """
         self._shown.update(shown)
         self._limit = limit or self._limit
@@ -112,14 +111,14 @@ class Progress:
         self._drawn_s = now_s
 
     def note(self, line: str) -> None:
-        """Print a line that stays, above the bars."""
+        """Print a permanent line, above the bars."""
         if self._bars and not self._closed:
             _Bar.write(line, file=self._stream)
         else:
             self._stream.write(line + "\n")
 
     def eta_s(self) -> float | None:
-        """Seconds to the end of the run's play and learning, or None while there is nothing to judge by."""
+        """Seconds to the end of the run's play and learning, or None while it cannot be estimated."""
         latest = self._latest
         remaining = (self._env_steps_total - latest.env_steps, self._train_steps_total - latest.train_steps)
         rates = self.rates_per_s()
@@ -129,7 +128,7 @@ class Progress:
         return max(env_s, remaining[1] / rates.train_steps, 0.0)
 
     def rates_per_s(self) -> Rates:
-        """Steps per second over the recent window; of the head start only while there is nothing else."""
+        """Steps per second over the recent window, which holds the head start only until learning begins."""
         if not self._samples:
             return Rates(0.0, 0.0)
         oldest, latest = self._samples[0], self._latest
@@ -140,7 +139,7 @@ class Progress:
         return Rates(env_steps=env_steps / span_s, train_steps=train_steps / span_s)
 
     def close(self) -> None:
-        """Show the final state and leave it standing."""
+        """Show the final state and leave it on the screen."""
         if self._closed:
             return
         if self._bars:
@@ -155,7 +154,7 @@ class Progress:
         return self._latest.train_steps / self._train_steps_total if self._train_steps_total else 1.0
 
     def _sample(self) -> None:
-        """Add the latest totals to the window and forget what is too old or belongs to the head start."""
+        """Add the latest totals to the window; drop samples that are too old or of the head start."""
         latest = self._latest
         if self._learning_since_s is None and latest.train_steps > 0:
             self._learning_since_s = latest.time_s
@@ -168,7 +167,7 @@ class Progress:
             self._samples.popleft()
 
     def _details(self) -> tuple[str, str]:
-        """What stands behind the env steps and behind the train steps."""
+        """The text after the env steps and after the train steps."""
         rates, eta_s = self.rates_per_s(), self.eta_s()
         shown = "".join(f"  {name} {_format(value)}" for name, value in self._shown.items())
         eta = "ETA ?" if eta_s is None else f"ETA {format_duration(eta_s)}"
@@ -182,10 +181,10 @@ class Progress:
             bar.refresh()
 
     def _columns(self) -> int:
-        """The terminal's width now, less one: a full row would wrap on some."""
+        """The terminal's current width, less one: a full row would wrap on some terminals."""
         try:
             return os.get_terminal_size(self._stream.fileno()).columns - 1
-        except (OSError, ValueError):  # a stream without a descriptor, or one that is no real terminal
+        except (OSError, ValueError):  # no descriptor, or not a real terminal
             return shutil.get_terminal_size().columns - 1
 
     def _write_line(self) -> None:
@@ -199,17 +198,17 @@ class Progress:
 
 
 class GamesProgress:
-    """Shows how far an evaluation is: a bar when `stream` is a terminal, otherwise a line each 10 s."""
+    """An evaluation's progress: a bar when `stream` is a terminal, otherwise a line each 10 s."""
 
     def __init__(self, what: str, *, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
-        """what: is played, "evaluation"."""
+        """what: the label, such as "evaluation"."""
         self._what, self._clock = what, clock
         self._stream = Listener(stream if stream is not None else sys.stderr)
         self._shown_s = clock()
         self._bar: _Bar | None = None
 
     def update(self, finished: int, total: int, *, steps: int) -> None:
-        """Games finished and to be played, steps of all games; cheap enough for every tick."""
+        """total: games to be played. steps: of all games. Cheap enough for every tick."""
         now_s = self._clock()
         interval_s = _REFRESH_S if self._stream.isatty() else _LINE_INTERVAL_S
         if now_s - self._shown_s < interval_s and finished < total:

@@ -1,7 +1,7 @@
-"""The directory that a run leaves behind: its name, its log and the words that end the run.
+"""The run directory: its name, its log and the summary printed at the end.
 
 `runs/<game>-<preset>-seed<seed>-<NNN>` holds config.yaml, metrics.jsonl, TensorBoard events, log.txt, checkpoints/,
-scores.json, evaluations/ and videos/. A number is never used twice and nothing is ever written over.
+scores.json, evaluations/ and videos/. A number is never reused and nothing is overwritten.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ LOGGER_NAME = "speedyzero"
 
 
 def create_run_dir(*, game: str, preset: str, seed: int, root: str | Path = "runs", run_dir: str = "") -> Path:
-    """Make a new run directory and return it; `run_dir`, where given, instead of a numbered one below `root`.
+    """Create and return a new run directory: `run_dir` if given, otherwise a numbered one below `root`.
 
-    Raises ValueError if `run_dir` exists and is not empty, or cannot be made.
+    Raises ValueError if `run_dir` exists and is not empty, or cannot be created.
     """
     try:
         return _take(Path(run_dir)) if run_dir else _take_next(Path(root), f"{game}-{preset}-seed{seed}")
@@ -48,9 +48,9 @@ def run_log(run_dir: str | Path) -> Iterator[logging.Logger]:
 
 
 def summary(run_dir: str | Path, *, game: str, env_steps: int, train_steps: int, duration_s: float, score: str) -> str:
-    """What a finished run prints last: what was done, the score, where it lies and how to go on."""
+    """What a finished run prints last: steps, score, directory and suggested commands."""
     quoted = shlex.quote(str(run_dir))
-    named = f" --game {shlex.quote(game)}" if ":" in game else ""  # of the user's own, who has to name it again
+    named = f" --game {shlex.quote(game)}" if ":" in game else ""  # a user's own game must be named explicitly
     return "\n".join(
         (
             f"done         {env_steps} env steps, {train_steps} train steps in {format_duration(duration_s)}",
@@ -65,7 +65,7 @@ def summary(run_dir: str | Path, *, game: str, env_steps: int, train_steps: int,
 def _take(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     if any(path.iterdir()):
-        raise ValueError(f"run directory {path} is not empty: choose another, nothing is written over")
+        raise ValueError(f"run directory {path} is not empty: choose another, nothing is overwritten")
     return path
 
 
@@ -78,7 +78,7 @@ def _take_next(root: Path, stem: str) -> Path:
     while True:
         path = root / f"{stem}-{number:03}"
         try:
-            path.mkdir()  # two runs that start together: one of them gets the next number
+            path.mkdir()  # fails if another run took the number at the same time
             return path
         except FileExistsError:
             number += 1

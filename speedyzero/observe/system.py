@@ -1,6 +1,6 @@
-"""On what a run was carried out: `RUN_DIR/system.json`, an entry for each time that it was begun or gone on with.
+"""The hardware and software of a run: `RUN_DIR/system.json`, one entry for each start or resume.
 
-Written by `keeper.py` when a run starts, read by reports. It names no host and no user: run directories are passed on.
+Written by `keeper.py` when a run starts, read by reports. Names no host and no user, as run directories are shared.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ _SOURCES = Path(__file__).resolve().parents[2]
 
 
 def record_system(run_dir: str | Path, *, gpus: int) -> None:
-    """Add what is here now to a run's record. gpus: that the run uses."""
+    """Append this machine to a run's record. gpus: number the run uses."""
     write_json(Path(run_dir) / SYSTEM_FILE, [*read_systems(run_dir), system(gpus=gpus)])
 
 
 def read_systems(run_dir: str | Path) -> list[dict[str, Any]]:
-    """In the order of beginning; empty for a run of before there was such a record. Raises ValueError for damage."""
+    """Entries in the order of starts; empty if the run has no record. Raises ValueError for a damaged file."""
     path = Path(run_dir) / SYSTEM_FILE
     if not path.is_file():
         return []
     try:
         systems = json.loads(path.read_bytes())
         if not isinstance(systems, list) or not all(isinstance(entry, dict) for entry in systems):
-            raise ValueError("no list of objects")
+            raise ValueError("not a list of objects")
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     return systems
 
 
 def system(*, gpus: int) -> dict[str, Any]:
-    """As strict JSON. gpus: how many to name; 0 asks no driver."""
+    """This machine as strict JSON. gpus: how many to name; 0 does not query the driver."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "time": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
@@ -58,7 +58,7 @@ def system(*, gpus: int) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """Of the checkout that this code lies in, with `+` where files differ from it; None outside of one."""
+    """The commit of the checkout that holds this code, with `+` if files differ from it; None outside of a checkout."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(
@@ -67,7 +67,7 @@ def commit() -> str | None:
         return done.stdout.strip()
 
     try:
-        if git("ls-files", "speedyzero/__init__.py") == "":  # installed into somebody else's repository
+        if git("ls-files", "speedyzero/__init__.py") == "":  # installed inside another repository
             return None
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
@@ -82,7 +82,7 @@ def cpu_model() -> str:
 
 
 def version_of(package: str) -> str | None:
-    """A package's installed version; None where it is not installed."""
+    """A package's installed version; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

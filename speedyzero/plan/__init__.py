@@ -1,1 +1,1 @@
-"""How fast a run will be, before it starts: operations, what they cost, and which process sets the pace."""
+"""Predicts a run's speed and bottleneck from its operation counts and their costs."""

@@ -1,4 +1,4 @@
-"""The words of `python -m speedyzero plan`, checked: which run is to be predicted, on what, by which costs."""
+"""Arguments of `python -m speedyzero plan`: the run to predict, the hardware and the costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from speedyzero.plan.chips import CHIPS
 COSTS = tuple(
     "search_s value_s sample_s refresh_s host_env_step_s host_batch_s sync_s search_call_s train_step_s".split()
 )
-CORES_PER_GPU = 16  # of a machine with GPUs that is not this one
+CORES_PER_GPU = 16  # assumed for another machine with GPUs
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Planned:
     """A run to be predicted."""
 
     config: Config
-    gpu: str  # a name of CHIPS; empty: this machine's processor
-    entered: Mapping[str, float]  # costs
-    cores: int  # that the run may use
-    checked: tuple[Path, ...]  # runs that are done, to be compared with
+    gpu: str  # a name of CHIPS; empty: this machine's CPU
+    entered: Mapping[str, float]  # costs given by the user
+    cores: int  # available to the run
+    checked: tuple[Path, ...]  # finished runs to compare with
 
 
 def planned_of(flags: argparse.Namespace) -> Planned:
-    """Raises ValueError, one line, for what cannot be."""
+    """Raises ValueError, one line, for invalid arguments."""
     for run_dir in flags.check:
         if not (run_dir / "config.yaml").exists():
             raise ValueError(f"--check {run_dir}: not the directory of a run")
@@ -40,7 +40,7 @@ def planned_of(flags: argparse.Namespace) -> Planned:
 
 
 def check_plan(words: Sequence[str], prog: str) -> Callable[[], None]:
-    """What `plan` with these words will do. Raises ValueError for bad input."""
+    """The action of `plan` for these arguments. Raises ValueError for bad input."""
     parser = Parser(prog=prog, allow_abbrev=False, description="Predict how long a run will take, and what limits it.")
     add_arguments(parser)
     planned = planned_of(parse(parser, words))
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def planned_config(flags: argparse.Namespace) -> Config:
-    """The settings of the run. Raises ValueError, one line, for what cannot be; GPUs need not be here."""
+    """The settings of the run; its GPUs need not exist. Raises ValueError, one line, for invalid arguments."""
     if flags.gpus < 0:
         raise ValueError(f"--gpus {flags.gpus}: must be 0 or more")
     if bool(flags.gpus) != bool(flags.gpu):
@@ -84,12 +84,11 @@ def planned_config(flags: argparse.Namespace) -> Config:
 
 
 def cores_of(flags: argparse.Namespace) -> int:
-    """That the run may use."""
     return flags.cores or (CORES_PER_GPU * flags.gpus if flags.gpus else len(os.sched_getaffinity(0)))
 
 
 def read_costs(words: Sequence[str]) -> dict[str, float]:
-    """`search_s=1e-5` and the like. Raises ValueError for what is no number of seconds."""
+    """Parses `search_s=1e-5` and the like. Raises ValueError if the value is not a number of seconds."""
     entered = {}
     for word in words:
         name, _, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""GPUs by name, with the figures that a prediction needs: from data sheets and the design's performance page."""
+"""Figures of known GPUs for predictions, from data sheets and the design's performance page."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Chip:
-    """Entered figures of a GPU."""
+    """Figures of a GPU, not measured here."""
 
-    peak_flops: float  # bf16, dense; of H100 and H200 what large products reach, less than their 989e12
+    peak_flops: float  # bf16, dense; for H100 and H200 what large matmuls reach, below their nominal 989e12
     memory_bytes: int
-    link_bytes_per_s: float  # to another GPU of the machine, one way
+    link_bytes_per_s: float  # to another GPU of the machine, per direction
 
 
 CHIPS = {

@@ -1,4 +1,4 @@
-"""`python -m speedyzero plan`: what a run will take, and how far that was from runs that are done.
+"""`python -m speedyzero plan`: predicts a run's speed, time and memory, and compares predictions with finished runs.
 
 costs (measured here, estimated for a GPU by name, or entered) -> pace of each resource -> rates, time, memory
 """
@@ -26,7 +26,7 @@ from speedyzero.supervisor.space import least_gpu_memory, shared_need
 
 
 def plan(planned: Planned) -> None:
-    """Print the prediction, and its error on runs of this machine."""
+    """Print the prediction, and the prediction error for finished runs of this machine."""
     config = planned.config
     game = check_game(config.env)
     costs = (estimated(config, game, planned.gpu) if planned.gpu else measured(config)).with_entered(planned.entered)
@@ -40,7 +40,7 @@ def plan(planned: Planned) -> None:
 
 
 def compare(run_dir: Path, *, cores: int) -> None:
-    """Predict a run that was made on this machine's processor, by costs measured now; print both."""
+    """Print predicted and actual speed of a run made on this machine's CPU, using costs measured now."""
     config = load_config(run_dir / "config.yaml")
     found = actual_rate(run_dir)
     predicted = 1.0 / predict(config, measured(config), cores=cores).typical.train_step_s
@@ -51,10 +51,7 @@ def compare(run_dir: Path, *, cores: int) -> None:
 
 
 def actual_rate(run_dir: Path) -> float:
-    """Train steps a second of a run's paced part, from the middle fifths of its metrics.
-
-    Raises ValueError where there are too few.
-    """
+    """Train steps per second in the middle three fifths of a run's metrics. Raises ValueError if there are too few."""
     series = read_metrics(run_dir).get("learner/loss")
     if series is None or len(series.steps) < 10:
         raise ValueError(f"{run_dir}: fewer than 10 records of train steps: nothing to compare with")
@@ -108,7 +105,7 @@ def _print_memory(config: Config, game: GameInfo, gpu: str) -> None:
 
 
 def _alike_as_one(figures: Mapping[str, float]) -> dict[str, float]:
-    """GPUs of one figure as a single entry."""
+    """Merge GPUs with equal figures into a single entry."""
     named: dict[str, float] = {}
     for name, figure in figures.items():
         alike = [other for other, value in figures.items() if other.startswith("cuda:") and value == figure]

@@ -1,8 +1,7 @@
-"""What one operation takes: measured on this machine, or estimated for a GPU that is not here.
+"""The cost of each operation: measured on this machine, or estimated for a GPU.
 
-A GPU's estimate is the network's floating-point operations over what such a chip sustains on them; a share of its peak
-that is **entered, not measured**: nothing here has run on a GPU yet. `--cost NAME=SECONDS` replaces any of them by what
-`make gpu-check` measured.
+The estimate divides the network's floating-point operations by an **assumed, not measured** share of the GPU's peak:
+this has not run on a GPU yet. `--cost NAME=SECONDS` replaces an estimate, for example by a result of `make gpu-check`.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from speedyzero.learner.unroll import consistency_steps
 from speedyzero.model.build import build_network
 from speedyzero.plan.chips import CHIPS
 
-# Of the peak, on networks this small. The design's floor reckons with a tenth for training; inference is assumed alike.
+# Shares of the peak on networks this small. The design assumes a tenth for training; inference is assumed to be alike.
 TRAINING_SHARE, SEARCH_SHARE = 0.1, 0.1
-# What a kernel takes at least, launched from a captured graph, and how many there are one after another: of a
-# simulation, of a train step. Assumed: small batches end at this floor.
+# Least time of a kernel launched from a captured graph, and sequential kernels per simulation and per train step.
+# Assumed; the floor for small batches.
 KERNEL_S, STEP_KERNELS, TRAIN_KERNELS = 3e-6, 12, 1_200
 BACKWARD = 3.0  # forward and backward over forward
-HOST_BATCH_S = 8e-3  # sampling and assembling a batch of 2048, processor time (benchmarks/bench_host_targets.py)
-ENV_STEP_S = 1.0 / 960  # of a core: 1,918 agent steps a second of 16 lanes on 2 cores (the design's performance page)
+HOST_BATCH_S = 8e-3  # sampling and assembling a batch of 2048, CPU time (benchmarks/bench_host_targets.py)
+ENV_STEP_S = 1.0 / 960  # CPU time: 1,918 agent steps/s of 16 lanes on 2 cores (the design's performance page)
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of the device that does it, per operation; host_* seconds of a core."""
+    """Device seconds per operation; host_*: CPU seconds."""
 
     search_s: float
     value_s: float
@@ -39,13 +38,13 @@ class Costs:
     refresh_s: float
     host_env_step_s: float
     host_batch_s: float
-    sync_s: float  # of one train step, among the learners
-    search_call_s: float  # of one call at least, however few positions it has
-    train_step_s: float  # of one train step at least, however small the batch
+    sync_s: float  # gradient synchronisation of one train step
+    search_call_s: float  # minimum per call, for small batches
+    train_step_s: float  # minimum per train step, for small batches
     source: str
 
     def with_entered(self, entered: Mapping[str, float]) -> Costs:
-        """Some of them as the user says."""
+        """A copy with the user's costs."""
         if not entered:
             return self
         return replace(self, **entered, source=f"{self.source}; entered: {', '.join(sorted(entered))}")
@@ -61,7 +60,7 @@ class Flops:
 
 
 def flops_of(config: Config, game: GameInfo) -> Flops:
-    """Counted by torch on the network's own layers, without memory or arithmetic."""
+    """Counted by torch on meta tensors."""
     with torch.device("meta"):
         network = build_network(config, game.spec, game.num_actions)
         shape = game.spec.shape
@@ -87,15 +86,15 @@ def flops_of(config: Config, game: GameInfo) -> Flops:
     with torch.no_grad(), count:
         network.predict_projection(projected)
     predict = float(count.get_total_flops())
-    # Consistency: the states that it looks at are projected and predicted from, their frames represented and projected,
-    # forward only (counted as a whole root inference, 2% more).
+    # Consistency: compared states are projected and predicted from; their frames are represented and projected, forward
+    # only (counted as a whole root inference, 2% more).
     compared = consistency_steps(config) / config.learner.consistency_every
     trained = root + config.target.unroll_steps * step + compared * (project + predict)
     return Flops(root, step, sample=BACKWARD * trained + compared * (root + project))
 
 
 def estimated(config: Config, game: GameInfo, gpu: str) -> Costs:
-    """For a GPU by name. Raises ValueError where its figures are not known."""
+    """Costs for a GPU by name. Raises ValueError for an unknown GPU."""
     if gpu not in CHIPS:
         raise ValueError(f"--gpu {gpu}: figures are there for {', '.join(CHIPS)}")
     chip, flops = CHIPS[gpu], flops_of(config, game)

@@ -1,8 +1,7 @@
-"""What operations take on this machine, for one preset: a run in one process, its roles timed apart.
+"""Measures the cost of operations on this machine: an inline run whose roles are timed separately.
 
-Processor time of one thread, so that a busy machine changes little. The head start times the environments alone; then a
-few train steps give acting, searching, judging and training. What a batch takes on the host is what is left of making
-one that needs no search.
+Uses CPU time of one thread, which other load affects little. The head start times the environments alone; a few train
+steps then time searches, values and training. The host cost of a batch is sampling and planning its targets.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ HEAD_START_TICKS, REPEATS, WARM_UP = 60, 6, 2
 
 
 def measured(config: Config) -> Costs:
-    """For the CPU. Takes about as long as ten train steps."""
+    """Costs on the CPU. Takes about as long as ten train steps."""
     lanes = config.actor.envs
     least = lanes * (config.target.unroll_steps + config.target.td_steps + config.env.stack + 2)
     head = max(HEAD_START_TICKS * lanes, least)
@@ -56,7 +55,7 @@ def _timed(run: InlineRun, config: Config, head: int) -> Costs:
         started_s = time.process_time()
         run.actor.step()
         played_s += time.process_time() - started_s
-        run.reanalyzer.step()  # takes in what was played: the edge between them holds a few ticks
+        run.reanalyzer.step()  # drains the played steps: the edge holds only a few ticks
     env_step_s = played_s / board.env_steps
     for _ in range(WARM_UP):
         run.turn()
@@ -78,14 +77,14 @@ def _timed(run: InlineRun, config: Config, head: int) -> Costs:
         host_env_step_s=env_step_s,
         host_batch_s=batch_s,
         sync_s=0.0,
-        search_call_s=0.0,  # what a call costs is in what its positions cost, at the batches of this preset
+        search_call_s=0.0,  # included in search_s at this preset's batch sizes
         train_step_s=0.0,
         source="measured on this machine, processor time of one thread",
     )
 
 
 def _host_part(run: InlineRun, sample: Sample) -> None:
-    """Sampling and reading the lanes, without the networks."""
+    """Sampling and target planning, without the networks."""
     maker, target, search = run.reanalyzer, run.config.target, run.config.search
     drawn = maker.sampler.draw(len(sample.lane))
     plan_targets(
@@ -100,7 +99,7 @@ def _host_part(run: InlineRun, sample: Sample) -> None:
 
 
 def _learner_cost(run: InlineRun) -> float:
-    """Of one train step, median."""
+    """CPU seconds of one train step, median."""
     costs: list[float] = []
     while len(costs) < REPEATS:
         run.actor.step()
@@ -114,7 +113,7 @@ def _learner_cost(run: InlineRun) -> float:
 
 
 def _cost(work: Callable[[], object]) -> float:
-    """Processor seconds, median of some repetitions after a first."""
+    """CPU seconds, median of some repetitions after a warm-up."""
     work()
     costs = []
     for _ in range(REPEATS):

@@ -1,11 +1,11 @@
-"""From operations and their costs to the pace of a run, and to what sets it.
+"""Predicts a run's pace and bottleneck from operation counts and costs.
 
 Every train step keeps some resources busy: each GPU (processes that share one take turns), and the host's cores, shared
-by all processes. On the CPU a process has a core of its own at most. All overlap but for one thing: a learner that
-waits for its group. So a train step takes as long as its busiest resource; the rest waits for that. What is left out:
-kernels that do not fill the chip, caches, memory bandwidth shared by processes, evaluation, start-up.
+by all processes, at most one core per process. All overlap, except for a learner's wait for its group, so a train step
+takes as long as its busiest resource. Not modelled: kernels that do not fill the chip, caches, shared memory bandwidth,
+evaluation, start-up.
 
-A run is reckoned in pieces, since replay grows and with it what a memo has to search.
+A run is computed in pieces, since the memo's searches depend on the growing replay.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PIECES = 40
 
 @dataclass(frozen=True)
 class Pace:
-    """Of one train step: seconds that each resource is busy, by its name."""
+    """Busy seconds of each resource per train step, by the resource's name."""
 
     busy_s: Mapping[str, float]
 
@@ -38,7 +38,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of a whole run, evaluations left out."""
+    """A whole run, without evaluations."""
 
     head_start_s: float
     paced_s: float
@@ -53,7 +53,7 @@ class Prediction:
 
 
 def predict(config: Config, costs: Costs, *, cores: int) -> Prediction:
-    """cores: that the run may use."""
+    """cores: available to the run."""
     schedule, placement = config.schedule, place(config)
     head, played = schedule.head_start_env_steps, schedule.env_steps - schedule.head_start_env_steps
     limits: dict[str, float] = {}
@@ -97,7 +97,7 @@ def pace_of(work: Workload, costs: Costs, placement: Placement, *, cores: int) -
             busy[device] = busy.get(device, 0.0) + seconds
     host_s = env_s + batch_s + sum(seconds for device, seconds in on_device if device == "cpu")
     busy[f"{cores} cores"] = host_s / cores
-    # A process is one core at most, and one after the other what it does itself and what its device does for it.
+    # A process uses at most one core, and its host work and device work do not overlap.
     busy["an actor"] = actor_s + env_s / actors
     busy["a reanalyzer"] = reanalyzer_s + batch_s / shards
     busy["a learner"] = learner_s

@@ -1,7 +1,7 @@
-"""How often a run does what: the operations of one train step, from its settings alone.
+"""Operation counts of one train step, from the settings alone.
 
-The memo makes this a function of time: of a replay of N positions a target interval asks for R searches, and searches
-what of them is new, about N (1 - exp(-R / N)) where all are as likely (fewer by priorities: the drawn are drawn again).
+With the memo they depend on time: with N positions in replay, a target interval requests R searches and runs those of
+distinct positions, about N (1 - exp(-R / N)) under uniform sampling (fewer under priorities).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from speedyzero.config import Config
 
 @dataclass(frozen=True)
 class Workload:
-    """Of one train step, over the whole machine."""
+    """Operations of one train step, over the whole machine."""
 
-    env_steps: float  # played, each with a search of the actor's
+    env_steps: float  # played, each with an actor's search
     searches: float  # of reanalysis
-    values: float  # root inferences of the target network beside those that searches make
-    refreshes: float  # positions judged by the newest weights
+    values: float  # root inferences of the target network, besides those within searches
+    refreshes: float  # positions evaluated with the newest weights
     samples: float  # trained on
-    lanes_of_actor: int  # searched in one call
+    lanes_of_actor: int  # per search call
 
 
 def workload_at(config: Config, env_steps: float, *, is_frozen: bool = False) -> Workload:
-    """Operations of a train step once so many env steps are played. is_frozen: nothing is played any more."""
+    """Operations of a train step after `env_steps`. is_frozen: play has ended."""
     schedule, target, batch = config.schedule, config.target, config.learner.batch_size
     states = target.unroll_steps + 1
     interval = config.target_interval
@@ -36,7 +36,7 @@ def workload_at(config: Config, env_steps: float, *, is_frozen: bool = False) ->
         asked_searches, asked_values = asked_searches + asked_values, 0
     if config.reanalyze.memo:
         searches = distinct(asked_searches * interval, positions) / interval
-        # A search leaves the network's value behind; a bootstrap lies td_steps further in the same lanes.
+        # A search also yields the network's value; a bootstrap position is td_steps later in the same lane.
         either = distinct((asked_searches + asked_values) * interval, positions) / interval
         values = max(0.0, either - searches)
     else:

@@ -1,1 +1,1 @@
-"""What a run waits for: shares of time, the critical path, the bottleneck, and what to change."""
+"""Analyses a profiled run: shares of time, the critical path, the bottleneck, and advice."""

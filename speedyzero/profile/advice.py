@@ -1,6 +1,6 @@
-"""What to change where one role limits a run, as settings, with the gain to be expected.
+"""Settings to change when one role limits a run, with the expected gain.
 
-A change of settings that leaves the algorithm alone comes first; those that make it another run say so.
+Changes that alter the algorithm are marked "(another run)".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from speedyzero.profile.span_table import part_of
 from speedyzero.topology.pacing import slack_env_steps
 from speedyzero.tracing.trace import Trace, Track
 
-WORTH = 1.02  # a gain below is not worth a line's reading
+WORTH = 1.02  # smaller gains are not shown
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Advice:
 
 
 def advise(trace: Trace, diagnosis: Diagnosis) -> list[Advice]:
-    """Most to gain first; nothing where nothing known would help."""
+    """Largest gain first; empty if nothing known would help."""
     role = diagnosis.bottleneck.partition("-")[0]
     makers = {"actor": _for_actor, "reanalyzer": _for_reanalyzer, "learner": _for_learner}
     found = list(makers[role](trace, diagnosis)) if role in makers else []
@@ -69,7 +69,7 @@ def _for_reanalyzer(trace: Trace, diagnosis: Diagnosis) -> Iterator[Advice]:
     yield from _fewer_simulations(trace, diagnosis)
     if trace.settings["refresh.enabled"] and part_of(_track(trace, name), diagnosis.window, "refresh") > 0.25:
         yield Advice(
-            "refresh.per_sample=0.5 (another run): half as many priorities judged anew",
+            "refresh.per_sample=0.5 (another run): half as many priorities recomputed",
             gain_of_half(trace, diagnosis, name, more_processes=False),
         )
 
@@ -116,7 +116,7 @@ def _least_of_inline(diagnosis: Diagnosis) -> Gain:
 
 
 def _where(trace: Trace, diagnosis: Diagnosis) -> str:
-    """` on GPU 3`, the one whose processes are busy the least; nothing without a GPU."""
+    """` on GPU 3`, the least busy one; empty without a GPU."""
     busy: dict[str, float] = {}
     for track in trace.tracks:
         if track.device.startswith("cuda"):

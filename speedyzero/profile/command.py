@@ -1,4 +1,4 @@
-"""`python -m speedyzero profile RUN_DIR`: reads a run's trace and says what it waited for."""
+"""`python -m speedyzero profile RUN_DIR`: reads a run's trace and prints what the run waited for."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from speedyzero.profile.shares import SLEEP, Shares, shares_in_turns
 from speedyzero.profile.span_table import span_rows
 from speedyzero.tracing.trace import TRACE_FILE, Trace, read_trace
 
-_SPANS_SHOWN = 10  # of a track
+_SPANS_SHOWN = 10  # per track
 
 
 def check_profile(words: Sequence[str], prog: str) -> Callable[[], None]:
-    """What `profile` with these words will do. Raises ValueError for bad input, a damaged trace included."""
-    parser = Parser(prog=prog, allow_abbrev=False, description="Say what a profiled run waited for.")
+    """The action of `profile` for these arguments. Raises ValueError for bad input, including a damaged trace."""
+    parser = Parser(prog=prog, allow_abbrev=False, description="Show what a profiled run waited for.")
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="of a run with --profile")
     run_dir = parse(parser, words).run_dir
     trace, diagnosis = load(run_dir)
@@ -26,7 +26,7 @@ def check_profile(words: Sequence[str], prog: str) -> Callable[[], None]:
 
 
 def load(run_dir: Path) -> tuple[Trace, Diagnosis]:
-    """A run's newest trace. Raises ValueError, in one line, where there is none, or nothing in it."""
+    """A run's newest trace. Raises ValueError, one line, if there is none or it is empty."""
     path = run_dir / TRACE_FILE
     if not run_dir.is_dir():
         raise ValueError(f"{run_dir}: there is no such directory")
@@ -40,7 +40,7 @@ def load(run_dir: Path) -> tuple[Trace, Diagnosis]:
 
 
 def report(trace: Trace, diagnosis: Diagnosis, run_dir: Path) -> str:
-    """All that the command prints."""
+    """The command's output."""
     blocks = [
         _head(trace, diagnosis, run_dir),
         list(_process_lines(trace, diagnosis)),
@@ -69,7 +69,7 @@ def _progress(trace: Trace) -> list[str]:
 
 
 def _rate(trace: Trace, diagnosis: Diagnosis, name: str) -> float:
-    """Between the first and the last sample in the window."""
+    """Rate between the first and the last sample in the window."""
     begin_ns = diagnosis.window.begin_ns
     before = [sample for sample in trace.samples[name] if sample[0] <= begin_ns]
     within = [sample for sample in trace.samples[name] if sample[0] > begin_ns]
@@ -110,7 +110,7 @@ def _path_lines(diagnosis: Diagnosis) -> Iterator[str]:
     path = diagnosis.path
     yield "what the run waited for (critical path)"
     for name, seconds in sorted(path.seconds.items(), key=lambda item: -item[1]):
-        note = "  nobody worked: polling, pacing" if name == HAND_OVER else ""
+        note = "  no process worked: polling, pacing" if name == HAND_OVER else ""
         yield f"{name:14}{path.share(name):>7.1%}{seconds:>9.2f} s{note}"
 
 
@@ -130,7 +130,7 @@ def _ring_lines(trace: Trace) -> Iterator[str]:
 
 
 def _mean_held(trace: Trace, ring: str) -> float | None:
-    """Of the samples by the time that each held; None where the ring was not sampled."""
+    """Time-weighted mean of a ring's fill samples; None if the ring was not sampled."""
     samples = trace.samples.get(ring)
     if not samples:
         return None
@@ -156,7 +156,7 @@ def _conclusion(trace: Trace, diagnosis: Diagnosis) -> Iterator[str]:
     yield from diagnosis.remarks
     advice = advise(trace, diagnosis)
     if not advice:
-        yield "nothing that is known to help would gain more than 2%."
+        yield "no known change would gain more than 2%."
     for one in advice:
         yield f"  {one.change}"
         yield f"      at most {one.gain.factor:.2f}x  ({one.gain.why})"

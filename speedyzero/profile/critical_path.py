@@ -1,13 +1,13 @@
-"""Whose work a run waited for, at every moment of it: waits followed to their end, backwards from the last moment.
+"""The critical path: the process whose work the run waited for at each moment, traced backwards from the run's end.
 
-    at time t in process P:   P works            -> that work is on the path; go on at its beginning
-                              P waits for Q      -> go on in Q at time t
-                              all of them wait   -> nobody worked: hand-over (polling, pacing); go on at the last work
+    at time t in process P:   P works            -> that work is on the path; continue at its start
+                              P waits for Q      -> continue in Q at time t
+                              all of them wait   -> no process worked: hand-over (polling, pacing); continue at the
+                                                    end of the last work
 
-Each moment of the path is one process's work, so the shares sum to the whole: a process that is never waited for has
-none, one that others always wait for has all of it, whatever the others do meanwhile. If a process's part of the path
-takes half the time, that much sooner the run ends, until another path is longer. The method is that of critical paths
-in message-passing programs (Yang and Miller 1988; wait-for graphs: Zhou et al., wPerf, OSDI 2018).
+Each moment of the path is one process's work, so shares sum to 1: a process that is never waited for has 0, one that
+the others always wait for has 1. Shortening a process's part of the path shortens the run by as much, until another
+path is longer. As for message-passing programs (Yang and Miller 1988; wait-for graphs: Zhou et al., wPerf, OSDI 2018).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HAND_OVER = "hand-over"
 
 @dataclass(frozen=True)
 class CriticalPath:
-    """seconds: on the path, by track and HAND_OVER. jumps: how often it went from a waiter, by its wait, to another."""
+    """seconds: on the path, by track and HAND_OVER. jumps: counts by (waiting track, its wait, track waited for)."""
 
     seconds: Mapping[str, float]
     jumps: Mapping[tuple[str, str, str], int]
@@ -34,14 +34,14 @@ class CriticalPath:
 
 
 class _Timeline:
-    """One track, to be asked what it did just before a moment. What it did between two intervals is work unnamed."""
+    """One track's activity over time. Gaps between its intervals count as work."""
 
     def __init__(self, intervals: Sequence[Interval], begin_ns: int):
         self._intervals, self._begin_ns = intervals, begin_ns
         self._starts = [interval.start_ns for interval in intervals]
 
     def before(self, time_ns: int) -> Interval:
-        """What was under way just before a moment, cut off there."""
+        """The activity just before `time_ns`, cut off there."""
         index = bisect_left(self._starts, time_ns) - 1
         if index < 0:
             return Interval(self._begin_ns, time_ns, BUSY)
@@ -51,7 +51,7 @@ class _Timeline:
         return Interval(interval.start_ns, time_ns, interval.kind)
 
     def last_work(self, time_ns: int) -> int:
-        """When the last work before a moment ended."""
+        """When the last work before `time_ns` ended."""
         while time_ns > self._begin_ns:
             under_way = self.before(time_ns)
             if under_way.kind == BUSY:
@@ -67,7 +67,7 @@ def critical_path(
     *,
     last: str,
 ) -> CriticalPath:
-    """last: the track at whose end the run ends."""
+    """last: the track that ends the run."""
     lines = {name: _Timeline(found, window.begin_ns) for name, found in intervals.items()}
     seconds: Counter[str] = Counter()
     jumps: Counter[tuple[str, str, str]] = Counter()
@@ -97,7 +97,7 @@ def critical_path(
 
 
 def _working(others: Sequence[str], lines: Mapping[str, _Timeline], time_ns: int) -> str | None:
-    """Of those who may end a wait the one that has been at work for longest; one that waits itself if all do."""
+    """Of the tracks that may end a wait, the one working for the longest; if none works, the one waiting longest."""
     if not others:
         return None
     at_work = [other for other in others if lines[other].before(time_ns).kind == BUSY]

@@ -1,9 +1,9 @@
-"""What limits a profiled run, in one sentence, and what would change it, by how much, and why that much.
+"""The bottleneck of a profiled run in one sentence, and bounds on the gain from removing it.
 
-Gains are bounds from the measured times, never more than three of them together:
+A gain is the least of up to three bounds from the measured times:
     Amdahl        a share f of the critical path done in half the time: 1 / (1 - f/2); not at all: 1 / (1 - f)
-    the next one  no run is faster than its other processes are busy: 1 / (their busy share)
-    the cores     where they are full, more processes get no more of them: cores / cores in use
+    the next one  a run is no faster than its next busiest process: 1 / (its busy share)
+    the cores     if they are full, more processes do not help: cores / cores in use
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from speedyzero.profile.shares import Shares, Window, intervals, shares_of, wind
 from speedyzero.runtime.wiring import LEARNER
 from speedyzero.tracing.trace import Trace
 
-FULL_CORES = 0.9  # of the cores in use, from which on they are what processes wait for
-NOTABLE = 0.1  # a share that is worth a sentence
+FULL_CORES = 0.9  # share of the cores in use above which they count as the limit
+NOTABLE = 0.1  # shares below are not reported
 _PACING = "wait_pacing"
 
 
 @dataclass(frozen=True)
 class Gain:
-    """At most so many times as fast. why: the derivation."""
+    """factor: upper bound of the speed-up. why: its derivation."""
 
     factor: float
     why: str
@@ -31,19 +31,17 @@ class Gain:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a trace shows of its run."""
-
     window: Window
     shares: Mapping[str, Shares]  # by track
     path: CriticalPath
     bottleneck: str  # a track, or HAND_OVER
     sentence: str
     remarks: tuple[str, ...]
-    cores_used: float  # by all programs of the machine, of `trace.cores`
+    cores_used: float  # of `trace.cores`, by all programs of the machine
 
 
 def diagnose(trace: Trace) -> Diagnosis:
-    """Raises ValueError for a trace in which nothing was recorded."""
+    """Raises ValueError for an empty trace."""
     window = window_of(trace)
     shares = {track.name: shares_of(track, window) for track in trace.tracks}
     if not any(one.wall_s > 0 for one in shares.values()):
@@ -63,7 +61,7 @@ def diagnose(trace: Trace) -> Diagnosis:
 
 
 def gain_of_half(trace: Trace, diagnosis: Diagnosis, name: str, *, more_processes: bool) -> Gain:
-    """Of doing a track's part of the path in half the time. more_processes: by doing twice as much at a time."""
+    """The gain from halving a track's part of the path. more_processes: by adding processes."""
     share = diagnosis.path.share(name)
     bounds = {f"half of its {share:.0%} of the critical path": 1.0 / (1.0 - share / 2)}
     if not trace.inline:
@@ -74,7 +72,7 @@ def gain_of_half(trace: Trace, diagnosis: Diagnosis, name: str, *, more_processe
 
 
 def gain_of_overlap(trace: Trace, diagnosis: Diagnosis) -> Gain:
-    """Of play and learning at the same time instead of by turns."""
+    """The gain from overlapping play and learning instead of alternating."""
     bounds = _next_busy(trace, diagnosis, but="")
     if diagnosis.cores_used >= FULL_CORES * trace.cores:
         bounds["the cores are full"] = max(1.0, trace.cores / diagnosis.cores_used)
@@ -82,7 +80,7 @@ def gain_of_overlap(trace: Trace, diagnosis: Diagnosis) -> Gain:
 
 
 def takes_turns(diagnosis: Diagnosis) -> bool:
-    """Whether play and learning wait for one another by pacing, so that the path goes back and forth."""
+    """Whether play and learning alternate, each waiting for the other by pacing."""
     forth = {(waiter.partition("-")[0]) for (waiter, wait, _) in diagnosis.path.jumps if wait == _PACING}
     parts = [_role_share(diagnosis.path, role) for role in ("actor", "learner")]
     return forth == {"actor", "learner"} and min(parts) + diagnosis.path.share(HAND_OVER) >= NOTABLE
@@ -90,7 +88,7 @@ def takes_turns(diagnosis: Diagnosis) -> bool:
 
 def _path(trace: Trace, window: Window, shares: Mapping[str, Shares]) -> CriticalPath:
     roles = list(trace.waits_on)
-    if trace.inline:  # one after the other: all of it is on the path, the supervisor's too
+    if trace.inline:  # sequential: all work is on the path, the supervisor's included
         return CriticalPath({name: one.busy_s for name, one in shares.items()}, {})
     tracks = {track.name: intervals(track, window) for track in trace.tracks if track.name in roles}
     last = LEARNER if LEARNER in tracks else roles[-1]
@@ -115,12 +113,9 @@ def _least(bounds: Mapping[str, float]) -> Gain:
 def _sentence(bottleneck: str, path: CriticalPath, shares: Mapping[str, Shares], *, inline: bool) -> str:
     share = path.share(bottleneck)
     if inline:
-        return f"{bottleneck} takes most of the time: {share:.0%} of what the roles, one after the other, need."
+        return f"{bottleneck} takes most of the time: {share:.0%} of the roles' sequential work."
     if bottleneck == HAND_OVER:
-        return (
-            f"pacing is the bottleneck: for {share:.0%} of the time nobody worked, each waiting to hear of the others' "
-            "progress."
-        )
+        return f"pacing is the bottleneck: for {share:.0%} of the time all processes waited for the others' progress."
     return (
         f"{bottleneck} is the bottleneck: for {share:.0%} of the time the run waited for its work (critical path); "
         f"it was busy {shares[bottleneck].busy:.0%}."
@@ -145,13 +140,13 @@ def _remarks(
         ours = sum(track.busy_cpu_s + track.wait_cpu_s for track in trace.tracks) / (trace.end_ns / 1e9)
         found.append(
             f"the cores are full: {cores_used:.2f} of {trace.cores} in use, {ours:.2f} by this run, the rest by other "
-            "programs; whoever works here also waits for a core."
+            "programs; every process also waits for cores."
         )
     waits = {track.name: track.core_wait_s for track in trace.tracks}
     without_core = (waits.get(bottleneck) or 0.0) / (trace.end_ns / 1e9)
     if without_core >= NOTABLE:
         found.append(
-            f"{bottleneck} could have run and had no core for {without_core:.0%} of the time: cores of its own would "
+            f"{bottleneck} was runnable but had no core for {without_core:.0%} of the time: dedicated cores would "
             f"make its part up to {1 / (1 - min(without_core, 0.9)):.2f}x as fast."
         )
     return found

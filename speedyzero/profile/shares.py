@@ -1,7 +1,7 @@
-"""Where a track's time went: intervals of work and of waiting, one after the other, and their sums.
+"""A track's time as a sequence of working and waiting intervals, and their sums.
 
-The lowest level of a track's spans: a step is work, but for what its group waited inside it; a wait is a wait. What
-lies between two spans was done and not named: unaccounted.
+Based on the track's top-level spans: a step is work, except for waits for its group within it. Time between two spans
+is unaccounted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from speedyzero.topology.records import SPAN_NAMES
 from speedyzero.tracing.trace import Trace, Track
 
 BUSY = "busy"
-SLEEP = "sleep"  # the supervisor's between two looks
+SLEEP = "sleep"  # of the supervisor between two polls
 _GROUP = SPAN_NAMES.index(WAIT_GROUP.removesuffix("_ns"))
 _KINDS = tuple(name if name.startswith("wait_") or name == SLEEP else BUSY for name in SPAN_NAMES)
 
@@ -32,7 +32,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a profile that is looked at, in ns from its begin."""
+    """The analysed part of a profile, in ns since its begin."""
 
     begin_ns: int
     end_ns: int
@@ -42,7 +42,7 @@ class Window:
         return (self.end_ns - self.begin_ns) / 1e9
 
     def cut(self, start_ns: int, end_ns: int) -> int:
-        """How much of a stretch lies in the window, in ns."""
+        """The overlap of an interval with the window, in ns."""
         return max(0, min(end_ns, self.end_ns) - max(start_ns, self.begin_ns))
 
 
@@ -50,7 +50,7 @@ class Window:
 class Shares:
     """Seconds of one track."""
 
-    wall_s: float  # in which it was there, and what it did was told
+    wall_s: float  # in which its spans are complete
     busy_s: float
     waits_s: Mapping[str, float]  # by wait
 
@@ -67,13 +67,13 @@ class Shares:
 
 
 def window_of(trace: Trace) -> Window:
-    """From when learning had begun, for what came before is another machine; all, where it never did."""
+    """From the start of learning, as the head start behaves differently; the whole profile if learning never began."""
     began = trace.learning_ns < trace.end_ns
     return Window(trace.learning_ns if began else 0, trace.end_ns)
 
 
 def intervals(track: Track, window: Window) -> list[Interval]:
-    """What the track did within a window, in order; neighbours of a kind are one where nothing lies between."""
+    """The track's intervals within a window, in order; adjacent ones of the same kind are merged."""
     found: list[Interval] = []
     for start_ns, end_ns, kind in _lowest(track.spans):
         start_ns, end_ns = max(start_ns, window.begin_ns), min(end_ns, window.end_ns)
@@ -96,13 +96,13 @@ def shares_of(track: Track, window: Window) -> Shares:
 
 
 def shares_in_turns(tracks: Sequence[Track], window: Window) -> Shares:
-    """Of a process in which the tracks take turns: what all of them did, and what nobody says to have done."""
+    """Shares of a process in which the tracks take turns: the sum over them."""
     each = [shares_of(track, window) for track in tracks]
     return Shares(max((one.wall_s for one in each), default=0.0), sum(one.busy_s for one in each), {})
 
 
 def _lowest(spans: np.ndarray) -> list[tuple[int, int, str]]:
-    """Start, end and kind of spans that lie within no other, waits for the group cut out of them."""
+    """Start, end and kind of top-level spans, with waits for the group cut out of them."""
     if not len(spans):
         return []
     start_ns, end_ns = spans[:, 1], spans[:, 1] + spans[:, 2]

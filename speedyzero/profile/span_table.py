@@ -1,4 +1,4 @@
-"""Spans by name: how many, how long together, and how long one."""
+"""Span statistics by name: count, total, median and 99th percentile."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class SpanRow:
     total_s: float
     median_ms: float
     p99_ms: float
-    mib: float  # moved
+    mib: float  # bytes moved, in MiB
 
 
 def span_rows(track: Track, window: Window) -> list[SpanRow]:
-    """The longest together first. What lies inside another is counted there, too."""
+    """Largest total first. A nested span also counts towards its enclosing one."""
     spans = _within(track, window)
     rows = []
     for number in np.unique(spans[:, 0]):
@@ -46,7 +46,7 @@ def span_rows(track: Track, window: Window) -> list[SpanRow]:
 
 
 def part_of(track: Track, window: Window, name: str) -> float:
-    """The share of a track's steps that spans of a name take."""
+    """The share of a track's step time spent in spans of a name."""
     total = {row.name: row.total_s for row in span_rows(track, window)}
     return total.get(name, 0.0) / total["step"] if total.get("step") else 0.0
 

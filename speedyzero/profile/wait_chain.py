@@ -1,10 +1,9 @@
-"""The bottleneck from sums alone: where waits lead to, if they are followed again and again.
+"""Estimates the bottleneck from time counters alone, cheaply enough for a progress display.
 
-The path of `critical_path.py` as a random walk: at any moment p waits for q with the probability w_pq, its share of
-p's time, and then the walk goes on in q; otherwise it stays. Its stationary distribution is each process's share of the
-path: a process that never waits keeps the walk for ever. Of 40 simulated runs (`tests/profile/simulated_run.py`) it
-named the path's bottleneck in all, and was 0.8 points off the path's shares on average, 9 at worst. Cheap enough for a
-progress display; counters suffice.
+Models the path of `critical_path.py` as a Markov chain: from process p it moves to q with probability w_pq, the share
+of p's time spent waiting for q, and otherwise stays. The stationary distribution approximates each process's share of
+the path. In all of 40 simulated runs (`tests/profile/simulated_run.py`) it named the path's bottleneck; shares were off
+by 0.8 points on average, 9 at worst.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ import numpy as np
 
 from speedyzero.profile.shares import Shares
 
-_NEVER_QUITE = 1e-6  # so that every chain has one answer
-_ROUNDS = 64  # squarings: far more than enough to settle
+_NEVER_QUITE = 1e-6  # makes the chain irreducible, so its stationary distribution is unique
+_ROUNDS = 64  # squarings, far more than convergence needs
 
 
 def chain_shares(shares: Mapping[str, Shares], waits_on: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, float]:
-    """By track: the share of the time for which the run waited for it. Those who wait for nobody are left out."""
+    """By track: the share of time for which the run waited for it. Only tracks in `waits_on`."""
     names = [name for name in waits_on if name in shares and shares[name].wall_s > 0]
     if not names:
         return {}
@@ -30,7 +29,7 @@ def chain_shares(shares: Mapping[str, Shares], waits_on: Mapping[str, Mapping[st
         for wait, seconds in shares[name].waits_s.items():
             others = [names.index(other) for other in waits_on[name].get(wait, ()) if other in names and other != name]
             if others:
-                weights = busy[others] / busy[others].sum()  # of several, the busiest is waited for longest
+                weights = busy[others] / busy[others].sum()  # assumes that the busiest is waited for longest
                 waited[row, others] += shares[name].share(seconds) * weights
     np.fill_diagonal(waited, 0.0)
     step = waited / (2.0 * waited.sum(axis=1).max())

@@ -1,9 +1,8 @@
-"""Searches for the target network that takes over next, in time that the reanalyzer would spend waiting.
+"""Searches with the next target network while the reanalyzer is idle.
 
-A target network is fixed an interval before it takes over, so what it will be asked can be answered before: at the
-switch no batch waits for a burst of searches. What is searched ahead changes no target, for a search is a function of
-(position, version); so this may depend on how much time there is. Used on GPUs, where the wait costs the most; on a CPU
-whose cores are shared, waiting is other processes' working time.
+A target network is published one interval before it takes over, so its searches can be done early, which avoids a burst
+at the switch. A search is a function of (position, version), so searching ahead changes no target and may depend on
+timing. Used on GPUs; on a CPU with shared cores it would take time from other processes.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from speedyzero.topology.edges import WeightSource
 
 
 class AheadFiller:
-    """Fills a shard's memo for the next target network, likeliest positions first."""
+    """Fills a shard's memo for the next target network, most probable positions first."""
 
     def __init__(
         self, config: Config, shard: Shard, memo: TargetMemo, sampler: Sampler, targets: WeightSource, agent: Agent
     ):
-        """agent: for the next target network, whose weights it loads by itself."""
+        """agent: for the next target network, whose weights are loaded here."""
         self._interval, self._slice = config.target_interval, config.reanalyze.ahead_batch
         self._shard, self._memo, self._sampler, self._targets, self._agent = shard, memo, sampler, targets, agent
         self._lane = self._step = np.zeros(0, np.int64)
-        self._listed_rows = 0  # rows that there were when positions were listed last
+        self._listed_rows = 0  # rows in the shard when positions were last listed
 
     def switched_to(self, version: int) -> None:
-        """A target network has taken over."""
+        """Called when a target network has taken over."""
         if version == self._agent.version:
             self._memo.take_over()
 
     def step(self, target_version: int) -> bool:
-        """Search one slice for the network after `target_version`; False where there is nothing to do yet."""
+        """Search one slice for the network after `target_version`; False if there is nothing to do."""
         following = target_version + self._interval
         if self._agent.version != following:
             record = self._targets.at(following)
@@ -45,7 +44,7 @@ class AheadFiller:
             self._agent.load(record.flat, version=following)
             self._list_positions()
         elif len(self._lane) == 0 and self._shard.head.sum() > self._listed_rows:
-            self._list_positions()  # again, for what has come since; what is there costs a look
+            self._list_positions()  # for rows added since; searched ones are skipped
         if len(self._lane) == 0:
             return False
         lane, step = self._lane[: self._slice], self._step[: self._slice]

@@ -1,10 +1,9 @@
-"""What the target network says of each position, remembered for as long as that network is the target.
+"""Cache of the target network's outputs by position, valid while that network is the target.
 
-Search policy, root value and network value are functions of (position, target version) alone, the root noise being
-keyed by (seed, lane, step, version). (Ties at random, first_pick "uniform", also depend on who is searched together.)
-A table keeps them beside the rows; a batch evaluates only what is stale. A second table can be filled ahead for the
-network that becomes the target next. `memo=False` evaluates every request anew, each position once per time it is asked
-for: the original behaviour.
+Search policy, root value and network value are functions of (position, target version) alone: root noise is keyed by
+(seed, lane, step, version). (Random ties, first_pick "uniform", also depend on the other positions of a search.) A
+table stores them per row; a batch evaluates only stale positions. A second table can be filled ahead for the next
+target network. `memo=False` evaluates every request, as the original does.
 
 Axes: E lanes, T rows, N requested positions, M stale ones, A actions.
 """
@@ -27,8 +26,7 @@ _VALUES, _SEARCH = Span("network_values"), Span("search")
 
 
 class MemoTable:
-    """What one target network said, by row. A row is current where its stamp is that network's version and its step
-    the one asked for: lanes wrap around."""
+    """One target network's outputs by row. An entry is current if its version and step match: lanes wrap around."""
 
     def __init__(self, shard: Shard, *, num_actions: int):
         self._rows, shape = shard.rows, (shard.lanes, shard.rows)
@@ -70,7 +68,7 @@ class MemoTable:
         self._search_step[lane, slot] = step
 
     def current(self, version: int) -> dict[str, np.ndarray]:
-        """All that one network said, with the positions, as the two `store` methods take it."""
+        """All outputs of one network with their positions, as the two `store` methods take them."""
         value_lane, value_slot = np.nonzero(self._value_version == version)
         search_lane, search_slot = np.nonzero(self._search_version == version)
         return {
@@ -94,7 +92,7 @@ class MemoTable:
 
 
 class TargetMemo:
-    """Values and searched policies by position: of the target network, and of the one that takes over next."""
+    """Values and searched policies by position, of the target network and of the next one."""
 
     def __init__(
         self,
@@ -111,14 +109,13 @@ class TargetMemo:
         self._frames = frames or HostFrames(shard, torch.device("cpu"))
         self._num_actions = num_actions
         self._table = MemoTable(shard, num_actions=num_actions)
-        self._ahead: MemoTable | None = None  # made when it is first used
+        self._ahead: MemoTable | None = None  # allocated on first use
         self.requested_searches = 0
         self.done_searches = 0
         self.ahead_searches = 0
 
     @property
     def nbytes(self) -> int:
-        """Memory of the tables."""
         return self._table.nbytes + (self._ahead.nbytes if self._ahead is not None else 0)
 
     def network_values(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -141,7 +138,7 @@ class TargetMemo:
         return self._table.root_values(lane, step)
 
     def fill_ahead(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> int:
-        """Search distinct positions for the next target network; how many were not there yet."""
+        """Search distinct positions for the next target network; returns how many were new."""
         if self._ahead is None:
             self._ahead = MemoTable(self._shard, num_actions=self._num_actions)
         (stale,) = np.nonzero(~self._ahead.has_search(lane, step, agent.version))
@@ -151,22 +148,22 @@ class TargetMemo:
         return len(stale)
 
     def remembered(self, version: int) -> dict[str, np.ndarray]:
-        """What the target network has said, for a checkpoint: nothing where nothing is remembered.
+        """The target network's outputs, for a checkpoint; empty without the memo.
 
-        Asked anew it would say the same only up to rounding, which depends on the positions that are asked together.
+        Recomputed outputs would differ by rounding, which depends on the other positions of a batch.
         """
         return self._table.current(version) if self._config.memo else {}
 
-    def recall(self, said: Mapping[str, np.ndarray], version: int) -> None:
-        """Remember what was said of positions."""
-        if said:
-            self._table.store_values(said["value_lane"], said["value_step"], said["network_value"], version)
+    def recall(self, outputs: Mapping[str, np.ndarray], version: int) -> None:
+        """Restore outputs returned by `remembered`."""
+        if outputs:
+            self._table.store_values(outputs["value_lane"], outputs["value_step"], outputs["network_value"], version)
             self._table.store_search(
-                said["search_lane"], said["search_step"], said["policy"], said["root_value"], version
+                outputs["search_lane"], outputs["search_step"], outputs["policy"], outputs["root_value"], version
             )
 
     def take_over(self) -> None:
-        """The next target network is the target now; what it said is there already."""
+        """The next target network becomes the target."""
         if self._ahead is not None:
             self._table, self._ahead = self._ahead, self._table
 
@@ -186,7 +183,7 @@ class TargetMemo:
             table.store_search(lane, step, result.policy.cpu().numpy(), result.value.cpu().numpy(), agent.version)
 
     def _once(self, lane: np.ndarray, step: np.ndarray, is_stale: np.ndarray) -> np.ndarray:
-        """Indices of the requests to evaluate, [M]; with the memo each position at most once, without it all."""
+        """Indices of the requests to evaluate, [M]: with the memo each stale position once, otherwise all."""
         if not self._config.memo:
             return np.arange(len(lane))
         (stale,) = np.nonzero(is_stale)

@@ -19,7 +19,7 @@ from speedyzero.topology.pacing import Pacing
 
 
 def main(spec: ProcessSpec, index: int) -> None:
-    """Keep shard `index` and make batches until the run is stopped. A successor takes the shard over as it stands."""
+    """Own shard `index` and make batches until the run is stopped. A replacement takes over the shard as it is."""
     config, wiring = spec.config, spec.wiring
     with role_process(spec) as process:
         game = check_game(config.env)
@@ -61,13 +61,13 @@ def main(spec: ProcessSpec, index: int) -> None:
         if restored is not None:
             reanalyzer.restore(restored.part, train_step=restored.train_step)
             for actor in range(shard.shape.actors):
-                cut_off(shard, log, actor=actor)  # those that were under way are no more
+                cut_off(shard, log, actor=actor)  # games in progress are lost on resume
             process.report_progress("restored", 1)
         _keep(process, reanalyzer, index)
 
 
 def _keep(process: RoleProcess, reanalyzer: Reanalyzer, index: int) -> None:
-    """The loop, with a save whenever the learner has begun one."""
+    """The loop, saving whenever the learner has taken a snapshot."""
     if reanalyzer.log is None:
         process.loop(reanalyzer)
         return
@@ -81,14 +81,14 @@ def _keep(process: RoleProcess, reanalyzer: Reanalyzer, index: int) -> None:
 
 
 def _restore(process: RoleProcess, shard: Shard, checkpoint: Checkpoint, index: int) -> RestoredShard | None:
-    """The shard as it was at the checkpoint; None for a successor, which finds it restored."""
+    """Restore the shard from the checkpoint; None for a replacement, whose shard is restored already."""
     if process.run_board.counter(process.spec.name, "restored"):
         return None
-    shard.ticks[:] = 0  # of a predecessor that died over it
+    shard.ticks[:] = 0  # a predecessor may have died while restoring
     return restore_shard(shard, checkpoint, process.spec.run_dir, index=index)
 
 
 def fills_ahead(config: Config, device: str) -> bool:
-    """Whether the next target network's searches are made ahead."""
+    """Whether searches for the next target network are done ahead."""
     choice = config.reanalyze.ahead
     return choice == "on" or (choice == "auto" and device != "cpu")

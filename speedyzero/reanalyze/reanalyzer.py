@@ -1,4 +1,4 @@
-"""The reanalyzer's step: keep the shard, follow the target network, make the next batch.
+"""The reanalyzer's step: update the shard, load the due target network, make the next batch.
 
     step rings -> shard, sampler      priority rings -> sampler      target slots -> target network
     shard, sampler, target network -> batch rings                    weight slots -> refreshed priorities -> sampler
@@ -37,7 +37,7 @@ _DRAW, _TARGETS, _REFRESH, _AHEAD = Span("draw"), Span("make_targets"), Span("re
 
 
 class Reanalyzer:
-    """Owner of one shard. `step()` says whether it made progress."""
+    """Owner of one shard. `step()` returns whether it made progress."""
 
     def __init__(
         self,
@@ -54,16 +54,16 @@ class Reanalyzer:
         log: ReplayLog | None = None,
         resumed_ticks: Sequence[int] | None = None,
     ):
-        """shard: with what it holds already. first_draw: batches that a predecessor made. log: of the shard, if kept.
+        """shard: may hold rows already. first_draw: batches made by predecessors. log: the shard's, if one is kept.
 
-        resumed_ticks: by actor, records that the shard held when the run was resumed and its step rings began anew.
+        resumed_ticks: by actor, records in the shard when the run was resumed and its step rings restarted.
 
-        agent: for the target network. newest: for the newest weights, needed where `refresh.enabled`. following: for
-        the next target network, where its searches are made ahead.
+        agent: for the target network. newest: for the newest weights, required if `refresh.enabled`. following: for the
+        next target network, if its searches are done ahead.
         """
         placement = place(config)
         self._shards, self._batch_size = len(placement.shards), placement.part_of(config.learner.batch_size)
-        # The first shard draws as the only one would.
+        # Shard 0 uses the seed of a single-shard run.
         seed = keyed_random.seed_for(config.seed, keyed_random.SHARD, shard_index) if shard_index else config.seed
         self._config, self._edges, self._pacing, self._agent = config, edges, pacing, agent
         self.shard, self.log = shard, log
@@ -110,7 +110,7 @@ class Reanalyzer:
     def _append(self, record: StepRecord, actor: int, queue: Receiver[StepRecord]) -> None:
         epoch_before, self._epochs[actor] = self._epochs[actor], queue.epoch
         if self.shard.ticks[actor] > self._resumed_ticks[actor] + queue.consumed:
-            return  # a predecessor died after it appended this record and before it freed it
+            return  # appended by a predecessor that died before freeing the record
         if epoch_before not in (0, queue.epoch):
             cut_off(self.shard, self.log, actor=actor)
         self.shard.append(record, actor=actor)
@@ -128,14 +128,16 @@ class Reanalyzer:
         return moved
 
     def _follow_target(self) -> None:
-        """At each multiple of the interval the weights of one interval ago become the target.
+        """At each multiple of the interval the weights of one interval earlier become the target.
 
-        A reanalyzer that missed the snapshot of that step (it was replaced, or the interval is shorter than the batches
-        on their way) takes the newest there is, and is back on the schedule one interval later.
+        A reanalyzer that missed that snapshot (it was replaced, or the interval is shorter than the batches in flight)
+        uses the newest one and is back on schedule one interval later.
         """
         interval = self._config.target_interval
         due = max(0, (self._edges.board.train_steps // interval - 1) * interval)
-        record = self._edges.targets.at(due)  # at every step: a snapshot is kept if it was seen while it was the newest
+        record = self._edges.targets.at(
+            due
+        )  # every step: a snapshot is kept only if it was read while it was the newest
         if self._agent.version != due:
             if record is None and self._agent.version < due:
                 record = self._edges.targets.newer_than(due)
@@ -148,7 +150,7 @@ class Reanalyzer:
                 raise RuntimeError(f"target weights of train step {due} were never published")
 
     def _offer_batch(self) -> bool:
-        """A batch to the first learner that has room, beginning with the one that has waited longest."""
+        """Send a batch to the learner with room that has waited longest."""
         edges = self._edges
         started = self._pacing.learning_started(edges.board.env_steps) and self.sampler.size > 0
         open_queues = [queue for queue in self._turns if not queue.full]
@@ -168,7 +170,7 @@ class Reanalyzer:
         return True
 
     def _fill_ahead(self) -> bool:
-        """With nothing else to do: every learner has the batches that it can hold."""
+        """Search ahead when there is nothing else to do."""
         if self._ahead is None or self._agent.version < 0:
             return False
         with _AHEAD:
@@ -177,7 +179,7 @@ class Reanalyzer:
     def _record(self, train_step: int) -> None:
         self._next_record = train_step + record_interval(self._config.schedule)
         _, _, version = self.sampler.drawn_positions()
-        age = np.maximum(0, train_step - version)  # the learner may be ahead of the board by now
+        age = np.maximum(0, train_step - version)  # the learner may be ahead of the board
         figures: dict[str, float] = {
             "reanalyzer/searches": self.memo.done_searches,
             "reanalyzer/requested_searches": self.memo.requested_searches,
@@ -223,10 +225,7 @@ class Reanalyzer:
         )
 
     def part(self) -> RoleState:
-        """What another run goes on from, all rows forced to the log's disk. Raises OSError where the disk fails.
-
-        Only where there is a log.
-        """
+        """The checkpointable state. Syncs the log, which must exist. Raises OSError if the disk fails."""
         assert self.log is not None
         position = self.log.sync()
         version, refresh = self._agent.version, self.refresh.part() if self.refresh is not None else RoleState(None, {})
@@ -239,14 +238,15 @@ class Reanalyzer:
             "next_record": self._next_record,
             "refresh": refresh.document,
         }
-        said = {f"memo_{name}": array for name, array in self.memo.remembered(version).items()}
-        return RoleState(document, {**kept_priorities(self.shard), **said, **refresh.tensors})
+        memo = {f"memo_{name}": array for name, array in self.memo.remembered(version).items()}
+        return RoleState(document, {**kept_priorities(self.shard), **memo, **refresh.tensors})
 
     def restore(self, part: RoleState, *, train_step: int) -> None:
-        """Go on from a part of a checkpoint of this train step, shard, draws and published weights being back already.
+        """Restore the state of a checkpoint of this train step; shard, draws and published weights are restored
+        already.
 
-        Versions are named after train steps, so of newer ones than the checkpoint's nothing is taken over: the run
-        comes to those steps anew, with other weights.
+        Versions are train steps: outputs of versions newer than the checkpoint are discarded, since the run reaches
+        those steps again with other weights.
         """
         document, version = part.document, part.document["target_version"]
         self._follow_target()
@@ -260,7 +260,7 @@ class Reanalyzer:
 
 
 def cut_off(shard: Shard, log: ReplayLog | None, *, actor: int) -> None:
-    """End the games of an actor that is no more, in the shard and in its log."""
+    """End the games of a dead actor, in the shard and in its log."""
     shard.cut_off(actor=actor)
     if log is not None:
         log.cut_off(actor=actor)

@@ -1,15 +1,16 @@
-"""Priority Refresh: priorities of positions judged anew, oldest first, without waiting until they are drawn.
+"""Priority Refresh: recompute priorities, oldest first, without waiting for their positions to be drawn.
 
-A prioritised buffer updates a priority only when its sample is drawn; with large batches and few updates most of them
-are stale. Here the newest weights judge a slice of positions with every batch, p = |v(s_t) - z_t| + 1e-6, where z is
-the present value target. Defined by this project, after an idea that SpeedyZero's abstract names (Mei et al. 2023).
+A prioritised buffer updates a priority only when its position is drawn; with large batches and few updates most
+priorities are stale. Here the newest weights re-evaluate a slice of positions with every batch: p = |v(s_t) - z_t| +
+1e-6, where z is the current value target. The idea is named in SpeedyZero's abstract (Mei et al. 2023); the definition
+is this project's.
 
-    sweep = every eligible position that was drawn before, by the age of its priority
-    every trained sample pays for `refresh.per_sample` positions; a new sweep begins once newer weights are there
+    sweep   every eligible position that was drawn before, oldest priority first; the next begins with newer weights
+    budget  `refresh.per_sample` positions per trained sample
 
-How much is refreshed is counted in positions, not in seconds, so that no score depends on the machine's speed; the
-time that it takes is measured. Positions never drawn keep the running maximum. Of the learner's priority and the
-refreshed one the newer weights win (`Sampler.update`).
+The budget is in positions, not seconds, so that no score depends on the machine's speed; the time is measured.
+Positions never drawn keep the running maximum. Of the learner's priority and the refreshed one, that of the newer
+weights is kept (`Sampler.update`).
 
 Axes: N positions of a slice.
 """
@@ -35,17 +36,17 @@ from speedyzero.topology.role_state import RoleState
 
 @dataclass(frozen=True)
 class RefreshFigures:
-    """What a sweep found so far, for the record."""
+    """Metrics of the refresh."""
 
     refreshed: int  # positions, since the run began
-    share: float  # of the positions drawn before: those judged by this sweep's weights, or newer; NaN: none
+    share: float  # of positions drawn before, those evaluated by this sweep's weights or newer; NaN: none
     seconds: float  # spent, since the run began
     rank_correlation: float  # Spearman's, of old and new priorities of the last slice; NaN before the first
-    ratio: float  # median of the learner's over the refreshed priority, of positions both have just judged; NaN: none
+    ratio: float  # median of learner's / refreshed priority, where both are recent; NaN: none
 
 
 class PriorityRefresh:
-    """Refreshes one shard's priorities with weights of its own."""
+    """Refreshes one shard's priorities with its own copy of the weights."""
 
     def __init__(
         self,
@@ -58,25 +59,25 @@ class PriorityRefresh:
         *,
         frames: FrameSource | None = None,
     ):
-        """agent: for the newest weights, which it loads by itself. frames: as the memo's."""
+        """agent: for the newest weights, which are loaded here. frames: as in `TargetMemo`."""
         self._config, self._shard, self._sampler = config, shard, sampler
         self._targets, self._weights, self._agent = targets, weights, agent
         self._frames = frames or HostFrames(shard, torch.device("cpu"))
-        self._owed = 0.0  # positions paid for
+        self._budget = 0.0  # positions
         self._lane = self._step = np.zeros(0, np.int64)  # what is left of the sweep, oldest priority first
         self._swept_version = -1
         self._refreshed, self._seconds = 0, 0.0
         self._correlation = self._ratio = float("nan")
 
     def figures(self, version: np.ndarray) -> RefreshFigures:
-        """version: of each position that was drawn before, [N]; finding them goes over all rows, so once for all."""
+        """version: of each position drawn before, [N], as `Sampler.drawn_positions` finds it in all rows."""
         share = float((version >= self._swept_version).mean()) if len(version) else float("nan")
         return RefreshFigures(self._refreshed, share, self._seconds, self._correlation, self._ratio)
 
     def part(self) -> RoleState:
-        """The sweep under way, its weights included: the newest ones have moved on since it began."""
+        """The sweep in progress with its weights, since newer ones may have been published."""
         document = {
-            "owed": self._owed,
+            "owed": self._budget,
             "swept_version": self._swept_version,
             "refreshed": self._refreshed,
             "seconds": self._seconds,
@@ -87,8 +88,10 @@ class PriorityRefresh:
         )
 
     def restore(self, part: RoleState, *, newest_version: int) -> None:
-        """Go on with a sweep; begin anew where its weights are newer than any that the run has yet."""
-        self._owed, self._refreshed, self._seconds = (part.document[name] for name in ("owed", "refreshed", "seconds"))
+        """Resume a sweep; it starts anew if its weights are newer than the checkpoint."""
+        self._budget, self._refreshed, self._seconds = (
+            part.document[name] for name in ("owed", "refreshed", "seconds")
+        )
         version = part.document["swept_version"]
         if 0 <= version <= newest_version:
             self._agent.load(torch.from_numpy(part.array("sweep_weights")), version=version)
@@ -96,19 +99,19 @@ class PriorityRefresh:
             self._lane, self._step = part.array("sweep_lane"), part.array("sweep_step")
 
     def refresh_for(self, samples: int, *, train_step: int) -> None:
-        """A batch of so many samples was made: refresh what that pays for, in whole slices."""
-        self._owed += self._config.per_sample * samples
-        while self._owed >= self._config.slice:
-            self._owed -= self._config.slice
+        """Add a batch of `samples` to the budget and refresh the whole slices that it covers."""
+        self._budget += self._config.per_sample * samples
+        while self._budget >= self._config.slice:
+            self._budget -= self._config.slice
             started_s = time.monotonic()
             if not self._begin_sweep():
-                self._owed = 0.0  # all is as new as the newest weights
+                self._budget = 0.0  # all priorities are up to date
                 return
             self._refresh_slice(train_step)
             self._seconds += time.monotonic() - started_s
 
     def _begin_sweep(self) -> bool:
-        """Whether there is something to refresh."""
+        """Start a sweep if none is in progress; returns whether there is something to refresh."""
         if len(self._lane):
             return True
         record = self._weights.newer_than(self._swept_version)
@@ -138,7 +141,7 @@ class PriorityRefresh:
         record = PriorityRecord(lane=lane, step=step, version=self._agent.version, priority=new)
         self._refreshed += self._sampler.update(record)
         self._correlation = rank_correlation(old, new)
-        fresh = stamp >= self._agent.version  # trained since the sweep began, by weights hardly newer than these
+        fresh = stamp >= self._agent.version  # trained since the sweep began, by weights only slightly newer
         self._ratio = float(np.median(old[fresh] / new[fresh])) if fresh.any() else self._ratio
 
 

@@ -1,4 +1,4 @@
-"""A shard brought back from a checkpoint: rows from the log, priorities beside them, and its log taken up again."""
+"""Restores a shard from a checkpoint: rows from the log, priorities beside them; then resumes the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from speedyzero.topology.role_state import RoleState
 
 @dataclass(frozen=True)
 class RestoredShard:
-    """What was restored, and where its log goes on."""
+    """What was restored, and where its log resumes."""
 
     part: RoleState
     position: LogPosition
@@ -24,33 +24,33 @@ class RestoredShard:
 
 
 def replay_part(shard: int) -> str:
-    """The name of a shard's part in a checkpoint."""
+    """The name of a shard's role state in a checkpoint."""
     return f"replay_{shard}"
 
 
 def log_position(checkpoint: Checkpoint, index: int) -> LogPosition:
-    """Where a checkpoint's replay ends in a shard's log. Raises ValueError where it does not say."""
+    """Where a checkpoint's replay ends in a shard's log. Raises ValueError if it is not recorded."""
     document = checkpoint.document(replay_part(index))
     return LogPosition.from_json(document.get("log") if isinstance(document, dict) else None)
 
 
 def draws_of(checkpoint: Checkpoint, index: int) -> int:
-    """Batches drawn from a shard so far."""
+    """Batches drawn from a shard."""
     return checkpoint.document(replay_part(index))["draws"]
 
 
 def ticks_of(checkpoint: Checkpoint, index: int) -> tuple[int, ...]:
-    """Records that each of a shard's actors has fed it so far."""
+    """Records received from each of a shard's actors."""
     return log_position(checkpoint, index).ticks
 
 
 def env_steps_of(checkpoint: Checkpoint, index: int) -> tuple[int, ...]:
-    """Env steps in those."""
+    """Env steps in those records."""
     return tuple(checkpoint.document(replay_part(index))["env_steps"])
 
 
 def restore_shard(shard: Shard, checkpoint: Checkpoint, run_dir: Path, *, index: int) -> RestoredShard:
-    """Fill a new shard. Raises ValueError where log or checkpoint is damaged or of another shard."""
+    """Fill a new shard. Raises ValueError if log or checkpoint is damaged or of another shard."""
     part, position = checkpoint.part(replay_part(index)), log_position(checkpoint, index)
     restore(replay_log_dir(run_dir, index), position, shard)
     kept = {name: part.array(name) for name in ("priority", "stamp", "largest_priority")}
@@ -61,7 +61,7 @@ def restore_shard(shard: Shard, checkpoint: Checkpoint, run_dir: Path, *, index:
 
 
 def open_log(run_dir: Path, shard: Shard, restored: RestoredShard | None, *, index: int) -> ReplayLog:
-    """The log of a shard, begun or, after a restored one, gone on with. Raises ValueError while another writes it."""
+    """Open a shard's log, new or, after a restore, resumed. Raises ValueError while another process writes it."""
     directory = replay_log_dir(run_dir, index)
     if restored is None:
         return ReplayLog.open(directory, shard)

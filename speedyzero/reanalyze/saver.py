@@ -1,4 +1,4 @@
-"""A reanalyzer's share of whole checkpoints: its log forced to disk, priorities and memo in a part of their own."""
+"""A reanalyzer's part in full checkpoints: syncs its log, writes priorities and memo as a role state."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from speedyzero.runtime.wiring import LEARNER
 from speedyzero.topology.records import MetricRecord
 from speedyzero.tracing.spans import Span
 
-# For the learner's last snapshot, once everybody was asked to end; within what the supervisor allows for the end.
+# For the learner's last snapshot after a stop request; shorter than the supervisor's limit for the shutdown.
 LAST_WAIT_S = 6.0
-DEAD_S = 3.0  # without a sign of life, which comes twice a second: a learner that copies nothing any more
+DEAD_S = 3.0  # without a heartbeat, of two per second: the learner takes no more snapshots
 _TICK_S = 0.01
 _SAVE = Span("save")
 
@@ -37,7 +37,7 @@ class ReplaySaver:
         return self._board.counter(LEARNER, "snapshot_step") > done
 
     def save(self) -> None:
-        """Write the files of the step that the learner has copied. Where the disk does not take them, say so."""
+        """Write this shard's files of the learner's snapshot. A failed write is reported as `unsaved_step`."""
         with _SAVE:
             self._save()
 
@@ -56,24 +56,24 @@ class ReplaySaver:
         process.metrics.put(MetricRecord("reanalyzer/save_s", step, time.monotonic() - started_s))
         try:
             self._discard()
-        except (OSError, ValueError) as error:  # an older checkpoint that is damaged: this one is whole all the same
-            _log.warning("%s keeps all of its log: %s", self._name, error)
+        except (OSError, ValueError) as error:  # an older checkpoint is damaged, not this one
+            _log.warning("%s could not shorten its log: %s", self._name, error)
 
     def save_last(self) -> None:
-        """Once the run is to end: save with the learner's last snapshot, if one comes."""
+        """At the end of the run: save with the learner's last snapshot, if one is taken."""
         deadline_s = time.monotonic() + LAST_WAIT_S
         is_over = False
         while not self.is_wanted():
             if is_over:
                 return
             time.sleep(_TICK_S)
-            # Whoever is done has copied before: one more look.
+            # A learner that is done took its snapshot before: poll once more.
             silent_s = self._board.heartbeat_age_s(LEARNER) or 0.0
             is_over = self._board.state(LEARNER) == DONE or silent_s > DEAD_S or time.monotonic() > deadline_s
         self.save()
 
     def _discard(self) -> None:
-        """Let go what of the log neither a checkpoint nor the shard needs."""
+        """Delete what neither a checkpoint nor the shard needs of the log."""
         log, name = self._reanalyzer.log, replay_part(self._index)
         assert log is not None
         documents = [read_document(directory, name) for directory in resumable(self._process.spec.run_dir)]

@@ -1,6 +1,6 @@
-"""Targets of sampled positions: rewards off the lanes, values and policies from the target network's memo.
+"""Targets of sampled positions: rewards from the lanes, values and policies from the target network's memo.
 
-Each kind of value target (`target.value`) is one function of `VALUE_TARGETS`, at the end.
+Each kind of value target (`target.value`) is one function of `VALUE_TARGETS`.
 
 Axes: B samples, K unroll steps, A actions.
 """
@@ -24,12 +24,12 @@ _Lookup = Callable[[Agent, np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """The positions that values are made for, and all of their targets that needs no network."""
+    """Positions, with the part of their targets that needs no network."""
 
     lane: np.ndarray  # [B] int64
     step: np.ndarray  # [B] int64
     plan: TargetPlan
-    train_step: int  # under way
+    train_step: int  # current
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class MadeTargets:
 
 
 class TargetMaker:
-    """Makes targets for one shard's positions, always with the agent's present weights."""
+    """Makes targets for one shard's positions, with the agent's current weights."""
 
     def __init__(self, config: Config, shard: Shard, memo: TargetMemo, agent: Agent, *, shards: int):
-        """shards: how many make up the replay, of which ages in transitions are counted."""
+        """shards: number of shards in the replay, since ages are in transitions of all of them."""
         self._config, self._shard, self._memo, self._agent = config, shard, memo, agent
         self._all_lanes = shard.lanes * shards
 
     def make(self, lane: np.ndarray, step: np.ndarray, *, train_step: int) -> MadeTargets:
         """All targets of a batch. lane, step: [B] int64."""
         plan = self._plan(lane, step, unroll_steps=self._config.target.unroll_steps)
-        policy = self._policies(lane, plan)  # first: a search leaves the root's network value behind
+        policy = self._policies(lane, plan)  # first: a search also stores the root's network value
         return MadeTargets(plan, self._values(PlannedBatch(lane, step, plan, train_step)), policy)
 
     def root_values(self, lane: np.ndarray, step: np.ndarray, *, train_step: int) -> np.ndarray:
@@ -59,7 +59,7 @@ class TargetMaker:
         return self._values(PlannedBatch(lane, step, plan, train_step))[:, 0]
 
     def age(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """In transitions of the whole replay, [B]. Rows for transitions: final observations count, one per game."""
+        """In transitions of the whole replay, [B]. Counts rows, so one final observation per game is included."""
         return (self._shard.head[lane] - step) * self._all_lanes
 
     def td_steps(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -96,8 +96,8 @@ class TargetMaker:
         return self._n_step(self._memo.root_values, batch, batch.plan.bootstrap_step != NO_STEP)
 
     def _mixed_values(self, batch: PlannedBatch) -> np.ndarray:
-        """EfficientZero V2: as `_network_values` at first and for the newest data, and for older data, once the run is
-        far enough, the searched value of each state itself."""
+        """EfficientZero V2: for old data, after `mixed_start_fraction` of the run, the searched value of each state;
+        otherwise as `_network_values`."""
         plan, target, schedule = batch.plan, self._config.target, self._config.schedule
         has_begun = batch.train_step >= target.mixed_start_fraction * schedule.train_steps
         is_old = self.age(batch.lane, batch.step) > target.mixed_fresh_fraction * schedule.env_steps  # [B]
@@ -108,7 +108,7 @@ class TargetMaker:
         return value
 
     def _n_step(self, lookup: _Lookup, batch: PlannedBatch, bootstrapped: np.ndarray) -> np.ndarray:
-        """n-step targets, [B, K+1], with bootstraps that are looked up. bootstrapped: [B, K+1] bool, which need one."""
+        """n-step targets, [B, K+1], with bootstraps from `lookup`. bootstrapped: [B, K+1] bool, which need one."""
         return assemble_values(batch.plan, self._looked_up(lookup, batch.lane, batch.plan.bootstrap_step, bootstrapped))
 
     def _looked_up(self, lookup: _Lookup, lane: np.ndarray, steps: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""What each unrolled state should predict, read off the lanes. MuZero, App. H; EfficientZero, App. A.
+"""Training targets of unrolled states, read from the lanes. MuZero, App. H; EfficientZero, App. A.
 
-`plan_targets` walks the lanes once and says which positions need a value or a policy; the reanalyzer looks those up
-and `assemble_values` finishes. For root step t, unroll j and n TD steps:
+`plan_targets` reads the lanes once and lists the positions that need a value or a policy; the reanalyzer looks those up
+and `assemble_values` completes the value targets. For root step t, unroll j and n TD steps:
 
     value   z_j = sum_{k<n} discount^k r_{t+j+k} + discount^n v(t+j+n)
             a terminal inside the sum ends it without a bootstrap; a truncation after k rewards bootstraps
@@ -26,7 +26,7 @@ NO_STEP = -1
 
 @dataclass(frozen=True)
 class TargetPlan:
-    """Everything of a batch's targets that needs no network."""
+    """The part of a batch's targets that needs no network."""
 
     action: np.ndarray  # [B, K] int64, 0 past the end
     action_mask: np.ndarray  # [B, K] float32: 1 where that action was taken in the root's episode
@@ -119,7 +119,7 @@ def plan_targets(
 
 
 def assemble_values(plan: TargetPlan, bootstrap_value: np.ndarray) -> np.ndarray:
-    """Value targets z, [B, K+1] float32. bootstrap_value: [B, K+1], read where a bootstrap step is named."""
+    """Value targets z, [B, K+1] float32. bootstrap_value: [B, K+1], used where there is a bootstrap step."""
     bootstrap = np.where(plan.bootstrap_step >= 0, plan.bootstrap_discount * bootstrap_value, 0.0)
     return (plan.reward_sum + bootstrap).astype(np.float32)
 

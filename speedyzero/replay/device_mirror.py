@@ -1,25 +1,23 @@
-"""A shard's frames on a GPU: every row crosses the bus once, then batches are gathered where they are needed.
+"""A copy of a shard's frames on a GPU: each row is transferred once, and batches are gathered on the device.
 
     append -> ticks (the commit) ... follow(): rows of new ticks -> staging ring -> frame, first on the device
                                      stacks(), unrolled(): follow, then kernels.stack_gather
 
-Every reader of a shard that works on a GPU (the learner, the reanalyzer) has a mirror of its own, for its own process.
-A gather follows first, so it knows of every row that was committed when it was called; `follow` alone only moves that
-work ahead. Copies run on a side stream. They wait for the gathers that were queued before them, whose rows they may
-overwrite, and gathers wait for the copies sent before.
+Each process that reads a shard on a GPU (learner, reanalyzer) has its own mirror. A gather calls `follow` first, so it
+sees every row committed before it; calling `follow` alone only does that work earlier. Copies run on a side stream.
+They wait for earlier gathers, whose rows they may overwrite, and gathers wait for earlier copies.
 
-**No position that may be asked for is ever torn.** The writer goes on while rows are copied here, and what it
-overwrites meanwhile comes out torn or too new. Let h be the ticks after the copying; the writer has been at steps
-below h, and may be at h. So a row that was just copied is whole if its step is above h - T. (One copied earlier stays
-whole until this mirror itself overwrites it.) A batch's positions were eligible when they were drawn, at a head h0: the
-oldest row of their stacks is at least h0 - T + guard, and the guard is no less than the rows that may be written while
-a batch is in flight (`shard.shard_shape`), so h <= h0 + guard and the writer was not there. What the writer did
-overtake is copied again when it is committed. Each gather checks its positions against both bounds all the same.
-`frame` and `first` are final once committed: cutting off a dead actor's game changes other flags of the last row alone
-(`Shard.cut_off`).
+**No requested position is ever torn.** The writer continues while rows are copied, and rows that it overwrites
+meanwhile are torn or too new. Let h be the ticks after the copy: the writer has written steps below h, and may be
+writing h. So a row just copied is intact if its step is above h - T. (A row copied earlier stays intact until this
+mirror overwrites it.) A batch's positions were eligible when drawn, at a head h0: the oldest row of their stacks is at
+least h0 - T + guard, and the guard is no less than the rows written while a batch is in flight (`shard.shard_shape`),
+so h <= h0 + guard and the writer was not there. Rows that the writer did overwrite are copied again when committed.
+Each gather still checks its positions against both bounds. `frame` and `first` are final once committed: cutting off a
+dead actor's game changes other flags of the last row only (`Shard.cut_off`).
 
-Only frames are mirrored. Drawing, eligibility and target assembly stay on the host, beside the arrays that one process
-writes: see `docs/results/gpu.md` for what they cost.
+Only frames are mirrored. Drawing, eligibility and target assembly stay on the host: see `docs/results/gpu.md` for their
+cost.
 
 Axes: E lanes, T rows, B positions, S stacked frames, K unroll steps, C channels of a frame, H W image.
 """
@@ -53,9 +51,9 @@ class DeviceMirror:
         pad_channels_to: int = 1,
         slot_bytes: int = SLOT_BYTES,
     ):
-        """dtype: of the inputs, float32 or bfloat16. pad_channels_to: their channels become a multiple of it, by zeros.
+        """dtype: of the inputs, float32 or bfloat16. pad_channels_to: channels are zero-padded to a multiple of it.
 
-        Raises ValueError where frames are not images.
+        Raises ValueError if frames are not images.
         """
         if not shard.shape.spec.is_image:
             raise ValueError(f"frames of shape {shard.shape.spec.shape} are no images: only images are mirrored")
@@ -66,21 +64,21 @@ class DeviceMirror:
         self._row_bytes = self.frame[0, 0].numel() + 1  # a frame and its flag
         self._slot_rows = max(1, slot_bytes // self._row_bytes)
         self._ring = StagingRing(device, slot_bytes=self._slot_rows * self._row_bytes, slots=SLOTS)
-        # Of each actor's lanes: steps below _seen were copied; those below _whole are overwritten, or may be torn.
+        # By actor: steps below _seen are copied; those below _whole are overwritten or may be torn.
         self._seen = np.zeros(shard.shape.actors, np.int64)
         self._whole = np.zeros(shard.shape.actors, np.int64)
 
     def follow(self) -> None:
-        """Send the rows that were committed since the last call on their way."""
+        """Start copying the rows committed since the last call."""
         shard = self._shard
-        committed = shard.ticks.copy()  # before the rows
+        committed = shard.ticks.copy()  # read before the rows
         if (committed == self._seen).all():
             return
         began = np.maximum(self._seen, committed - shard.rows)
         for actor in np.flatnonzero(began < committed):
             lanes = shard.lanes_of(int(actor))
             self._copy(slice(lanes[0], lanes[-1] + 1), int(began[actor]), int(committed[actor]))
-        overtaken = shard.ticks - shard.rows + 1  # after the rows: where the writer may have been meanwhile
+        overtaken = shard.ticks - shard.rows + 1  # read after the rows: the writer may have overwritten steps below
         torn = np.where(began < overtaken, overtaken, 0)
         self._whole = np.maximum(self._whole, np.maximum(committed - shard.rows, torn))
         self._seen = committed
@@ -142,7 +140,7 @@ class DeviceMirror:
             )
 
     def _copy(self, lanes: slice, begin: int, end: int) -> None:
-        """Send the rows of steps [begin, end) of some lanes."""
+        """Start copying the rows of steps [begin, end) of some lanes."""
         for lane, row in rectangles(lanes, begin, end, rows=self._shard.rows, most=self._slot_rows):
             frame, first = self.frame[lane, row], self.first[lane, row]
             slot, frames = self._ring.slot(), first.numel()
@@ -154,8 +152,7 @@ class DeviceMirror:
 
 
 def rectangles(lanes: slice, begin: int, end: int, *, rows: int, most: int) -> Iterator[tuple[slice, slice]]:
-    """Cut the rows of steps [begin, end), oldest first, into (lanes, rows) of at most `most` places, none of which
-    goes round the lanes' end."""
+    """Split steps [begin, end), oldest first, into (lanes, rows) of at most `most` cells that do not wrap around."""
     count = lanes.stop - lanes.start
     high, wide = min(count, most), max(1, most // count)
     while begin < end:
@@ -167,5 +164,5 @@ def rectangles(lanes: slice, begin: int, end: int, *, rows: int, most: int) -> I
 
 
 def mirror_bytes(shape: ShardShape) -> int:
-    """What a mirror of such a shard takes on its device."""
+    """Device memory of a mirror of such a shard."""
     return shape.lanes * shape.rows * (int(np.prod(shape.spec.shape)) + 1)

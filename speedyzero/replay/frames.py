@@ -1,9 +1,9 @@
-"""Where stored frames become a network's input: the interface, and its plain form on the host.
+"""Turns stored frames into network inputs: the interface, and its implementation on the host.
 
-    HostFrames     gather on the host, move to the device, shift and scale there
-    DeviceMirror   (`device_mirror.py`) the frames are on the device already: one kernel does it all
+    HostFrames     gathers on the host, moves to the device, shifts and scales there
+    DeviceMirror   (`device_mirror.py`) frames are on the device already: one kernel does it all
 
-The learner reads its batches through one of them (`learner/batch.py`), the reanalyzer its searches. Which one:
+Used by the learner for its batches (`learner/batch.py`) and by the reanalyzer for its searches. Selected by
 `mirror_choice.py`.
 
 Axes: B positions, S stacked frames, K unroll steps, F frames of a window, C channels of a frame, H W image, D features.
@@ -25,13 +25,13 @@ from speedyzero.replay.shard import Shard
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How each position's frames are changed, all of them alike, on the device."""
+    """How each position's frames are changed, all in the same way. On the device."""
 
     shift: torch.Tensor | None  # [B, 2] int32: output pixel (y, x) shows stored pixel (y + shift 0, x + shift 1)
     scale: torch.Tensor | None  # [B] float32: brightness
 
     def part(self, rows: slice) -> Augmentation:
-        """Of some of the positions."""
+        """The augmentation of some positions."""
         return Augmentation(
             None if self.shift is None else self.shift[rows].contiguous(),
             None if self.scale is None else self.scale[rows].contiguous(),
@@ -43,14 +43,14 @@ UNCHANGED = Augmentation(shift=None, scale=None)
 
 @dataclass(frozen=True)
 class Unrolled:
-    """What a network reads of positions and of the K states after them. C may be padded with zeros."""
+    """Network inputs at positions and at the K states after them. C may be zero-padded."""
 
     root: torch.Tensor  # [B, S*C, H, W], channels last, or [B, S*D]: the stack at the position
-    following: tuple[torch.Tensor, ...]  # K like it: the stack seen after each action, of every n-th position
+    following: tuple[torch.Tensor, ...]  # K stacks like `root`: after each action, for every n-th position
 
 
 class FrameSource(Protocol):
-    """A shard's frames for the networks of one device. lane, step: [B] int64, of rows that are committed."""
+    """A shard's frames for the networks of one device. lane, step: [B] int64, of committed rows."""
 
     def stacks(self, lane: np.ndarray, step: np.ndarray) -> torch.Tensor:
         """Stacked observations, [B, S*C, H, W], channels last, or [B, S*D]."""
@@ -66,23 +66,23 @@ class FrameSource(Protocol):
         following: Augmentation | None,
         every: int = 1,
     ) -> Unrolled:
-        """Stacks at the positions and after each of the next K actions, each view augmented by itself; None: not.
+        """Stacks at the positions and after each of the next K actions, each view with its own augmentation, if any.
 
-        every: stacks after actions only of every n-th position, to which `following` belongs, [B / n, ...].
+        every: stacks after actions only for every n-th position, as `following`, [B / n, ...].
 
-        Frames beyond a position's episode are whatever came next in the lane; the loss masks them.
+        Frames past an episode's end are those that follow in the lane; the loss masks them.
         """
         ...
 
 
 class HostFrames:
-    """Frames gathered where they lie in memory. float32."""
+    """Frames gathered from host memory. float32."""
 
     def __init__(self, shard: Shard, device: torch.device):
         self._shard, self._device = shard, device
         self._in_place = shard.shape.spec.is_image and device.type == "cpu"
         if self._in_place:
-            with warnings.catch_warnings():  # torch would have them writable: a reader's are not
+            with warnings.catch_warnings():  # torch warns that a reader's arrays are not writable
                 warnings.simplefilter("ignore", UserWarning)
                 self._frame, self._first = torch.from_numpy(shard.frame), torch.from_numpy(shard.first)
 
@@ -131,6 +131,6 @@ class HostFrames:
 
 
 def augmented(window: torch.Tensor, how: Augmentation | None) -> torch.Tensor:
-    """[B, F, H, W, C] uint8 -> [B, F*C, H, W] float32, channels last; [B, F, D] float32 -> [B, F*D], as it is."""
+    """[B, F, H, W, C] uint8 -> [B, F*C, H, W] float32, channels last; [B, F, D] float32 -> [B, F*D], unchanged."""
     how = how or UNCHANGED
     return to_network_input(window, shift=how.shift, scale=how.scale)

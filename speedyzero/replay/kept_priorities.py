@@ -1,6 +1,6 @@
-"""A shard's priorities as a checkpoint keeps them: by age, so that the length of the lanes may be another.
+"""A shard's priorities in a checkpoint: by age, so that the lanes may have another length on resume.
 
-Rows themselves lie in the replay log; priorities change all the time and are small, so each checkpoint has them all.
+Rows are in the replay log. Priorities change all the time and are small, so each checkpoint has them all.
 
 Axes: E lanes, n rows: the newest of each lane, the newest last.
 """
@@ -28,9 +28,9 @@ def kept_priorities(shard: Shard) -> dict[str, np.ndarray]:
 
 
 def restore_priorities(shard: Shard, kept: Mapping[str, np.ndarray], *, newest_version: int) -> None:
-    """Put them back beside restored rows. newest_version: stamps of weights that the run does not have yet become it.
+    """Set the priorities of restored rows. Stamps newer than newest_version become newest_version.
 
-    Raises ValueError where they are of other lanes.
+    Raises ValueError if the lanes differ.
     """
     lanes, rows = kept["priority"].shape
     if lanes != shard.lanes or kept["stamp"].shape != (lanes, rows) or rows > int(shard.head.max(initial=0)):
@@ -45,6 +45,6 @@ def restore_priorities(shard: Shard, kept: Mapping[str, np.ndarray], *, newest_v
 
 
 def _slots(shard: Shard, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the newest `rows` rows of each lane lie; before a lane's first row, some slot that holds nothing."""
+    """Slots of the newest `rows` rows of each lane; an unused slot before a lane's first row."""
     step = shard.head[:, None] - rows + np.arange(rows)  # [E, n]
     return np.arange(shard.lanes)[:, None], step % shard.rows

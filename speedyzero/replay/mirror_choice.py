@@ -1,11 +1,11 @@
-"""Where a process reads its frames: on the host or in a mirror on its GPU. `replay.device_mirror`.
+"""Chooses where a process reads its frames: on the host or in a mirror on its GPU. `replay.device_mirror`.
 
-Every learner mirrors the shards that it draws from, every reanalyzer its own, so on one GPU that hosts both the frames
-lie twice, with room for all rows that the run can fill: 2 x 2.8 GB for 100,000 frames of 96x96 in colour. `auto`
-mirrors where all mirrors of a GPU together take at most half of what is free there; the rest is for networks,
-activations and search trees.
+Each learner mirrors the shards that it draws from, each reanalyzer its own, so a GPU that hosts both holds the frames
+twice, with room for all rows that the run can fill: 2 x 2.8 GB for 100,000 frames of 96x96 in colour. `auto` mirrors if
+all mirrors of a GPU together take at most half of its free memory; the rest is for networks, activations and search
+trees.
 
-Called by the learner and the reanalyzer as they are built, and by the table that a run prints.
+Called when the learner and the reanalyzer are built, and by the table that a run prints.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def frame_sources(
     dtype: torch.dtype = torch.float32,
     pad_channels_to: int = 1,
 ) -> list[FrameSource]:
-    """A source for each shard, on `device`. dtype, pad_channels_to: what mirrors give; the host gives plain float32.
+    """A source for each shard, on `device`. dtype, pad_channels_to: of mirrors; the host gives unpadded float32.
 
-    Raises ValueError where mirrors are asked for and cannot be.
+    Raises ValueError if mirrors are required but impossible.
     """
     if not _mirrored(config, shards, device):
         return [HostFrames(shard, device) for shard in shards]
@@ -45,7 +45,7 @@ def frame_sources(
 def wants_mirrors(setting: str, *, own_bytes: int, all_bytes: int, free_bytes: int) -> bool:
     """Whether a process mirrors its frames. own_bytes: its mirrors; all_bytes: of all processes on its GPU.
 
-    Raises ValueError where mirrors are asked for that are larger than what is free.
+    Raises ValueError if required mirrors exceed the free memory.
     """
     if setting == "on" and own_bytes > free_bytes:
         raise ValueError(
@@ -56,7 +56,7 @@ def wants_mirrors(setting: str, *, own_bytes: int, all_bytes: int, free_bytes: i
 
 
 def mirrors_on(placement: Placement, gpu: int) -> int:
-    """Mirrors on a GPU, where there are any: one for each shard that a learner there draws from, or a reanalyzer."""
+    """Number of mirrors on a GPU, if mirrored: one per shard that a learner there draws from, one per reanalyzer."""
     device = f"cuda:{gpu}"
     drawn = sum(placement.learners[feed.learner] == device for feed in placement.feeds)
     return drawn + placement.shards.count(device)

@@ -1,9 +1,9 @@
-"""Prioritised sampling of positions. Schaul et al. 2016, with some uniformity mixed in.
+"""Prioritised sampling of positions. Schaul et al. 2016, mixed with uniform sampling.
 
     P(i) = (1 - u) p_i^alpha / sum p^alpha + u / N        u = uniform_share, N eligible positions
 
-With zero-initialised heads and sparse reward most priorities are tiny; without the uniform share such a sample would
-be drawn once in thousands of batches and its importance weight would shrink all others of its batch.
+With zero-initialised heads and sparse reward most priorities are tiny; without the uniform share such a position would
+be drawn once in thousands of batches, and its importance weight would scale down all others of its batch.
 
 Sampling is stratified, with replacement: one draw falls in each [i/B, (i+1)/B), in random order.
 
@@ -36,14 +36,14 @@ class Sampler:
     """Priorities of a shard's positions and the draws from them."""
 
     def __init__(self, shard: Shard, config: ReplayConfig, *, seed: int, first_draw: int = 0):
-        """Follows the shard from what it holds already. first_draw: batches that a predecessor drew."""
+        """Adopts the rows that the shard already holds. first_draw: batches drawn by predecessors."""
         self._shard, self._alpha, self._uniform_share, self._seed = shard, config.alpha, config.uniform_share, seed
         size = shard.lanes * shard.rows
         self._weights = SumTree(size)  # p^alpha, 0 where not eligible
         self._eligible = SumTree(size)  # 1 where eligible
         self._draws = first_draw
         shard.largest_priority[0] = max(1.0, shard.largest_priority[0])
-        self._retired = shard.oldest_eligible()  # every older step is no longer eligible
+        self._retired = shard.oldest_eligible()  # older steps are no longer eligible
         for lane in range(shard.lanes):
             self._adopt(lane)
 
@@ -73,15 +73,15 @@ class Sampler:
             self._retired[lane[retire]] += 1
 
     def update(self, record: PriorityRecord) -> int:
-        """Take over new priorities; how many were accepted.
+        """Store new priorities; returns how many were accepted.
 
-        Positions that are not (or no longer) eligible and priorities older than the stored one are left out. Raises
-        ValueError for a priority that is not finite: it would spoil every sum for good.
+        Skips positions that are not eligible and priorities older than the stored one. Raises ValueError for a priority
+        that is not finite, which would corrupt every sum.
         """
         if not np.isfinite(record.priority).all():
             bad = np.flatnonzero(~np.isfinite(record.priority))[0]
             raise ValueError(f"priority {record.priority[bad]} of lane {record.lane[bad]}, step {record.step[bad]}")
-        current = record.step >= self._retired[record.lane]  # of the step that lies there now
+        current = record.step >= self._retired[record.lane]  # the slot still holds this step
         current &= self._eligible.get(self._leaf(record.lane, record.step)) > 0
         current &= record.version >= self._shard.stamp[record.lane, record.step % self._shard.rows]
         lane, step, priority = record.lane[current], record.step[current], record.priority[current]
@@ -92,7 +92,7 @@ class Sampler:
         return len(lane)
 
     def drawn_positions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Lane, step and stamp of every eligible position that has been judged since it was admitted, [N] int64."""
+        """Lane, step and stamp of eligible positions with a priority computed since admission, [N] int64 each."""
         shard = self._shard
         slot_version = shard.stamp.reshape(-1)
         (leaf,) = np.nonzero((self._eligible.leaves[: len(slot_version)] > 0) & (slot_version >= 0))
@@ -100,23 +100,23 @@ class Sampler:
         return lane, step, slot_version[leaf]
 
     def likeliest_first(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lane and step of every eligible position, [N] int64 each, by falling probability."""
+        """Lane and step of every eligible position, [N] int64 each, most probable first."""
         (leaf,) = np.nonzero(self._eligible.leaves)
         order = np.argsort(-self._weights.leaves[leaf], kind="stable")
         return self._position(leaf[order])
 
     def holds(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Whether positions that were eligible once still are, [N] bool."""
+        """Whether positions that were once eligible still are, [N] bool."""
         return step >= self._retired[lane]
 
     def draw(self, batch_size: int) -> Sample:
-        """The next stratified draw of positions. Raises ValueError where nothing is eligible."""
+        """The next stratified draw of positions. Raises ValueError if none is eligible."""
         if self.size == 0:
             raise ValueError("replay holds 0 eligible positions")
         keys = keyed_random.keys(self._seed, keyed_random.SAMPLE, self._draws, np.arange(batch_size))
         self._draws += 1
         within, order = keyed_random.uniform(keys, 2).T
-        # Strata follow the lanes; in random order, any part of the batch's rows is a sample like the whole.
+        # Strata follow the lanes; shuffled, so that any slice of the batch is representative.
         position = (np.argsort(order) + within) / batch_size
         share = self._uniform_share
         uniform = position < share
@@ -129,25 +129,25 @@ class Sampler:
         return Sample(lane=lane, step=step, probability=probability)
 
     def _position(self, leaf: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lane and step of what lies at the leaves now, [N] int64 each."""
+        """Lane and step of the rows currently at the leaves, [N] int64 each."""
         lane, slot = leaf // self._shard.rows, leaf % self._shard.rows
         newest = self._shard.head[lane] - 1
         return lane, newest - (newest - slot) % self._shard.rows
 
     def _adopt(self, lane: int) -> None:
-        """Take over the positions of a lane that a predecessor left in the shard, with their priorities."""
+        """Adopt the positions of a lane that a predecessor left in the shard, with their priorities."""
         shard = self._shard
         step = np.arange(self._retired[lane], shard.newest_eligible()[lane] + 1)
         step = step[~shard.last[lane, step % shard.rows]]
         priority = shard.priority[lane, step % shard.rows]
         lanes, known = np.full(len(step), lane), priority > 0
-        self._admit(lanes[~known], step[~known])  # it died between the append and the admission
+        self._admit(lanes[~known], step[~known])  # the predecessor died between append and admission
         leaf = self._leaf(lanes[known], step[known])
         self._weights.set(leaf, priority[known].astype(np.float64) ** self._alpha)
         self._eligible.set(leaf, np.ones(len(leaf)))
 
     def _admit(self, lane: np.ndarray, step: np.ndarray) -> None:
-        """Make positions eligible, with the priority that those start with that were never sampled."""
+        """Make positions eligible, with the initial priority: the largest so far."""
         priority = np.full(len(step), self._shard.largest_priority[0], np.float32)
         self._set(lane, step, priority, version=-1)
         self._eligible.set(self._leaf(lane, step), np.ones(len(step)))

@@ -1,13 +1,13 @@
 """The replay shard: E lanes of T rows, each lane the uninterrupted stream of one environment.
 
 A position is (lane, step); its row lies at step % T. Nothing is cut into blocks or padded: a position's stack,
-unroll and bootstrap are its neighbours in the lane. The reanalyzer writes; everyone else reads.
+unroll and bootstrap are its neighbours in the lane. The reanalyzer writes; other processes read.
 
-Eligible as a root is a position whose stack is still stored and whose lookahead is already stored:
+A position is eligible as a root if its stack is still stored and its lookahead is already stored:
 
     head - T + guard + stack - 1  <=  step  <  head - lookahead        and not `last`
 
-The guard keeps the oldest rows, which the next ticks overwrite, out of batches that are still in flight.
+The guard excludes the oldest rows, which may be overwritten while a batch is in flight.
 
 Axes: E lanes, T rows, B positions, S stacked frames, K unroll steps, A actions, ... an observation's own axes.
 """
@@ -31,7 +31,7 @@ GUARD_ROWS = 32
 
 @dataclass(frozen=True)
 class ShardShape:
-    """What a shard's arrays look like. Picklable. Raises ValueError where a lane is too short for one lookahead."""
+    """Types and shapes of a shard's arrays. Picklable. Raises ValueError if a lane is too short for one lookahead."""
 
     lanes: int
     rows: int
@@ -49,7 +49,7 @@ class ShardShape:
                 f"lookahead {self.lookahead} = {shortest}"
             )
         if self.lanes % self.actors:
-            raise ValueError(f"{self.lanes} lanes are not an equal share for each of {self.actors} actors")
+            raise ValueError(f"{self.lanes} lanes cannot be divided equally among {self.actors} actors")
 
     @property
     def guard(self) -> int:
@@ -59,8 +59,8 @@ class ShardShape:
         """Type and shape of every array, by name."""
         rows = (self.lanes, self.rows)
         return {
-            "ticks": ("i8", (self.actors,)),  # records appended from each actor: the commit, stored last
-            "env_steps": ("i8", (self.actors, 2)),  # that each actor's records hold, after an even and an odd tick
+            "ticks": ("i8", (self.actors,)),  # records appended from each actor; stored last, as the commit
+            "env_steps": ("i8", (self.actors, 2)),  # in each actor's records, after its last even and odd tick
             "frame": (np.dtype(self.spec.dtype).str, (*rows, *self.spec.shape)),
             "action": ("i2", rows),
             "reward": ("f4", rows),
@@ -73,8 +73,8 @@ class ShardShape:
             "visit_policy": ("f4", (*rows, self.num_actions)),
             "actor_version": ("i8", rows),
             "priority": ("f4", rows),  # 0: not yet admitted by the sampler
-            "stamp": ("i8", rows),  # weights version that made each priority; -1: never sampled
-            "largest_priority": ("f4", (1,)),  # that any position ever had
+            "stamp": ("i8", rows),  # version of the weights behind each priority; -1: never sampled
+            "largest_priority": ("f4", (1,)),  # of any position so far
         }
 
 
@@ -82,7 +82,7 @@ class Shard:
     """The rows of every lane, over arrays that may be shared. One process writes."""
 
     def __init__(self, shape: ShardShape, arrays: Mapping[str, np.ndarray] | None = None):
-        """arrays: of `shape.fields()`, with what they hold already; None makes new ones in this process."""
+        """arrays: of `shape.fields()`, with their contents; None allocates new ones in this process."""
         self.shape = shape
         self.lanes, self.rows, self.stack, self.lookahead = shape.lanes, shape.rows, shape.stack, shape.lookahead
         if arrays is None:
@@ -100,7 +100,6 @@ class Shard:
         self.head = np.repeat(self.ticks, shape.lanes // shape.actors)
 
     def lanes_of(self, actor: int) -> np.ndarray:
-        """The lanes that an actor feeds."""
         share = self.lanes // self.shape.actors
         return np.arange(actor * share, (actor + 1) * share)
 
@@ -114,16 +113,16 @@ class Shard:
         self.head[lane] += 1
         parity = self.ticks[actor] % 2
         self.env_steps[actor, 1 - parity] = self.env_steps[actor, parity] + np.count_nonzero(~record.last)
-        self.ticks[actor] += 1  # last: a writer that dies before leaves rows that its successor writes again
+        self.ticks[actor] += 1  # last: if the writer dies before, its replacement writes the rows again
 
     def env_steps_of(self, actor: int) -> int:
-        """Steps acted in the records appended from an actor, those that were overwritten since included."""
+        """Env steps in all records appended from an actor, including overwritten ones."""
         return int(self.env_steps[actor, self.ticks[actor] % 2])
 
     def cut_off(self, *, actor: int) -> None:
-        """An actor died: its lanes' last committed rows become final observations of truncated episodes.
+        """After an actor's death: its lanes' last committed rows become final observations of truncated episodes.
 
-        Its successor begins new games. Done twice, it changes nothing the second time.
+        Its replacement starts new games. Idempotent.
         """
         lane = self.lanes_of(actor)
         lane = lane[self.head[lane] > 0]
@@ -133,18 +132,18 @@ class Shard:
 
     def end_game(self, lane: np.ndarray, final: np.ndarray) -> None:
         """Make rows the final observations of truncated episodes. lane, final (slots): [N]."""
-        goes_on = ~self.first[lane, final]  # else the row began an episode, and there is nothing to truncate
-        self.truncated[lane[goes_on], final[goes_on] - 1] = True
+        continues = ~self.first[lane, final]  # otherwise the row began an episode: nothing to truncate
+        self.truncated[lane[continues], final[continues] - 1] = True
         for name in ("action", "reward", "raw_reward", "terminal", "truncated"):
             getattr(self, name)[lane, final] = 0
-        self.last[lane, final] = True  # last: a writer that dies before leaves all of it to be done again
+        self.last[lane, final] = True  # last: if the writer dies before, all of it is done again
 
     def newest_eligible(self) -> np.ndarray:
         """The step of each lane that the last append made eligible, [E]; negative while there is none."""
         return self.head - 1 - self.lookahead
 
     def oldest_eligible(self) -> np.ndarray:
-        """The oldest step of each lane whose stack is kept, [E]."""
+        """The oldest eligible step of each lane, [E]."""
         return np.maximum(0, self.head - self.rows + self.shape.guard + self.stack - 1)
 
     def stack_steps(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -163,7 +162,7 @@ class Shard:
     def gather_windows(self, lane: np.ndarray, step: np.ndarray, *, unroll_steps: int) -> np.ndarray:
         """A root's stack and the K frames after it, [B, S+K, ...]; unrolled state j's stack is window[j : j + S].
 
-        Frames beyond the root's episode are whatever came next in the lane; the loss masks them.
+        Frames past the root's episode are those that follow in the lane; the loss masks them.
         """
         past = self.stack_steps(lane, step)
         future = step[:, None] + np.arange(1, unroll_steps + 1)
@@ -171,14 +170,14 @@ class Shard:
 
 
 def shard_shape(config: Config, spec: ObservationSpec, num_actions: int) -> ShardShape:
-    """One of the run's shards, which are all alike: the configured capacity, but no more rows than the run can fill.
+    """The shape of each of the run's shards: the configured capacity, but no more rows than the run can fill.
 
-    Raises ValueError where play may overwrite rows that a batch in flight still reads.
+    Raises ValueError if play may overwrite rows that a batch in flight still reads.
     """
     placement, target = place(config), config.target
     all_lanes = config.actor.envs * len(placement.actors)
     wanted_rows = -(-config.replay.capacity_steps // all_lanes)
-    # Final observations take rows of their own: allow as many again as there are env steps in the shortest games.
+    # Final observations take rows, too: in the shortest games as many as there are env steps.
     fillable_rows = 2 * (-(-config.schedule.env_steps // all_lanes) + 1) + GUARD_ROWS + config.env.stack
     guard = min(GUARD_ROWS, wanted_rows // 4)
     if wanted_rows < fillable_rows and (in_flight := _rows_in_flight(config, all_lanes)) > guard:
@@ -198,10 +197,10 @@ def shard_shape(config: Config, spec: ObservationSpec, num_actions: int) -> Shar
 
 
 def _rows_in_flight(config: Config, all_lanes: int) -> int:
-    """Rows of a lane that may be written between the making of a batch and its end.
+    """Rows of a lane that may be written while a batch is in flight.
 
-    Two batches wait in the ring and one is trained on, each for a train step's share of play; and play may be ahead
-    by the slack.
+    Two batches wait in the ring and one is in training, each for a train step's share of play; play may be ahead by the
+    slack.
     """
     schedule = config.schedule
     env_steps_per_train_step = (schedule.env_steps - schedule.head_start_env_steps) / schedule.train_steps

@@ -1,10 +1,10 @@
-"""From host memory to a device without holding up either: pinned buffers, and copies on a stream of their own.
+"""Asynchronous copies from host memory to a device: pinned buffers and a side stream.
 
     host array --(this process)--> slot --(side stream)--> tensor on the device
     slot: FREE -> filled -> COPYING -> FREE, when the event behind its copies has passed
 
-A ring of a few slots is all that is ever pinned: pinning the replay itself would take it from everybody else. On the
-CPU the same ring copies at once. Used by `device_mirror.py`.
+Only a few slots are pinned: pinning the replay itself would take its memory from all other processes. On the CPU the
+ring copies synchronously. Used by `device_mirror.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Copy = tuple[torch.Tensor, torch.Tensor]  # (target on the device, source in a s
 
 
 class StagingRing:
-    """Slots that are used in turn. Copies are made in the order in which they are sent."""
+    """Slots used in turn. Copies run in the order in which they are sent."""
 
     def __init__(self, device: torch.device, *, slot_bytes: int, slots: int):
         pinned = device.type == "cuda"
@@ -28,21 +28,21 @@ class StagingRing:
         self._next = 0
 
     def slot(self) -> torch.Tensor:
-        """The next slot, [slot_bytes] uint8, the caller's until it sends. Waits where its last copies are under way."""
+        """The next slot, [slot_bytes] uint8, the caller's until `send`. Waits for the slot's previous copies."""
         self._copier.wait_for(self._next)
         return self._slots[self._next]
 
     def send(self, copies: Sequence[Copy]) -> None:
-        """Copy from the slot that was taken last."""
+        """Copy from the slot taken last."""
         self._copier.copy(self._next, copies)
         self._next = (self._next + 1) % len(self._slots)
 
     def acquire(self) -> None:
-        """What the caller queues on its stream from now on sees all that was sent."""
+        """Work that the caller queues on its stream from now on sees all copies sent so far."""
         self._copier.acquire()
 
     def release(self) -> None:
-        """What the caller has queued on its stream so far reads the targets: copies sent from now on wait for it.
+        """Copies sent from now on wait for the work that the caller has queued on its stream, which reads the targets.
 
         The stream must be the same each time.
         """
@@ -62,7 +62,7 @@ class Copier(Protocol):
 
 
 class AtOnce:
-    """Copies are over when they return, and so is what the caller did with their targets."""
+    """Synchronous copies, on the CPU."""
 
     def wait_for(self, slot: int) -> None:
         pass
@@ -85,10 +85,10 @@ class SideStream:
         self._device, self._stream = device, torch.cuda.Stream(device)
         self._sent = [torch.cuda.Event() for _ in range(slots)]
         self._copied, self._read = self._sent[0], torch.cuda.Event()
-        self.release()  # the targets' memory may have been something else's, which the caller's stream still works on
+        self.release()  # the caller's stream may still use the targets' memory for freed tensors
 
     def wait_for(self, slot: int) -> None:
-        self._sent[slot].synchronize()  # at once, where nothing was ever sent
+        self._sent[slot].synchronize()  # returns at once for an unused slot
 
     def copy(self, slot: int, copies: Sequence[Copy]) -> None:
         with torch.cuda.stream(self._stream):
@@ -110,9 +110,9 @@ def copier(device: torch.device, slots: int) -> Copier:
 
 
 def on_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """A copy on the GPU, made behind what is queued there, without waiting for it; on the CPU the array itself.
+    """On a GPU an asynchronous copy, queued on the current stream; on the CPU the array itself.
 
-    For small arrays: torch keeps the pinned memory that this takes for the next ones.
+    For small arrays: torch keeps the pinned memory for reuse.
     """
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -30,7 +30,7 @@ def _find(tree, capacity, prefix):
         node = 1
         while node < capacity:
             node *= 2
-            # A zero right subtree is never entered, whatever rounding says of the remainder.
+            # A zero right subtree is never entered, whatever the remainder's rounding.
             if remaining >= tree[node] and tree[node + 1] > 0.0:
                 remaining -= tree[node]
                 node += 1
@@ -51,7 +51,7 @@ class SumTree:
 
     @property
     def leaves(self) -> np.ndarray:
-        """Every leaf's weight, and zeros up to a power of two, as a view."""
+        """A view of all leaf weights, followed by zeros up to a power of two."""
         return self._tree[self._capacity :]
 
     def set(self, leaf: np.ndarray, value: np.ndarray) -> None:

@@ -1,1 +1,1 @@
-"""Whether a run learns, what it waits for and what its score is worth: `python -m speedyzero report RUN_DIR ...`."""
+"""An HTML report of runs: score, learning, utilisation. `python -m speedyzero report RUN_DIR ...`."""

@@ -1,7 +1,7 @@
-"""What all pictures share: size, type, axes, legends, and lines of groups with their intervals.
+"""Shared plotting: size, font, axes, legends, and lines of groups with their intervals.
 
 Sizes fit a page of 1,160 px on a laptop's screen of 1280x800: `WIDTH_IN` at `DPI`, shown at two thirds of that for
-sharpness. Legends stand above the panels, where nothing is drawn.
+sharpness. Legends are above the panels, where nothing is drawn.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def panels(rows: int, columns: int, *, row_in: float = 2.6) -> tuple[Figure, lis
 
 
 def finished(figure: Figure, handles: Sequence[Artist] = ()) -> bytes:
-    """As PNG. handles: of the legend, which stands above the panels."""
+    """The figure as PNG. handles: of the legend above the panels."""
     if handles:
         longest = max(len(str(handle.get_label())) for handle in handles)
         columns = max(1, min(len(handles), 150 // (longest + 8)))
         rows = -(-len(handles) // columns)
-        figure.set_figheight(figure.get_figheight() + _LEGEND_ROW_IN * (rows - 1))  # not at the panels' cost
+        figure.set_figheight(figure.get_figheight() + _LEGEND_ROW_IN * (rows - 1))  # keeps the panels' height
         figure.legend(handles=list(handles), loc="outside upper left", ncols=columns, frameon=False, fontsize=8.5)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=DPI)
@@ -53,7 +53,7 @@ def finished(figure: Figure, handles: Sequence[Artist] = ()) -> bytes:
 
 
 def legend_of(groups: Sequence[Group]) -> list[Line2D]:
-    """A line for each group; none where there is but one run."""
+    """A line for each group; none for a single run."""
     if len(groups) == 1 and len(groups[0].runs) == 1:
         return []
     counted = [f"{group.label} ({len(group.runs)} seeds)" if len(group.runs) > 1 else group.label for group in groups]
@@ -61,7 +61,6 @@ def legend_of(groups: Sequence[Group]) -> list[Line2D]:
 
 
 def headed(axes: Axes, title: str) -> None:
-    """A panel's title."""
     axes.set_title(title, loc="left", fontsize=9.5)
 
 
@@ -105,7 +104,7 @@ def draw_line(axes: Axes, line: Line | None, *, colour: str, style: str = "-", *
 
 
 def draw_metric(axes: Axes, groups: Sequence[Group], name: str, *, style: str = "-", smooth: bool = True) -> bool:
-    """A metric over train steps, smoothed, with its raw values pale behind a single run. Whether there was any."""
+    """Draw a metric over train steps, smoothed; for a single run with pale raw values. Returns whether it was found."""
 
     def line_of(run: RunRecord) -> Line:
         series = run.series(name)
@@ -128,13 +127,13 @@ def draw_metric(axes: Axes, groups: Sequence[Group], name: str, *, style: str = 
 
 
 def from_zero(axes: Axes) -> None:
-    """A y axis from 0 to a little above all that is drawn."""
+    """Scale the y axis from 0 to slightly above the data."""
     highest = axes.dataLim.y1
     axes.set_ylim(0, 1.06 * highest if np.isfinite(highest) and highest > 0 else None)
 
 
 def nothing(axes: Axes, words: str = "not recorded") -> None:
-    """Say in an empty panel why it is empty."""
+    """Mark a panel as empty, with the reason."""
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="#777777")
     axes.set_xticks([])
     axes.set_yticks([])

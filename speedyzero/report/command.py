@@ -1,10 +1,9 @@
 """`python -m speedyzero report RUN_DIR [RUN_DIR ...]`: a page and its pictures.
 
-    OUT/report.html      holds all, can be passed on alone
+    OUT/report.html      self-contained
     OUT/report/*.png     the pictures, for slides
 
-OUT: the run's directory, for several runs the deepest directory that holds them all, unless `--out` says otherwise. A
-report is made anew each time: of a run that goes on it is out of date in a minute.
+OUT: `--out`, or the run's directory; for several runs their deepest common directory. An earlier report is replaced.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ PAGE_FILE, PICTURES_FOLDER = "report.html", "report"
 
 
 def check_report(words: Sequence[str], prog: str) -> Callable[[], Path]:
-    """What `report` with these words will do. Raises ValueError for bad input, damaged runs included."""
+    """The action of `report` for these arguments. Raises ValueError for bad input, including damaged runs."""
     flags = parse(_parser(prog), words)
     run_dirs = [Path(word) for word in flags.run_dirs]
     if repeated := {str(path) for path in run_dirs if run_dirs.count(path) > 1}:

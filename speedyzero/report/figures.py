@@ -1,6 +1,6 @@
-"""The curves of a report: score, losses, certainty, replay, speed. What each process waits for: `utilisation.py`.
+"""The curves of a report: score, losses, certainty, replay, speed. (Process utilisation: `utilisation.py`.)
 
-One colour a group of seeds; of a single run the raw values stand pale behind their running mean.
+One colour per group of seeds; for a single run the raw values are drawn pale behind their running mean.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REFERENCE_STYLES: dict[str, tuple[Literal[":", "--", "-."], str]] = {
     "human": ("--", "human"),
     "EfficientZero at 100k": ("-.", "efficientzero"),
 }
-_MOST_STRETCH = 4.0  # of the score's axis, to show a reference
+_MOST_STRETCH = 4.0  # of the score axis to include a reference
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def score_picture(groups: Sequence[Group], *, title: str = "Score", name: str = 
         for axes in (by_steps, by_time):
             nothing(axes, "no game has ended yet")
     words = (
-        "Full games by the newest weights without noise (dots), and the games that were played to learn from, with "
-        "noise (thin line). The interval is over episodes for one run, over seeds for several."
+        "Evaluations: full games by the newest weights without noise (dots). Training games, with noise (thin line). "
+        "The interval is over episodes for one run, over seeds for several."
     )
     return Picture(name, title, words, finished(figure, handles))
 
@@ -104,7 +104,7 @@ def _draw_scores(axes: Axes, group: Group, clock: Clock | None) -> None:
 
 
 def _draw_references(all_axes: Sequence[Axes], game: str) -> list[Line2D]:
-    """Published scores as level lines; those that would press the curves flat are named in the legend alone."""
+    """Draw published scores as horizontal lines; those that would flatten the curves appear only in the legend."""
     known = reference_scores(game)
     if known is None:
         return []
@@ -140,9 +140,7 @@ def loss_picture(groups: Sequence[Group]) -> Picture:
         _Panel("learner/consistency_loss", "consistency", "-cosine (a sample)"),
         _Panel("learner/learning_rate", "learning rate", "step size", from_zero=True, smooth=False),
     ]
-    words = (
-        "Sums over the unrolled steps, before they are weighted. The policy's cannot fall below its targets' entropy."
-    )
+    words = "Sums over the unrolled steps, unweighted. The policy loss cannot fall below the entropy of its targets."
     return Picture("losses", "Losses", words, _drawn(plan, groups, rows=2))
 
 
@@ -159,8 +157,8 @@ def certainty_picture(groups: Sequence[Group]) -> Picture:
         _Panel("learner/predicted_root_value", "value that the network predicts", "discounted reward"),
     ]
     words = (
-        "Of the sampled positions. A policy that gets surer falls; one that falls to 0 early has stopped exploring. "
-        "The search's (dashed) is what the network is taught."
+        "On sampled positions. Entropy falls as the policy becomes more certain; if it is 0 early, exploration has "
+        "stopped. The search's policy (dashed) is the network's target."
     )
     return Picture("certainty", "Policy and value", words, _drawn(plan, groups, rows=1))
 
@@ -181,8 +179,8 @@ def knowledge_picture(groups: Sequence[Group]) -> Picture:
         _Panel("learner/projection_similarity", "projections of two positions", "mean cosine"),
     ]
     words = (
-        "Of positions as they are played, before any of them is trained on, but for the last two. An agent whose "
-        "values do not correlate with what follows, or whose policy has no information about the position, has learnt "
+        "On positions as they are played, before training on them; the last two on sampled positions. An agent whose "
+        "values do not correlate with the returns, or whose policy has no information about the position, has learnt "
         "nothing of the game, whatever its score. Projections near 1: the consistency loss has collapsed."
     )
     return Picture("knowledge", "Does it look?", words, _drawn(plan, groups, rows=2))
@@ -205,7 +203,7 @@ def replay_picture(groups: Sequence[Group]) -> Picture:
         _Panel("learner/batch_age", "age of batches when learned from", "train steps", from_zero=True),
         _Panel("learner/target_lag", "age of the network that makes targets", "train steps", from_zero=True),
     ]  # of the first shard
-    words = "How old what the learner is given is. Of the first shard, where there are several."
+    words = "The age of the learner's input. With several shards: of the first."
     return Picture("replay", "Replay and staleness", words, _drawn(plan, groups, rows=2))
 
 
@@ -250,12 +248,12 @@ def speed_picture(groups: Sequence[Group]) -> Picture:
         axes.set_ylabel(unit)
         from_zero(axes)
         clock.axis(axes)
-    words = "Play and learning keep to one pace, so both grow alike; a flat stretch is a head start, a save or a wait."
+    words = "Play and learning are paced together, so both grow alike; flat stretches: head start, saves or waits."
     return Picture("speed", "Speed", words, finished(figure, legend_of(groups)))
 
 
 def _rate(progress: Line, clock: Clock) -> Line:
-    """Train steps per second in each fortieth of the time."""
+    """Train steps per second in 40 equal intervals of the time."""
     if len(progress.x) < 3 or progress.x[0] == progress.x[-1]:
         return Line(np.zeros(0), np.zeros(0))
     edges = np.linspace(progress.x[0], progress.x[-1], 41)

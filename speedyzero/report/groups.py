@@ -1,4 +1,4 @@
-"""Runs that differ in their seeds alone are one curve with an interval; each such group has a label and a colour.
+"""Groups of runs that differ only in their seeds: one curve with an interval, a label and a colour each.
 
 Axes: R runs of a group, N points.
 """
@@ -14,11 +14,11 @@ from speedyzero.config import get
 from speedyzero.config.settings import SETTINGS
 from speedyzero.report.reading import RunRecord
 
-# Okabe and Ito's colours, told apart by the colour-blind too; the yellow is left out, it is lost on white.
+# The colour-blind-safe palette of Okabe and Ito, without yellow, which is invisible on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
 _POINTS, _RESAMPLES = 200, 10_000
 _SHOWN_SETTINGS = 2
-# Where and how a run happens: no reason for a curve of its own.
+# Settings that do not affect results, so runs that differ in them share a curve.
 _NOT_COMPARED = ("seed", "run_dir", "shm_dir", "cpu_threads")
 
 
@@ -44,7 +44,7 @@ class Line:
 
 
 def group_runs(runs: Sequence[RunRecord]) -> list[Group]:
-    """In the order in which they were named."""
+    """Groups in the order of their first runs."""
     by_settings: dict[tuple, list[RunRecord]] = {}
     for run in runs:
         by_settings.setdefault(compared_settings(run), []).append(run)
@@ -60,13 +60,13 @@ def compared_settings(run: RunRecord) -> tuple:
 
 
 def differing(runs: Sequence[RunRecord]) -> list[str]:
-    """Settings in which runs differ, those of `_NOT_COMPARED` left out."""
+    """Settings in which runs differ, except `_NOT_COMPARED`."""
     paths = [path for path in SETTINGS if path not in _NOT_COMPARED]
     return [path for path in paths if len({str(get(run.config, path)) for run in runs}) > 1]
 
 
 def _labels(runs: Sequence[RunRecord]) -> list[str]:
-    """By game and preset, and where these do not tell runs apart by what does."""
+    """Game and preset, and if these are ambiguous the settings or names that differ."""
 
     def begins(run: RunRecord) -> str:
         return f"{run.config.env.game}, {run.config.preset}"
@@ -83,9 +83,9 @@ def _labels(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def combined(group: Group, line_of: Callable[[RunRecord], Line]) -> Line | None:
-    """A run's line, or the mean over a group's seeds with its 95% bootstrap interval, where all of them have got to.
+    """A single run's line, or the mean over a group's seeds with its 95% bootstrap interval, over their common range.
 
-    None where no run of the group has two points, or one alone.
+    None if no run has points or the runs have no common range.
     """
     lines = [line for line in map(line_of, group.runs) if len(line.x)]
     if len(lines) <= 1:
@@ -103,7 +103,7 @@ def combined(group: Group, line_of: Callable[[RunRecord], Line]) -> Line | None:
 
 
 def bootstrap_intervals(y: np.ndarray) -> np.ndarray:
-    """`result.bootstrap_ci95` of every column of y, [R, N], at once: [2, N]."""
+    """`result.bootstrap_ci95` of every column of y: [R, N] -> [2, N]."""
     runs = len(y)
     drawn = np.random.default_rng(0).integers(runs, size=(_RESAMPLES, runs))
     times = (drawn[:, :, None] == np.arange(runs)).sum(axis=1)  # [_RESAMPLES, R]: how often each run was drawn
@@ -111,7 +111,7 @@ def bootstrap_intervals(y: np.ndarray) -> np.ndarray:
 
 
 def smoothed(line: Line, width: int, *, centred: bool = False) -> Line:
-    """Means of `width` values in a row, the last ones up to each point or those around it; fewer at the ends."""
+    """Running mean over the last `width` values, or centred on each point; fewer at the ends."""
     if width < 2 or len(line.y) < 2:
         return line
     total = np.concatenate([[0.0], np.cumsum(line.y)])

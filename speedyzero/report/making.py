@@ -1,4 +1,4 @@
-"""From runs to the files of a report."""
+"""Writes the files of a report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from speedyzero.system.atomic_file import write_atomically
 
 
 def make_report(runs: Sequence[RunRecord], out: Path) -> Path:
-    """Write the page and its pictures, and say where; the page's path."""
+    """Write the page and its pictures, print where, and return the page's path."""
     groups = group_runs(runs)
     pictures = draw(groups)
     folder = out / PICTURES_FOLDER

@@ -1,6 +1,6 @@
-"""The page: one HTML file that holds its pictures, runs no script and may fetch nothing (its policy says so).
+"""The report page: one HTML file with embedded pictures; its content security policy forbids scripts and fetches.
 
-Made for a window of 1280x800 and narrower ones; tables that are wider than it scroll by themselves.
+Laid out for windows of 1280x800 and narrower; wider tables scroll.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from speedyzero.report.reading import RunRecord
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-_LATEST = 3  # records of a figure that its sentence is a mean of
-_MANY_RUNS = 3  # up to so many, each run's whole settings are on the page
-_SOURCE = "random and human: as the field normalises by; EfficientZero: Ye et al. 2021, after 100,000 env steps"
+_LATEST = 3  # records that a sentence's value is the mean of
+_MANY_RUNS = 3  # full settings are shown for at most this many groups
+_SOURCE = "random and human: the usual normalisation; EfficientZero: Ye et al. 2021, after 100,000 env steps"
 
 
 def page(groups: Sequence[Group], pictures: Sequence[Picture]) -> str:
@@ -73,8 +73,8 @@ def _scores(groups: Sequence[Group]) -> str:
             rows.append(_mean_row(group, normalised=known))
     parts = ["<h2>Result</h2>", _table(header, rows)]
     parts.append(
-        '<p class="note">Score: mean raw reward of full games by the newest weights that were scored, with its 95% '
-        "interval. Best: the highest of all evaluations; picked by its score, so no fair measure.</p>"
+        '<p class="note">Score: mean raw reward of full games by the newest evaluated weights, with its 95% '
+        "interval. Best: the highest of all evaluations; selected by its score, so biased upwards.</p>"
     )
     for game in dict.fromkeys(group.game for group in groups):
         parts.append(_published(game))
@@ -82,7 +82,7 @@ def _scores(groups: Sequence[Group]) -> str:
 
 
 def _knowledge(runs: Sequence[RunRecord]) -> str:
-    """What each run's agent knows of what it sees, in a sentence; nothing of runs that did not record it."""
+    """A sentence per run on how its agent's behaviour depends on the position; none for runs that did not record it."""
     lines = []
     for run in runs:
         parts = [
@@ -129,8 +129,8 @@ def _score(last: dict) -> str:
 
 
 def _normalised(game: str, last: dict) -> str:
-    """Of games that were cut off there is none."""
-    is_recorded = "human_normalised" in last  # not by runs that are older
+    """Empty if a game was cut off or has no reference scores."""
+    is_recorded = "human_normalised" in last  # older runs lack it
     value = last["human_normalised"] if is_recorded else human_normalised(game, last["mean"])
     return "" if value is None else f"{value:.3f}"
 
@@ -188,7 +188,7 @@ def _settings(groups: Sequence[Group]) -> str:
 
 
 def _in_columns(rows: list[list[str]]) -> str:
-    """Settings side by side in two tables: names and values are short."""
+    """Settings in two tables side by side."""
     half = -(-len(rows) // 2)
     tables = [_table(["setting", "here", "default"], part) for part in (rows[:half], rows[half:]) if part]
     return f'<div class="columns">{"".join(tables)}</div>'
@@ -232,13 +232,13 @@ def _system(runs: Sequence[RunRecord]) -> str:
     content = (
         _table(header, rows, whole={"begun or resumed", "memory", "GPUs", "commit"})
         if rows
-        else '<p class="note">Not recorded: these runs are older than that.</p>'
+        else '<p class="note">Not recorded: these runs predate this record.</p>'
     )
     return f"<h2>System</h2>\n{content}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> str:
-    """whole: columns whose cells keep to one line."""
+    """whole: columns whose cells do not wrap."""
     head = "".join(f"<th>{_text(cell)}</th>" for cell in header)
     tags = ['<td class="whole">' if name in whole else "<td>" for name in header]
     body = "".join(

@@ -1,6 +1,6 @@
-"""What a run's directory tells: of a finished run, of one that is at work, and of one that was left.
+"""Reads a run directory: of a finished, active or stopped run.
 
-Nothing is locked and nothing written, so a run may go on while it is read. Axes: N values of a series.
+Locks and writes nothing, so a run may continue while it is read. Axes: N values of a series.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Evaluations:
 
     steps: np.ndarray  # [N] float64: train steps of the weights
     env_steps: np.ndarray  # [N], played by then
-    times_s: np.ndarray  # [N]: when training had got there, not when the score was known
+    times_s: np.ndarray  # [N]: when training reached the step, not when the score was known
     mean: np.ndarray  # [N]
-    low: np.ndarray  # [N], of the 95% interval over episodes; NaN where it was not recorded
+    low: np.ndarray  # [N], of the 95% interval over episodes; NaN if not recorded
     high: np.ndarray  # [N]
 
 
@@ -42,9 +42,9 @@ class RunRecord:
     config: Config
     settings: str  # all of them, as YAML
     metrics: dict[str, MetricSeries]
-    scores: dict[str, dict]  # "last" and "best", or nothing
-    systems: list[dict[str, Any]]  # one for each time that it was begun or resumed
-    at_work: bool
+    scores: dict[str, dict]  # "last" and "best", or empty
+    systems: list[dict[str, Any]]  # one for each start or resume
+    at_work: bool  # a process holds the run's lock
     crashes: tuple[str, ...]  # files with tracebacks
 
     @property
@@ -52,7 +52,7 @@ class RunRecord:
         return self.run_dir.resolve().name
 
     def series(self, name: str) -> MetricSeries:
-        """A metric; empty where the run has none of it."""
+        """A metric; empty if the run did not record it."""
         return self.metrics.get(name, _NOTHING)
 
     @property
@@ -66,7 +66,7 @@ class RunRecord:
 
     @property
     def duration_s(self) -> float:
-        """Seconds at work, those of earlier sittings included."""
+        """Active seconds, including those before a resume."""
         return max(
             (float(series.times_s.max()) for series in self.metrics.values() if len(series.times_s)), default=0.0
         )
@@ -77,7 +77,7 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """In words: where the run stands."""
+        """The run's state as text."""
         total, resumed = self.config.schedule.total_train_steps, len(self.systems) - 1
         words = f"stopped at train step {self.train_steps:,} of {total:,}"
         if self.at_work:
@@ -106,14 +106,14 @@ class RunRecord:
         )
 
     def env_steps_at(self, train_steps: np.ndarray) -> np.ndarray:
-        """Env steps played when so many train steps were made, [N] float64."""
+        """Env steps played at given train steps, [N] float64."""
         known = self._env_steps
         if not len(known.steps):
             return np.zeros(len(train_steps))
         return np.interp(train_steps, known.steps, np.maximum.accumulate(known.values))
 
     def env_steps_by(self, times_s: np.ndarray) -> np.ndarray:
-        """Env steps played by a time, [N] float64; the head start counts from the beginning."""
+        """Env steps played at given times, [N] float64, the head start included."""
         known = self._env_steps
         if not len(known.steps):
             return np.zeros(len(times_s))
@@ -121,7 +121,7 @@ class RunRecord:
         return np.interp(times_s, times, values)
 
     def time_at(self, train_steps: np.ndarray) -> np.ndarray:
-        """Seconds at which so many train steps were made, [N] float64."""
+        """Times at which given train steps were reached, [N] float64."""
         known = self.series("learner/loss")
         if not len(known.steps):
             return np.zeros(len(train_steps))
@@ -129,13 +129,13 @@ class RunRecord:
 
     @property
     def _env_steps(self) -> MetricSeries:
-        """As processes the supervisor counts, from the beginning; in one process the reanalyzer does."""
+        """Recorded by the supervisor in process mode, by the reanalyzer inline."""
         counted = self.series("supervisor/env_steps")
         return counted if len(counted.steps) else self.series("reanalyzer/env_steps")
 
 
 def read_run(run_dir: Path) -> RunRecord:
-    """Raises ValueError, one line, for what is not the directory of a run, or is damaged."""
+    """Raises ValueError, one line, if `run_dir` is not a run directory or is damaged."""
     config_file = run_dir / "config.yaml"
     if not config_file.is_file():
         raise ValueError(f"{run_dir}: no config.yaml there, so not the directory of a run; name one, as runs/Pong-001")

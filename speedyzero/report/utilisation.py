@@ -1,7 +1,7 @@
-"""What each process did with its time: computed, or waited, and for what.
+"""Each process's time: computing, or waiting, by reason.
 
-The counters are cumulative and begin anew in a process that was replaced, and in a resumed run. Axes: N intervals, K
-kinds of time.
+The counters are cumulative and restart at 0 in a replacement process and in a resumed run. Axes: N intervals, K kinds
+of time.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ KINDS = {
     "wait_group": ("waits for other learners", "#CC79A7"),
 }
 _OTHER = ("starts, or is not accounted for", "#F4F4F4")
-# A step is booked when it ends: in short intervals one that lasted long would stand in the last of them alone.
+# A step is counted when it ends, so in short intervals a long step would all fall into the last of them.
 _MOST_BINS, _COLUMNS = 60, 3
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Of one process. The rest to 1 is not accounted for."""
+    """Shares of one process's time. The remainder to 1 is unaccounted."""
 
     edges_s: np.ndarray  # [N + 1]
     share: np.ndarray  # [K, N], by KINDS
@@ -44,7 +44,7 @@ class Shares:
 
 
 def shares_of(run: RunRecord) -> dict[str, Shares]:
-    """By process, in the order in which they are recorded; empty for a run in one process."""
+    """By process, in recorded order; empty for an inline run."""
     processes = [name.split("/")[1] for name in run.metrics if name.startswith("time/") and name.endswith("/busy_s")]
     return {process: _shares(run, process) for process in processes}
 
@@ -52,7 +52,7 @@ def shares_of(run: RunRecord) -> dict[str, Shares]:
 def _shares(run: RunRecord, process: str) -> Shares:
     times_s = run.series(f"time/{process}/busy_s").times_s
     totals = [run.series(f"time/{process}/{kind}_s").values for kind in KINDS]
-    known = min(len(times_s), *(len(total) for total in totals))  # a run at work may be writing the last ones
+    known = min(len(times_s), *(len(total) for total in totals))  # an active run may be writing the last ones
     edges_s = np.concatenate([[0.0], times_s[:known]])
     counted = np.concatenate([np.zeros((len(KINDS), 1)), np.stack([total[:known] for total in totals])], axis=1)
     grown = np.diff(counted, axis=1)
@@ -60,11 +60,11 @@ def _shares(run: RunRecord, process: str) -> Shares:
     grown[:, began_anew] = counted[:, 1:][:, began_anew]
     edges_s, grown = _binned(edges_s, grown)
     share = grown / np.diff(edges_s)
-    return Shares(edges_s, share / np.maximum(1.0, share.sum(axis=0)))  # two clocks, read one after the other
+    return Shares(edges_s, share / np.maximum(1.0, share.sum(axis=0)))  # clocks differ slightly: the sum may exceed 1
 
 
 def _binned(edges_s: np.ndarray, grown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most _MOST_BINS intervals, none of them empty. grown: [K, N] seconds."""
+    """Merge into at most _MOST_BINS intervals, none empty. grown: [K, N] seconds."""
     every = -(-grown.shape[1] // _MOST_BINS)
     starts = np.arange(0, grown.shape[1], every)
     edges_s = np.append(edges_s[starts], edges_s[-1])
@@ -74,16 +74,14 @@ def _binned(edges_s: np.ndarray, grown: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def utilisation_picture(groups: Sequence[Group]) -> Picture | None:
-    """Over time for one run, as bars for several; None where all were in one process."""
+    """Over time for one run, as bars for several; None if all ran inline."""
     runs = [run for group in groups for run in group.runs]
     found = {run.run_dir: shares_of(run) for run in runs}
     if not any(found.values()):
         return None
     title, name = "What each process does", "utilisation"
     if len(runs) == 1:
-        words = (
-            "Shares of wall time between two records. Computing includes time in which the processor was taken away."
-        )
+        words = "Shares of wall time between two records. Computing includes time in which the process was preempted."
         return Picture(name, title, words, _over_time(found[runs[0].run_dir], runs[0]))
     words = "Shares of wall time over whole runs, means over seeds."
     return Picture(name, title, words, _as_bars(groups, found))

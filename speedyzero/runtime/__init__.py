@@ -1,1 +1,1 @@
-"""How records are carried and roles run: over shared memory by processes, or in one process."""
+"""Carries records and runs roles: as processes over shared memory, or in one process."""

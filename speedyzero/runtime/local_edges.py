@@ -1,4 +1,4 @@
-"""The edges within one process: plain memory, for roles that run by turns."""
+"""Edges within one process: plain memory, for roles that take turns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Record = TypeVar("Record")
 
 
 class MemoryQueue(Generic[Record]):
-    """A bounded queue; `_records` holds what is READY, oldest first."""
+    """A bounded queue, oldest record first."""
 
     def __init__(self, edge: Edge, *, capacity: int = 0):
         self._edge, self._capacity = edge, capacity or edge.capacity
@@ -85,7 +85,7 @@ class MemoryBoard:
 
 
 def _batches() -> MemoryQueue[BatchRecord]:
-    # One at a time: by turns nothing is gained by making batches ahead, and each sees the newest priorities.
+    # One: roles that take turns gain nothing from batches made ahead, and each batch uses the newest priorities.
     return MemoryQueue(BATCHES, capacity=1)
 
 

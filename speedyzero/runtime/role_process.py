@@ -1,12 +1,12 @@
-"""What every role's process has in common: it sets itself up, runs its role in a loop, and says that it lives.
+"""What every role's process has in common: set-up, the role's loop, heartbeat and exit.
 
     attach board -> STARTING -> build the role -> WORKING -> step, step, wait, step ... -> role done or stop -> exit 0
 
-A role that cannot move waits on its process's doorbell, at most IDLE_S, and the time is booked under what it waits
-for. A thread says that the process lives, the loop counts its rounds: so a process that was stopped, a role that is
-stuck and one that waits can be told apart. An exception leaves its traceback in the run directory, for the supervisor
-to show, and exits with 1, or with DIVERGED where training came to no finite numbers. A process dies with its
-supervisor, and leaves the signals that end a run, which may reach all of a group, to it: it starts with them blocked.
+A role that makes no progress waits on its process's doorbell, at most IDLE_S; the time is booked under what it waits
+for. A thread writes heartbeats and the loop counts its rounds, which tells stopped processes, stuck roles and waiting
+roles apart. On an exception the process writes its traceback to the run directory, for the supervisor to show, and
+exits with 1, or with DIVERGED if the loss became non-finite. It dies with its supervisor. It starts with the stop
+signals blocked: they may reach a whole process group, and the supervisor handles them.
 """
 
 from __future__ import annotations
@@ -37,17 +37,16 @@ from speedyzero.tracing.process_spans import ProcessSpans
 from speedyzero.tracing.spans import Recorder
 
 STARTING, WORKING, DONE = 1, 2, 3
-DIVERGED = 3  # exit code of a process whose numbers are no longer finite: no accident, to begin again would not help
+DIVERGED = 3  # exit code after a non-finite loss: a restart would not help
 PULSE_S = 0.5
-# On the CPU, whose cores the roles share. Pacing gives each role its turn in any case, and a run is fastest where the
-# learner never waits for a core.
+# Of actors and reanalyzers on the CPU: pacing limits them anyway, and the learner should never wait for a core.
 NICE = 5
-IDLE_S = 0.005  # pacing stands on the board, which rings no bell: a waiting role looks again after this long
+IDLE_S = 0.005  # the board's counters, which pace a run, send no notification: waiting roles poll them
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a resumed run goes on from. By actor: rows of each of its lanes, and env steps in them."""
+    """Where a resumed run continues. By actor: rows of each of its lanes, and env steps in them."""
 
     checkpoint: Path
     step: int
@@ -57,7 +56,7 @@ class ResumePoint:
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """All that a role's process is told. Picklable."""
+    """Everything that a role's process receives. Picklable."""
 
     name: str
     config: Config
@@ -73,12 +72,12 @@ class Role(Protocol):
 
     @property
     def weights_version(self) -> int:
-        """Of the weights that it acts with, or has made; negative before the first."""
+        """Version of the weights that it acts with, or has made; negative before the first."""
         ...
 
     @property
     def waited_inside_ns(self) -> int:
-        """Of its steps so far, the time in which it only waited for the others of its group."""
+        """Time within its steps so far spent waiting for the others of its group."""
         ...
 
     def step(self) -> bool: ...
@@ -94,7 +93,7 @@ class RoleProcess:
         self.metrics = MetricSender(spec.wiring.run, spec.wiring.metrics_of(spec.name))
         self._bell = Doorbell.attach(spec.wiring.run, bell_of(spec.name))
         self._spans = _spans_of(spec, board, row)
-        self._left_ns = self._left_cpu_ns = 0  # when the loop was left
+        self._left_ns = self._left_cpu_ns = 0  # when the last loop ended
 
     def loop(self, role: Role, *, done: Callable[[], bool] = lambda: False) -> None:
         """Step the role until it is done or the supervisor stops the run."""
@@ -103,7 +102,7 @@ class RoleProcess:
         spans = self._spans
         last_ns, last_cpu_ns = time.monotonic_ns(), time.process_time_ns()
         waited_ns = role.waited_inside_ns
-        if self._left_ns:  # work, too, such as a save
+        if self._left_ns:  # the time between loops is work, too, such as a save
             row.add("busy_ns", last_ns - self._left_ns)
             row.add("busy_cpu_ns", last_cpu_ns - self._left_cpu_ns)
         while not self.stop_requested() and not done():
@@ -125,22 +124,22 @@ class RoleProcess:
         self._left_ns, self._left_cpu_ns = last_ns, last_cpu_ns
 
     def close(self) -> None:
-        """Send what is left of the spans."""
+        """Send the remaining spans."""
         if self._spans is not None:
             self._spans.end()
 
     def report_progress(self, counter: str, step: int) -> None:
-        """Say what this process has done for a whole checkpoint, by one of the counters for it."""
+        """Publish the step that this process has reached in a counter of the checkpoint protocol."""
         self._row.set_counter(counter, step)
 
     def finished(self) -> None:
-        """Say that this role's work is complete: its exit is no death."""
+        """Report that this role's work is complete, so that its exit does not count as a death."""
         self._row.set_state(DONE)
 
 
 @contextmanager
 def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
-    """Set this process up as a role; on an exception leave the traceback and exit with 1, or DIVERGED."""
+    """Set this process up as a role; on an exception write the traceback and exit with 1, or DIVERGED."""
     set_title(spec.name)
     keep_large_blocks()
     if spec.device == "cpu" and not spec.name.startswith("learner"):
@@ -163,7 +162,7 @@ def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
 
 
 def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | None:
-    """None where the run is not profiled."""
+    """None if the run is not profiled."""
     ring = spec.wiring.spans_of(spec.name)
     if ring is None:
         return None
@@ -179,8 +178,7 @@ def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | 
 
 
 def _pulse(row: BoardRow) -> None:
-    """Say again and again that this process lives, whatever its role is at; a stopped process says nothing. In
-    passing, give back what it has freed."""
+    """Write heartbeats, whatever the role is doing, and return freed memory to the system."""
     freed = FreedMemory()
     while True:
         row.beat()
@@ -189,10 +187,10 @@ def _pulse(row: BoardRow) -> None:
 
 
 def crash_file(run_dir: Path, process: str) -> Path:
-    """Where a process that dies of an exception leaves its traceback."""
+    """Where a process writes the traceback of the exception that ended it."""
     return run_dir / f"crash.{process}.txt"
 
 
 def kernels_file(run_dir: Path, process: str) -> Path:
-    """Where a process leaves what its GPU did, for the supervisor to put into the trace."""
+    """Where a process writes its GPU kernels, for the supervisor to put into the trace."""
     return run_dir / f"kernels.{process}.json"

@@ -1,6 +1,6 @@
-"""The edges over shared memory: rings, weight slots, the run board and the shard's arrays as the roles' ends.
+"""Edges over shared memory: rings, weight slots and the run board as the roles' ends.
 
-Made by each process for itself from the `Wiring` that its supervisor hands it (`wiring.py`).
+Each process makes its own from the `Wiring` that it receives from the supervisor (`wiring.py`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KEPT_VERSIONS = 3
 
 
 class RingSender(Generic[Record]):
-    """The producing end of a ring. Its doorbell, where the ring is full, is its process's own."""
+    """The producing end of a ring. While the ring is full, the producer waits on its process's doorbell."""
 
     def __init__(self, run: Run, spec: RingSpec[Record]):
         self._ring = Ring.attach(run, spec)
@@ -69,7 +69,7 @@ class RingReceiver(Generic[Record]):
 
     @property
     def epoch(self) -> int:
-        """The producer's epoch of the record got last; it rises when a producer was replaced."""
+        """The producer's epoch of the last record; it rises when a producer is replaced."""
         return self._consumer.epoch
 
     @property
@@ -81,18 +81,18 @@ class RingReceiver(Generic[Record]):
             return self._consumer.get()
 
     def drain(self) -> Iterator[Record]:
-        """Records as they lie in the ring: they are only valid until the next one is asked for."""
+        """Records in place in the ring: each is valid only until the next one is requested."""
         while self._consumer.has_record:
             with self._span:
                 record = self._consumer.begin()
-            if record is None:  # damaged, all that there were
+            if record is None:  # all remaining records were damaged
                 return
             yield record
             self._consumer.release()
 
 
 class MetricSender:
-    """Metrics into a ring of numbers. A full ring drops, and counts the drop: figures must never hold up a role."""
+    """Sends metrics as numbers. A full ring drops and counts them: metrics must never delay a role."""
 
     full = False
 
@@ -105,7 +105,7 @@ class MetricSender:
 
 
 class SpanSender:
-    """Blocks of spans into a ring. A full ring drops the block, and the spans in it are counted."""
+    """Sends blocks of spans. A full ring drops the block and counts its spans."""
 
     def __init__(self, run: Run, spec: RingSpec[SpanBlock], row: BoardRow):
         self._producer, self._row = Ring.attach(run, spec).producer(), row
@@ -118,7 +118,7 @@ class SpanSender:
 
 
 class SlotSink:
-    """Publishes weights. The writer copies them into its slot, so the caller's vector is its own again."""
+    """Publishes weights, copied into a slot: the caller may reuse its vector."""
 
     def __init__(self, slots: WeightSlots):
         self._writer: WeightWriter = slots.writer()
@@ -130,7 +130,7 @@ class SlotSink:
 
 
 class SlotSource:
-    """Reads weights, and keeps the last few versions for those who ask for one by name."""
+    """Reads weights and keeps the last few versions, for lookup by version."""
 
     def __init__(self, slots: WeightSlots, *, before: Iterable[WeightsRecord] = ()):
         """before: versions that were published before the run was resumed."""

@@ -1,4 +1,4 @@
-"""Who waits for whom: each wait of a role ends by the work of another, whom the wiring names."""
+"""Which processes each wait of a role depends on, from the wiring."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from speedyzero.runtime.wiring import Wiring, actor_name, learner_name, reanalyz
 from speedyzero.topology.edges import WAIT_GROUP, WAIT_INPUT, WAIT_PACING, WAIT_SPACE
 
 WaitsOn = dict[str, dict[str, list[str]]]
-"""By process and wait (one of edges.WAITS without its unit): the processes by whose work that wait ends."""
+"""By process and wait (one of edges.WAITS without its unit): the processes whose work ends that wait."""
 
 
 def role_of(process: str) -> str:
@@ -15,7 +15,7 @@ def role_of(process: str) -> str:
 
 
 def waits_on(wiring: Wiring) -> WaitsOn:
-    """Of every process of a run, the supervisor left out: it waits for nobody."""
+    """Of every process but the supervisor, which waits for none."""
     placement = wiring.placement
     actors = [actor_name(index) for index in range(len(placement.actors))]
     learners = [learner_name(rank) for rank in range(len(placement.learners))]
@@ -40,5 +40,5 @@ def waits_on(wiring: Wiring) -> WaitsOn:
 
 
 def in_turns() -> WaitsOn:
-    """Of the roles of a run in one process: none waits, each has its turn."""
+    """Of the roles of an inline run: none waits."""
     return {name: {} for name in (actor_name(0), reanalyzer_name(0), learner_name(0))}

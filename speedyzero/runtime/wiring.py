@@ -1,20 +1,19 @@
-"""Every edge of the machine on one page: who sends what to whom, and what it takes in shared memory.
+"""All edges of a run: who sends what to whom, and its layout in shared memory.
 
     env -> actor --STEPS--> reanalyzer --BATCHES--> learner
              ^                 ^  ^                  | | |
              |                 |  +----PRIORITIES----+ | |
              |                 +-------TARGETS---------+ |
              +-----------------------WEIGHTS-------------+
-    everyone --METRICS--> supervisor; counters and heartbeats stand on the board; frames stay in the shard's arrays
-    everyone --SPANS----> supervisor, in a run that is profiled
+    everyone --METRICS--> supervisor; counters and heartbeats are on the board, frames in the shard's arrays
+    everyone --SPANS----> supervisor, in a profiled run
 
-Names of rings say whose they are: `steps.actor-0`, `batches.0-1` and `priorities.0-1` (shard 0, learner 1),
-`metrics.PROCESS`, `spans.PROCESS`. Which shard meets which learner: `placement.py`.
+Names of rings: `steps.actor-0`, `batches.0-1` and `priorities.0-1` (shard 0, learner 1), `metrics.PROCESS`,
+`spans.PROCESS`. Which shard feeds which learner: `placement.py`.
 
-An edge is a bounded queue of records (a full one holds its producer back, nothing is dropped; metrics and spans alone
-may drop, counted) or a set of weight slots. `Wiring` is one run's edges as specifications, picklable: the supervisor
-makes them, every process attaches its own ends (`shared_edges.py`). In one process plain memory carries them
-(`memory_edges.py`).
+An edge is a bounded queue of records (a full one blocks its producer; only metrics and spans are dropped, and counted)
+or a set of weight slots. `Wiring` is one run's edges as picklable specifications: the supervisor makes them, every
+process attaches its own ends (`shared_edges.py`). An inline run uses plain memory (`local_edges.py`).
 
 Axes: E lanes of one actor, B batch, K unroll steps, A actions, ... an observation's own axes.
 """
@@ -48,7 +47,7 @@ from speedyzero.topology.records import (
 
 @dataclass(frozen=True)
 class Edge:
-    """One kind of connection, named for its cargo. capacity: records that it holds."""
+    """One kind of connection, named for what it carries. capacity: in records."""
 
     producer: str
     consumer: str
@@ -62,7 +61,7 @@ PRIORITIES = Edge("learner", "reanalyzer", PriorityRecord, capacity=4)
 WEIGHTS = Edge("learner", "actor", WeightsRecord, capacity=3)
 TARGETS = Edge("learner", "reanalyzer", WeightsRecord, capacity=3)
 METRICS = Edge("everyone", "supervisor", MetricRecord, capacity=4096)
-SPANS = Edge("everyone", "supervisor", SpanBlock, capacity=64)  # half a minute of each, while nobody reads
+SPANS = Edge("everyone", "supervisor", SpanBlock, capacity=64)  # half a minute per process, without a reader
 
 SUPERVISOR = "supervisor"
 
@@ -79,14 +78,13 @@ def learner_name(rank: int) -> str:
     return f"learner-{rank}"
 
 
-REANALYZER, LEARNER = reanalyzer_name(0), learner_name(0)  # the first of each; LEARNER counts the train steps
+REANALYZER, LEARNER = reanalyzer_name(0), learner_name(0)  # LEARNER counts the train steps
 
-# *_cpu_ns: processor time spent on being busy, on waiting. weights_version: what the role acts with, or has made.
-# save_step: after which a whole checkpoint is to be taken; snapshot_step: of which the learner has taken its copy;
-# saved_step, unsaved_step: whose files this process has written, or could not; restored: 1 where a shard is.
-# checkpoint_step, unscored_step: of which the weights to be scored were written, or could not be.
-# rounds: turns of the role's loop, waits included, by which a process that lives but is stuck is told.
-# profiling: whether spans are wanted (`run_profile.py`), of the others what they have heeded. dropped_spans: lost.
+# *_cpu_ns: processor time while busy, while waiting. weights_version: that the role acts with, or has made.
+# save_step: to be checkpointed; snapshot_step: copied by the learner; saved_step, unsaved_step: whose files this
+# process has written, or failed to write; restored: 1 once a shard is. checkpoint_step, unscored_step: whose weights
+# for scoring were written, or could not be. rounds: of the role's loop, waits included; they stop if it is stuck.
+# profiling: whether spans are wanted (`run_profile.py`); in other rows, what is acknowledged. dropped_spans: lost.
 COUNTERS = (
     "env_steps",
     "train_steps",
@@ -119,8 +117,8 @@ class Wiring:
     steps: tuple[RingSpec[StepRecord], ...]  # one per actor
     batches: tuple[RingSpec[BatchRecord], ...]  # one per feed of the placement
     priorities: tuple[RingSpec[PriorityRecord], ...]  # one per feed
-    metrics: tuple[RingSpec[PackedMetric], ...]  # one per process, in the board's order, the supervisor left out
-    spans: tuple[RingSpec[SpanBlock], ...]  # likewise; none where the run is not profiled
+    metrics: tuple[RingSpec[PackedMetric], ...]  # one per process but the supervisor, in the board's order
+    spans: tuple[RingSpec[SpanBlock], ...]  # likewise; none if the run is not profiled
     weights: WeightSlotsSpec
     targets: WeightSlotsSpec
     shards: tuple[SharedArraysSpec, ...]
@@ -128,12 +126,12 @@ class Wiring:
 
     @property
     def processes(self) -> tuple[str, ...]:
-        """Everyone but the supervisor."""
+        """All but the supervisor."""
         return self.board.rows[1:]
 
     @property
     def devices(self) -> dict[str, str]:
-        """Where each of the processes works."""
+        """By process."""
         place = self.placement
         return dict(zip(self.processes, (*place.actors, *place.shards, *place.learners), strict=True))
 
@@ -157,7 +155,7 @@ class Wiring:
         return self.metrics[self.processes.index(process)]
 
     def spans_of(self, process: str) -> RingSpec[SpanBlock] | None:
-        """None where the run is not profiled."""
+        """None if the run is not profiled."""
         return self.spans[self.processes.index(process)] if self.spans else None
 
     def steps_into(self, shard: int) -> tuple[RingSpec[StepRecord], ...]:
@@ -165,18 +163,18 @@ class Wiring:
         return tuple(self.steps[actor] for actor in self.placement.actors_of(shard))
 
     def feeds_of(self, *, shard: int | None = None, learner: int | None = None) -> tuple[int, ...]:
-        """Places in `batches` and `priorities` of the rings of one shard, or of one learner."""
+        """Indices into `batches` and `priorities` of the rings of one shard, or of one learner."""
         feeds = enumerate(self.placement.feeds)
         return tuple(i for i, feed in feeds if feed.shard == shard or feed.learner == learner)
 
 
 def bell_of(process: str) -> str:
-    """The doorbell that a process waits on, whatever it waits for."""
+    """The one doorbell that a process waits on."""
     return f"bell.{process}"
 
 
 def wire(config: Config, run: Run, spec: ObservationSpec, num_actions: int, *, profiled: bool = False) -> Wiring:
-    """The edges of a run on one machine, for the placement that the settings ask for. profiled: with rings of spans."""
+    """The edges of a run, for the placement of its settings. profiled: with rings of spans."""
     placement = place(config)
     actors = tuple(actor_name(index) for index in range(len(placement.actors)))
     reanalyzers = tuple(reanalyzer_name(shard) for shard in range(len(placement.shards)))

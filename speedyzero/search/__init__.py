@@ -1,4 +1,4 @@
-"""Batched tree search over a learned model. The model arrives as a function; the trees live in `kernels`."""
+"""Batched tree search over a learned model. The model is passed as a function; the trees are in `kernels`."""
 
 from speedyzero.config import SearchConfig
 from speedyzero.search.interface import RecurrentFn, RootOutput, SearchResult, StepBuffers, StepModel, StepOutput

@@ -1,4 +1,4 @@
-"""What a search is given, checked: the kernels take sizes and types on trust.
+"""Checks of a search's inputs: the kernels do not check sizes and types.
 
 Axes: B roots, A actions.
 """
@@ -16,7 +16,7 @@ _ALGORITHMS, _BACKENDS = choices(SearchConfig, "algorithm"), choices(SearchConfi
 
 
 def backend_for(backend: str, device: torch.device) -> str:
-    """The form of the tree's kernels for tensors on `device`. TRITON_INTERPRET=1 has Triton's run on the CPU.
+    """The tree kernels' backend for tensors on `device`. With TRITON_INTERPRET=1 Triton's kernels run on the CPU.
 
     Raises ValueError for an unknown backend, and for one that does not work on the device.
     """
@@ -55,7 +55,7 @@ def check_root(root: RootOutput, config: SearchConfig, noise: torch.Tensor | Non
 
 
 def check_step(step: StepOutput, *, batch: int, actions: int) -> None:
-    """Raises ValueError where a model's output does not fit its roots."""
+    """Raises ValueError if a model's output does not fit its roots."""
     _expect("reward of the recurrent function", step.reward, (batch,))
     _expect("value of the recurrent function", step.value, (batch,))
     _expect("policy_logits of the recurrent function", step.policy_logits, (batch, actions))

@@ -1,4 +1,4 @@
-"""A Gumbel search of a batch of roots: the noise, the rule of selection, the improved policy and the action."""
+"""A Gumbel search of a batch of roots: noise, selection rule, improved policy and action."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GumbelSearch:
         self.select, self._root_sigma = operations.select, operations.root_sigma
 
     def plant(self) -> None:
-        """Begin anew from the root and the noise as their tensors stand now."""
+        """Restart from the current contents of the root and noise tensors."""
         logits = self._root.policy_logits
         if self._noise is not None:
             self._gumbel.copy_(self._noise_scale * self._noise)

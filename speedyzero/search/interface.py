@@ -1,4 +1,4 @@
-"""What goes into a search and what comes out.
+"""Inputs and outputs of a search.
 
 Axes: B roots, A actions, ... a state tensor's own axes.
 """
@@ -18,7 +18,7 @@ PREFIX_STATE = "prefix_state"
 
 @dataclass(frozen=True)
 class RootOutput:
-    """The network on the observations to search from."""
+    """The network's output for the observations to search from."""
 
     policy_logits: torch.Tensor  # [B, A] float32
     value: torch.Tensor  # [B] float32, decoded
@@ -27,7 +27,7 @@ class RootOutput:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """The network one action further."""
+    """The network's output one action later."""
 
     reward: torch.Tensor  # [B] float32, decoded: the value prefix (prefix_horizon > 0) or the plain reward
     value: torch.Tensor  # [B] float32, decoded
@@ -40,7 +40,7 @@ RecurrentFn = Callable[[State, torch.Tensor], StepOutput]
 
 
 class NodeStates(Protocol):
-    """A model's states of every node of every tree, in memory that stays where it is."""
+    """A model's states of every node of every tree, at fixed addresses."""
 
     def write_root(self, state: State) -> None:
         """Node 0: the states [b, ...] of the first b <= B roots, and zeros for the others."""
@@ -48,15 +48,15 @@ class NodeStates(Protocol):
 
 @dataclass(frozen=True)
 class StepBuffers:
-    """One simulation of every root, as a model is to compute it without the host. All memory stays where it is."""
+    """One simulation of every root, for a model to compute without the host. All addresses are fixed."""
 
-    nodes: NodeStates  # as the model made them: read at parent_row, written at leaf
+    nodes: NodeStates  # from `make_nodes`: read at parent_row, written at leaf
     parent_row: torch.Tensor  # [B] int64: parent's node * B + root
     action: torch.Tensor  # [B] int64
     reset: torch.Tensor  # [B] bool: the leaf keeps a prefix state of zeros
     leaf: torch.Tensor  # [1] int64: the leaf's node, of every root
 
-    # To be written, float32.
+    # Outputs, float32.
     reward: torch.Tensor  # [B]
     value: torch.Tensor  # [B]
     policy_logits: torch.Tensor  # [B, A]
@@ -64,10 +64,10 @@ class StepBuffers:
 
 @runtime_checkable
 class StepModel(Protocol):
-    """A recurrent function that can also work in given buffers.
+    """A recurrent function that can also write to given buffers.
 
-    By that it promises that `step_into` may be captured: with the same buffers it launches the same work on the same
-    memory, whatever numbers lie there, and the host waits for nothing.
+    `step_into` must be capturable: with the same buffers it launches the same work on the same memory, whatever the
+    values, and never synchronises with the host.
     """
 
     def __call__(self, state: State, action: torch.Tensor) -> StepOutput: ...
@@ -81,7 +81,7 @@ class StepModel(Protocol):
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found out about each root."""
+    """A search's results for each root."""
 
     visits: torch.Tensor  # [B, A] int32; rows sum to the number of simulations
     policy: torch.Tensor  # [B, A] float32: visit fractions (puct) or the improved policy (gumbel)

@@ -18,7 +18,7 @@ class LatentStore:
     """States of the root (node 0) and of further nodes as they are written."""
 
     def __init__(self, state: State, *, num_nodes: int, batch: int | None = None):
-        """batch: of all roots, where the given state is of fewer; None: as many as it has."""
+        """batch: number of roots, if greater than the given state's; None: the same."""
         self._buffers = {
             key: _NodeBuffer(tensor, num_nodes, batch=tensor.shape[0] if batch is None else batch)
             for key, tensor in state.items()
@@ -36,12 +36,12 @@ class LatentStore:
         return {key: buffer.gather(rows) for key, buffer in self._buffers.items()}
 
     def write(self, node: int, state: State) -> None:
-        """Store a node's state of every root. Raises ValueError where a key is missing or a shape differs."""
+        """Store a node's state of every root. Raises ValueError if a key is missing or a shape differs."""
         for key, buffer in self._buffers.items():
             buffer.slots[node].copy_(self._checked(key, state))
 
     def write_at(self, leaf: torch.Tensor, state: State, *, reset: torch.Tensor) -> None:
-        """Store the states of the node whose number lies in device memory, prefix states as zeros where reset.
+        """Store the states of the node whose number is in device memory; prefix states are zeroed where reset.
 
         leaf: [1] int64; reset: [B] bool. Raises ValueError as `write`.
         """

@@ -15,7 +15,7 @@ from speedyzero.config import SearchConfig
 
 @dataclass(frozen=True)
 class SearchNoise:
-    """What a search needs of chance; None where the configuration asks for none."""
+    """A search's random inputs; None if the configuration uses none."""
 
     root: torch.Tensor | None  # [B, A] float32: Dirichlet (puct) or standard Gumbel (gumbel)
     tie_seed: int | torch.Tensor | None  # 32 bits; in device memory as [1] int64
@@ -24,7 +24,7 @@ class SearchNoise:
 def draw_noise(
     policy_logits: torch.Tensor, config: SearchConfig, given: torch.Tensor | None, generator: torch.Generator | None
 ) -> SearchNoise:
-    """The noise of one search of the roots [B, A]. `given` is used as it is; None is drawn.
+    """The noise of one search of the roots [B, A]: `given`, or drawn if that is None.
 
     Exactly one integer is drawn from the generator (torch's default one without), or nothing if it isn't needed.
     """

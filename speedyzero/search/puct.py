@@ -1,4 +1,4 @@
-"""A pUCT search of a batch of roots: the root's prior, the rule of selection, the result."""
+"""A pUCT search of a batch of roots: root prior, selection rule and result."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PuctSearch:
         self.select = bind_puct_select(self.tree, self.rule, backend=backend)
 
     def plant(self) -> None:
-        """Begin anew from the root and the noise as their tensors stand now."""
+        """Restart from the current contents of the root and noise tensors."""
         prior = torch.softmax(self._root.policy_logits, dim=-1)
         if self._noise is not None:
             prior = (1.0 - self._noise_fraction) * prior + self._noise_fraction * self._noise

@@ -1,7 +1,7 @@
-"""Searches with one model whose memory and captured graphs are kept between searches. See docs/design/search.md.
+"""Searches with one model that keep their memory and captured graphs. See docs/design/search.md.
 
-Owned by whoever owns the model's weights (the agent), and gone with it: a graph reads the addresses that it was
-captured with, so it may not outlive them, and the weights must change in place.
+Owned by the owner of the model's weights (the agent) and freed with it: graphs read the addresses that they were
+captured with, so they must not outlive the weights, which must change in place.
 
 Axes: B roots, A actions.
 """
@@ -20,16 +20,16 @@ from speedyzero.search.static_search import StaticSearch
 
 # eager: every operation on its own; simulation: one captured simulation replayed for each; whole: one replay a search.
 LAUNCHES = ("eager", "simulation", "whole")
-DEFAULT_LAUNCH = "whole"  # the fewest launches; which one measures best was not yet seen on a GPU
+DEFAULT_LAUNCH = "whole"  # the fewest launches; not yet compared on a GPU
 SMALLEST_BATCH = 16  # the rows of a tensor core's product, and an actor's default number of environments
 LARGEST_DOUBLED_BATCH = 256
 
 
 def padded_batch(batch: int) -> int:
-    """The batch size that is searched for `batch` roots: 16, 32, 64, 128, 256, 384, 512, 768, 1024, 1536, ...
+    """The padded batch size for `batch` roots: 16, 32, 64, 128, 256, 384, 512, 768, 1024, 1536, ...
 
-    Few sizes, so that few graphs are captured and kept. Up to 256 roots a convolution's tiles (128 of 49 rows each) are
-    fewer than an H100's or H200's 132 multiprocessors, and what is padded costs no time; above, at most a third is.
+    Few sizes mean few captured graphs. Up to 256 roots a convolution has fewer tiles (128 of 49 rows each) than an H100
+    or H200 has multiprocessors (132), so padding costs no time; above, at most a third is padding.
     """
     size = SMALLEST_BATCH
     while size < batch:
@@ -39,7 +39,7 @@ def padded_batch(batch: int) -> int:
 
 
 class Searcher:
-    """`search` by Triton's kernels, for one model, in one launch."""
+    """`search` by Triton's kernels for one model, launched as a whole."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class Searcher:
         pad: Callable[[int], int] | None = None,
         capture_mode: str = "real",
     ):
-        """launch: one of LAUNCHES; on the CPU none is captured. pad: from a batch to the one that is searched; None:
-        padded_batch on a GPU, elsewhere as it is.
+        """launch: one of LAUNCHES; nothing is captured on the CPU. pad: from a batch size to the padded one; None:
+        padded_batch on a GPU, no padding elsewhere. capture_mode: as in `Graphed`.
 
-        capture_mode: as `Graphed`'s. Raises ValueError for another launch.
+        Raises ValueError for an unknown launch.
         """
         if launch not in LAUNCHES:
             raise ValueError(f"launch={launch}: must be one of {', '.join(LAUNCHES)}")
@@ -61,7 +61,7 @@ class Searcher:
 
     @property
     def kept(self) -> list[StaticSearch]:
-        """What has its memory and graphs: one for each padded batch, configuration and kind of state."""
+        """One static search for each padded batch, configuration and kind of state."""
         return list(self._kept.values())
 
     def search(
@@ -71,7 +71,7 @@ class Searcher:
         noise: torch.Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> SearchResult:
-        """As the function `search`, with the same results; nothing of what it returns is overwritten later.
+        """As the function `search`, with the same results, which are never overwritten.
 
         Raises ValueError as it does, and for a backend other than triton.
         """

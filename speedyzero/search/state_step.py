@@ -1,7 +1,4 @@
-"""A recurrent function as a step model: any network's, one that knows nothing of a search's memory.
-
-Used by the agent for networks without fused kernels.
-"""
+"""Makes a step model of any recurrent function. Used by the agent for networks without fused kernels."""
 
 from __future__ import annotations
 
@@ -13,10 +10,10 @@ from speedyzero.search.latents import LatentStore
 
 
 class StateStep:
-    """Gathers the parents' states for the function and stores the leaves'.
+    """Gathers the parents' states, calls the function and stores the leaves' states.
 
-    Whoever makes one promises, as `StepModel` does, that the function may be captured: it reads nothing but its
-    arguments and memory that stays in place, such as a network's weights, and waits for nothing on the host.
+    The function must be capturable, as in `StepModel`: it reads only its arguments and memory at fixed addresses, such
+    as a network's weights, and never synchronises with the host.
     """
 
     def __init__(self, recurrent_fn: RecurrentFn):
@@ -26,11 +23,10 @@ class StateStep:
         return self._recurrent_fn(state, action)
 
     def make_nodes(self, state: State, *, batch: int, num_nodes: int) -> LatentStore:
-        """As `StepModel`'s."""
         return LatentStore(state, num_nodes=num_nodes, batch=batch)
 
     def step_into(self, buffers: StepBuffers) -> None:
-        """As `StepModel`'s. Raises ValueError where the function's output does not fit."""
+        """See `StepModel`. Raises ValueError if the function's output does not fit."""
         nodes = buffers.nodes
         assert isinstance(nodes, LatentStore)
         step = self._recurrent_fn(nodes.gather(buffers.parent_row), buffers.action)

@@ -1,11 +1,11 @@
-"""The searches of one batch size in memory that stays where it is, to be launched at once. See docs/design/search.md.
+"""Searches of one batch size in static buffers, launched as a whole. See docs/design/search.md.
 
     fill: root outputs, noise, root states -> static buffers
     launch: begin     plant the trees, select the first leaf                                  once
             simulate  the model's step, expand, back up, select the next leaf                 S - 1 times
             finish    the model's step, expand, back up, the result                           once
 
-These three are captured as CUDA graphs, or run as they are: the same operations in the same order in every mode.
+The three are captured as CUDA graphs or run eagerly: the same operations in the same order in every mode.
 
 Axes: B roots (padded), A actions, S simulations, N = S + 1 nodes.
 """
@@ -29,14 +29,14 @@ from speedyzero.search.puct import PuctSearch
 
 TreeAlgorithm = PuctSearch | GumbelSearch
 ALGORITHMS: dict[str, type[PuctSearch] | type[GumbelSearch]] = {"puct": PuctSearch, "gumbel": GumbelSearch}
-_INT64_IN_16_BYTES = 2  # numbers for kernels begin 16 bytes apart: a pointer's alignment counts in a compilation
+_INT64_IN_16_BYTES = 2  # kernel arguments are 16 bytes apart: compilation depends on a pointer's alignment
 
 
 @dataclass(frozen=True)
 class _At:
-    """Where one simulation finds its number and all else."""
+    """The device memory of one simulation."""
 
-    simulation: torch.Tensor  # int32, the number first: the lower half of an int64, machines being little-endian
+    simulation: torch.Tensor  # int32, the number first: the lower half of a little-endian int64
     buffers: StepBuffers
 
 
@@ -54,7 +54,7 @@ class StaticSearch:
         launch: str,
         capture_mode: str,
     ):
-        """root, chance: an example of those to come, of any batch. batch: B. launch, capture_mode: as `Searcher`'s."""
+        """root, chance: examples, of any batch. batch: B. launch, capture_mode: as in `Searcher`."""
         actions, device = root.policy_logits.shape[1], root.policy_logits.device
         self._model, self._simulations = model, config.num_simulations
         self._root = RootOutput(torch.zeros(batch, actions, device=device), torch.zeros(batch, device=device), {})
@@ -73,7 +73,7 @@ class StaticSearch:
         self.launch = self._launcher(launch, capture_mode)
 
     def fill(self, root: RootOutput, chance: SearchNoise) -> None:
-        """Copy in what to search from. Roots beyond the given ones are zero in every respect: no NaN comes of them."""
+        """Copy in a search's inputs. Padding roots are all zero, which yields no NaN."""
         copy_padded(self._root.policy_logits, root.policy_logits)
         copy_padded(self._root.value, root.value)
         if chance.root is not None:
@@ -85,11 +85,11 @@ class StaticSearch:
         self._nodes.write_root(root.state)
 
     def _launcher(self, launch: str, capture_mode: str) -> Callable[[], SearchResult]:
-        """The search from what was filled in. Its result is overwritten by the next one."""
+        """Returns the search of the filled-in inputs. Its result is overwritten by the next one."""
         device = self._root.value.device
 
         def graphed(function: Callable) -> Graphed:
-            # One eager call is enough to compile kernels and choose algorithms: no state appears later.
+            # One eager call compiles kernels and chooses algorithms; no state is created later.
             return Graphed(function, device=device, warmups=1, capture_mode=capture_mode)
 
         if launch == "simulation":
@@ -105,7 +105,7 @@ class StaticSearch:
         return graphed(whole) if launch == "whole" else whole
 
     def _one_by_one(self, graphed: Callable[[Callable], Graphed]) -> Callable[[], SearchResult]:
-        """One simulation serves for all: its number counts up in device memory."""
+        """One simulation is replayed for all: its number counts up in device memory."""
         counted = _Counted(self.algorithm.tree, self._nodes)
 
         def first() -> None:
@@ -148,7 +148,7 @@ class StaticSearch:
 
 
 def _numbered(tree: Tree, nodes: NodeStates) -> list[_At]:
-    """Every simulation with a number, a leaf and a row of actions of its own. They share what the model writes."""
+    """Every simulation, with its own number, leaf and row of actions. They share the model's outputs."""
     numbers = torch.arange(tree.num_simulations + 1, device=tree.edges.device)
     rows = numbers[:, None].repeat(1, _INT64_IN_16_BYTES).unbind(0)
     first = _at(tree, nodes, simulation=rows[0], leaf=rows[1], action=tree.action[0])
@@ -160,7 +160,7 @@ def _numbered(tree: Tree, nodes: NodeStates) -> list[_At]:
 
 
 class _Counted:
-    """The simulation under way: its number, its leaf and its actions change in device memory."""
+    """The current simulation: its number, leaf and actions change in device memory."""
 
     def __init__(self, tree: Tree, nodes: NodeStates):
         self._tree = tree

@@ -3,9 +3,8 @@
 Called by the actor, the reanalyzer and the evaluator. MuZero (Schrittwieser et al. 2020), EfficientZero (Ye et al.
 2021) for the value prefix, Gumbel MuZero (Danihelka et al. 2022). Rows of a batch never influence one another.
 
-The function keeps nothing from one call to the next, so it starts every operation anew: what a captured graph reads
-must stay in place, and nothing tells when the memory that a function closes over is gone. A `Searcher` keeps buffers
-and graphs for the model that it is made for.
+The function keeps no state between calls and captures nothing: a captured graph needs fixed addresses, and the lifetime
+of memory that a function closes over is unknown. A `Searcher` keeps buffers and graphs for one model.
 
 Axes: B roots, A actions, S simulations.
 """

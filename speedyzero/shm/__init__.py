@@ -1,15 +1,16 @@
-"""Shared memory between the processes of one run, on one Linux x86-64 machine. It knows bytes, not what they mean.
+"""Shared memory between the processes of one run, on one Linux x86-64 machine.
 
-    Run             the names; made by the owner, handed to every child      sweep_dead_runs, remove_run    tidy up
-    Ring            records from one producer to one consumer, in order, each once, nothing lost silently
-    WeightSlots     the newest version of one large block, from one writer to any reader
+    Run             the names of a run's shared objects; pass it to every child
+    Ring            records from one producer to one consumer: in order, each once, losses counted
+    WeightSlots     the newest version of one large block, from one writer to any number of readers
     Board           counters, gauges and heartbeats, one row per process; the stop flag
     SharedArrays    arrays with one writer, read in place
-    Doorbell        wakes a waiting process; a hint, never truth
+    Doorbell        a semaphore that wakes a waiting process
+    sweep_dead_runs, remove_run     cleanup
 
-Three rules make it safe to kill any process at any instant. Every counter and every array has exactly one writing
-process. What becomes visible does so by one aligned 8-byte store, made last. Nobody holds a lock: semaphores only ring,
-every wait has a deadline and a stop flag.
+Any process may be killed at any instant. Every counter and every array has exactly one writing process. Data is
+published by one aligned 8-byte store, made last. There are no locks: semaphores only notify, and every wait has a
+deadline and a stop flag.
 """
 
 from speedyzero.shm.board import Board, BoardRow, BoardSpec

@@ -2,9 +2,8 @@
 
     row:  heartbeat, pid, start time, state, stop level | counters (uint64) | gauges (float64)
 
-A row is whole cache lines, every entry an aligned 8-byte word, so a reader sees an entry as it was before a store or
-after it. Entries of one row, or of two, are not read at one moment. A successor takes a dead process's row over with
-the counts that are in it.
+A row is whole cache lines and every entry an aligned 8-byte word, so reading one entry is atomic; reading several is
+not. The successor of a dead process takes over its row and continues its counts.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _FIXED_WORDS = 8
 
 @dataclass(frozen=True)
 class BoardSpec:
-    """rows: one name per process, the first for the run's owner. counters only rise; gauges may be anything."""
+    """rows: one name per process, the first for the run's owner. counters never decrease; gauges may take any value."""
 
     name: str
     rows: tuple[str, ...]
@@ -48,7 +47,7 @@ class BoardSpec:
 
     @property
     def total_bytes(self) -> int:
-        """Shared memory that the board takes."""
+        """Shared memory used by the board."""
         return HEADER_BYTES + self.kind.payload_bytes
 
     def word_of(self, row: str, entry: str) -> int:
@@ -68,7 +67,7 @@ class BoardSpec:
 
 
 class Board:
-    """The whole board, to read. `row()` takes a row, to write."""
+    """The whole board, for reading. `row()` takes a row for writing."""
 
     def __init__(self, spec: BoardSpec, segment: Segment):
         self.spec, self._segment = spec, segment
@@ -99,7 +98,7 @@ class Board:
         return BoardRow(self, name)
 
     def begin_with(self, row: str, counter: str, value: int) -> None:
-        """For the owner of the run, before anybody takes the row: what a run counted before it was resumed."""
+        """Initialise a counter of a resumed run. Called by the run's owner, before the row has a writer."""
         assert self.process(row) is None, f"row {row} has a writer"
         self.words[self.spec.word_of(row, counter)] = value
 
@@ -116,30 +115,30 @@ class Board:
         return self.floats[self.spec.word_of(row, entry)]
 
     def heartbeat_age_s(self, row: str) -> float | None:
-        """Seconds since the row's writer last said that it lives; None: it never did."""
+        """Seconds since the row's last heartbeat; None: no heartbeat yet."""
         beat_ns = self.heartbeat_ns(row)
         return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else None
 
     def heartbeat_ns(self, row: str) -> int:
-        """When, on the monotonic clock, the row's writer last said that it lives; 0: never."""
+        """Time of the row's last heartbeat, on the monotonic clock; 0: no heartbeat yet."""
         return self.words[self.spec.start_of(row) + HEARTBEAT_NS]
 
     def state(self, row: str) -> int:
-        """What the row's writer last gave `set_state`; 0 before."""
+        """The value of the writer's last `set_state`; 0 before."""
         return self.words[self.spec.start_of(row) + STATE]
 
     def process(self, row: str) -> ProcessId | None:
-        """Who took the row last; None: nobody yet."""
+        """The process that took the row last; None: none yet."""
         start = self.spec.start_of(row) + CLAIM
         return ProcessId(self.words[start], self.words[start + 1]) if self.words[start] else None
 
     @property
     def stop_level(self) -> int:
-        """How urgently the owner of the run (the first row) wants everybody to end; 0: not at all."""
+        """How urgently the owner of the run (the first row) requests a stop; 0: no request."""
         return self.words[STOP_LEVEL]
 
     def stop_requested(self) -> bool:
-        """For the `stop` of every wait."""
+        """The `stop` callback of every wait."""
         return self.words[STOP_LEVEL] > 0
 
     def snapshot(self) -> dict[str, dict[str, int | float]]:
@@ -160,7 +159,7 @@ class Board:
 
 
 class BoardRow:
-    """One process's row, to write. One thread at a time; `beat` may be another one's."""
+    """One process's row, for writing by one thread at a time; `beat` may be called by another."""
 
     def __init__(self, board: Board, name: str):
         self.name, spec = name, board.spec
@@ -173,20 +172,20 @@ class BoardRow:
         self._words[self._counters[counter]] += amount
 
     def set_counter(self, counter: str, value: int) -> None:
-        """For what is counted elsewhere, such as a version, or is taken up again after a resume."""
+        """For values counted elsewhere, such as a version, or restored by a resume."""
         self._words[self._counters[counter]] = value
 
     def set_gauge(self, gauge: str, value: float) -> None:
         self._floats[self._gauges[gauge]] = value
 
     def beat(self) -> None:
-        """Say that this process lives. The clock is monotonic and the same for every process of a machine."""
+        """Publish a heartbeat. The monotonic clock is the same for every process of a machine."""
         self._words[self._start + HEARTBEAT_NS] = time.monotonic_ns()
 
     def set_state(self, state: int) -> None:
         self._words[self._start + STATE] = state
 
     def request_stop(self, level: int = 1) -> None:
-        """Ask everybody to end; heeded in the first row only."""
+        """Request that all processes stop. Only for the first row."""
         assert self._start == 0, "only the first row, the owner's, can stop the run"
         self._words[STOP_LEVEL] = level

@@ -1,10 +1,10 @@
 """The checksum of a block of shared memory: crc32, of the block or of its column sums.
 
-zlib's crc32 reads 3 to 7 GB/s where a copy moves 30, so it alone would make a ring of 1 MiB records five times slower
-than the copies. A long block is therefore folded first, at 60 GB/s: its 64-bit words form a table of 509 columns, and
-the columns' sums modulo 2^64 go to crc32. Every change within 4064 consecutive bytes is seen. What is not: changes of
-words that lie a multiple of 4072 bytes apart and cancel. 509 is a prime, so that no stride of real data (picture rows,
-pages, powers of two) falls into a column. It guards against torn writes and bugs, not against an adversary.
+zlib's crc32 reads 3 to 7 GB/s, a copy 30 GB/s: crc32 alone would make a ring of 1 MiB records five times slower. A long
+block is therefore folded first, at 60 GB/s: its 64-bit words form a table of 509 columns, and crc32 reads the columns'
+sums modulo 2^64. This detects every change within 4064 consecutive bytes, but not changes of words a multiple of 4072
+bytes apart that cancel. 509 is prime, so that no stride of real data (image rows, pages, powers of two) falls into one
+column. The checksum detects torn writes and bugs, not an adversary.
 """
 
 from __future__ import annotations

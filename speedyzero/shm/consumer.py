@@ -1,4 +1,4 @@
-"""The reading end of a ring. The protocol and its picture: `ring.py`."""
+"""The reading end of a ring. The protocol: `ring.py`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from speedyzero.shm.ring_memory import (
 
 
 class Consumer(Generic[R]):
-    """Reads records where they lie and frees their slots. One process, one thread at a time."""
+    """Reads records in place and frees their slots. One process, one thread at a time."""
 
     def __init__(self, ring: RingMemory[R]):
         spec = ring.spec
@@ -50,17 +50,17 @@ class Consumer(Generic[R]):
 
     @property
     def freed(self) -> int:
-        """Records consumed or dropped, by this consumer and those before it: the number of the next one."""
+        """Records consumed or dropped by this consumer and its predecessors; also the next record's number."""
         return self._tail
 
     @property
     def consumed(self) -> int:
-        """Records freed as consumed, by this consumer and those before it."""
+        """Records consumed by this consumer and its predecessors."""
         return self._bank[BANK_CONSUMED]
 
     @property
     def epoch(self) -> int:
-        """The producer's epoch of the record that was begun or freed last; it rises when a producer was replaced."""
+        """The producer epoch of the record begun or freed last; each replacement of the producer increments it."""
         if self._open:
             return self._words[self._headers[self._tail % self._slots] + SLOT_EPOCH]
         return self._bank[BANK_EPOCH]
@@ -70,10 +70,10 @@ class Consumer(Generic[R]):
         return self._words[HEAD] > self._tail
 
     def begin(self, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None) -> R | None:
-        """The oldest record, as read-only arrays in the slot; None: none came in time, or `stop()` said so.
+        """The oldest record, as read-only arrays in the slot; None: timeout or `stop()`.
 
-        It stays valid until `release()` or `discard()`. A record whose stamps or checksum are wrong is never
-        returned: it is dropped, counted by reason, and the next one is looked at.
+        It stays valid until `release()` or `discard()`. A record with a wrong stamp or checksum is never returned:
+        it is dropped and counted by reason.
         """
         assert not self._open, "release or discard the record begun before"
         deadline = deadline_after(timeout_s)
@@ -88,32 +88,32 @@ class Consumer(Generic[R]):
         return None
 
     def release(self) -> None:
-        """Free the slot of the record begun last: consumed."""
+        """Free the slot of the record begun last and count it as consumed."""
         self._end(BANK_CONSUMED)
 
     def discard(self) -> None:
-        """Free the slot of the record begun last: dropped, as not wanted."""
+        """Free the slot of the record begun last and count it as dropped (`Drop.DISCARDED`)."""
         self._end(BANK_DROPPED + Drop.DISCARDED)
 
     @contextmanager
     def reading(self, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None) -> Iterator[R | None]:
-        """`begin`, and on leaving `release`. After an exception the record is still there, to be begun again."""
+        """`begin`, and `release` on exit. After an exception the record is kept and can be begun again."""
         record = self.begin(timeout_s=timeout_s, stop=stop)
         try:
             yield record
         except BaseException:
             self._open = False
             raise
-        if self._open:  # not if the block has released or discarded it
+        if self._open:  # the block may have released or discarded it
             self.release()
 
     def get(self, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None) -> R | None:
-        """Copy the oldest record out and free its slot; None: none came in time, or `stop()` said so."""
+        """Copy the oldest record out and free its slot; None: timeout or `stop()`."""
         with self.reading(timeout_s=timeout_s, stop=stop) as record:
             return None if record is None else self._layout.copy_out(self._records[self._tail % self._slots])
 
     def _fault(self) -> Drop | None:
-        """What is wrong with the record at TAIL."""
+        """Why the record at TAIL is invalid; None: it is valid."""
         words, slot, number = self._words, self._tail % self._slots, self._tail + 1
         header = self._headers[slot]
         epoch = words[header + SLOT_EPOCH]
@@ -132,7 +132,7 @@ class Consumer(Generic[R]):
         self._free(count)
 
     def _free(self, count: int) -> None:
-        """Book the record at TAIL under a word of the bank, and free its slot: one store does both."""
+        """Count the record at TAIL in a word of the bank and free its slot, both by one store."""
         words, tail = self._words, self._tail + 1
         self._bank[count] += 1
         start = bank_start(tail)

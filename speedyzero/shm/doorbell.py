@@ -1,7 +1,7 @@
-"""A semaphore that wakes a waiting process. It is a hint: what is true stands in the counters.
+"""A semaphore that wakes a waiting process. It is only a hint; the state is in the shared counters.
 
-A ring that is lost costs a waiter one slice (100 ms), a ring too many costs it one look. A dead holder blocks nobody,
-because nobody holds it. Several rings may share one bell: that is how a process waits for any of them.
+A missed notification delays a waiter by up to 100 ms; a superfluous one costs one check. A dead process blocks no one,
+because the semaphore is never held. Several rings may share one doorbell, so that a process can wait for any of them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from speedyzero.shm.run import SHM_MOUNT, Run
 from speedyzero.shm.segment import SegmentError
 
 SLICE_S = 0.1
-# Rings beyond this many unheard ones are left out. More than one, so that a waiter that takes one while we look at
-# the count cannot miss the ring; few, so that a waiter hears out old ones in microseconds.
-_UNHEARD_MAX = 16
+# No notification is added to this many pending ones. More than 1, because a waiter may take one after the count was
+# read; few, so that a waiter drains old ones in microseconds.
+_PENDING_MAX = 16
 
 
 class Doorbell:
-    """One process waits, any process rings."""
+    """One process waits, any process notifies."""
 
     def __init__(self, run: Run, name: str, semaphore: posix_ipc.Semaphore):
         self.run, self.name, self._semaphore = run, name, semaphore
@@ -63,11 +63,11 @@ class Doorbell:
         return cls(run, name, semaphore)
 
     def notify(self) -> None:
-        if self._semaphore.value < _UNHEARD_MAX:
+        if self._semaphore.value < _PENDING_MAX:
             self._semaphore.release()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for a ring, at most one slice: True if it rang. A signal ends the wait early, as silence."""
+        """Wait up to 100 ms; whether a notification arrived. A signal ends the wait early with False."""
         try:
             self._semaphore.acquire(min(timeout_s, SLICE_S))
         except (posix_ipc.BusyError, posix_ipc.SignalError):
@@ -78,7 +78,7 @@ class Doorbell:
         self._semaphore.close()
 
     def unlink(self) -> None:
-        """Remove the name; a name that is gone already is no error."""
+        """Remove the name, if it exists."""
         try:
             self._semaphore.unlink()
         except posix_ipc.ExistentialError:
@@ -86,10 +86,10 @@ class Doorbell:
 
 
 def deadline_after(timeout_s: float) -> float:
-    """The moment, on the monotonic clock, at which a wait must end.
+    """The deadline of a wait on the monotonic clock.
 
     Raises:
-        ValueError: timeout_s is negative, infinite or no number: no wait lasts for ever.
+        ValueError: timeout_s is negative, infinite or NaN.
     """
     if not 0 <= timeout_s < math.inf:
         raise ValueError(f"timeout_s={timeout_s}: must be 0 or more and finite")
@@ -104,10 +104,10 @@ def wait_until(
     stop: Callable[[], bool] | None = None,
     add_blocked_ns: Callable[[int], None] | None = None,
 ) -> bool:
-    """Wait until `ready()`: True; False at the deadline (of `time.monotonic()`) or once `stop()` says so.
+    """Wait for `ready()`; False at the deadline (of `time.monotonic()`) or once `stop()` is true.
 
-    `ready` and `stop` are asked after each ring, each signal, and at least every 100 ms. `add_blocked_ns` is told the
-    time waited, slice by slice.
+    `ready` and `stop` are called after each notification, each signal, and at least every 100 ms. `add_blocked_ns`
+    receives the time of each of these waits.
     """
     if ready():
         return True

@@ -1,4 +1,4 @@
-"""How a record lies in bytes: a dataclass whose fields are numpy arrays (or plain numbers) of fixed type and shape."""
+"""The byte layout of a record: a dataclass whose fields are numpy arrays (or numbers) of fixed type and shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Field:
-    """One array: its type and shape. Shape () is a plain number; a length may be 0."""
+    """An array's type and shape. Shape () is a plain number; a length may be 0."""
 
     dtype: str
     shape: tuple[int, ...] = ()
@@ -45,10 +45,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Stored:
-    """How a record's field lies, where only lengths are left open: `Annotated[np.ndarray, Stored("float32", "B, A")]`.
-
-    Without axes it is a plain number.
-    """
+    """A field's type and named axes: `Annotated[np.ndarray, Stored("float32", "B, A")]`. No axes: a plain number."""
 
     dtype: str
     axes: str = ""
@@ -62,13 +59,13 @@ def round_up(size_bytes: int, multiple: int = CACHE_LINE_BYTES) -> int:
 
 
 def digest(*description: Any) -> int:
-    """64 bits of a description whose repr says all of it."""
+    """A 64-bit digest of a description's repr."""
     return int.from_bytes(hashlib.sha256(repr(description).encode()).digest()[:8], "little")
 
 
 @dataclass(frozen=True)
 class RecordLayout(Generic[R]):
-    """The fields of one record, in order. Picklable; both ends of an edge must hold an equal one."""
+    """The fields of one record, in order. Picklable; both ends of an edge need equal layouts."""
 
     record_type: type[R]
     fields: tuple[tuple[str, Field], ...]
@@ -87,12 +84,12 @@ class RecordLayout(Generic[R]):
 
     @classmethod
     def stored(cls, record_type: type[R], lengths: Mapping[str, int], **others: Field) -> RecordLayout[R]:
-        """From the `Stored` that each field is annotated with. lengths: by axis. others: the fields that have none."""
+        """From the fields' `Stored` annotations. lengths: by axis. others: the fields without an annotation."""
         stored = {
-            name: said.field(lengths)
+            name: annotation.field(lengths)
             for name, hint in get_type_hints(record_type, include_extras=True).items()
-            for said in getattr(hint, "__metadata__", ())
-            if isinstance(said, Stored)
+            for annotation in getattr(hint, "__metadata__", ())
+            if isinstance(annotation, Stored)
         }
         names = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
         known = others | stored
@@ -106,7 +103,7 @@ class RecordLayout(Generic[R]):
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """First byte of each field. Long fields begin a cache line, short ones lie close together."""
+        """First byte of each field. Fields of a cache line or more start on a cache line; shorter ones are packed."""
         offsets, end = [], 0
         for _, field in self.fields:
             align = CACHE_LINE_BYTES if field.nbytes >= CACHE_LINE_BYTES else np.dtype(field.dtype).alignment
@@ -136,7 +133,7 @@ class RecordLayout(Generic[R]):
         """Copy every field of a record into the arrays of `views`.
 
         Raises:
-            ValueError: a field's shape or type does not fit (nothing is broadcast, nothing is cast to a smaller kind).
+            ValueError: a field's shape or type does not fit (no broadcasting, no cast to a narrower kind).
         """
         for name, _ in self.fields:
             try:
@@ -145,7 +142,7 @@ class RecordLayout(Generic[R]):
                 raise ValueError(f"{self.record_type.__name__}.{name} {error}") from error
 
     def numbers(self, views: R) -> R:
-        """The same record with its fields of shape () as Python numbers."""
+        """The record with its fields of shape () as Python numbers."""
         return self.record_type(
             **{
                 name: getattr(views, name) if field.shape else getattr(views, name).item()
@@ -154,7 +151,7 @@ class RecordLayout(Generic[R]):
         )
 
     def copy_out(self, views: R) -> R:
-        """A record of its own memory."""
+        """A copy of the record in private memory."""
         return self.record_type(
             **{
                 name: getattr(views, name).copy() if field.shape else getattr(views, name).item()

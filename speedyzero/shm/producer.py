@@ -1,4 +1,4 @@
-"""The writing end of a ring. The protocol and its picture: `ring.py`."""
+"""The writing end of a ring. The protocol: `ring.py`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from speedyzero.shm.ring_memory import (
 
 
 class Producer(Generic[R]):
-    """Writes records straight into the ring's slots. One process, one thread at a time."""
+    """Writes records in place into the ring's slots. One process, one thread at a time."""
 
     def __init__(self, ring: RingMemory[R]):
         spec = ring.spec
@@ -44,7 +44,7 @@ class Producer(Generic[R]):
 
     @property
     def published(self) -> int:
-        """Records published by this producer and those before it."""
+        """Records published by this producer and its predecessors."""
         return self._head
 
     @property
@@ -52,11 +52,10 @@ class Producer(Generic[R]):
         return self._head - self._words[TAIL] < self._slots
 
     def begin(self, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None) -> R | None:
-        """The next free slot as a record of writable arrays; None: no slot came free in time, or `stop()` said so.
+        """The next free slot as a record of writable arrays; None: timeout or `stop()`.
 
-        Fill every field (plain numbers by `record.x[...] = value`, long arrays fastest by `copy_into`), then
-        `commit()`, or `abort()`.
-        The slot's old bytes are still in it.
+        Fill every field (plain numbers by `record.x[...] = value`, long arrays fastest by `copy_into`), since the slot
+        holds old bytes; then `commit()` or `abort()`.
         """
         assert not self._open, "commit or abort the record begun before"
         if not self.has_space and not self._wait(deadline_after(timeout_s), stop):
@@ -79,14 +78,14 @@ class Producer(Generic[R]):
         self._ring.items_bell.notify()
 
     def abort(self) -> None:
-        """Give the slot begun last back, unpublished."""
+        """Return the slot begun last without publishing it."""
         assert self._open, "no record has been begun"
         self._words[WRITING] = 0
         self._open = False
 
     @contextmanager
     def writing(self, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None) -> Iterator[R | None]:
-        """`begin`, and on leaving `commit`, or `abort` on an exception. Yields None where `begin` returns None."""
+        """`begin`, and on exit `commit`, or `abort` after an exception. Yields None where `begin` returns None."""
         record = self.begin(timeout_s=timeout_s, stop=stop)
         try:
             yield record
@@ -98,7 +97,7 @@ class Producer(Generic[R]):
             self.commit()
 
     def put(self, record: R, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None) -> bool:
-        """Copy a whole record in and publish it; False: no slot came free in time, or `stop()` said so.
+        """Copy a whole record in and publish it; False: timeout or `stop()`.
 
         Raises:
             ValueError: a field does not fit the layout (nothing is published).
@@ -110,7 +109,7 @@ class Producer(Generic[R]):
         return True
 
     def put_or_drop(self, record: R) -> bool:
-        """For edges that may lose records: put without waiting; False: the ring was full, and the drop was counted."""
+        """Put without waiting, for edges that may lose records; False: the ring was full and the drop is counted."""
         if self.put(record):
             return True
         self._words[DROPPED_FULL] += 1

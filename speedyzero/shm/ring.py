@@ -11,14 +11,14 @@ A slot's state follows from counters, each with one writer. Slot k of n holds re
          consumer frees: TAIL = r + 1 (consumed, or dropped for a reason)  |  ^ consumer dies:
                                                                            +--+ its successor reads r again
 
-Only the consumer frees. Each arrow is one aligned 8-byte store, so a SIGKILL falls before it or after it. The producer
-stores payload, stamps (sequence, epoch, checksum), then HEAD; x86-64 keeps plain stores in that order. A producer that
-dies loses at most the one record that it had not published: its successor begins at HEAD with the next epoch. The
-consumer's counts lie in two banks of which TAIL's parity names the valid one, so one store frees the slot and books it:
+Only the consumer frees. Each arrow is one aligned 8-byte store, so a SIGKILL comes either before or after it. The
+producer stores payload, stamps (sequence, epoch, checksum), then HEAD; x86-64 keeps plain stores in that order. A
+producer that dies loses at most the one unpublished record: its successor starts at HEAD with the next epoch. The
+consumer's counts are in two banks, and TAIL's parity selects the valid one, so one store frees and counts a slot:
 
-    produced = consumed + dropped (by reason) + in flight        exactly, whoever died wherever
+    produced = consumed + dropped (by reason) + in flight        exactly, after any process died at any point
 
-Doorbells wake waiters (`doorbell.py`) and are never truth. A full ring blocks its producer, up to a deadline.
+Doorbells (`doorbell.py`) only wake waiters. A full ring blocks its producer, up to a deadline.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from speedyzero.shm.ring_memory import RingMemory
 
 
 class Ring(RingMemory[R]):
-    """`create` once, `attach` in every other process; then take an end. Memory and counters: `ring_memory.py`."""
+    """`create` once, `attach` in every other process, then take one end. Memory and counters: `ring_memory.py`."""
 
     def producer(self) -> Producer[R]:
-        """Take the producing end: a new epoch, from the last published record on.
+        """Take the producing end: start a new epoch after the last published record.
 
         Raises:
             ValueError: another living process holds it.
@@ -41,7 +41,7 @@ class Ring(RingMemory[R]):
         return Producer(self)
 
     def consumer(self) -> Consumer[R]:
-        """Take the consuming end, from the first record that no consumer freed.
+        """Take the consuming end, starting at the first record that has not been freed.
 
         Raises:
             ValueError: another living process holds it.

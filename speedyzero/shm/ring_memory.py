@@ -1,9 +1,9 @@
-"""What lies in a ring's shared memory: control words, slots, and a consistent look at the counters.
+"""A ring's shared memory: control words, slots, and a consistent snapshot of the counters.
 
     Segment payload:  constants | producer's line | consumer's line | bank 0 | bank 1 | spare | slot 0 | slot 1 | ...
     Slot:             sequence, epoch, checksum (one cache line) | record
 
-The states of a slot and who moves it: `ring.py`.
+The states of a slot and their transitions: `ring.py`.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _SNAPSHOT_TRIES = 100_000
 class Drop(IntEnum):
     """Why a consumer freed a record without accepting it. The values number the words of a bank."""
 
-    CHECKSUM = 0  # the bytes are not those that were stamped
-    SEQUENCE = 1  # the slot does not hold the record that the counters say
-    EPOCH = 2  # the stamp is of an earlier producer than the record before, or of none yet
-    DISCARDED = 3  # the consumer did not want it
+    CHECKSUM = 0  # the bytes do not match their checksum
+    SEQUENCE = 1  # the slot does not hold the expected record
+    EPOCH = 2  # the producer epoch is lower than the previous record's, or does not exist yet
+    DISCARDED = 3  # rejected by the consumer
 
 
 @dataclass(frozen=True)
 class RingSpec(Generic[R]):
-    """All that both ends must agree on. Picklable: hand it with the `Run` to a child.
+    """The parameters that both ends must share. Picklable: pass it to a child with the `Run`.
 
     producer_bell, consumer_bell: the name of an existing doorbell that the producer (consumer) waits on, shared with
-    other rings; empty: the ring makes one of its own.
+    other rings; empty: the ring creates its own.
     """
 
     name: str
@@ -70,33 +70,33 @@ class RingSpec(Generic[R]):
 
     @property
     def total_bytes(self) -> int:
-        """Shared memory that the ring takes."""
+        """Shared memory used by the ring."""
         return HEADER_BYTES + self.kind.payload_bytes
 
 
 @dataclass(frozen=True)
 class RingStats:
-    """One consistent look at a ring's counters."""
+    """A consistent snapshot of a ring's counters."""
 
-    produced: int  # published, and dropped because the ring was full
+    produced: int  # published, or dropped because the ring was full
     consumed: int
     dropped: dict[str, int]  # by reason
     in_flight: int  # published and not yet freed
     slots: int
     epoch: int  # producers so far
-    writing: bool  # a record is being written, or was when its writer died
+    writing: bool  # a record is being written, or was when the writer died
     reading: bool
     producer_blocked_s: float
     consumer_blocked_s: float
 
     @property
     def unaccounted(self) -> int:
-        """Records that went missing or were counted twice: 0."""
+        """Records lost or counted twice; must be 0."""
         return self.produced - self.consumed - sum(self.dropped.values()) - self.in_flight
 
 
 class RingMemory(Generic[R]):
-    """A mapped ring with its doorbells. Anybody attached may read `stats()`."""
+    """A mapped ring with its doorbells. Any attached process may read `stats()`."""
 
     def __init__(self, spec: RingSpec[R], segment: Segment, space_bell: Doorbell, items_bell: Doorbell):
         self.spec, self._segment = spec, segment
@@ -105,10 +105,10 @@ class RingMemory(Generic[R]):
 
     @classmethod
     def create(cls, run: Run, spec: RingSpec[R], *, prefault: bool = True) -> Self:
-        """Make the ring, empty. A shared bell must exist.
+        """Create an empty ring. A shared doorbell must exist.
 
         Raises:
-            SegmentError: the name exists, there is too little space, or a shared bell is missing.
+            SegmentError: the name exists, there is too little space, or a shared doorbell is missing.
         """
         segment = Segment.create(run, spec.name, spec.kind, prefault=prefault)
         bells: list[Doorbell] = []
@@ -126,7 +126,7 @@ class RingMemory(Generic[R]):
     def attach(cls, run: Run, spec: RingSpec[R], *, prefault: bool = True) -> Self:
         """
         Raises:
-            SegmentError: there is no such ring, or it is not the one that `spec` describes.
+            SegmentError: there is no such ring, or it differs from `spec`.
         """
         segment = Segment.attach(run, spec.name, spec.kind, prefault=prefault)
         space = Doorbell.attach(run, spec.producer_bell or f"{spec.name}.space")
@@ -142,7 +142,7 @@ class RingMemory(Generic[R]):
             if words[TAIL] == tail:
                 break
         else:
-            raise RuntimeError(f"ring {self.spec.name}: its counters did not hold still for one look")
+            raise RuntimeError(f"ring {self.spec.name}: no consistent snapshot in {_SNAPSHOT_TRIES:,} tries")
         head, dropped_full = words[HEAD], words[DROPPED_FULL]
         dropped = {reason.name.lower(): bank[BANK_DROPPED + reason] for reason in Drop}
         return RingStats(
@@ -160,7 +160,7 @@ class RingMemory(Generic[R]):
 
     @property
     def producer_process(self) -> ProcessId:
-        """Who took the producing end last; pid 0: nobody yet."""
+        """The process that took the producing end last; pid 0: none yet."""
         return ProcessId(self.words[PRODUCER_CLAIM], self.words[PRODUCER_CLAIM + 1])
 
     @property
@@ -179,7 +179,7 @@ class RingMemory(Generic[R]):
         self.items_bell.close()
 
     def unlink(self) -> None:
-        """Remove the ring's names, shared bells apart: they are their maker's."""
+        """Remove the ring's names, except those of shared doorbells."""
         self._segment.unlink()
         if not self.spec.producer_bell:
             self.space_bell.unlink()

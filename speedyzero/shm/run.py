@@ -1,10 +1,10 @@
-"""The names of one run's shared objects. Every name carries the run, and the run carries its owner.
+"""The names of one run's shared objects. Every name contains the run's id, which contains its owner's.
 
     /dev/shm/speedyzero.<pid>-<start>-<place>-<random>.<name>        a segment
     /dev/shm/sem.speedyzero.<pid>-<start>-<place>-<random>.<name>    a semaphore
 
-So two runs never meet, and whether an object is left over from a dead run can be told from its name alone: also of an
-object whose maker died before it could write a header. `Run` is picklable and is all that a child needs to attach.
+Two runs therefore never collide, and an object's name alone tells whether its run is dead, even if its creator died
+before it wrote a header. `Run` is picklable and is all that a child needs to attach.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _LONGEST_NAME = 250  # of NAME_MAX 255, less "sem." in front
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the program: made once by the process that owns it, handed to every other.
+    """One run of the program: created by the process that owns it and passed to every other.
 
-    shm_dir: where segments lie as plain files, for machines whose /dev/shm is too small; None: /dev/shm.
+    shm_dir: directory for segments as plain files, for machines whose /dev/shm is too small; None: /dev/shm.
     """
 
     run_id: str
@@ -44,7 +44,7 @@ class Run:
 
     @classmethod
     def new(cls, shm_dir: str | os.PathLike | None = None) -> Run:
-        """A run that lives as long as the calling process.
+        """A run owned by the calling process.
 
         Raises:
             ValueError: the machine is not Linux on x86-64, or shm_dir cannot be used.
@@ -64,17 +64,17 @@ class Run:
 
     @property
     def place(self) -> str:
-        """Where the owner's pid means something, see `liveness.place`."""
+        """The scope of the owner's pid, see `liveness.place`."""
         return self.run_id.split("-")[2]
 
     @property
     def directory(self) -> Path:
-        """Where the run's segments lie."""
+        """The directory of the run's segments."""
         return Path(self.shm_dir) if self.shm_dir else SHM_MOUNT
 
     @property
     def meeting_file(self) -> Path:
-        """A plain file of the run, through which processes that cannot attach to anything yet find one another."""
+        """A plain file for the rendezvous of processes that cannot attach yet."""
         return self.directory / self.object_name("meeting")
 
     def object_name(self, name: str) -> str:
@@ -87,15 +87,15 @@ class Run:
 
 
 def run_id_of(file_name: str) -> str | None:
-    """The run that a file name in /dev/shm or a shm_dir belongs to; None: not one of ours."""
+    """The run of a file name in /dev/shm or a shm_dir; None: not one of ours."""
     match = _OBJECT.fullmatch(file_name)
     return None if match is None else match["run_id"]
 
 
 def check_platform() -> None:
-    """Refuse a machine on which the order of stores has not been shown.
+    """Raises ValueError except on Linux x86-64.
 
-    The protocols order plain stores (payload, checksum, counter). x86-64 keeps them in that order, ARM64 does not.
+    The protocols rely on the order of plain stores (payload, checksum, counter), which ARM64 does not keep.
     """
     machine, system = platform.machine(), platform.system()
     if (machine, system, sys.byteorder) != ("x86_64", "Linux", "little"):

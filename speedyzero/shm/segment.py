@@ -1,11 +1,11 @@
-"""One shared block of bytes with a header that says what it is and whose.
+"""A shared block of bytes with a header that identifies its content and owner.
 
     page 0   magic | layout version | payload bytes | owner uid | creator pid + start | schema | run id | kind
-    page 1.. payload, zeros at first
+    page 1.. payload, initially zero
 
-The magic is written last, so a segment whose maker died over it is refused, not misread. A segment is created once
-(`O_CREX`), with its pages allocated (`posix_fallocate`: a full /dev/shm is an error now, not a SIGBUS later), mode
-0600; whoever attaches takes the size from the file and checks every field.
+The magic is written last, so an unfinished segment is refused. A segment is created once (`O_CREX`), with mode 0600 and
+its pages allocated (`posix_fallocate`: a full /dev/shm is an error now, not a SIGBUS later). Attaching takes the size
+from the file and checks every field.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _HEADER = np.dtype(
         ("kind", "S32"),
     ]
 )
-# Linux 5.14 and later; the mmap module has no name for them.
+# Linux 5.14 and later; missing in the mmap module.
 _MADV_POPULATE_READ, _MADV_POPULATE_WRITE = 22, 23
 
 
 class SegmentError(ValueError):
-    """A shared object cannot be made, or is not what it should be."""
+    """A shared object cannot be created, or differs from what was expected."""
 
 
 @dataclass(frozen=True)
 class SegmentKind:
-    """What a segment holds: both sides must agree on all of it."""
+    """The content of a segment, which creator and users must agree on."""
 
     kind: str  # ring, weights, board, arrays
     schema: int  # 64-bit digest of the description of the payload
@@ -68,7 +68,7 @@ class Segment:
 
     @classmethod
     def create(cls, run: Run, name: str, kind: SegmentKind, *, prefault: bool = True) -> Segment:
-        """Make the segment: all pages allocated, payload zero.
+        """Create the segment, with all pages allocated and the payload zero.
 
         Raises:
             SegmentError: the name exists, or there is too little space (with both numbers).
@@ -76,7 +76,7 @@ class Segment:
         check_platform()
         fd = _open(run, name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
-            os.fchmod(fd, 0o600)  # whatever the umask made of the mode
+            os.fchmod(fd, 0o600)  # independent of the umask
             _allocate(fd, run, name, HEADER_BYTES + kind.payload_bytes)
             memory = mmap.mmap(fd, HEADER_BYTES + kind.payload_bytes)
         except BaseException:
@@ -97,10 +97,10 @@ class Segment:
 
     @classmethod
     def attach(cls, run: Run, name: str, kind: SegmentKind, *, writable: bool = True, prefault: bool = True) -> Segment:
-        """Map a segment that another process made. writable=False maps the pages read-only.
+        """Map a segment that another process created. writable=False maps the pages read-only.
 
         Raises:
-            SegmentError: it does not exist, or any field of its header is not what this process expects.
+            SegmentError: it does not exist, or a field of its header differs from what this process expects.
         """
         check_platform()
         fd = _open(run, name, os.O_RDWR if writable else os.O_RDONLY)
@@ -121,11 +121,11 @@ class Segment:
         return ProcessId(int(header["pid"]), int(header["start_ticks"]))
 
     def words(self) -> memoryview:
-        """The payload as unsigned 64-bit words: the cheapest aligned 8-byte loads and stores there are."""
+        """The payload as unsigned 64-bit words, for cheap aligned 8-byte loads and stores."""
         return memoryview(self._memory)[HEADER_BYTES:].cast("Q")
 
     def prefault(self) -> None:
-        """Map every page now, so that no first touch is paid later (about a tenth of the speed of a warm one)."""
+        """Map every page now: the first access to an unmapped page is about ten times slower."""
         try:
             self._memory.madvise(_MADV_POPULATE_WRITE if self.writable else _MADV_POPULATE_READ)
         except OSError as error:
@@ -134,29 +134,29 @@ class Segment:
             self.payload[:: mmap.PAGESIZE].max(initial=0)  # a kernel before 5.14: read a byte of every page
 
     def close(self) -> None:
-        """Let go of the mapping. Views that are still held keep it until they go."""
+        """Release the mapping; views that still exist keep it alive."""
         self.payload = np.empty(0, np.uint8)
         try:
             self._memory.close()
         except BufferError:
-            return  # somebody holds a view: the mapping goes with the last of them
+            return  # unmapped when the last view is freed
 
     def unlink(self) -> None:
-        """Remove the name. Those who are attached keep their mapping. A name that is gone already is no error."""
+        """Remove the name, if it exists. Attached processes keep their mapping."""
         _unlink(self.run, self.name)
 
 
 def free_bytes(run: Run) -> int:
-    """Bytes that segments of this run can still take."""
+    """Bytes available to segments of this run."""
     status = os.statvfs(run.directory)
     return status.f_bavail * status.f_frsize
 
 
 def require_space(run: Run, needed_bytes: int) -> None:
-    """Refuse a run that does not fit, before anything of it starts.
+    """Check that a run fits, before anything of it starts.
 
     Raises:
-        SegmentError: with both numbers and the ways out.
+        SegmentError: with both numbers and the remedies.
     """
     free = free_bytes(run)
     if needed_bytes > free:
@@ -181,11 +181,11 @@ def _path(run: Run, name: str) -> str:
 
 
 def _open(run: Run, name: str, flags: int) -> int:
-    """A file descriptor of the segment; it is not inherited by children and follows no link."""
+    """A file descriptor of the segment, not inherited by children; symbolic links are refused."""
     try:
         if run.shm_dir:
             return os.open(_path(run, name), flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        # Size 0 leaves the size alone: resizing a live segment kills whoever has it mapped.
+        # Size 0 keeps the size: resizing a live segment kills the processes that map it.
         shared = posix_ipc.SharedMemory(
             "/" + run.object_name(name),
             flags=posix_ipc.O_CREX if flags & os.O_CREAT else 0,

@@ -1,7 +1,7 @@
 """Named arrays that one process writes and others read in place.
 
-Nothing here says when an element is whole: the writer and its readers agree on that through a counter that is stored
-after the elements (for instance on a board), and x86-64 keeps stores in order. Readers map the pages read-only.
+Synchronisation is the caller's: the writer stores a counter (for instance on a board) after the elements, and x86-64
+keeps stores in order. Readers map the pages read-only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SharedArraysSpec:
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """First byte of each array, on a page of its own; the page before the first one holds the claim."""
+        """First byte of each array, at the start of a page; the page before the first array holds the claim."""
         offsets, end = [], mmap.PAGESIZE
         for _, field in self.fields:
             offsets.append(end)
@@ -49,12 +49,12 @@ class SharedArraysSpec:
 
     @property
     def total_bytes(self) -> int:
-        """Shared memory that the arrays take."""
+        """Shared memory used by the arrays."""
         return HEADER_BYTES + self.kind.payload_bytes
 
 
 class SharedArrays:
-    """`arrays[name]` is the array, of the spec's type and shape; writable only for the one that writes."""
+    """`arrays[name]` is the array, of the spec's type and shape, writable only in the writing process."""
 
     def __init__(self, spec: SharedArraysSpec, segment: Segment, writable: bool):
         self.spec, self.writable, self._segment = spec, writable, segment
@@ -70,7 +70,7 @@ class SharedArrays:
     def create(
         cls, run: Run, spec: SharedArraysSpec, *, writable: bool = False, prefault: bool = False
     ) -> SharedArrays:
-        """Make the arrays, zero at first. Memory is allocated in any case; `prefault` also maps it in this process.
+        """Create the arrays, initially zero. Memory is always allocated; `prefault` also maps it in this process.
 
         Raises:
             SegmentError: the name exists, or there is too little space.
@@ -82,7 +82,7 @@ class SharedArrays:
         """
         Raises:
             SegmentError: there are no such arrays, or they have other names, types or shapes.
-            ValueError: writable, while another living process writes them.
+            ValueError: writable, but another living process writes them.
         """
         return cls(spec, Segment.attach(run, spec.name, spec.kind, writable=writable, prefault=prefault), writable)
 

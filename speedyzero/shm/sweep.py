@@ -1,14 +1,13 @@
-"""Remove what dead runs left in shared memory, and only that.
+"""Remove what dead runs left in shared memory.
 
-A run is dead when its owner, by pid and start time, is no more. Both stand in every name (`run.py`), so an object needs
-no header to be judged, and nothing that belongs to somebody else is ever opened.
+A run is dead when its owner, identified by pid and start time, has ended. Both are in every name (`run.py`), so no
+object has to be opened.
 
-One kind of object has no name yet: the C library makes a semaphore as an empty `sem.XXXXXX`, writes it, and links it to
-its name. A process that is killed in between leaves that. Whose it was cannot be told, but an empty file is nobody's
-semaphore, and one that is a minute old will not become one.
+The C library creates a semaphore as an empty `sem.XXXXXX`, writes it, and links it to its name. A process killed in
+between leaves that file. Its run is unknown, but a file that is still empty after a minute is not in use.
 
-What NCCL leaves of killed ranks (`nccl-XXXXXX`) stays: its names carry no pid, and processes of another container that
-shares the directory may have it mapped, which cannot be seen from here.
+Files of killed NCCL ranks (`nccl-XXXXXX`) are kept: their names contain no pid, and processes of another container that
+shares the directory may have them mapped.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from speedyzero.shm.liveness import is_alive, place
 from speedyzero.shm.run import SHM_MOUNT, Run, run_id_of
 
 UNNAMED_SEMAPHORE = re.compile(r"sem\.[A-Za-z0-9]{6}")
-UNNAMED_FOR_S = 60.0  # making one takes microseconds
+UNNAMED_FOR_S = 60.0  # creating one takes microseconds
 
 
 @dataclass(frozen=True)
 class SweepReport:
     """removed, elsewhere: paths; live_runs: run ids.
 
-    elsewhere: of another boot or another container that shares the directory; whether it lives cannot be told here.
+    elsewhere: of another boot or of another container that shares the directory; unknown whether in use.
     """
 
     removed: tuple[str, ...]
@@ -43,7 +42,7 @@ class SweepReport:
 def sweep_dead_runs(shm_dir: str | os.PathLike | None = None, *, remove: bool = True) -> SweepReport:
     """Remove the segments and semaphores of this user's dead runs from /dev/shm, and from `shm_dir` if given.
 
-    remove: False only says what would be removed.
+    remove: False only reports what would be removed.
     """
 
     def is_gone(path: Path) -> bool:
@@ -63,12 +62,12 @@ def sweep_dead_runs(shm_dir: str | os.PathLike | None = None, *, remove: bool = 
 
 
 def remove_run(run: Run) -> tuple[str, ...]:
-    """Remove every name of one run, at its end; the paths removed. Those attached keep their mappings."""
+    """Remove every name of one run, at its end; the paths removed. Attached processes keep their mappings."""
     return tuple(str(path) for path, run_id in _objects(run.shm_dir) if run_id == run.run_id and _remove(path))
 
 
 def _objects(shm_dir: str | os.PathLike | None) -> Iterator[tuple[Path, str]]:
-    """Every object that this user owns, with its run."""
+    """Every object owned by this user, with its run."""
     directories = [SHM_MOUNT]
     if shm_dir is not None and Path(shm_dir).resolve() != SHM_MOUNT:
         directories.append(Path(shm_dir).resolve())
@@ -80,12 +79,12 @@ def _objects(shm_dir: str | os.PathLike | None) -> Iterator[tuple[Path, str]]:
 
 
 def _unnamed_semaphores() -> Iterator[Path]:
-    """What processes of this user left that were killed while they made a semaphore."""
+    """Files left by this user's processes that were killed while creating a semaphore."""
     for path in SHM_MOUNT.iterdir():
         if UNNAMED_SEMAPHORE.fullmatch(path.name) and _is_ours(path):
             try:
                 status = path.lstat()
-            except FileNotFoundError:  # it has got its name
+            except FileNotFoundError:  # it has been renamed
                 continue
             if status.st_size == 0 and time.time() - status.st_mtime > UNNAMED_FOR_S:
                 yield path
@@ -103,5 +102,5 @@ def _remove(path: Path) -> bool:
     try:
         path.unlink()
     except FileNotFoundError:
-        return False  # another sweep was faster
+        return False  # removed by another sweep
     return True

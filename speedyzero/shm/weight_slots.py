@@ -8,10 +8,10 @@ Publication n (from 1) goes to slot n % 3:
               NUMBER = n              PUBLISHED = n            PUBLISHED = n + 1         NUMBER = n + 3
     n - 3 --------------> WRITING --------------------> NEWEST -----------------> OLDER -----------------> WRITING ...
 
-Nobody frees: the writer takes the oldest slot whether it is being read or not, and a reader that was overtaken (the
-writer finished two more and began a third meanwhile) throws its copy away and takes the newest. The copy is private
-when it is checked, so what was found right stays right: nobody computes with bytes of two versions. A writer that dies
-leaves PUBLISHED where it was; its successor writes over the unfinished slot.
+Slots are not freed: the writer takes the oldest slot even if it is being read, and a reader that was overtaken (the
+writer finished two more versions and began a third) discards its copy and reads the newest. A copy is private before it
+is verified, so no one uses bytes of two versions. A writer that dies leaves PUBLISHED unchanged; its successor
+overwrites the unfinished slot.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _POLL_S = 0.005
 
 @dataclass(frozen=True)
 class WeightSlotsSpec:
-    """size_bytes: of one version."""
+    """size_bytes: size of one version."""
 
     name: str
     size_bytes: int
@@ -59,21 +59,21 @@ class WeightSlotsSpec:
 
     @property
     def total_bytes(self) -> int:
-        """Shared memory that the slots take."""
+        """Shared memory used by the slots."""
         return HEADER_BYTES + self.kind.payload_bytes
 
 
 @dataclass(frozen=True)
 class Publication:
-    """One version, copied out. data: [size_bytes] uint8, the reader's own."""
+    """One version. data: [size_bytes] uint8, a private copy."""
 
     number: int  # counts publications, from 1
-    version: int  # as named by the writer
+    version: int  # given by the writer
     data: np.ndarray
 
 
 class WeightSlots:
-    """The memory of the slots. `writer()` publishes; every attached process may make `reader()`s."""
+    """The memory of the slots. `writer()` publishes; every attached process may create `reader()`s."""
 
     def __init__(self, spec: WeightSlotsSpec, segment: Segment):
         self.spec, self._segment = spec, segment
@@ -92,7 +92,7 @@ class WeightSlots:
         """writable: only for the process that publishes.
 
         Raises:
-            SegmentError: there are no such slots, or not of this size.
+            SegmentError: there are no such slots, or they have another size.
         """
         return cls(spec, Segment.attach(run, spec.name, spec.kind, writable=writable, prefault=prefault))
 
@@ -143,7 +143,7 @@ class WeightWriter:
         claim(self._words, WRITER_CLAIM, what=f"weight slots {slots.spec.name}")
 
     def publish(self, version: int, data: np.ndarray) -> int:
-        """Make `data` (any contiguous array of size_bytes bytes) the newest; returns the number of the publication.
+        """Make `data` (any contiguous array of size_bytes bytes) the newest; returns the publication's number.
 
         Raises:
             ValueError: the size is wrong, or the version negative.
@@ -167,8 +167,8 @@ class WeightWriter:
 class WeightReader:
     """Reads the newest version, each at most once.
 
-    overtaken: copies thrown away because the writer came round. corrupt: publications whose bytes were not those
-    that were stamped; they are never returned.
+    overtaken: copies discarded because the writer reused the slot. corrupt: publications with a wrong checksum, which
+    are never returned.
     """
 
     def __init__(self, slots: WeightSlots):
@@ -184,9 +184,9 @@ class WeightReader:
     def read(
         self, *, timeout_s: float = 0.0, stop: Callable[[], bool] | None = None, out: np.ndarray | None = None
     ) -> Publication | None:
-        """The newest version if this reader has not had it; None: nothing newer in time, or `stop()` said so.
+        """The newest version, if this reader has not returned it yet; None: timeout or `stop()`.
 
-        out: [size_bytes] uint8 to copy into, whose content is arbitrary when None is returned; default: a new array.
+        out: [size_bytes] uint8 to copy into, with arbitrary content when None is returned; default: a new array.
         """
         deadline = deadline_after(timeout_s)
         while True:
@@ -209,7 +209,7 @@ class WeightReader:
         if words[header + NUMBER] != number:
             self.overtaken += 1
             return None
-        self._seen = number  # right or wrong, these bytes will not change: wait for the next ones
+        self._seen = number  # valid or not, these bytes will not change
         if checksum(out, number, version) != stamped:
             self.corrupt += 1
             return None

@@ -1,7 +1,6 @@
-"""What a user should hear of once while a run goes on: skipped batches, old policies, no reward, growing
-memory, a consistency loss that has collapsed.
+"""Warnings during a run: skipped batches, old policies, no reward, growing memory, a collapsed consistency loss.
 
-Each is said at most once, with the number, the bound and where to look. None of them ends the run.
+Each is printed at most once, with the number, the bound and where to look. None of them ends the run.
 """
 
 from __future__ import annotations
@@ -15,16 +14,14 @@ from speedyzero.system.host_figures import own_memory_bytes
 from speedyzero.topology.pacing import Pacing, slack_env_steps
 from speedyzero.topology.records import MetricRecord
 
-GAMES_WITHOUT_REWARD = 20  # and a tenth of the run: fewer say nothing
-SETTLED = 0.1  # of the train steps, by which caches, tables and compiled code have their size
-GROWTH, LEAST_GROWTH_BYTES = 1.5, 512 * 2**20  # both: a small run may well double
+GAMES_WITHOUT_REWARD = 20  # least number before a warning; SETTLED must have passed, too
+SETTLED = 0.1  # share of the train steps; by then caches, tables and compiled code have their size
+GROWTH, LEAST_GROWTH_BYTES = 1.5, 512 * 2**20  # both must be exceeded: a small run may double
 LOOK_EVERY_S = 10.0
 ALIKE = 0.9  # mean cosine of projections of different positions; with batch norm it is near 0
 
 
 class Alarms:
-    """One run's."""
-
     def __init__(self, config: Config, note: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic):
         self._note, self._clock = note, clock
         self._said: set[str] = set()
@@ -32,7 +29,7 @@ class Alarms:
         self._total_steps, self._env_steps = schedule.total_train_steps, schedule.env_steps
         played = max(1, schedule.env_steps - schedule.head_start_env_steps)
         ahead = pacing.tick_env_steps + slack_env_steps(schedule, pacing.tick_env_steps)
-        # Weights are an interval old when new ones come; while a tick is played the learner trains on, by the slack.
+        # Weights are an interval old when new ones come; during a tick the learner may train on by the slack.
         self.lag_bound = 2 * config.publish_interval + 2 * ahead * schedule.train_steps // played
         self._games, self._rewarded = 0, False
         self._first_step: int | None = None
@@ -71,7 +68,7 @@ class Alarms:
                 )
 
     def on_lag(self, process: str, lag: int, *, env_steps: int) -> None:
-        """lag: train steps that an actor's weights are behind. Once all is played nobody acts: no lag matters."""
+        """lag: train steps that an actor's weights are behind. Ignored once all env steps are played."""
         if lag > self.lag_bound and env_steps < self._env_steps:
             self._say(
                 "lag",
@@ -80,7 +77,7 @@ class Alarms:
             )
 
     def on_memory(self, own_bytes: int, *, train_steps: int) -> None:
-        """own_bytes: of all processes of the run, what they share left out."""
+        """own_bytes: of all processes of the run, shared memory excluded."""
         if self._first_step is None:
             self._first_step = train_steps
         settled_at = self._first_step + SETTLED * (self._total_steps - self._first_step)
@@ -95,7 +92,7 @@ class Alarms:
             )
 
     def look_at_memory(self, pids: Sequence[int], *, train_steps: int) -> None:
-        """For a run whose memory nobody records: now and then."""
+        """Poll memory every LOOK_EVERY_S, for inline runs: they have no gauges."""
         if self._clock() - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = self._clock()
             self.on_memory(sum(own_memory_bytes(pid) or 0 for pid in pids), train_steps=train_steps)

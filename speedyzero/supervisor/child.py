@@ -1,4 +1,4 @@
-"""One role's process as its supervisor sees it, its signs of life watched."""
+"""A role's process as the supervisor sees it, with its signs of life."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from speedyzero.shm import Board
 
 @dataclass
 class Unchanged:
-    """For how long something has stayed as it is, in seconds in which the supervisor itself was running."""
+    """How long a value has not changed, in seconds in which the supervisor was running."""
 
     value: object = None
     for_s: float = 0.0
 
     def look(self, value: object, passed_s: float) -> float:
-        """passed_s: since the last look."""
+        """passed_s: since the last call. Returns the seconds without a change."""
         self.for_s = self.for_s + passed_s if value == self.value else 0.0
         self.value = value
         return self.for_s
@@ -28,7 +28,7 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the run and a role's counters stood."""
+    """Counters of the run and of a role at one time."""
 
     train_steps: int = 0
     busy_ns: int = 0
@@ -40,7 +40,7 @@ class Progress:
 
 @dataclass
 class Child:
-    """One role's process, and what is known of its predecessors."""
+    """A role's process, and how its predecessors died."""
 
     spec: ProcessSpec
     target: Callable[..., None]
@@ -53,7 +53,7 @@ class Child:
     began_at: Progress = Progress()
 
     def start(self, server: ForkServer, began_at: Progress) -> None:
-        """began_at: read now, for what this process has done is told by the difference."""
+        """began_at: the counters now; what this process does is the difference to them."""
         self.pulse, self.rounds, self.began_at = Unchanged(), Unchanged(), began_at
         self.process = server.start(self.target, (self.spec, *self.arguments))
 

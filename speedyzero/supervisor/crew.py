@@ -1,10 +1,10 @@
-"""The role processes of one run: start them, look after them, end them.
+"""The role processes of one run: start, monitor and end them.
 
-Who dies, and what follows: an actor or a reanalyzer is replaced (its successor takes over rings and shard as they
-stand); a learner's death ends its whole group, and the run goes on from its last checkpoint if there is one, but not
-where training has diverged: that ends it, with the traceback; the supervisor's death takes everybody along. One that
-shows no sign of life, in its start or at work, is killed and counts as dead: a process that was stopped has no pulse, a
-role that is stuck makes no rounds (learners wait for one another, so the rounds of any of them count).
+A dead actor or reanalyzer is replaced (the replacement takes over rings and shard as they are). A learner's death ends
+its group and the run restarts from its last checkpoint, if there is one; divergence instead ends the run with the
+traceback. All processes die with the supervisor. A process without a sign of life, starting or working, is killed and
+counts as dead: a stopped process has no heartbeat, a stuck role completes no rounds (learners wait for one another, so
+the rounds of any learner count for all).
 """
 
 from __future__ import annotations
@@ -26,24 +26,22 @@ from speedyzero.shm import Board
 from speedyzero.supervisor.child import Child, Progress
 
 STOP_DEADLINE_S = 10.0
-HURRY, AT_ONCE = 2, 3  # interruptions: nobody but the learners is waited for; not even the learners
-_LONGEST_LOOK_S = 1.0  # between two looks; what is beyond it, the supervisor itself was stopped (Ctrl-Z) or starved
-_GROUP_FALLS_S = 1.0  # in which the other learners notice that one of them died, and say so
+HURRY, AT_ONCE = 2, 3  # interruptions: wait only for the learners; wait for nobody
+_MAX_POLL_GAP_S = 1.0  # a longer gap between two polls: the supervisor was stopped (Ctrl-Z) or starved
+_GROUP_DEATH_S = 1.0  # for the other learners to notice a death and exit
 _TICK_S = 0.02
-COLD_TRAIN_STEPS = 8  # eager steps before the capture, the capture, and what a predecessor had left in a ring
+COLD_TRAIN_STEPS = 8  # eager steps, the graph capture, and batches that a predecessor left in a ring
 
 
 class RunFailed(RuntimeError):
-    """A run that cannot go on; the message names the process and carries its traceback."""
+    """A run that cannot continue; the message names the process and carries its traceback."""
 
 
 class LearnerGroupDied(RunFailed):
-    """The learners died: nobody can go on from where they were, but perhaps from the last checkpoint."""
+    """The learner group died: its state is lost, but the run may restart from the last checkpoint."""
 
 
 class Crew:
-    """The role processes of one run."""
-
     def __init__(
         self,
         config: Config,
@@ -77,11 +75,8 @@ class Crew:
         ]
 
     def start(self, *, interrupted: Callable[[], bool]) -> None:
-        """Start everybody and wait until all of them work.
-
-        Raises RunFailed, naming whom it waited for, past the deadline.
-        """
-        with _told_as_a_fall("no process can be started"):
+        """Start all processes and wait until all work. Raises RunFailed at the deadline, naming those that do not."""
+        with _as_group_death("no process can be started"):
             if not self._server.ready(interrupted=interrupted):
                 return
         for child in self.children:
@@ -102,9 +97,9 @@ class Crew:
         return all(self._board.state(child.spec.name) == DONE for child in self.learners)
 
     def look_after(self) -> None:
-        """Look at everybody once, and replace the dead. Raises RunFailed for a learner's death or a death too many."""
+        """Check every process once and replace dead ones. Raises RunFailed for a dead learner or too many deaths."""
         now_s = time.monotonic()
-        passed_s, self._looked_s = min(now_s - self._looked_s, _LONGEST_LOOK_S), now_s
+        passed_s, self._looked_s = min(now_s - self._looked_s, _MAX_POLL_GAP_S), now_s
         for child in self.children:
             if self._board.state(child.spec.name) == DONE:
                 continue
@@ -113,7 +108,7 @@ class Crew:
                 self._replace(child)
 
     def stop(self, *, interruptions: Callable[[], int]) -> None:
-        """Ask everybody to end, wait, and kill whoever is left; at once whoever has not begun to work."""
+        """Request a stop, kill processes that are still starting, wait, and kill the rest at the deadline."""
         self.row.request_stop()
         for child in self.children:
             if child.alive and not self.works(child):
@@ -129,27 +124,27 @@ class Crew:
             time.sleep(_TICK_S)
         for child in self.children:
             if child.alive:
-                if self._board.state(child.spec.name) != DONE:  # else only its exit takes long, as on a starved machine
+                if self._board.state(child.spec.name) != DONE:  # else only its exit is slow
                     self._note(f"{child.spec.name} did not end and is killed")
                 child.kill()
-            if crash_file(self._run_dir, child.spec.name).exists():  # such as: the weights could not be saved
-                self._note(f"{child.spec.name} died while it ended, {child.take_report()}")
+            if crash_file(self._run_dir, child.spec.name).exists():  # such as a failed save of the weights
+                self._note(f"{child.spec.name} died while it stopped, {child.take_report()}")
 
     def kill(self) -> None:
-        """Whoever is left, without a word."""
+        """Kill every process that is left."""
         _kill(self.children)
 
     def works(self, child: Child) -> bool:
-        """Whether this very process, not the one before it, has said that it works, or has done all its work."""
+        """Whether this process, not its predecessor, has reported WORKING or DONE."""
         return self._has_begun(child) and self._board.state(child.spec.name) in (WORKING, DONE)
 
     def _has_begun(self, child: Child) -> bool:
-        """Whether this very process has come so far as to take its row of the board."""
+        """Whether this process, not its predecessor, holds its row of the board."""
         holder = self._board.process(child.spec.name)
         return child.process is not None and holder is not None and holder.pid == child.process.pid
 
     def _is_warm(self, child: Child) -> bool:
-        """Whether the first steps are behind this process and the run: they compile kernels and capture graphs."""
+        """Whether process and run are past their first steps, which compile kernels and capture graphs."""
         name, board = child.spec.name, self._board
         trained = board.counter(LEARNER, "train_steps") - child.began_at.train_steps
         has_worked = board.counter(name, "busy_ns") > child.began_at.busy_ns
@@ -158,7 +153,7 @@ class Crew:
     def _replace(self, child: Child) -> None:
         name = child.spec.name
         if child in self.learners:
-            why = self._fall_of_the_group()
+            why = self._group_death()
             diverged = any(one.process is not None and one.process.exit_code == DIVERGED for one in self.learners)
             raise RunFailed(why) if diverged else LearnerGroupDied(why)
         report = child.take_report()
@@ -171,25 +166,25 @@ class Crew:
         self._begin(child)
 
     def _begin(self, child: Child) -> None:
-        with _told_as_a_fall(f"{child.spec.name} cannot be started"):
+        with _as_group_death(f"{child.spec.name} cannot be started"):
             child.start(self._server, Progress.of(self._board, child.spec.name))
 
-    def _fall_of_the_group(self) -> str:
-        """Why the learners died: one of them of its own accord, the others, perhaps, of its absence."""
-        deadline_s = time.monotonic() + _GROUP_FALLS_S
+    def _group_death(self) -> str:
+        """Why the learners died: one by itself, the others perhaps because of it."""
+        deadline_s = time.monotonic() + _GROUP_DEATH_S
         while any(child.alive for child in self.learners) and time.monotonic() < deadline_s:
             time.sleep(_TICK_S)
         dead = [child for child in self.learners if not child.alive]
-        # Who was killed left no file and died before those that then found a connection closed.
+        # A killed process left no file and died before those that then found a closed connection.
         dead.sort(key=lambda child: _written_ns(crash_file(self._run_dir, child.spec.name)))
         return "\n".join(f"{child.spec.name} died {child.take_report()}" for child in dead)
 
     def _kill_if_hung(self, child: Child, passed_s: float) -> None:
-        """passed_s: since the last look, the supervisor's own absence left out."""
+        """passed_s: since the last check, without time in which the supervisor was stopped."""
         name, board = child.spec.name, self._board
         watched = self.learners if child in self.learners else [child]
         has_begun, works = self._has_begun(child), self.works(child)
-        # Beginning, and beginning to work, are signs of life of their own: a long start is no long silence.
+        # Taking the row and reaching WORKING are signs of life, too: a slow start is no silence.
         silent_s = child.pulse.look((has_begun, board.heartbeat_ns(name)), passed_s)
         stuck_s = child.rounds.look((works, [board.counter(one.spec.name, "rounds") for one in watched]), passed_s)
         may_be_silent_s = self._limits.silent_s if has_begun else self._limits.start_s
@@ -203,8 +198,8 @@ class Crew:
 
 
 @contextmanager
-def _told_as_a_fall(what: str) -> Iterator[None]:
-    """Without the fork server the run cannot go on, but perhaps a new one can from the last checkpoint."""
+def _as_group_death(what: str) -> Iterator[None]:
+    """Without the fork server the run cannot continue, but it may restart from the last checkpoint."""
     try:
         yield
     except NotStarted as error:
@@ -218,12 +213,12 @@ def _kill(children: Sequence[Child]) -> None:
 
 
 def _written_ns(path: Path) -> int:
-    """When a file was written; 0 where there is none."""
+    """When a file was written; 0 if there is none."""
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def threads_per_process(config: Config, processes: int) -> int:
-    """Tensor threads of each role: `cpu_threads`, or so many that together they do not oversubscribe the cores."""
+    """Torch threads of each role: `cpu_threads`, or as many as do not oversubscribe the cores."""
     if config.cpu_threads:
         return config.cpu_threads
     return max(1, len(os.sched_getaffinity(0)) // processes)

@@ -1,4 +1,4 @@
-"""Scores on the interval, made beside the training by a process that comes and goes."""
+"""Evaluations on the interval, each in a process of its own beside training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TICK_S = 0.05
 
 
 class Evaluations:
-    """At most one evaluator at a time; the newest checkpoint is scored, ones it missed are not."""
+    """At most one evaluator at a time; it scores the newest checkpoint and skips older ones."""
 
     def __init__(self, config: Config, run_dir: Path, keeper: RunKeeper, server: ForkServer):
         self._config, self._run_dir, self._keeper, self._server = config, run_dir, keeper, server
@@ -23,9 +23,9 @@ class Evaluations:
         self._step = self._unscored_step = 0
 
     def follow(self, checkpoint_step: int, unscored_step: int) -> None:
-        """Book a score that has come in; have a new checkpoint scored. The final one is left to the supervisor.
+        """Record a finished score; start scoring a new checkpoint. The supervisor scores the final one itself.
 
-        unscored_step: of weights that could not be written; the user is told.
+        unscored_step: of weights that could not be written; reported.
         """
         if unscored_step > self._unscored_step:
             self._unscored_step = unscored_step
@@ -42,14 +42,14 @@ class Evaluations:
                 self._keeper.note(f"no score of train step {checkpoint_step}: {error}")
 
     def stop(self, *, give_up: Callable[[], bool]) -> None:
-        """Wait for the score that is being made, until it is given up."""
+        """Wait for the evaluation under way, or kill it once `give_up` holds."""
         if self._process is None:
             return
         while self._process.alive and not give_up():
             time.sleep(_TICK_S)
         if self._process.alive:
             self._process.kill()
-            self._keeper.note(f"the evaluation of train step {self._step} was given up")
+            self._keeper.note(f"the evaluation of train step {self._step} was cancelled")
         else:
             self._book()
 
@@ -58,5 +58,7 @@ class Evaluations:
         if self._process.exit_code == 0:
             self._keeper.book_score(self._step)
         else:
-            self._keeper.note(f"the evaluation of train step {self._step} ended with {self._process.exit_code}")
+            self._keeper.note(
+                f"the evaluation of train step {self._step} ended with exit code {self._process.exit_code}"
+            )
         self._process = None

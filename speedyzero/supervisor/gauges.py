@@ -1,9 +1,9 @@
-"""What the supervisor reads off the run's shared memory into the metrics: rings, waits, lags, restarts.
+"""Metrics that the supervisor reads from shared memory: rings, waits, lags, restarts, memory.
 
 On the interval:  ring/NAME/in_flight, ring/NAME/dropped       lag/PROCESS: train steps that its weights are behind
                   time/PROCESS/{busy,wait_*}_s                 supervisor/env_steps, supervisor/restarts
                   time/supervisor/busy_cpu_s                   memory/PROCESS_mib: of its own
-At the end also:  ring/NAME/{produced,consumed,unaccounted}, ring/NAME/dropped_REASON where there was one
+At the end also:  ring/NAME/{produced,consumed,unaccounted}, ring/NAME/dropped_REASON if any
 
     produced = consumed + dropped (by reason) + in flight        unaccounted is the difference: 0
 """
@@ -24,8 +24,6 @@ log = logging.getLogger("speedyzero.supervisor")
 
 
 class Gauges:
-    """Reads, never writes, what others count."""
-
     def __init__(
         self,
         wiring: Wiring,
@@ -36,14 +34,14 @@ class Gauges:
         interval_s: float,
         inherited: Callable[[], int],
     ):
-        """inherited: bytes that the roles have from the process they were forked from, and so count as theirs."""
+        """inherited: bytes that roles inherit from the fork server; the kernel counts them as the roles' own."""
         self._wiring, self._board, self._metrics, self._interval_s = wiring, board, metrics, interval_s
         self._alarms, self._inherited = alarms, inherited
         self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings]
         self._due_s = time.monotonic() + interval_s
 
     def follow(self) -> None:
-        """Record where the interval has passed."""
+        """Record if the interval has passed."""
         if time.monotonic() >= self._due_s:
             self._due_s += self._interval_s
             self.record()
@@ -70,7 +68,7 @@ class Gauges:
         self._metrics.write("supervisor/restarts", board.counter(SUPERVISOR, "restarts"), step)
 
     def _record_memory(self, step: int) -> None:
-        """Of those that are alive; one that has just ended, or begun, has none to speak of."""
+        """Of live processes; one that has just started or ended is left out."""
         total_bytes, inherited = 0, self._inherited()
         for process in self._board.spec.rows:
             holder = self._board.process(process)
@@ -82,7 +80,7 @@ class Gauges:
         self._alarms.on_memory(total_bytes, train_steps=step)
 
     def record_all(self) -> None:
-        """At the end of the run, when nobody moves any more."""
+        """At the end of the run, when all processes have ended."""
         self.record()
         step = self._board.total("train_steps")
         for ring in self._rings:

@@ -1,7 +1,7 @@
-"""What a run will take of each GPU, estimated before it starts: activations, graphs' memory, mirrors of frames.
+"""Estimate of the memory that a run takes of each GPU: activations, CUDA graphs, frame mirrors.
 
-`space.py` refuses what cannot run; this says what probably will not, and what to lower. Estimated: nothing of it has
-been measured on a GPU. A learner's activations are counted on torch's meta device, which computes shapes alone.
+`space.py` refuses runs that cannot fit; this warns of those that probably will not, and names what to lower. Not yet
+measured on a GPU. A learner's activations are counted on torch's meta device, which computes only shapes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from speedyzero.runtime.wiring import Wiring
 from speedyzero.supervisor.space import least_of_process
 from speedyzero.system.gpus import Gpu
 
-# What the allocator rounds up to, cuDNN's workspaces, weights that are cast in each step.
+# Allocator rounding, cuDNN workspaces, weights cast in each step.
 _MARGIN = 1.35
 _COUNTED_BATCH = 8
 
@@ -45,7 +45,7 @@ def expected_bytes(config: Config, wiring: Wiring) -> dict[int, dict[str, int]]:
 
 
 def with_mirrors_chosen(config: Config, wiring: Wiring, gpus: Sequence[Gpu]) -> Config:
-    """`replay.device_mirror=auto` decided for all processes alike: on where all that is expected fits beside them."""
+    """`replay.device_mirror=auto` resolved for all processes: on if mirrors fit beside the expected memory."""
     shape = wiring.shard_shape
     if config.replay.device_mirror != "auto" or not config.gpus or not shape.spec.is_image:
         return config
@@ -57,7 +57,7 @@ def with_mirrors_chosen(config: Config, wiring: Wiring, gpus: Sequence[Gpu]) -> 
 
 
 def shortage(expected: Mapping[int, Mapping[str, int]], gpus: Sequence[Gpu]) -> str:
-    """One line about the first GPU that will probably not do, and what to lower; empty where all will."""
+    """One line about the first GPU that is probably too small, and what to lower; empty if none is."""
     for gpu, parts in sorted(expected.items()):
         needed, free = sum(parts.values()), gpus[gpu].free_bytes
         if needed > free:
@@ -83,11 +83,11 @@ def _work_bytes(config: Config, wiring: Wiring, game: GameInfo, process: str) ->
 
 
 def _search_bytes(config: Config, game: GameInfo, batch: int) -> int:
-    """Of one agent's captured search: every node's state, and what root inference works in."""
+    """Of one agent's captured search: the state of every node, and root inference's activations."""
     with torch.device("meta"):
         network = build_network(config, game.spec, game.num_actions, folded=True)
     if not isinstance(network, EfficientZeroNetwork):
-        return 0  # kilobytes a root
+        return 0  # kilobytes per root
     pixels = game.spec.shape[0] * game.spec.shape[1]
     node = 2 * image_rows(network.latent_grid) * network.latent_channels + 6 * config.model.lstm_hidden
     root = pixels * 2 * network.pad_channels_to + 3 * pixels // 4 * 2 * config.model.stem_channels
@@ -96,8 +96,8 @@ def _search_bytes(config: Config, game: GameInfo, batch: int) -> int:
 
 @cache
 def _sample_bytes(config: Config, game: GameInfo) -> int:
-    """What a train step keeps of one sample: in bfloat16 what its backward pass reads, and its images, which lie in the
-    step's static memory and, as the next batch comes, once more."""
+    """Of one sample in a train step: what the backward pass reads, in bfloat16, and two copies of its images, in the
+    graph's static input and in the next batch."""
     batch, steps = _COUNTED_BATCH, config.target.unroll_steps
     every, shape = config.learner.consistency_every, game.spec.shape
     with torch.device("meta"):

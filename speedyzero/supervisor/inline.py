@@ -1,9 +1,9 @@
-"""A whole run in one process: actor, reanalyzer and learner take turns over edges of plain memory.
+"""A run in one process: actor, reanalyzer and learner take turns over in-memory edges.
 
     while train steps are left:   actor.step()   reanalyzer.step()   learner.step()      paced by `pacing.py`
-    on the interval and at the end:   evaluate, save the weights, keep last and best apart
+    on the interval and at the end:   evaluate, save the weights
 
-The same roles as in processes, deterministic to the bit on a CPU: for tests, debuggers and profilers.
+The same roles as in processes, bit-reproducible on a CPU: for tests, debuggers and profilers.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class InlineRun:
     actor: Actor
     reanalyzer: Reanalyzer
     learner: Learner
-    log: ReplayLog | None  # of the shard, where checkpoints are kept
+    log: ReplayLog | None  # of the shard, if checkpoints are kept
     turns: Turns = field(default_factory=Turns)
 
     @property
@@ -68,13 +68,13 @@ class InlineRun:
         return self.edges.board.train_steps >= self.config.schedule.total_train_steps
 
     def close(self) -> None:
-        """End the environments and let the log go."""
+        """End the environments and close the log."""
         self.env.close()
         if self.log is not None:
             self.log.close()
 
     def turn(self) -> None:
-        """One round of all roles. Raises RuntimeError where none of them can move."""
+        """One step of each role. Raises RuntimeError if none makes progress."""
         moved = False
         for name, role in ((ACTOR, self.actor), (REANALYZER, self.reanalyzer), (LEARNER, self.learner)):
             with self.turns.of(name):
@@ -90,10 +90,10 @@ class InlineRun:
 def build_run(
     config: Config, *, device: str = "cpu", run_dir: Path | None = None, checkpoint: Checkpoint | None = None
 ) -> InlineRun:
-    """Make environments, networks and roles. The number of torch threads is set for the whole process.
+    """Create environments, networks and roles. Sets the number of torch threads of the process.
 
-    run_dir: where the replay is logged; None: nowhere. checkpoint: of that directory, to go on from. Raises ValueError
-    where it does not fit, or another process writes the log.
+    run_dir: where the replay is logged; None: nowhere. checkpoint: of that directory, to resume from. Raises ValueError
+    if it does not fit or another process writes the log.
     """
     game = check_game(config.env)
     keep_large_blocks()
@@ -110,7 +110,7 @@ def build_run(
     ticks = int(shard.ticks[0])
     if resumed is not None:
         edges.board.env_steps, edges.board.train_steps = shard.env_steps_of(0), resumed.train_step
-    goes_on = checkpoint is not None and checkpoint.has_part(ENV_PART)
+    resumes_games = checkpoint is not None and checkpoint.has_part(ENV_PART)
     env = TapedLanes(make_env(config.env, lanes=config.actor.envs, seed=config.seed))
 
     def agent() -> Agent:
@@ -132,7 +132,7 @@ def build_run(
     actor = Actor(config, edges.for_actor(), pacing, agent(), env, first_tick=ticks)
     if resumed is not None:
         reanalyzer.restore(resumed.part, train_step=resumed.train_step)
-    if checkpoint is not None and goes_on:
+    if checkpoint is not None and resumes_games:
         tape = checkpoint.part(ENV_PART)
         actor.restore(checkpoint.part(ACTOR_PART), env.replay(**{name: tape.array(name) for name in TAPE}))
         restore_edges(edges, checkpoint.part(EDGES_PART))
@@ -142,11 +142,9 @@ def build_run(
 
 
 def train(config: Config, resume: ResumedRun | None = None, *, profile: ProfileRequest | None = None) -> Path:
-    """Train, evaluate and save as configured; the run directory. Prints what a user needs to follow it.
+    """Train, evaluate and save as configured, printing progress; returns the run directory.
 
-    resume: the run to go on with. profile: write a trace, too.
-
-    Raises KeyboardInterrupt after an interrupted run was saved.
+    resume: the run to resume. profile: also write a trace. Raises KeyboardInterrupt after saving an interrupted run.
     """
     with opened_run(config, resume) as opened:
         print_plan(config, opened.run_dir, processes="one process", resumed_step=resume.step if resume else None)
@@ -174,7 +172,7 @@ def _train(
     interrupts: Interrupts,
     profile: ProfileRequest | None,
 ) -> MemoryBoard:
-    """Turn after turn until the run is done or interrupted; the counters."""
+    """Take turns until the run is done or interrupted; returns the counters."""
     keeps = config.checkpoint.keep_last > 0
     run = build_run(
         config,
@@ -196,7 +194,7 @@ def _train(
                 learning = board.train_steps > first_step
                 spans.after_turn(env_steps=board.env_steps, train_steps=board.train_steps, learning=learning)
         if interrupts.count:
-            keeper.note("interrupted: saving and ending (once more to hurry)")
+            keeper.note("interrupted: saving and ending (interrupt again to hurry)")
             _save_weights(run, keeper, opened.run_dir)
         if checkpoints is not None:
             checkpoints.save()
@@ -210,7 +208,7 @@ def _train(
 def _after_turn(
     run: InlineRun, keeper: RunKeeper, run_dir: Path, checkpoints: InlineCheckpoints | None, *, limit: str
 ) -> None:
-    """Metrics, progress, and on their intervals a checkpoint and a score."""
+    """Record metrics, show progress, and on their intervals save a checkpoint and evaluate."""
     board, evaluation = run.edges.board, run.config.evaluate
     keeper.record(run.edges.metrics.drain())
     keeper.progress(env_steps=board.env_steps, train_steps=board.train_steps, limit=limit)
@@ -227,7 +225,7 @@ def _after_turn(
 
 
 def _save_weights(run: InlineRun, keeper: RunKeeper, run_dir: Path) -> bool:
-    """Whether the disk took them; if not, the user is told."""
+    """Returns whether the weights were saved; a failure is reported."""
     board, learner = run.edges.board, run.learner
     try:
         save_checkpoint(run_dir, run.config, run.game, learner, env_steps=board.env_steps, step=learner.train_step)

@@ -1,4 +1,4 @@
-"""Whole checkpoints of a run in one process: between two turns, on the spot."""
+"""Checkpoints of an inline run, written between two turns."""
 
 from __future__ import annotations
 
@@ -21,19 +21,17 @@ _log = logging.getLogger("speedyzero.checkpoint")
 
 
 class InlineCheckpoints:
-    """Saves one run."""
-
     def __init__(self, run: InlineRun, store: CheckpointStore, *, note: Callable[[str], None]):
         self._run, self._store, self._note = run, store, note
         self._clock = SaveClock(run.config.checkpoint, step=run.learner.train_step or -1)
 
     def after_turn(self) -> None:
-        """Save where it is due."""
+        """Save if due."""
         if self._clock.due(self._run.learner.train_step):
             self.save()
 
     def save(self) -> None:
-        """Save the run as it stands, unless this train step was. A disk that does not take it is told of, no more."""
+        """Save unless this train step is saved already. A failed write is reported and otherwise ignored."""
         if self._run.learner.train_step != self._clock.saved_step:
             self.save_now()
 
@@ -48,13 +46,13 @@ class InlineCheckpoints:
             return
         try:
             thin_out(self._store, self._run.config, logs={0: self._run.log} if self._run.log is not None else {})
-        except (OSError, ValueError) as error:  # a damaged older one, say: this one is whole all the same
+        except (OSError, ValueError) as error:  # a damaged older one; the new one is valid
             _log.warning("%s", error)
-            self._note(f"older checkpoints and all of the log stay: {error}")
+            self._note(f"older checkpoints and the log were not pruned: {error}")
 
 
 def snapshot_of(run: InlineRun) -> Snapshot:
-    """Raises OSError where the replay's rows cannot be forced to disk."""
+    """Raises OSError if the replay's rows cannot be flushed to disk."""
     state, board = run.learner.state(), run.edges.board
     return take_snapshot(
         meta=checkpoint_meta(run.config, run.game, env_steps=board.env_steps, step=state.train_step),

@@ -1,7 +1,6 @@
-"""The profile of a run in one process: each role's turns are a track of the same trace, and what lies between them.
+"""The profile of an inline run: one track for each role's turns, and one for the supervisor's work between them.
 
-The clock of the turns runs whether a profile is wanted or not: one look at it a turn is what the progress display's
-bottleneck costs.
+Turns are timed without a profile, too, by one clock read each: progress shows the bottleneck.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ _STEP = SPAN_NAMES.index("step")
 
 
 class Turns:
-    """Books the time of each role's turns, from the end of the one before. By name of the role's process, were it one.
+    """Books the time of each role's turns, from the end of the turn before. Keys: process names, as in a process run.
 
     A turn that raises is not booked: the run ends.
     """
 
     def __init__(self) -> None:
         self.busy_ns = dict.fromkeys((*in_turns(), SUPERVISOR), 0)
-        self.recorders: dict[str, Recorder] = {}  # of the roles that are recorded
+        self.recorders: dict[str, Recorder] = {}  # while recording
         self._ended_ns = time.monotonic_ns()
 
     @contextmanager
@@ -52,7 +51,7 @@ class Turns:
 
 
 class InlineProfile:
-    """One run's profile."""
+    """Profiler for profiled inline runs."""
 
     def __init__(
         self, request: ProfileRequest, config: Config, run_dir: Path, turns: Turns, *, note: Callable[[str], None]
@@ -62,7 +61,7 @@ class InlineProfile:
         self._cpu_s = self._machine_cpu_s = 0.0
 
     def after_turn(self, *, env_steps: int, train_steps: int, learning: bool) -> None:
-        """Between two turns of all roles. learning: whether it has begun."""
+        """Call between two rounds of turns. learning: whether training has begun."""
         if self._window.follow(learning=learning, full=self._store.full):
             if self._window.state == WANTED:
                 self._begin()
@@ -77,7 +76,7 @@ class InlineProfile:
             self._store.sample(now_ns, {"env_steps": env_steps, "train_steps": train_steps})
 
     def close(self) -> None:
-        """End, if it has begun, and write what there is."""
+        """Stop recording and write the trace, if it is not written yet."""
         self._window.stop()
         for recorder in self._turns.recorders.values():
             recorder.flush(time.monotonic_ns())

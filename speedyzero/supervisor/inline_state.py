@@ -1,12 +1,12 @@
-"""All that the next turn of a run in one process follows from, as a checkpoint's parts.
+"""The complete state of an inline run, as the role states of a checkpoint.
 
     learner    network, optimiser, published weights, counters          `learner/state.py`
     replay_0   log position, priorities, draws, memo, sweep             `reanalyze/reanalyzer.py`
     actor_0    frame stacks, flags, scores, ticks                       `actor/actor.py`
     env_0      seed, and a tape of each lane's unfinished game          `env/taped.py`
-    edges      batches and priorities on their way
+    edges      batches and priorities in flight
 
-A run as processes saves the first two; whoever resumes without the others begins new games.
+A process run saves the first two; a resume without the others starts new games.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _KINDS = {"batches": BatchRecord, "priorities": PriorityRecord}
 
 
 def edges_part(edges: InlineEdges) -> RoleState:
-    """Batches and priorities that nobody has taken yet, between two turns."""
-    assert edges.steps.empty, "the reanalyzer takes every record in the turn that it was made in"
+    """Batches and priorities in flight between two turns."""
+    assert edges.steps.empty, "the reanalyzer consumes every step in the turn that made it"
     document: dict[str, list[dict[str, int]]] = {}
     tensors: dict[str, np.ndarray] = {}
     for name, queue in _queues(edges).items():
@@ -38,7 +38,7 @@ def edges_part(edges: InlineEdges) -> RoleState:
 
 
 def restore_edges(edges: InlineEdges, part: RoleState) -> None:
-    """Put what was on its way into new edges. Raises ValueError where a record is not whole."""
+    """Put saved records into new edges. Raises ValueError if a record is incomplete."""
     for name, queue in _queues(edges).items():
         for number, numbers in enumerate(part.document[name]):
             kind = _KINDS[name]

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, a terminal that hangs up and a batch system's warning as a count, so that a run ends in order."""
+"""Counts stop signals (Ctrl-C, SIGTERM, a closed terminal, a batch system's warning), so that a run ends in order."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import signal
 
 from speedyzero.system import stop_signals
 
-HURRY = 2  # interruptions that say: do not wait
+HURRY = 2  # interruptions after which nothing more is waited for
 
 
 class Interrupts:
-    """Counts `STOP_SIGNALS` instead of raising: the first ends the run in order, more of them hurry.
+    """Counts `STOP_SIGNALS` instead of raising: the first ends the run in order, further ones hurry it.
 
-    A warning counts only as the first: a limit on processor time gives one each second. What is ignored, as SIGHUP is
-    under nohup, stays ignored.
+    A warning counts only as the first: a limit on processor time sends one each second. Ignored signals, such as SIGHUP
+    under nohup, stay ignored.
     """
 
     def __init__(self, *, raise_at: int = 0) -> None:
-        """raise_at: the signal that raises KeyboardInterrupt after all; 0: none."""
+        """raise_at: the count at which KeyboardInterrupt is raised; 0: never."""
         self.count = 0
         self._raises, self._raise_at = False, raise_at
 
@@ -30,7 +30,7 @@ class Interrupts:
             signal.signal(number, handler)
 
     def raise_from_now_on(self) -> None:
-        """Raise KeyboardInterrupt for the signals that came and for those to come: all others have ended."""
+        """Raise KeyboardInterrupt for past and future signals: all other processes have ended."""
         self._raises = True
         if self.count:
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Keeps a run's directory and its user informed: metrics, progress, scores."""
+"""A run's records and console output: metrics, progress, scores."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from speedyzero.observe.system import record_system
 from speedyzero.supervisor.alarms import Alarms
 from speedyzero.topology.records import MetricRecord
 
+MOST_DIFFERENCES_LISTED = 25  # more is another design, not a variant of the paper's
 PAPER_ENV_STEPS, SHORT_RUN = 100_000, 0.1
-# What progress shows of the metrics, the score besides: do values foresee returns, does the policy look?
+# Metrics that progress shows beside the score.
 _SHOWN = {
     "learner/loss": "loss",
     "actor/value_return_correlation": "values",
@@ -34,7 +35,7 @@ _SHOWN = {
 
 
 class RunKeeper:
-    """One run's record, whether its roles take turns or are processes."""
+    """Records of one run, inline or as processes."""
 
     def __init__(self, config: Config, run_dir: Path):
         self._config, self._run_dir = config, run_dir
@@ -46,7 +47,7 @@ class RunKeeper:
         self.alarms = Alarms(config, self.note)
 
     def record(self, records: Iterable[MetricRecord]) -> None:
-        """Write metrics down, and keep what the progress bars show of them."""
+        """Write metrics, and keep those that progress shows."""
         for record in records:
             self.metrics.write(record.name, record.value, record.step)
             self.alarms.on_metric(record)
@@ -57,7 +58,7 @@ class RunKeeper:
                 self._shown[_SHOWN[record.name]] = record.value
 
     def progress(self, *, env_steps: int, train_steps: int, limit: str = "") -> None:
-        """limit: the present bottleneck, if there is one."""
+        """limit: the current bottleneck, if there is one."""
         self._progress.update(env_steps, train_steps, limit=limit, **self._shown)
 
     def note(self, line: str) -> None:
@@ -72,7 +73,7 @@ class RunKeeper:
         blind: bool = False,
         progress: GamesProgress | None = None,
     ) -> EvaluationResult:
-        """Score the checkpoint of a train step here and now. How long that held up all else is a metric, for clocks."""
+        """Score the checkpoint of a train step in this process. How long training waited is a metric."""
         started_s = time.monotonic()
         result = evaluate_checkpoint(
             self._config, self._run_dir, step=step, episodes=episodes, film=film, blind=blind, progress=progress
@@ -82,7 +83,7 @@ class RunKeeper:
         return result
 
     def book_score(self, step: int) -> None:
-        """Tell of the score that the last evaluation left, the evaluator's or ours."""
+        """Record and report the score of the last evaluation, by the evaluator or by this process."""
         last = read_scores(self._run_dir)["last"]
         assert last["step"] == step, f"scores.json is of train step {last['step']}, not {step}"
         self.metrics.write("evaluate/mean_score", last["mean"], step)
@@ -92,12 +93,12 @@ class RunKeeper:
         self.note(f"evaluation at train step {step}: {last['summary']}")
 
     def finish(self, step: int) -> EvaluationResult:
-        """The final evaluation, filmed where configured. Raises RuntimeError where the disk took no final weights."""
+        """The final evaluation, filmed if configured. Raises RuntimeError if the final weights were not saved."""
         evaluation = self._config.evaluate
         if not is_finished(checkpoint_dir(self._run_dir, step)):
             raise RuntimeError(
                 f"trained to train step {step}, but the weights could not be saved: nothing to score. Make room in "
-                f"{self._run_dir}, then go on from the last whole checkpoint with --resume"
+                f"{self._run_dir}, then continue from the last whole checkpoint with --resume"
             )
         self._progress.close()
         self.note(f"evaluating {evaluation.episodes} episodes ...")
@@ -113,12 +114,12 @@ class RunKeeper:
             )
 
     def close(self) -> None:
-        self.metrics.close()  # it may have something to say
+        self.metrics.close()  # may print a note
         self._progress.close()
 
 
 def print_plan(config: Config, run_dir: Path, *, processes: str, resumed_step: int | None = None) -> None:
-    """What is about to be done, where results go, and what differs from the paper."""
+    """Print what the run will do, where results go, and what differs from the paper."""
     schedule = config.schedule
     device = f"{config.gpus} GPU" if config.gpus else "CPU"
     batches = f"{schedule.total_train_steps} train steps of {config.learner.batch_size} samples"
@@ -136,7 +137,7 @@ def print_plan(config: Config, run_dir: Path, *, processes: str, resumed_step: i
             f"limit    the game has none of its own: cut off after {train} steps in training (env.train_limit_frames), "
             f"{evaluation} in evaluation (env.eval_limit_frames)"
         )
-    if game.kind == "atari":  # the paper is about nothing else
+    if game.kind == "atari":  # the paper covers only Atari
         share = schedule.env_steps / PAPER_ENV_STEPS
         if share < SHORT_RUN:
             random = reference_scores(config.env.game)
@@ -145,15 +146,17 @@ def print_plan(config: Config, run_dir: Path, *, processes: str, resumed_step: i
                 f"expect   a score near random play's{known}: {share:.0%} of the paper's env steps show that it works"
             )
         differences = deviations(config)
-        print(f"differs from EfficientZero's paper in {len(differences)} settings (here <- paper):")
-        for difference in differences:
+        are_listed = len(differences) <= MOST_DIFFERENCES_LISTED
+        how = " (here <- paper):" if are_listed else ": a preset of its own; config.yaml has all settings"
+        print(f"differs from EfficientZero's paper in {len(differences)} settings{how}")
+        for difference in differences if are_listed else ():
             print(f"  {difference.field:40} {difference.here} <- {difference.paper}")
 
 
 def print_summary(
     run_dir: Path, result: EvaluationResult, *, env_steps: int, train_steps: int, duration_s: float
 ) -> None:
-    """What was done, the score, and how to go on."""
+    """Print what was done, the score, and how to continue."""
     scores = read_scores(run_dir)
     last, best, lines = scores["last"], scores["best"], [str(result)]
     lines.append(

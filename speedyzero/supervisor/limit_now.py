@@ -1,7 +1,7 @@
-"""The bottleneck of the last seconds, for those who watch a run: off counters that are there anyway.
+"""The bottleneck of the last seconds, for the progress display, from counters that exist anyway.
 
-As processes: where the waits on the board lead to (`profile/wait_chain.py`). In one process: whose turns are longest.
-What a process has not booked as a wait it works: a step is booked when it ends.
+In a process run: the end of the wait chain (`profile/wait_chain.py`). Inline: the role with the longest turns. Time not
+booked as a wait counts as work, as a step is booked only when it ends.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from speedyzero.shm import Board
 from speedyzero.topology.edges import WAITS
 
 SAMPLE_EVERY_S, WINDOW_S, LEAST_S = 1.0, 10.0, 3.0
-_IDLE = 0.3  # whoever works less than that is no bottleneck: nobody works, everybody waits to hear
+_IDLE = 0.3  # busy share below which no process is the bottleneck: all wait for one another
 
 
 class Recent:
-    """How much counters have risen within the last seconds."""
+    """How much counters have risen in the last seconds."""
 
     def __init__(self, read: Callable[[], Mapping[str, int]], *, clock: Callable[[], float] = time.monotonic):
         self._read, self._clock = read, clock
         self._samples: deque[tuple[float, Mapping[str, int]]] = deque()
 
     def look(self) -> tuple[float, dict[str, int]] | None:
-        """Seconds, and the rise of every counter in them; None where it is too soon to say anything, or to look."""
+        """Seconds, and the rise of every counter in them; None if too little time has passed."""
         now_s = self._clock()
         if self._samples and now_s - self._samples[-1][0] < SAMPLE_EVERY_S:
             return None
@@ -43,7 +43,7 @@ class Recent:
 
 
 class ProcessLimit:
-    """Of a run as processes."""
+    """The bottleneck of a process run."""
 
     def __init__(self, wiring: Wiring, board: Board, *, clock: Callable[[], float] = time.monotonic):
         self._board, self._waits_on = board, waits_on(wiring)
@@ -51,7 +51,7 @@ class ProcessLimit:
         self._name = ""
 
     def name(self) -> str:
-        """A process, or `pacing` where nobody works much; empty before learning has begun."""
+        """A process, or `pacing` if no process is busy; empty before training has begun."""
         if not self._board.total("train_steps"):
             return ""
         rise = self._recent.look()
@@ -73,7 +73,7 @@ class ProcessLimit:
 
 
 class TurnLimit:
-    """Of a run in one process."""
+    """The bottleneck of an inline run."""
 
     def __init__(self, busy_ns: Mapping[str, int], *, clock: Callable[[], float] = time.monotonic):
         self._recent, self._name = Recent(lambda: busy_ns, clock=clock), ""

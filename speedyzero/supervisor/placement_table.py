@@ -1,4 +1,4 @@
-"""The table that a run prints before it starts: who runs where, who reads what, and what lies in shared memory."""
+"""The table printed before a run starts: processes, their devices and inputs, and sizes in shared memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from speedyzero.system.memory_limits import tightest_memory_limit
 
 
 def print_placement(config: Config, wiring: Wiring) -> None:
-    """Every process with its device, its threads of tensor operations, the memory that it takes for itself at least,
-    and its inputs with their size in shared memory; the memory and cores that there are."""
+    """Every process with its device, torch threads, least own memory, and inputs with their size in shared memory; then
+    the memory and cores available."""
     if config.gpus > 1:
-        print("note: several GPUs (NCCL) have never been run; groups of learners have been run on CPUs (gloo) alone")
+        print("note: several GPUs (NCCL) are untested; learner groups have run only on CPUs (gloo)")
     if config.gpus and mps_runs():
         print(f"note: {MPS_RISK}: see doctor")
     threads = threads_per_process(config, len(wiring.processes))
@@ -36,7 +36,7 @@ def print_placement(config: Config, wiring: Wiring) -> None:
 
 
 def _inputs(wiring: Wiring, process: str) -> list[tuple[str, int]]:
-    """What a process reads, with bytes; all rings of metrics as one."""
+    """What a process reads, with bytes; all metrics rings as one."""
     rings = [ring.name for ring in wiring.rings if ring.consumer_bell == bell_of(process)]
     sizes = dict(wiring.sizes)
     if process == SUPERVISOR:

@@ -1,6 +1,6 @@
-"""What a run's processes have in common: imported, and readied, once, by the fork server they come from."""
+"""Modules and caches that a run's processes share, loaded once by the fork server."""
 
-import torch._dynamo  # torch's first optimiser imports it, for two seconds
+import torch._dynamo  # imported by torch's first optimiser, in 2 s
 
 import speedyzero.actor.process
 import speedyzero.evaluate.process
@@ -9,4 +9,4 @@ import speedyzero.reanalyze.process  # noqa: F401
 from speedyzero.system import keyed_random
 
 assert not torch.cuda.is_initialized(), "a process with a CUDA context cannot be forked"
-keyed_random.keys(0, 0, 0)  # numba readies its tables in the first call of any of its functions: 0.6 s
+keyed_random.keys(0, 0, 0)  # numba initialises in its first call: 0.6 s

@@ -1,11 +1,11 @@
-"""A whole run as processes: make the shared memory, start the roles, watch them, end everything cleanly.
+"""A run as processes: create the shared memory, start the roles, watch them, shut down cleanly.
 
-    sweep dead runs -> check space -> create -> start learner, reanalyzer, actors -> all WORKING
-    watch: drain metrics, read the gauges, show progress, replace the dead, finish checkpoints, have new ones scored
-    the learners fell -> end everybody -> begin again from the last checkpoint
+    remove dead runs' memory -> check space -> create -> start learner, reanalyzer, actors -> all WORKING
+    watch: drain metrics, read gauges, show progress, replace dead processes, finish checkpoints, evaluate new ones
+    learner group died -> end all processes -> restart from the last checkpoint
     learner DONE or Ctrl-C -> stop flag -> join -> kill what is left -> remove shared memory -> final evaluation
 
-Everything shared is made here, before anybody starts, so no order of starting matters.
+All shared memory is created before any process starts, so the order of starting does not matter.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ log = logging.getLogger("speedyzero.supervisor")
 
 @dataclass(frozen=True)
 class _Session:
-    """What lasts from the start of a run to its end, however often its learners fall and it begins again."""
+    """What outlives a restart after the death of the learner group."""
 
     config: Config
     opened: OpenedRun
@@ -71,12 +71,12 @@ class _Session:
 def train(
     config: Config, server: ForkServer, resume: ResumedRun | None = None, *, profile: ProfileRequest | None = None
 ) -> Path:
-    """Train as processes, evaluate and save as configured; the run directory. server: of all its processes.
+    """Train as processes, evaluate and save as configured; returns the run directory.
 
-    profile: write a trace, too.
+    server: forks all processes of the run. profile: also write a trace.
 
-    Raises SegmentError (a ValueError) where shared memory does not suffice, before anything starts; RunFailed where
-    a role cannot be kept alive; KeyboardInterrupt after an orderly stop.
+    Raises SegmentError (a ValueError) if shared memory does not suffice, before anything starts; RunFailed if a role
+    cannot be kept alive; KeyboardInterrupt after an orderly stop.
     """
     set_title("supervisor")
     wiring = wire_where_it_fits(config, profiled=profile is not None)
@@ -108,22 +108,22 @@ def train(
 
 
 def _run_on(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[str, int]:
-    """`_run`, and after a fall of the learners again, from the last checkpoint; a limited number of times."""
+    """`_run`; restarts from the last checkpoint when the learner group dies, at most `checkpoint.restarts` times."""
     config, opened, keeper = session.config, session.opened, session.keeper
     restarts = 0
     while True:
         try:
             return _run(session, wiring, resume)
-        except LearnerGroupDied as fall:
+        except LearnerGroupDied as death:
             restarts += 1
             last = last_checkpoint(opened.run_dir) if restarts <= config.checkpoint.restarts else None
             if last is None or session.interrupts.count:
                 raise
             keeper.note(
-                f"{fall}\nthe run goes on from its checkpoint of train step {last.step} "
+                f"{death}\nthe run restarts from its checkpoint of train step {last.step} "
                 f"({restarts} of {config.checkpoint.restarts} times)"
             )
-            log.warning("the learners fell, restart %d: %s", restarts, fall)
+            log.warning("learner group died, restart %d: %s", restarts, death)
             keeper.metrics.flush()
             resume = ResumedRun(opened.run_dir, last, ())
             go_back(config, resume, opened.store, say=keeper.note)
@@ -131,7 +131,7 @@ def _run_on(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dic
 
 
 def _run(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[str, int]:
-    """The roles from start to stop; the steps done. Shared memory is gone when it returns, or raises."""
+    """Run the roles from start to stop; returns the steps done. Shared memory is removed on return and on error."""
     config, keeper, interrupts, spans = session.config, session.keeper, session.interrupts, session.spans
     run_dir, point = session.opened.run_dir, resume_point(wiring, resume.checkpoint) if resume else None
     try:
@@ -173,10 +173,10 @@ def _run(session: _Session, wiring: Wiring, resume: ResumedRun | None) -> dict[s
         finally:
             try:
                 if interrupts.count:
-                    keeper.note("interrupted: saving the weights and ending (once more to hurry)")
+                    keeper.note("interrupted: saving the weights and ending (interrupt again to hurry)")
                 crew.stop(interruptions=lambda: interrupts.count)
             finally:
-                crew.kill()  # whatever went wrong
+                crew.kill()
             saves.end()
             evaluations.stop(give_up=lambda: interrupts.count > 0 or not crew.learner_done)
             keeper.record(_drain(wiring, metrics))
@@ -200,7 +200,7 @@ def _gauges(session: _Session, wiring: Wiring, board: Board) -> Gauges:
 
 
 def create_shared(wiring: Wiring) -> Board:
-    """Every shared object of the run; the board, which the supervisor goes on using."""
+    """Create every shared object of the run; returns the board, which the supervisor keeps using."""
     run = wiring.run
     for process in wiring.board.rows:
         Doorbell.create(run, bell_of(process)).close()
@@ -215,14 +215,14 @@ def create_shared(wiring: Wiring) -> Board:
 
 
 def _count_from(board: Board, point: ResumePoint) -> None:
-    """The counters that pace a run, as they were."""
+    """Restore the counters that pace a run."""
     for actor, env_steps in enumerate(point.env_steps):
         board.begin_with(actor_name(actor), "env_steps", env_steps)
     board.begin_with(LEARNER, "train_steps", point.step)
 
 
 def _drain(wiring: Wiring, consumers: list[Consumer]) -> Iterator[MetricRecord]:
-    """Every metric there is. What reanalyzers count is told apart by their shards."""
+    """All metrics received. Reanalyzers after the first have their shard in the metric's name."""
     for process, consumer in zip(wiring.processes, consumers, strict=True):
         is_further_shard = process.startswith("reanalyzer-") and process != REANALYZER
         while (packed := consumer.get()) is not None:

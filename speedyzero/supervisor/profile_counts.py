@@ -1,6 +1,6 @@
-"""What counters say within a profile: processor time, records, lost spans; read by the supervisor at both ends of it.
+"""Counters of a profile: processor time, records, lost spans. The supervisor reads them when it begins and ends.
 
-A run that began again has new shared memory, whose counters begin at 0: what each beginning counted is added up.
+A restarted run has new shared memory with counters at 0, so the counts of all starts are added up.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from speedyzero.tracing.process_spans import NO_MORE, NOT_YET, WANTED
 
 PROCESS_COUNTS = ("busy_cpu_ns", "wait_cpu_ns", "dropped_spans")
 RING_COUNTS = ("produced", "consumed", "dropped")
-_OURS = ("metrics.", "spans.")  # rings to the supervisor, who empties them ten times as often as anybody looks
+_OURS = ("metrics.", "spans.")  # rings to the supervisor, which drains them more often than it samples
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted within a stretch of time, or so far."""
+    """Counts of an interval, or so far."""
 
     of_processes: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by process and counter
     of_rings: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by ring and RING_COUNTS
-    core_wait_s: Mapping[str, float] = field(default_factory=dict)  # by process, where it is known
+    core_wait_s: Mapping[str, float] = field(default_factory=dict)  # by process, where known
     machine_cpu_s: float = 0.0
 
     def plus(self, other: Counts, sign: int = 1) -> Counts:
@@ -43,7 +43,7 @@ def _sum(one: Mapping, other: Mapping, sign: int) -> dict:
 
 
 class CountsWithin:
-    """The sum of the stretches of a profile."""
+    """The sum over the intervals of a profile."""
 
     def __init__(self) -> None:
         self.total = Counts()
@@ -53,7 +53,7 @@ class CountsWithin:
 
 
 class ProfiledRun:
-    """The shared memory of one beginning of the run, as its profile sees it."""
+    """The shared memory of one start of the run, as read for its profile."""
 
     def __init__(self, wiring: Wiring, board: Board, row: BoardRow):
         """row: the supervisor's."""
@@ -65,17 +65,17 @@ class ProfiledRun:
             for process, spec in zip(wiring.processes, wiring.spans, strict=True)
         }
         self._before = Counts()
-        # By process: who it was when it was first seen to record, and for how long it had waited for a core until then.
+        # By process: its pid when it was first seen recording, and its seconds of waiting for a core until then.
         self._core_waits: dict[str, tuple[int, float]] = {}
 
     @property
     def learning(self) -> bool:
-        """Whether it has learned anything yet."""
+        """Whether it has trained since it started."""
         return self._board.total("train_steps") > self._first_step
 
     @property
     def all_acknowledged(self) -> bool:
-        """Whether everybody has sent the last spans."""
+        """Whether every process has sent its last spans."""
         return all(self._board.counter(process, "profiling") == NO_MORE for process in self._wiring.processes)
 
     def begin(self) -> None:
@@ -92,13 +92,13 @@ class ProfiledRun:
         return self._counts().plus(self._before, sign=-1)
 
     def blocks(self) -> Iterator[tuple[str, SpanBlock]]:
-        """All that have come, with the process."""
+        """All blocks received, with their process."""
         for process, consumer in self._consumers.items():
             while (block := consumer.get()) is not None:
                 yield process, block
 
     def look_at_processes(self) -> None:
-        """Note of each process when it begins to record, of a successor too, for how long it had waited for a core."""
+        """Note the core wait so far of every process, replacements included, that has begun to record."""
         for process in self._wiring.processes:
             holder = self._board.process(process)
             if holder is None or self._board.counter(process, "profiling") == NOT_YET:
@@ -109,7 +109,7 @@ class ProfiledRun:
                     self._core_waits[process] = (holder.pid, waited_s)
 
     def levels(self) -> dict[str, int]:
-        """What rings hold now, those to the supervisor left out, and how far the run is."""
+        """Records in flight by ring, those to the supervisor left out, and the run's steps."""
         rings = {ring.spec.name: ring.stats().in_flight for ring in self._rings if not ring.spec.name.startswith(_OURS)}
         return rings | {name: self._board.total(name) for name in ("env_steps", "train_steps")}
 

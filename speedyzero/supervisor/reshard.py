@@ -1,13 +1,13 @@
-"""Go on with a run in another layout: other numbers of GPUs, actors, environments, shards or learners.
+"""Resume a run in another layout: other numbers of GPUs, actors, environments, shards or learners.
 
-    checkpoint of the old run -> its shards, whole -> rows dealt to the new shards -> logs and a checkpoint of a new run
+    checkpoint of the old run -> its shards -> rows dealt to the new shards -> logs and a checkpoint of a new run
 
-The new run has a directory of its own, which begins with the old one's metrics up to the checkpoint; the old run stays
-as it is. The new checkpoint's manifest is written last, so a reshard that is cut short leaves nothing to resume from.
-Replay is held twice in memory meanwhile.
+The new run has its own directory, which begins with the old metrics up to the checkpoint; the old run is not changed.
+The new checkpoint's manifest is written last, so an interrupted reshard leaves nothing to resume from. Meanwhile the
+replay is held twice in memory.
 
-What goes on: network, optimiser, schedules, counters, target lag, replay with its priorities. What does not: games
-under way, the target network's remembered searches, the sweep of priorities, scores and weights of older steps.
+Kept: network, optimiser, schedules, counters, target lag, replay with its priorities. Not kept: unfinished games, the
+target network's cached searches, the sweep of priorities, scores and weights of older steps.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ from speedyzero.topology.role_state import RoleState
 
 @dataclass(frozen=True)
 class Reshard:
-    """A run to go on with in another layout, checked."""
+    """A run to resume in another layout, checked."""
 
     config: Config
     source: ResumedRun
 
     def described(self) -> str:
-        """What changes, in a few lines."""
+        """The changes, for printing."""
         saved = _saved_config(self.source.checkpoint)
         changed = ", ".join(str(change) for change in self.source.changes if LAYOUT.fullmatch(change.path))
-        return f"reshard      {changed}\n             {_in_words(saved)} become {_in_words(self.config)}"
+        return f"reshard      {changed}\n             {_layout(saved)} become {_layout(self.config)}"
 
 
 def check_reshard(config: Config, source: ResumedRun) -> Reshard:
-    """Raises ValueError where no setting of the layout differs, or the new one has no room for a lookahead."""
+    """Raises ValueError if no layout setting differs, or the new shards have no room for a lookahead."""
     if not any(LAYOUT.fullmatch(change.path) for change in source.changes):
         raise ValueError(
-            "--reshard: the layout is the run's own already; say what is to change, as actor.envs=16 replay.shards=2 "
+            "--reshard: the layout is the run's own already; give what is to change, as actor.envs=16 replay.shards=2 "
             "learner.ranks=2 --gpus 2, or leave --reshard out"
         )
     game = check_game(config.env)
@@ -64,10 +64,10 @@ def check_reshard(config: Config, source: ResumedRun) -> Reshard:
 
 
 def carry_out(reshard: Reshard) -> tuple[Config, ResumedRun]:
-    """Make the new run's directory; its settings, and what to resume. Tells what became of the replay.
+    """Create the new run's directory; returns its settings and what to resume. Prints what became of the replay.
 
-    Raises ValueError where the replay is too small for the new lanes or the directory cannot be made, OSError where the
-    disk does not take it.
+    Raises ValueError if the replay is too small for the new lanes or the directory cannot be created, OSError if a
+    write fails.
     """
     config, source = reshard.config, reshard.source
     print(reshard.described(), flush=True)
@@ -80,7 +80,7 @@ def carry_out(reshard: Reshard) -> tuple[Config, ResumedRun]:
         shutil.copyfile(metrics, run_dir / METRICS_FILE)
     with CheckpointStore(run_dir) as store:
         store.write(_snapshot(config, source.checkpoint, shards, positions))
-    print(_told(dealt, source, run_dir), flush=True)
+    print(_result(dealt, source, run_dir), flush=True)
     return config, ResumedRun(run_dir, find_resumable(run_dir)[1], source.changes)
 
 
@@ -102,12 +102,12 @@ def _dealt(config: Config, source: ResumedRun) -> tuple[list[Shard], Dealt]:
 
 
 def _share(total: int, index: int, count: int) -> int:
-    """The part of a whole number that falls to one of `count`, so that all parts make it up."""
+    """One of `count` integers that add up to `total`."""
     return total * (index + 1) // count - total * index // count
 
 
 def _logged(run_dir: Path, index: int, shard: Shard) -> LogPosition:
-    """Write a shard's replay log; where it ends."""
+    """Write a shard's replay log; returns its end."""
     with ReplayLog.open(replay_log_dir(run_dir, index), shard) as log:
         return log.sync()
 
@@ -123,7 +123,7 @@ def _snapshot(config: Config, checkpoint: Checkpoint, shards: list[Shard], posit
             "log": position.to_json(),
             "env_steps": [shard.env_steps_of(actor) for actor in range(shard.shape.actors)],
             "draws": draws,
-            "target_version": -1,  # what it remembered of positions is not moved
+            "target_version": -1,  # cached searches are not moved
             "searches": [sum(one["searches"][kind] for one in old) if index == 0 else 0 for kind in (0, 1)],
             "next_record": old[0]["next_record"],
             "refresh": None,
@@ -137,7 +137,7 @@ def _saved_config(checkpoint: Checkpoint) -> Config:
     return read_config_document(checkpoint.document("meta").get("config"), f"checkpoint {checkpoint.directory}")
 
 
-def _in_words(config: Config) -> str:
+def _layout(config: Config) -> str:
     placement = place(config)
     actors, shards, learners = len(placement.actors), len(placement.shards), len(placement.learners)
     return (
@@ -145,9 +145,9 @@ def _in_words(config: Config) -> str:
     )
 
 
-def _told(dealt: Dealt, source: ResumedRun, run_dir: Path) -> str:
+def _result(dealt: Dealt, source: ResumedRun, run_dir: Path) -> str:
     return (
         f"             {dealt.kept:,} positions kept, {dealt.rows_per_lane:,} in each lane; {dealt.given_up:,} oldest "
-        f"given up; {dealt.cuts:,} ends of games made by cuts\n"
-        f"             {source.run_dir} stays as it is; the run goes on in {run_dir}"
+        f"dropped; {dealt.cuts:,} games cut\n"
+        f"             {source.run_dir} is not changed; the run continues in {run_dir}"
     )

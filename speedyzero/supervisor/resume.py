@@ -1,7 +1,7 @@
-"""Go on with a run: which checkpoint, whether it fits, what may differ, and its directory as it was then.
+"""Resume a run: choose the checkpoint, check that it fits and which settings differ, roll the directory back.
 
-Everything is checked before anything is changed: `find_resumable` and `resumed_config` only read. `opened_run` takes
-the directory's lock and puts aside what the run will come to anew: later checkpoints, scores and metrics.
+Everything is checked before anything is changed: `find_resumable` and `resumed_config` only read. `opened_run` locks
+the directory and puts later checkpoints, scores and metrics aside.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from speedyzero.replay.shard import shard_shape
 from speedyzero.runtime.role_process import ResumePoint
 from speedyzero.runtime.wiring import Wiring
 
-# What may differ without being named: where and how a run happens, how it is looked at, and how long it is.
+# Settings that may differ without --force: where and how a run executes, and how it is observed.
 SAFE = re.compile(
     r"preset|gpus|cpu_threads|shm_dir|run_dir|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
     r"|learner\.(cuda_graph|norms)|replay\.device_mirror|(evaluate|checkpoint|supervisor|placement|profile)\..*"
 )
-# What `--reshard` may change: how many processes play, keep and learn, and how much is kept.
+# What `--reshard` may change: numbers of GPUs, processes and environments, placement, replay capacity.
 LAYOUT = re.compile(r"gpus|actor\.(actors|envs)|replay\.(shards|capacity_steps)|learner\.ranks|placement\..*")
 CONFIG_FILE = "config.yaml"
 MAY_GROW = re.compile(r"schedule\.(env_steps|train_steps|frozen_train_steps)")
@@ -77,17 +77,16 @@ class ResumedRun:
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run's directory, this process being its writer."""
+    """A run's directory, locked for this process."""
 
     run_dir: Path
     store: CheckpointStore
 
 
 def find_resumable(path: Path) -> tuple[Path, Checkpoint]:
-    """A run's directory and the checkpoint to go on from, with every byte verified, the replay's too.
+    """A run's directory and the checkpoint to resume from, with every byte verified, the replay's too.
 
-    path: a run's directory, of which the newest that is whole is taken, or one of its checkpoints. Raises ValueError,
-    in one line.
+    path: a run's directory, for its newest valid checkpoint, or one of its checkpoints. Raises ValueError, in one line.
     """
     try:
         if path.resolve().parent.name == CHECKPOINTS_FOLDER:
@@ -102,11 +101,11 @@ def find_resumable(path: Path) -> tuple[Path, Checkpoint]:
 def resumed_config(
     run_dir: Path, checkpoint: Checkpoint, given: Mapping[str, Given], *, force: Collection[str], reshard: bool = False
 ) -> tuple[Config, ResumedRun]:
-    """The settings to go on with: the run's own, with what its config.yaml says now and what was given on top.
+    """The settings to resume with: the run's own, overridden by its config.yaml as it is now, then by `given`.
 
-    force: settings that may differ although that makes it another run. reshard: those of the layout may differ, and the
-    run gets another directory (`reshard.py`). Raises ValueError where others differ, where the run has nothing left to
-    do, or where the checkpoint does not fit.
+    force: settings that may differ although results change. reshard: layout settings may differ, and the run gets
+    another directory (`reshard.py`). Raises ValueError if others differ, the run is complete, or the checkpoint does
+    not fit.
     """
     unknown = [path for path in force if path not in SETTINGS]
     if unknown:
@@ -129,7 +128,7 @@ def resumed_config(
 
 
 def check_fits(config: Config, run_dir: Path, checkpoint: Checkpoint) -> None:
-    """Raises ValueError, in one line, where a run of these settings could not take the checkpoint over."""
+    """Raises ValueError, in one line, if a run with these settings cannot load the checkpoint."""
     game = check_game(config.env)
     shape, shards = shard_shape(config, game.spec, game.num_actions), len(place(config).shards)
     saved_shards = sum(checkpoint.has_part(f"replay_{index}") for index in range(shards + 1))
@@ -152,7 +151,7 @@ def check_fits(config: Config, run_dir: Path, checkpoint: Checkpoint) -> None:
 
 
 def resume_point(wiring: Wiring, checkpoint: Checkpoint) -> ResumePoint:
-    """What the roles of a resumed run are told."""
+    """What the roles of a resumed run receive."""
     actors, shards = len(wiring.placement.actors), len(wiring.placement.shards)
     ticks, env_steps = [0] * actors, [0] * actors
     for index in range(shards):  # actor a feeds shard a mod S
@@ -163,9 +162,9 @@ def resume_point(wiring: Wiring, checkpoint: Checkpoint) -> ResumePoint:
 
 @contextmanager
 def opened_run(config: Config, resume: ResumedRun | None) -> Iterator[OpenedRun]:
-    """The run's directory, made or as it was at the checkpoint, locked against other writers, its log begun.
+    """The run's directory, created or rolled back to the checkpoint, locked against other writers, its log opened.
 
-    Raises ValueError where another process writes there.
+    Raises ValueError if another process holds the lock.
     """
     if resume is None:
         run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
@@ -179,7 +178,7 @@ def opened_run(config: Config, resume: ResumedRun | None) -> Iterator[OpenedRun]
 
 
 def last_checkpoint(run_dir: Path) -> Checkpoint | None:
-    """The newest that is whole, if there is one."""
+    """The newest valid checkpoint, if there is one."""
     try:
         return find_resumable(run_dir)[1]
     except ValueError as error:
@@ -188,7 +187,7 @@ def last_checkpoint(run_dir: Path) -> Checkpoint | None:
 
 
 def go_back(config: Config, resume: ResumedRun, store: CheckpointStore, *, say: Callable[[str], None]) -> None:
-    """Put aside what the run will come to anew, and keep its settings as they are now."""
+    """Put aside all that is later than the checkpoint, and save the settings as they are now."""
     aside = store.set_aside_after(resume.step)
     forget_scores_after(resume.run_dir, resume.step)
     put_aside = put_aside_after(resume.run_dir, resume.step)
@@ -216,7 +215,7 @@ def _verify_replay(run_dir: Path, checkpoint: Checkpoint) -> None:
 
 
 def _edited(run_dir: Path, saved: Config) -> dict[str, Given]:
-    """What a run's config.yaml says otherwise than its checkpoint. Raises ValueError for what is no config."""
+    """Settings that differ between a run's config.yaml and its checkpoint. Raises ValueError for an invalid file."""
     path = run_dir / CONFIG_FILE
     if not path.is_file():
         return {}
@@ -240,9 +239,9 @@ def _check_changes(changes: Collection[Change], force: Collection[str], *, resha
         if not grows and not is_laid_out and not SAFE.fullmatch(change.path) and change.path not in force:
             refused.append(change)
     if refused and all(LAYOUT.fullmatch(change.path) for change in refused):
-        raise ValueError(f"--resume: {'; '.join(map(str, refused))}: add --reshard to go on in another layout")
+        raise ValueError(f"--resume: {'; '.join(map(str, refused))}: add --reshard to resume in another layout")
     if refused:
         raise ValueError(
-            f"--resume: {'; '.join(map(str, refused))}: that would be another run; undo it, or say so with "
+            f"--resume: {'; '.join(map(str, refused))}: that would be another run; undo it, or allow it with "
             f"--force {' --force '.join(change.path for change in refused)}"
         )

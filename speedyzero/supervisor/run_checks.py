@@ -1,6 +1,6 @@
-"""Whether a run can be carried out here, asked before anything of it is made. Called by the commands that begin runs.
+"""Whether a run can be executed here, checked before it creates anything. Called by the commands that start runs.
 
-Each raises ValueError, in one line, where it cannot. What is heavy is imported once it is needed.
+Each function raises ValueError, in one line, if not. Heavy modules are imported only when needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_game_of(config: Config) -> GameInfo:
-    """Whether the run's game is there, can be played and filmed, and has a network. Imports no torch."""
+    """Whether the run's game exists, can be played and filmed, and has a network. Imports no torch."""
     from speedyzero.env.registry import check_game, try_game
     from speedyzero.model.kind import network_kind
 
@@ -29,7 +29,7 @@ def check_game_of(config: Config) -> GameInfo:
 
 
 def check_run(config: Config, *, inline: bool, profiled: bool = False) -> None:
-    """Whether a run of this config, whose game `check_game_of` has found, can be carried out here."""
+    """Whether a run of this config, checked by `check_game_of`, can be executed here."""
     if config.init_from:
         from speedyzero.env.registry import check_game
         from speedyzero.learner.first_network import first_network
@@ -44,7 +44,7 @@ def check_run(config: Config, *, inline: bool, profiled: bool = False) -> None:
 
 
 def check_one_of_each(config: Config) -> None:
-    """Whether a run is one that goes in one process."""
+    """Whether the run fits into one process."""
     from speedyzero.config.placement import place
 
     placement = place(config)
@@ -57,16 +57,16 @@ def check_one_of_each(config: Config) -> None:
 
 
 def check_new_directory(path: Path) -> None:
-    """Whether a run's directory can be made, or is there and empty."""
+    """Whether a run's directory can be created, or exists and is empty."""
     if path.exists() and not path.is_dir():
         raise ValueError(f"run directory {path}: is a file; name a new or empty directory")
     if path.is_dir() and any(path.iterdir()):
-        raise ValueError(f"run directory {path}: exists and is not empty; name another, nothing is ever written over")
+        raise ValueError(f"run directory {path}: exists and is not empty; name another, runs are never overwritten")
     check_writable(path, f"run directory {path}")
 
 
 def check_drawable(config: Config, where: str) -> None:
-    """Whether the game can be filmed. where: what asks for it, for the message."""
+    """Whether the game can be filmed. where: the argument that asks for it, for the message."""
     from speedyzero.env.registry import try_game
 
     try:

@@ -1,9 +1,9 @@
-"""The profile of a run as processes: tells them when to record, collects their spans, writes the trace.
+"""The profile of a process run: starts and ends recording, collects spans, writes the trace.
 
-    window begins -> the supervisor's `profiling` on the board -> every process records, blocks come through its ring
-    window ends -> every process sends the rest and says so -> the trace is written, while the run goes on
+    window begins -> `profiling` in the supervisor's row of the board -> every process sends blocks through its ring
+    window ends -> every process sends the rest and acknowledges -> the trace is written while the run continues
 
-The supervisor records itself, too. A run whose learners fell and that began again goes on in the same profile.
+The supervisor records itself, too. A run that restarts from a checkpoint continues in the same profile.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _COLLECT = Span("collect_spans")
 
 
 class Profile:
-    """Of a run that is not profiled. `attach` and `detach` around each beginning of the run, `follow` in between."""
+    """For unprofiled runs: does nothing. `attach` and `detach` enclose each start of the run, `follow` runs between."""
 
     is_wanted = False
 
@@ -40,16 +40,16 @@ class Profile:
         """Before the processes start."""
 
     def follow(self) -> None:
-        """Take in what has come, and begin, end or write where it is time."""
+        """Collect what has arrived; begin, end or write when due."""
 
     def stop(self) -> None:
-        """The run is over: what comes from now on is its end."""
+        """The run is over: end the window."""
 
     def detach(self) -> None:
-        """When the processes have ended, before their shared memory goes."""
+        """After the processes have ended, before their shared memory is removed."""
 
     def close(self) -> None:
-        """At the end of all: write what there is, if it is not written yet."""
+        """Write the trace, if it is not written yet."""
 
 
 def profile_of(
@@ -59,7 +59,7 @@ def profile_of(
 
 
 class RunProfile(Profile):
-    """Of a run that is."""
+    """Profiler for profiled runs."""
 
     is_wanted = True
 
@@ -103,7 +103,7 @@ class RunProfile(Profile):
         if run is None:
             return
         self._take_in(run)
-        if self._window.state == WANTED:  # the run begins again, or failed
+        if self._window.state == WANTED:  # the run restarts or failed
             self._silence()
             self._within.add(run.counts_since_begin())
 
@@ -173,7 +173,7 @@ class RunProfile(Profile):
         )
 
     def _kernels(self, process: str) -> list[Kernel]:
-        """What a process's GPU did, if it was recorded; its file has served."""
+        """A process's GPU kernels, if recorded. Deletes their file."""
         path = kernels_file(self._run_dir, process)
         if not path.exists():
             return []

@@ -1,6 +1,6 @@
-"""Whole checkpoints of a run as processes: finished once all have written their files, given up where one cannot.
+"""Checkpoints of a process run: finished once every writer has written its files, abandoned if one fails.
 
-The learners and the reanalyzers write (`learner/group_saver.py`, `reanalyze/saver.py`); the manifest is written here.
+Learners and reanalyzers write (`learner/group_saver.py`, `reanalyze/saver.py`); the manifest is written here.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ class Saves:
         row: BoardRow,
         flush: Callable[[], None],
     ):
-        """row: the supervisor's, where it says which step it has dealt with. flush: brings to disk what was told of the
-        steps up to a checkpoint.
-        """
+        """row: the supervisor's, which publishes the step last dealt with. flush: writes pending metrics to disk."""
         self._config, self._store, self._board, self._row = config, store, board, row
         self._note, self._flush = note, flush
         shards = len(wiring.placement.shards)
@@ -48,7 +46,7 @@ class Saves:
         self._settled_step = 0
 
     def follow(self) -> None:
-        """Finish the save under way if its files are there, give it up if one could not be written."""
+        """Finish the save under way if its files are written, abandon it if a write failed."""
         step = self._board.counter(LEARNER, "snapshot_step")
         if step <= self._settled_step:
             return
@@ -64,13 +62,13 @@ class Saves:
             self._settle(step)
 
     def end(self) -> None:
-        """Everybody has ended: a save that is not complete by now will never be."""
+        """All processes have ended: abandon a save that is incomplete."""
         self.follow()
         step = self._board.counter(LEARNER, "snapshot_step")
         if step > self._settled_step:
             missing = [name for name in self._savers if self._board.counter(name, "saved_step") < step]
             self._store.give_up(step)
-            self._note(f"checkpoint of train step {step} was not saved: {', '.join(missing)} ended before")
+            self._note(f"checkpoint of train step {step} was not saved: {', '.join(missing)} ended before writing it")
 
     def _settle(self, step: int) -> None:
         self._settled_step = step

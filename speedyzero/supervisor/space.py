@@ -1,7 +1,7 @@
-"""Whether a run fits into shared memory, memory and GPU memory, asked before anything of it starts.
+"""Whether a run fits into shared memory, memory and GPU memory, checked before it starts.
 
-Shared memory is known to the page. Of memory the least is estimated: what the run is certain to take. So a run that is
-refused could not have run; one that is not may still need more, for batches, activations and compiled kernels.
+Shared memory is known to the page. For memory a lower bound is estimated: a refused run could not have run, an accepted
+one may still need more, for batches, activations and compiled kernels.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from speedyzero.shm import Run, SegmentError, require_space, sweep_dead_runs
 from speedyzero.system.gpus import read_gpus
 from speedyzero.system.memory_limits import MemoryLimit, is_in_memory, tightest_memory_limit
 
-# The least, below what was measured at work on Catch (smaps_rollup, shared libraries left out; Python 3.11, torch 2.13
-# CPU). Supervisor and fork server: Python, torch and their imports, 261 and 269 MiB. A role, which shares the fork
-# server's: what it has written to since (Private_Dirty), 20 to 33 MiB.
+# Lower bounds, below what was measured on Catch (smaps_rollup, without shared libraries; Python 3.11, torch 2.13 CPU):
+# supervisor and fork server, with Python, torch and imports, 261 and 269 MiB; a role, which shares the fork server's
+# pages, 20 to 33 MiB of its own (Private_Dirty).
 SUPERVISOR_BYTES, SERVER_BYTES, ROLE_BYTES = 160 * 2**20, 240 * 2**20, 16 * 2**20
-# Of each process on a GPU, for the driver and the libraries. Assumed, not measured: it has run on no GPU.
+# Per process on a GPU, for driver and libraries. Assumed, not measured.
 GPU_PROCESS_BYTES = 256 * 2**20
-# Where ranks of a group leave their addresses for one another: 416 bytes for 2 gloo ranks, 896 for 4.
+# The file through which a group's ranks find one another: 416 bytes for 2 gloo ranks, 896 for 4.
 _MEETING_BYTES = 64 * 1024
-# What NCCL takes in /dev/shm for each rank, whatever shm_dir is, where GPUs do not reach each other directly: a segment
-# of 9,637,888 bytes for each channel and peer it receives from (4 MiB, 4,915,200 and 524,288 bytes for its protocols
+# NCCL's memory in /dev/shm per rank, whatever shm_dir is, if GPUs cannot access one another directly: a segment of
+# 9,637,888 bytes for each channel and peer it receives from (4 MiB, 4,915,200 and 524,288 bytes for its protocols
 # and a page: NCCL's src/init.cc and its message in NVIDIA/nccl issue 342). Assumed: two channels, a ring and a tree.
 NCCL_RANK_BYTES = 4 * 9_637_888
 
 
 @dataclass(frozen=True)
 class SharedNeed:
-    """Bytes in whole pages. segments: in the run's directory. bells: semaphores; nccl: what its ranks will make."""
+    """Bytes in whole pages. segments: in the run's directory. bells: semaphores; nccl: made by its ranks."""
 
     segments: int
     bells: int
@@ -46,15 +46,14 @@ class SharedNeed:
 
     @property
     def always_in_shm(self) -> int:
-        """What lies in /dev/shm wherever the segments do."""
+        """Bytes in /dev/shm, wherever the segments are."""
         return self.bells + self.nccl
 
 
 def wire_where_it_fits(config: Config, *, profiled: bool = False) -> Wiring:
-    """Sweep what dead runs left, and lay out the shared memory of a new run. Creates nothing. profiled: as `wire`.
+    """Remove shared memory of dead runs, and lay out a new run's without creating it. profiled: as `wire`.
 
-    Raises ValueError (SegmentError) with both numbers and the ways out where it does not fit, and for a `shm_dir` that
-    cannot be used.
+    Raises ValueError (SegmentError), with both numbers and remedies, if it does not fit or `shm_dir` cannot be used.
     """
     game = check_game(config.env)
     shm_dir = config.shm_dir or None
@@ -69,7 +68,7 @@ def wire_where_it_fits(config: Config, *, profiled: bool = False) -> Wiring:
 
 
 def shared_need(wiring: Wiring) -> SharedNeed:
-    """What the file systems will be asked for: every object begins a page of its own."""
+    """Bytes asked of the file systems: every object starts on a page of its own."""
     segments = sum(_pages(size) for _, size in wiring.sizes) + _pages(wiring.board.total_bytes)
     meeting = _MEETING_BYTES if len(wiring.placement.learners) > 1 else 0
     ranks = [device for device in wiring.placement.learners if device != "cpu"]
@@ -78,7 +77,7 @@ def shared_need(wiring: Wiring) -> SharedNeed:
 
 
 def require_shared(run: Run, need: SharedNeed) -> None:
-    """Raises SegmentError where the run's shared objects do not fit."""
+    """Raises SegmentError if the run's shared objects do not fit."""
     if run.shm_dir is None:
         require_space(run, need.segments + need.always_in_shm)
         return
@@ -91,7 +90,7 @@ def require_shared(run: Run, need: SharedNeed) -> None:
 
 
 def least_memory(config: Config, wiring: Wiring, game: GameInfo, *, shared_in_memory: bool) -> dict[str, int]:
-    """Bytes that the run is certain to take, by what takes them; supervisor and fork server, begun before, left out."""
+    """Lower bound in bytes, by purpose, without supervisor and fork server, which are running already."""
     parts = {}
     if shared_in_memory:
         need = shared_need(wiring)
@@ -104,7 +103,7 @@ def least_memory(config: Config, wiring: Wiring, game: GameInfo, *, shared_in_me
 
 
 def least_of_process(config: Config, wiring: Wiring, process: str) -> int:
-    """Bytes of memory, and of GPU memory if it works on one, that a process is certain to take for itself."""
+    """Lower bound of a process's own memory in bytes, GPU memory included."""
     if process == SUPERVISOR:
         return SUPERVISOR_BYTES
     on_gpu = GPU_PROCESS_BYTES if wiring.devices[process] != "cpu" else 0
@@ -112,7 +111,7 @@ def least_of_process(config: Config, wiring: Wiring, process: str) -> int:
 
 
 def require_memory(parts: Mapping[str, int], limit: MemoryLimit | None) -> None:
-    """Raises ValueError where the least that a run takes is more than there is."""
+    """Raises ValueError if the lower bound exceeds the free memory."""
     needed = sum(parts.values())
     if limit is None or needed <= limit.free_bytes:
         return
@@ -120,13 +119,13 @@ def require_memory(parts: Mapping[str, int], limit: MemoryLimit | None) -> None:
     raise ValueError(
         f"this run needs at least {needed:,} bytes ({_mib(needed)}) of memory ({what}), {limit.where} has "
         f"{limit.free_bytes:,} free ({_mib(limit.free_bytes)} of {_mib(limit.limit_bytes)}): give it more "
-        "(docker run --memory=..., a larger machine), end what else runs, or take less by a smaller "
+        "(docker run --memory=..., a larger machine), end other programs, or use less: a smaller "
         "replay.capacity_steps, fewer actor.actors, or shm_dir= on disk"
     )
 
 
 def least_gpu_memory(config: Config, wiring: Wiring, game: GameInfo) -> dict[int, int]:
-    """Bytes that the run is certain to take, by GPU."""
+    """Lower bound in bytes, by GPU."""
     needed: Counter[int] = Counter()
     for process in wiring.processes:
         device = torch.device(wiring.devices[process])
@@ -136,7 +135,7 @@ def least_gpu_memory(config: Config, wiring: Wiring, game: GameInfo) -> dict[int
 
 
 def require_gpu_memory(needed: Mapping[int, int]) -> None:
-    """Raises ValueError where a GPU has too little left, such as while another program uses it."""
+    """Raises ValueError if a GPU has too little memory free."""
     gpus = read_gpus() if needed else ()
     for gpu, size in sorted(needed.items()):
         if gpu >= len(gpus):
@@ -145,13 +144,13 @@ def require_gpu_memory(needed: Mapping[int, int]) -> None:
         if size > free:
             raise ValueError(
                 f"this run needs at least {size:,} bytes ({_mib(size)}) on GPU {gpu}, which has {free:,} free "
-                f"({_mib(free)} of {_mib(total)}): end what else uses it (nvidia-smi names it), place fewer processes "
-                "there (actor.actors, placement.*), or use other GPUs (CUDA_VISIBLE_DEVICES, gpus=)"
+                f"({_mib(free)} of {_mib(total)}): end other programs on it (nvidia-smi lists them), place fewer "
+                "processes there (actor.actors, placement.*), or use other GPUs (CUDA_VISIBLE_DEVICES, gpus=)"
             )
 
 
 def _network_bytes(config: Config, wiring: Wiring, game: GameInfo, process: str) -> int:
-    """A learner holds parameters, gradients and the optimiser's moments; others the weights and what they read last."""
+    """A learner holds parameters, gradients and the optimiser's moments; others two copies of the weights."""
     if not process.startswith("learner"):
         return 2 * wiring.weights.size_bytes
     with torch.device("meta"):

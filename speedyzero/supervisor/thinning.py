@@ -1,4 +1,4 @@
-"""Which checkpoints of a run stay, and what of the replay logs they need."""
+"""Which checkpoints of a run are kept, and how much of the replay logs they need."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from speedyzero.reanalyze.restored import replay_part
 
 
 def thin_out(store: CheckpointStore, config: Config, *, logs: Mapping[int, ReplayLog]) -> None:
-    """Keep the last checkpoints whole, of older ones the weights that were scored; cut the logs to what is needed.
+    """Keep the last checkpoints, and of older ones the scored weights; trim the logs to what the kept ones need.
 
-    logs: by shard, those that this process writes. Raises OSError where the disk does not obey.
+    logs: by shard, those that this process writes. Raises OSError if a write fails.
     """
     steps = [step_of(directory) for directory in resumable(store.run_dir)]
     interval, best = config.evaluate.interval_train_steps, read_scores(store.run_dir).get("best")

@@ -1,4 +1,4 @@
-"""Writes a profile's trace into the run's directory, once, and tells the user."""
+"""Writes a profile's trace into the run's directory, once, and reports it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class TraceKeeper:
         waits_on: Mapping[str, Mapping[str, Sequence[str]]],
         machine_cpu_s: float,
     ) -> None:
-        """Once the window has ended. An earlier trace gets another name; a disk that does not take it is told of."""
+        """Call after the window has ended. An earlier trace is renamed; a failed write is reported."""
         if self.is_written:
             return
         self.is_written = True
         if not window.begin_ns:
-            self._note("nothing was profiled: the run ended before it learned")
+            self._note("nothing was profiled: the run ended before training began")
             return
         begin_ns, length_ns = window.begin_ns, window.end_ns - window.begin_ns
         trace = Trace(
@@ -64,11 +64,11 @@ class TraceKeeper:
             _log.warning("%s", error)
             self._note(f"the profile could not be written, the run goes on: {error}")
             return
-        self._note(self._told(trace, store))
+        self._note(self._summary(trace, store))
 
-    def _told(self, trace: Trace, store: SpanStore) -> str:
+    def _summary(self, trace: Trace, store: SpanStore) -> str:
         length = f"profile of {trace.end_ns / 1e9:.1f} s"
-        bounded = f", all that a trace holds ({store.kept} spans and samples)" if store.full else ""
+        bounded = f", the most that a trace holds ({store.kept} spans and samples)" if store.full else ""
         dropped = sum(track.dropped for track in trace.tracks)
         lost = f", {dropped} spans were lost" if dropped else ""
         return f"{length}{bounded}{lost}: {self._path}; read it with: python -m speedyzero profile {self._path.parent}"

@@ -1,1 +1,1 @@
-"""Linux and files: processes, memory, locks, atomic writes; and random numbers named by keys."""
+"""Linux processes, memory, locks and atomic writes; counter-based random numbers."""

@@ -1,4 +1,4 @@
-"""Files that are either there and whole or not there: written aside, forced to disk, renamed into place."""
+"""Atomic file writes: write a temporary file, fsync, rename."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Create or replace `path`. A crash at any moment leaves the old file or the new one, never a part."""
+    """Create or replace `path`. A crash at any moment leaves the complete old or new file."""
     path = Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -29,7 +29,7 @@ def write_json(path: str | Path, content: object) -> None:
 
 
 def sync_directory(path: str | Path) -> None:
-    """Force a directory's entries to disk, so that a rename in it outlives a power cut."""
+    """fsync a directory, so that a rename in it survives a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,12 +1,11 @@
-"""What glibc's allocator does with memory that was freed: kept for the next step, given back now and then.
+"""Control of memory freed to glibc's allocator: kept for the next step, and returned at intervals.
 
-By default a tensor of a batch's frames is mapped from the system anew at every step and each of its pages is faulted
-in: 15,000 faults and a fifth of a train step on the CPU (docs/design/techniques.md). `keep_large_blocks` ends that.
+By default a tensor of a batch's frames is mapped anew at every step and each of its pages is faulted in: 15,000 faults
+and a fifth of a train step on the CPU (docs/design/techniques.md). `keep_large_blocks` prevents that.
 
-glibc also keeps what is freed between two blocks that are still held. A reanalyzer searches another number of positions
-each time, its tensors have another size each time, and what it holds and no longer uses had grown by half a GiB after
-2,000 train steps. `malloc_trim` gives whole free pages back, wherever they lie: 20 to 60 ms each time on one core, and
-the pages that are wanted again are faulted in again.
+glibc also keeps free memory between blocks in use. A reanalyzer's tensors differ in size from search to search, and its
+unused memory grew by 0.5 GiB in 2,000 train steps. `malloc_trim` returns all whole free pages: 20 to 60 ms on one core,
+and pages needed again are faulted in again.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _TOP_PAD_BYTES = 128 * 2**20
 
 
 def keep_large_blocks() -> None:
-    """Take large blocks from the heap, which keeps what is freed, for the rest of this process. Only in glibc."""
+    """Allocate large blocks from the heap, which keeps freed memory, in this process from now on. Only in glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
@@ -32,17 +31,16 @@ def keep_large_blocks() -> None:
 
 
 class FreedMemory:
-    """Gives back what this process has freed, on an interval. Where the C library is another than glibc: nothing."""
+    """Returns freed memory to the system at intervals. Does nothing without glibc."""
 
     def __init__(self, *, interval_s: float = INTERVAL_S):
-        """interval_s: between two times, in seconds."""
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         self._interval_s, self._next_s = interval_s, time.monotonic() + interval_s
 
     def give_back_if_due(self) -> bool:
-        """Whether it was time to."""
+        """Return freed memory if the interval has passed; whether it was done."""
         if self._trim is None or time.monotonic() < self._next_s:
             return False
-        self._trim(0)  # other threads go on meanwhile, until they allocate
+        self._trim(0)  # blocks other threads only when they allocate
         self._next_s = time.monotonic() + self._interval_s
         return True

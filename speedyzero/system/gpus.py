@@ -1,8 +1,8 @@
-"""The GPUs here, read by a child process that ends at once: whoever asks makes no CUDA context.
+"""The visible GPUs, read by a short-lived child process, so that the caller creates no CUDA context.
 
-A context would lie on every GPU for as long as the supervisor lives, half a gigabyte that the run then lacks, and a
-process that has one cannot be forked. The child is this file as a program; it asks the driver itself, without torch,
-whose import would take seconds, and numbers GPUs as CUDA does (CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER).
+A context in the supervisor would take 0.5 GB on every GPU for the whole run, and a process with a context cannot be
+forked. The child runs this file; it calls the driver directly, because importing torch takes seconds, and numbers GPUs
+as CUDA does (CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_PATIENCE_S = 60.0  # with a driver that wakes eight GPUs
+_TIMEOUT_S = 60.0  # the driver may have to wake eight GPUs
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 _NAME_BYTES = 256
 MPS_RISK = (
-    "an MPS daemon runs: NVIDIA leaves it undefined what becomes of the others' work where one process is killed, as a "
-    "run does with one that is stuck, and page-locked memory then takes /dev/shm"
+    "an MPS daemon runs: if one process is killed, as a run does with one that hangs, the effects on the others' GPU "
+    "work are undefined, and page-locked memory takes space in /dev/shm"
 )
 
 
@@ -33,12 +33,12 @@ class Gpu:
 
 
 def read_gpus() -> tuple[Gpu, ...]:
-    """As they are now. Raises ValueError where the driver does not tell."""
+    """The GPUs' current state. Raises ValueError if the driver cannot be read."""
     command = [sys.executable, "-I", "-S", __file__]
     try:
-        child = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S)
+        child = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise ValueError(f"the NVIDIA driver has not answered in {_PATIENCE_S:g} s: see nvidia-smi") from error
+        raise ValueError(f"the NVIDIA driver has not answered in {_TIMEOUT_S:g} s: see nvidia-smi") from error
     if child.returncode:
         last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
         raise ValueError(f"the GPUs cannot be read: {last[0]}: see nvidia-smi")
@@ -47,18 +47,18 @@ def read_gpus() -> tuple[Gpu, ...]:
 
 @cache
 def known_gpus() -> tuple[Gpu, ...]:
-    """As they were when first asked for: for what does not change."""
+    """The GPUs as first read, for properties that do not change."""
     return read_gpus()
 
 
 def mps_runs() -> bool:
-    """Whether a daemon of CUDA's multi-process service is at work, through which all that use a GPU would go."""
+    """Whether a daemon of CUDA's multi-process service (MPS) runs."""
     for entry in Path("/proc").glob("[0-9]*/comm"):
         try:
             if entry.read_text().startswith("nvidia-cuda-mps"):
                 return True
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended
     return False
 
 

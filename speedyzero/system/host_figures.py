@@ -1,4 +1,4 @@
-"""What the kernel says of a process and of the machine's cores, for gauges and profiles. Linux's /proc."""
+"""Memory and CPU time of a process and of the machine, from /proc, for gauges and profiles."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
-_IDLE, _IOWAIT, _GUEST = 3, 4, 8  # columns of /proc/stat; guest time is within user time already
+_IDLE, _IOWAIT, _GUEST = 3, 4, 8  # columns of /proc/stat; user time includes guest time
 
 
 def own_memory_bytes(pid: int) -> int | None:
-    """Memory of a process that it shares with no file, what it was forked with included; None where it has ended."""
+    """Anonymous memory of a process, including what it was forked with; None if it has ended."""
     try:
         lines = (_PROC / str(pid) / "status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -21,7 +21,7 @@ def own_memory_bytes(pid: int) -> int | None:
 
 
 def core_wait_s(pid: int) -> float | None:
-    """How long a process's main thread could have run and had no core; None where that is not known."""
+    """How long a process's main thread has waited for a core; None if unknown."""
     try:
         return int((_PROC / str(pid) / "schedstat").read_text().split()[1]) / 1e9
     except (FileNotFoundError, ProcessLookupError, IndexError):
@@ -29,7 +29,7 @@ def core_wait_s(pid: int) -> float | None:
 
 
 def machine_cpu_s() -> float:
-    """Processor time that all programs have used of the cores that this process may use, and that a host withheld."""
+    """CPU time used by all programs on this process's cores, plus steal time."""
     cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     ticks = 0
     for line in (_PROC / "stat").read_text().splitlines():

@@ -1,8 +1,8 @@
-"""Counter-based randomness: every draw is a pure function of integer keys, so nothing has a state to save.
+"""Counter-based random numbers: every draw is a pure function of integer keys, so there is no state to save.
 
-A draw is named by (seed, stream, and up to three more integers such as lane, step, version). The same names give the
-same numbers whatever the order, the process or the batch they are drawn in. The generator is SplitMix64's finaliser
-over the mixed keys (Steele, Lea, Flood, OOPSLA 2014); gamma variates are Marsaglia and Tsang's (ACM TOMS 26, 2000).
+The keys are seed, stream, and up to three more integers such as lane, step and version. The same keys give the same
+numbers in any order, process or batch. The generator is SplitMix64's finaliser over the mixed keys (Steele, Lea, Flood,
+OOPSLA 2014); gamma variates are Marsaglia and Tsang's (ACM TOMS 26, 2000).
 
 Axes: N rows (positions), A actions.
 """
@@ -14,7 +14,7 @@ import math
 import numba
 import numpy as np
 
-# One stream per use, so that two uses of the same keys never share numbers.
+# One stream per use, so that two uses of the same keys draw different numbers.
 ENV_SEED, ACT_NOISE, ACT_CHOICE, REANALYZE_NOISE, SAMPLE, AUGMENT, INIT, EVALUATE, SHARD = range(9)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -120,7 +120,7 @@ def seed_for(seed: int, stream: int, a: int = 0, b: int = 0, c: int = 0) -> int:
 
 
 def root_noise(row_keys: np.ndarray, num_actions: int, *, algorithm: str, alpha: float) -> np.ndarray:
-    """What a search takes as `noise`, [N, A] float32: Dirichlet draws for `puct`, Gumbel draws for `gumbel`."""
+    """A search's `noise`, [N, A] float32: Dirichlet draws for `puct`, Gumbel draws for `gumbel`."""
     if algorithm == "gumbel":
         return gumbel(row_keys, num_actions)
     return dirichlet(row_keys, num_actions, alpha=alpha)

@@ -1,8 +1,7 @@
-"""How much memory this process and its children may still take: control groups (v1 and v2) and the machine itself.
+"""Memory still available to this process and its children: limits of control groups (v1 and v2) and of the machine.
 
-Linux says so in files; every function takes their folders as parameters. A limit of any group from the process's own up
-to the root binds. What a limit has left: the limit, less what is in use, file cache that can be dropped at once not
-counted. Swap is left out: a run that has to swap does not train.
+The limits of the process's group and of all its parents apply. Free memory is the limit less the usage, without file
+cache that can be dropped at once. Swap is not counted. proc: the root of the files read, for tests.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 PROC = Path("/proc")
-_UNLIMITED_BYTES = 2**62  # v1 writes no limit as the largest multiple of a page below 2^63
+_UNLIMITED_BYTES = 2**62  # v1 writes "no limit" as the largest multiple of a page below 2^63
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class MemoryLimit:
 
 @dataclass(frozen=True)
 class _Files:
-    """What a version of control groups calls its files."""
+    """File names of one version of control groups."""
 
     limit: str
     usage: str
@@ -46,12 +45,12 @@ class Mount:
 
 
 def tightest_memory_limit(*, proc: Path = PROC) -> MemoryLimit | None:
-    """The one that has the least left; None where the kernel tells of none."""
+    """The limit with the least free memory; None if the kernel reports none."""
     return min((*group_limits(proc=proc), *_machine(proc)), key=lambda limit: limit.free_bytes, default=None)
 
 
 def group_limits(*, proc: Path = PROC) -> Iterator[MemoryLimit]:
-    """Of every limited control group that this process is in."""
+    """The limit of every limited control group that contains this process."""
     mounts = read_mounts(proc=proc)
     for line in _lines(proc / "self/cgroup"):
         _, controllers, path = line.split(":", 2)
@@ -67,7 +66,7 @@ def group_limits(*, proc: Path = PROC) -> Iterator[MemoryLimit]:
 
 
 def _limits_upwards(mount: Mount, path: PurePosixPath, files: _Files) -> Iterator[MemoryLimit]:
-    """From the process's group up to the mount, which may show a part of the groups only, as in a container."""
+    """From the process's group up to the mount, which may show only some of the groups, as in a container."""
     inside = path.relative_to(mount.root) if path.is_relative_to(mount.root) else PurePosixPath()
     for group in (inside, *inside.parents):
         folder = mount.point / group
@@ -76,7 +75,7 @@ def _limits_upwards(mount: Mount, path: PurePosixPath, files: _Files) -> Iterato
             used_bytes = int((folder / files.usage).read_text())
             stat = (folder / "memory.stat").read_text()
         except OSError:
-            continue  # the root has no limit, a hidden group no files
+            continue  # the root has no limit, and a hidden group no files
         limit_bytes = _UNLIMITED_BYTES if text == "max" else int(text)
         if limit_bytes >= _UNLIMITED_BYTES:
             continue
@@ -93,7 +92,7 @@ def _machine(proc: Path) -> Iterator[MemoryLimit]:
 
 
 def is_in_memory(directory: Path, *, proc: Path = PROC) -> bool:
-    """Whether what is written to a directory takes memory: tmpfs, ramfs."""
+    """Whether a directory is in memory (tmpfs, ramfs)."""
     holders = [mount for mount in read_mounts(proc=proc) if directory.resolve().is_relative_to(mount.point)]
     deepest = max((len(mount.point.parts) for mount in holders), default=0)
     kinds = [mount.kind for mount in holders if len(mount.point.parts) == deepest]
@@ -111,5 +110,5 @@ def read_mounts(*, proc: Path = PROC) -> list[Mount]:
 
 
 def _lines(path: Path) -> list[str]:
-    """None where the kernel was built without what the file tells of."""
+    """The file's lines; empty if the kernel does not provide it."""
     return path.read_text().splitlines() if path.exists() else []

@@ -1,32 +1,32 @@
-"""Signals that ask a run to save and end: a person's, and the warnings of batch systems. Imports next to nothing.
+"""Signals on which a run saves and ends: a user's, and the warnings of batch systems. Imports little.
 
-A program blocks them before it imports anything else, so that none is lost or kills it, and `let_in` ends that: from
-then on they raise KeyboardInterrupt, until a run counts them (`supervisor/interrupts.py`). A handler is what makes them
-work at all for process 1 of a container.
+A program blocks them before its other imports, so that none is lost or kills it. After `let_in` they raise
+KeyboardInterrupt, until a run counts them (`supervisor/interrupts.py`). Process 1 of a container receives only signals
+that have a handler.
 """
 
 from __future__ import annotations
 
 import signal
 
-# SLURM warns by the signal that --signal names, most often SIGUSR1 or SIGUSR2; a limit on processor time by SIGXCPU.
+# SLURM sends the signal of --signal, usually SIGUSR1 or SIGUSR2; a CPU time limit sends SIGXCPU.
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *WARNINGS)
 
 
 def block() -> None:
-    """Keep them waiting, in this thread and whatever it begins."""
+    """Block them in this thread and in the threads and processes that it starts."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def heeded() -> list[signal.Signals]:
-    """All of them but those that whoever started this process wants ignored, as nohup does with SIGHUP."""
+    """All stop signals except those that this process was started to ignore, such as SIGHUP under nohup."""
     asked = (signal.SIGINT, signal.SIGTERM)
     return [one for one in STOP_SIGNALS if one in asked or signal.getsignal(one) is not signal.SIG_IGN]
 
 
 def let_in() -> None:
-    """Those that wait and those to come raise KeyboardInterrupt from now on."""
+    """Unblock them; pending and later signals raise KeyboardInterrupt."""
     for number in heeded():
         signal.signal(number, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

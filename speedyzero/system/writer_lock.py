@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that the system gives up for a process that dies."""
+"""A lock for one writer at a time, released by the system if its process dies."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LOCKS = Path("/proc/locks")
 
 
 class WriterLock:
-    """Held from its making until `release`. Raises ValueError, with the holder's process id, where it is held."""
+    """Held from creation until `release`. Raises ValueError, with the holder's process id, if it is held already."""
 
     def __init__(self, path: str | Path, *, cargo: str):
-        """cargo: what is written under the lock, for the message."""
+        """cargo: what the lock protects, for error messages."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -26,16 +26,16 @@ class WriterLock:
         except OSError as error:  # a file system without locks
             os.close(self._descriptor)
             raise ValueError(f"{cargo} cannot be locked: {path}: {error.strerror}") from error
-        with contextlib.suppress(OSError):  # a full disk: then the message names no process, or an older one
+        with contextlib.suppress(OSError):  # a full disk: the message then names no process or an older one
             os.pwrite(self._descriptor, f"{os.getpid():<20}\n".encode(), 0)
 
     @property
     def descriptor(self) -> int:
-        """Of the open file, for child processes that write too: while one of them has it open, the lock is held."""
+        """The open file, for child processes that also write: the lock is held until all have closed it."""
         return self._descriptor
 
     def release(self) -> None:
-        """Let others write. The file stays: removing it would let two in."""
+        """Release the lock. The file stays, because removing it would allow two holders."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -50,7 +50,7 @@ class WriterLock:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock on a file, found without touching it: a writer may just be starting."""
+    """Whether the lock on a file is held, without locking it, which could fail a starting writer."""
     if not path.is_file() or not _LOCKS.is_file():
         return False
     inode = path.stat().st_ino
@@ -60,5 +60,5 @@ def is_locked(path: Path) -> bool:
 
 
 def holder_of(path: Path) -> str:
-    """The process that took a lock last, as it wrote itself down."""
+    """The process that last took a lock, as recorded in its file."""
     return path.read_text(errors="replace").strip() or "unknown"

@@ -1,1 +1,1 @@
-"""What crosses between the roles of a run, whoever carries it: records, edges, pacing, a role's saved state."""
+"""What crosses between the roles of a run, however it is carried: records, edges, pacing, role states."""

@@ -1,7 +1,7 @@
-"""The ends of the edges as the roles hold them, whatever carries them: memory of one process, or shared memory.
+"""The ends of the edges as the roles hold them, over shared memory or within one process.
 
-A role is handed exactly its own ends. A queue's producer asks `full` before it puts, its consumer `empty` before it
-gets; both act only where the answer was no, so no role ever waits inside its step.
+A role receives exactly its own ends. A queue's producer checks `full` before it puts, its consumer `empty` before it
+gets, so no role waits inside its step.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 
 from speedyzero.topology.records import BatchRecord, MetricRecord, PriorityRecord, StepRecord, WeightsRecord
 
-# What a role that could not move waits for: play or learning to catch up, its consumer, its producer; and, inside a
-# step, the other learners of its group.
+# What a role without progress waits for: play or learning to catch up, its consumer, its producer; and, inside a step,
+# the other learners of its group.
 WAIT_PACING, WAIT_SPACE, WAIT_INPUT, WAIT_GROUP = WAITS = (
     "wait_pacing_ns",
     "wait_space_ns",
@@ -38,7 +38,7 @@ class Receiver(Protocol[Received]):
 
     @property
     def epoch(self) -> int:
-        """Of the record being drained: it rises when the producer was replaced. Before any record, of the last one."""
+        """Of the record being drained, or else of the last one; it rises when the producer is replaced."""
         ...
 
     @property
@@ -47,11 +47,11 @@ class Receiver(Protocol[Received]):
         ...
 
     def drain(self) -> Iterator[Received]:
-        """Every record that is there, oldest first; each is freed when the next one is asked for, not before."""
+        """All records present, oldest first; each is freed when the next one is requested, not before."""
         ...
 
     def get(self) -> Received | None:
-        """The oldest record; None where it was damaged, and therefore dropped and counted."""
+        """The oldest record; None if it was damaged, and so dropped and counted."""
         ...
 
 
@@ -61,11 +61,11 @@ class WeightSink(Protocol):
 
 class WeightSource(Protocol):
     def newer_than(self, version: int) -> WeightsRecord | None:
-        """The newest weights, or None where they are not newer than `version`."""
+        """The newest weights, or None if they are not newer than `version`."""
         ...
 
     def at(self, version: int) -> WeightsRecord | None:
-        """The weights of exactly that version, or None where they are not (or no longer) here."""
+        """The weights of exactly that version, or None if they are not, or no longer, available."""
         ...
 
 
@@ -79,7 +79,7 @@ class Board(Protocol):
 
     @property
     def own_env_steps(self) -> int:
-        """Steps acted by this actor, its predecessors' included."""
+        """Steps acted by this actor and its predecessors."""
         ...
 
     @property

@@ -1,13 +1,12 @@
 """How far play may run ahead of learning, and learning of play.
 
-Sample efficiency must not depend on the machine's speed, so both sides follow one line:
+Sample efficiency must not depend on the machine's speed, so both follow one line:
 
     env steps due at train step k = head start + (env_steps - head start) * min(k / train_steps, 1)
 
-The actors stop a slack above the line, the learner waits below it. The slack is at least one tick of all
-environments, so that one side can always move, and OVERLAP train steps' worth of play, so that both can at once: with
-one tick of less play than a train step needs they take turns, and of two cores one is always idle. After `train_steps`
-the learner goes on, on frozen data.
+The actors stop a slack above the line, the learner waits below it. The slack is at least one tick of all environments,
+so that one side can always progress, and OVERLAP train steps' worth of play, so that both can work at once instead of
+taking turns. After `train_steps` the learner continues on frozen data.
 """
 
 from __future__ import annotations

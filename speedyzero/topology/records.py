@@ -1,7 +1,7 @@
 """What crosses from one role to another: every record with its axes and types.
 
-The edges that carry them are listed in `wiring.py`, which gives each axis its length: what is stated here is how a
-record lies in shared memory, too.
+The edges that carry them are listed in `wiring.py`, which gives each axis its length. The types here are also the
+layout in shared memory.
 
 Axes: E lanes of one actor, B batch, K unroll steps, A actions, ... an observation's own axes ([H, W, C] uint8 for
 an image, [D] float32 for a vector). A position is (lane, step); `step` counts a lane's rows from its beginning and
@@ -31,7 +31,7 @@ class StepRecord:
     frame: np.ndarray  # [E, ...] uint8 or float32: the newest frame of the observation acted upon
     action: Annotated[np.ndarray, Stored("int16", "E")]
     reward: Annotated[np.ndarray, Stored("float32", "E")]  # learned from (possibly clipped), for this action
-    raw_reward: Annotated[np.ndarray, Stored("float32", "E")]  # as the game gave it
+    raw_reward: Annotated[np.ndarray, Stored("float32", "E")]  # from the game
     first: Annotated[np.ndarray, Stored("bool", "E")]  # this observation begins an episode or a life
     terminal: Annotated[np.ndarray, Stored("bool", "E")]  # this action ended the episode or cost a life
     truncated: Annotated[np.ndarray, Stored("bool", "E")]  # a limit ended the episode after this action
@@ -43,9 +43,9 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """A shard's part of a learner's training batch, without its frames: those are gathered where they lie.
+    """A shard's part of a learner's training batch, without frames: those are gathered from the shard.
 
-    B is that part's size: `learner.batch_size` over the pairs of a shard and a learner.
+    B is that part's size: `learner.batch_size` divided by the number of (shard, learner) pairs.
     """
 
     lane: Annotated[np.ndarray, Stored("int64", "B")]
@@ -57,7 +57,7 @@ class BatchRecord:
     prefix_target: Annotated[np.ndarray, Stored("float32", "B, K")]  # value prefix (or reward) after each action
     policy_target: Annotated[np.ndarray, Stored("float32", "B, K+1, A")]  # all 0 past the episode's end
     target_version: Annotated[int, Stored("int64")]  # weights that made the targets
-    made_at: Annotated[int, Stored("int64")]  # the train step under way when it was made
+    made_at: Annotated[int, Stored("int64")]  # the train step at that time
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class PriorityRecord:
 
     lane: Annotated[np.ndarray, Stored("int64", "B")]
     step: Annotated[np.ndarray, Stored("int64", "B")]
-    version: Annotated[int, Stored("int64")]  # weights that judged them; a newer version wins
+    version: Annotated[int, Stored("int64")]  # weights that computed them; a newer version wins
     priority: Annotated[np.ndarray, Stored("float32", "B")]
 
 
@@ -133,7 +133,7 @@ METRIC_NAMES = (
 
 @dataclass(frozen=True)
 class PackedMetric:
-    """A MetricRecord as it crosses a ring: the name by its place in METRIC_NAMES."""
+    """A MetricRecord as it crosses a ring: the name as its index in METRIC_NAMES."""
 
     name: Annotated[int, Stored("int32")]
     step: Annotated[int, Stored("int64")]
@@ -142,14 +142,14 @@ class PackedMetric:
 
 @dataclass(frozen=True)
 class MetricRecord:
-    """One figure for the run's record."""
+    """One value of a metric."""
 
     name: str
     step: int  # train step
     value: float
 
 
-# Spans by the place of their name: what a process's time went into. A step's parts lie inside its `step`.
+# What a process spends its time on; spans carry the index. The spans of a step lie inside its `step`.
 SPAN_NAMES = (
     "step",
     "wait_pacing",
@@ -192,13 +192,10 @@ SPANS_PER_BLOCK, SPAN_FIELDS = 256, 4
 
 @dataclass(frozen=True)
 class SpanBlock:
-    """What a process did in one stretch of time; the stretches of a process follow one another. N spans at most.
+    """A process's spans that ended in one interval; its blocks cover consecutive intervals. At most N spans."""
 
-    A span is told when it ends, so one that began in an earlier stretch may be here.
-    """
-
-    count: Annotated[int, Stored("int64")]  # spans that there are
+    count: Annotated[int, Stored("int64")]  # of valid spans
     since_ns: Annotated[int, Stored("int64")]  # on the monotonic clock, the same for every process of a machine
     until_ns: Annotated[int, Stored("int64")]
-    # F: place in SPAN_NAMES, start in ns, duration in ns, bytes moved.
+    # F: index in SPAN_NAMES, start in ns, duration in ns, bytes moved.
     span: Annotated[np.ndarray, Stored("int64", "N, F")]

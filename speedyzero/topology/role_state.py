@@ -1,4 +1,4 @@
-"""What one role goes on from: the files NAME.json and NAME.safetensors of a checkpoint."""
+"""The checkpointable state of a role: the files NAME.json and NAME.safetensors of a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Tensors = Mapping[str, Tensor | np.ndarray]
 
 @dataclass(frozen=True)
 class RoleState:
-    """Made by a role between two of its steps; memory may be the role's own, to be copied before it moves on."""
+    """Taken between two steps of a role; tensors may be the role's own memory: copy them before its next step."""
 
     document: Any  # strict JSON
     tensors: Tensors
 
     def array(self, name: str) -> np.ndarray:
-        """One of the tensors, as an array. Raises ValueError where there is none."""
+        """One of the tensors, as an array. Raises ValueError if it is missing."""
         if name not in self.tensors:
             raise ValueError(f"there is no {name}, only {', '.join(self.tensors)}")
         return np.asarray(self.tensors[name])

@@ -1,1 +1,1 @@
-"""Recording what processes spend their time on; `profile` reads it."""
+"""Records spans: what processes spend their time on. `profile` reads them."""

@@ -1,7 +1,7 @@
-"""What a GPU does while spans are recorded, by torch.profiler, on the spans' clock; and spans as NVTX ranges.
+"""GPU kernels recorded with torch.profiler on the spans' clock; spans as NVTX ranges.
 
-The profiler's clock is not ours, so a marker of known time is put into what it records, and everything is moved by the
-difference. Never run on a GPU: the clock and the reading are tested with the profiler on a CPU and a made-up file.
+The profiler uses a clock of its own, so a marker of known time is recorded and all events are shifted by the
+difference. Not yet run on a GPU: tested with the profiler on a CPU and a made-up file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ON_DEVICE = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})
 
 
 class NvtxRanges:
-    """Every span is a range for Nsight Systems and the like."""
+    """Emits every span as an NVTX range, for Nsight Systems and similar profilers."""
 
     def push(self, name: str) -> None:
         torch.cuda.nvtx.range_push(name)
@@ -31,7 +31,7 @@ class NvtxRanges:
 
 
 class KernelActivity:
-    """Records into a file that `read_kernels` reads."""
+    """Records kernels into a file that `read_kernels` reads."""
 
     def __init__(self, path: Path, *, device: str):
         kinds = torch.profiler.ProfilerActivity
@@ -58,7 +58,7 @@ class KernelActivity:
 
 
 def read_kernels(path: Path, begin_ns: int) -> list[Kernel]:
-    """What a GPU did, in ns from a moment of the monotonic clock. Raises ValueError where the marker is missing."""
+    """The recorded kernels, in ns since `begin_ns` (monotonic clock). Raises ValueError if the marker is missing."""
     document = json.loads(path.read_bytes())
     events = document["traceEvents"]
     marker = next((event for event in events if event["name"] == _MARKER), None)

@@ -1,10 +1,10 @@
-"""A role's process while its run is profiled: records when the supervisor wants it, and tells of the loop's rounds.
+"""Span recording in a role's process: starts and stops on the supervisor's request and records the loop's rounds.
 
-    supervisor's `profiling`:  NOT_YET -> WANTED -> NO_MORE     a process follows between two rounds, and says so by its
-    own `profiling` once its last spans are on their way
+    supervisor's `profiling`:  NOT_YET -> WANTED -> NO_MORE     a process follows between two rounds and acknowledges
+    through its own `profiling` once its last spans are sent
 
-Spans on the lowest level of a process follow one another: `step`, the waits, and what is done between two loops. Parts
-of a step lie inside it. Waits for the same thing, polled every few milliseconds, are told as one.
+Top-level spans of a process do not overlap: `step`, the waits, and work between two loops. Spans within a step are
+nested in it. Consecutive polls of the same wait are merged into one span.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WAITS = {wait: SPAN_NAMES.index(wait.removesuffix("_ns")) for wait in WAITS}
 
 
 class Activity(Protocol):
-    """Something else that is recorded for as long as spans are, such as a GPU's kernels."""
+    """Another recording that starts and ends with the spans, such as a GPU's kernels."""
 
     def begin(self) -> None: ...
 
@@ -31,8 +31,6 @@ class Activity(Protocol):
 
 
 class ProcessSpans:
-    """This process's spans."""
-
     def __init__(
         self,
         make_recorder: Callable[[], Recorder],
@@ -41,7 +39,7 @@ class ProcessSpans:
         acknowledged: Callable[[int], None],
         activity: Activity | None = None,
     ):
-        """wanted: what the supervisor says now. acknowledged: told what was done accordingly."""
+        """wanted: reads the state the supervisor requests. acknowledged: called with the state once it is reached."""
         self._make_recorder, self._wanted, self._acknowledged, self._activity = (
             make_recorder,
             wanted,
@@ -53,7 +51,7 @@ class ProcessSpans:
         self._wait, self._wait_start_ns, self._wait_end_ns = -1, 0, 0
 
     def follow(self) -> None:
-        """Begin or end, where the supervisor has changed its mind. Between two rounds."""
+        """Begin or end recording if the requested state has changed. Call between two rounds."""
         wanted = self._wanted()
         if wanted == self._state:
             return
@@ -68,7 +66,7 @@ class ProcessSpans:
         self._acknowledged(wanted)
 
     def round(self, waited_for: str, start_ns: int, end_ns: int) -> None:
-        """A turn of the loop. waited_for: one of WAITS; empty: it was a step."""
+        """Record one round of the loop. waited_for: one of WAITS; empty for a step."""
         recorder = self._recorder
         if recorder is None:
             return
@@ -86,7 +84,7 @@ class ProcessSpans:
             recorder.flush(end_ns)
 
     def end(self) -> None:
-        """Hand on what there is, and record no more; nothing where nothing is recorded."""
+        """Send the buffered spans and stop recording, if recording."""
         recorder, self._recorder = self._recorder, None
         if recorder is None:
             return

@@ -1,7 +1,7 @@
-"""When a profile begins and ends, whatever carries its spans.
+"""When a profile begins and ends.
 
---profile SECONDS   from when learning has begun, for so long         --profile   the whole run
-either ends early with the run, or where there is more than a trace can hold
+--profile SECONDS   that long, from the start of learning         --profile   the whole run
+Both end early when the run ends or the trace is full.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class ProfileRequest:
 
     @classmethod
     def parse(cls, words: str) -> ProfileRequest:
-        """words: as the user gave them, nothing for the whole run. Raises ValueError for what is no time."""
+        """words: the argument as given, empty for the whole run. Raises ValueError if it is not a duration."""
         if not words:
             return cls()
         try:
@@ -34,16 +34,16 @@ class ProfileRequest:
 
 
 class ProfileWindow:
-    """The state of one run's profile, as `process_spans.py` names it."""
+    """The state of one run's profile; states as in `process_spans.py`."""
 
     def __init__(self, request: ProfileRequest):
         self._seconds = request.seconds
         self.state = NOT_YET
         self.begin_ns = self.end_ns = 0
-        self.learning_ns = 0  # when learning was seen to have begun; 0: not yet
+        self.learning_ns = 0  # when learning was first observed; 0: not yet
 
     def follow(self, *, learning: bool, full: bool) -> bool:
-        """Look at the clock. learning: whether it has begun. full: nothing more can be kept. Whether this changed."""
+        """Update the state; returns whether it changed. learning: has begun. full: the store takes no more spans."""
         before, now_ns = self.state, time.monotonic_ns()
         if learning and not self.learning_ns:
             self.learning_ns = now_ns
@@ -54,7 +54,7 @@ class ProfileWindow:
         return self.state != before
 
     def stop(self) -> None:
-        """End now, if it has begun."""
+        """End now, if recording."""
         if self.state == WANTED:
             self.state, self.end_ns = NO_MORE, time.monotonic_ns()
 

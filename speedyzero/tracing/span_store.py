@@ -1,7 +1,7 @@
-"""What is kept of a run while it is profiled: blocks of spans by track, and samples of what may be counted.
+"""A profiled run's spans by track, and samples of its counters.
 
-In memory until the profile is over: 32 bytes a span, so that nothing is written while time is measured. Bounded: a
-trace beyond `MAX_KEPT` would be too much for those who look at it.
+Held in memory (32 bytes a span) until the profile ends, so that no disk writes disturb the timing. `MAX_KEPT` bounds
+the trace to what viewers can load.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MAX_KEPT = 500_000  # spans and samples; about 50 MB as JSON, a fifth of that fo
 
 
 class SpanStore:
-    """Spans and samples of a run. A track is a role, a process or a turn of one."""
+    """Spans and samples of a run. A track is one role: its process, or its turns in a shared process."""
 
     def __init__(self, limit: int = MAX_KEPT):
         self._limit, self.kept = limit, 0
@@ -29,7 +29,7 @@ class SpanStore:
         return self.kept >= self._limit
 
     def add(self, track: str, block: SpanBlock) -> bool:
-        """Keep a copy, always: who is full asks for no more."""
+        """Keep a copy, even beyond the limit: `full` makes the caller end the profile."""
         self._blocks.setdefault(track, []).append(block.span[: block.count].copy())
         covered = self._covered.setdefault(track, [])
         if covered and covered[-1][1] == block.since_ns:
@@ -40,7 +40,7 @@ class SpanStore:
         return True
 
     def sample(self, time_ns: int, values: Mapping[str, float]) -> None:
-        """Keep the values that have changed."""
+        """Keep only the values that have changed."""
         for name, value in values.items():
             kept = self._samples.setdefault(name, [])
             if not kept or kept[-1][1] != value:
@@ -52,7 +52,7 @@ class SpanStore:
         return np.concatenate([np.zeros((0, SPAN_FIELDS), np.int64), *self._blocks.get(track, [])])
 
     def covered(self, track: str) -> list[tuple[int, int]]:
-        """Stretches of time, in ns, in which everything that the track did is here."""
+        """Intervals, in ns, in which the track's spans are complete."""
         return list(self._covered.get(track, []))
 
     def samples(self) -> dict[str, list[tuple[int, float]]]:

@@ -1,13 +1,11 @@
-"""Spans: what a process's time went into, at about a microsecond each, and a call of nothing where nobody records.
+"""Spans: named intervals of a process's time. About a microsecond each; nearly free without an active recorder.
 
-    SEARCH = Span("search")                    once, where the module is loaded
-    with SEARCH: ...                           a span, if a recorder is active in this process
+    SEARCH = Span("search")                    once, at module level
+    with SEARCH: ...                           records a span, if a recorder is active in this process
 
-A recorder keeps spans in a small buffer that is made once, and hands it on as one record when it is full or half a
-second old. What cannot be handed on is dropped, and counted. One thread records, the role's; where roles take turns in
-one process each has a recorder of its own, active in its turn.
-
-Recorders are switched between two steps of a role, so a span is either whole or not there.
+A recorder buffers spans and sends the buffer as one record when it is full or half a second old. Records that cannot be
+sent are dropped and counted. Only the role's thread records; roles that take turns in one process each have a recorder,
+active during their turn. Recorders are switched between two steps of a role, so no span is partial.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ _WORDS = SPANS_PER_BLOCK * SPAN_FIELDS
 
 
 class Ranges(Protocol):
-    """Named ranges for a profiler outside, such as NVTX's."""
+    """Named ranges for an external profiler, such as NVTX."""
 
     def push(self, name: str) -> None: ...
 
@@ -33,7 +31,7 @@ class Ranges(Protocol):
 
 
 class Recorder:
-    """Spans of one role. `send` takes a block, and copies it, or says that it could not."""
+    """Records one role's spans. `send` copies a block and returns whether it could."""
 
     def __init__(self, send: Callable[[SpanBlock], bool], *, ranges: Ranges | None = None):
         self._send, self.ranges = send, ranges
@@ -44,7 +42,7 @@ class Recorder:
         self.dropped = 0  # spans
 
     def add(self, number: int, start_ns: int, end_ns: int, nbytes: int = 0) -> None:
-        """number: the name's place in SPAN_NAMES."""
+        """number: the name's index in SPAN_NAMES."""
         words, at = self._words, self._at
         words[at] = number
         words[at + 1] = start_ns
@@ -55,11 +53,11 @@ class Recorder:
             self.flush(end_ns)
 
     def is_old(self, now_ns: int) -> bool:
-        """Whether what there is should be handed on, full or not."""
+        """Whether the buffer is due to be flushed, full or not."""
         return now_ns - self._since_ns >= FLUSH_AFTER_NS
 
     def flush(self, until_ns: int) -> None:
-        """Hand on what there is, as all that happened until then."""
+        """Send the buffer as complete up to `until_ns`."""
         count = self._at // SPAN_FIELDS
         if not self._send(SpanBlock(count, self._since_ns, until_ns, self._span)):
             self.dropped += count
@@ -70,18 +68,18 @@ _recorder: Recorder | None = None
 
 
 def activate(recorder: Recorder | None) -> None:
-    """Record into this one from now on; None: nowhere. Between two steps, when no span is open."""
+    """Make this the process's recorder, None for no recording. Call between two steps, while no span is open."""
     global _recorder
     _recorder = recorder
 
 
 class Span:
-    """A named piece of work, to be used as a context again and again, but not inside itself."""
+    """A named piece of work. A reusable, not reentrant, context manager."""
 
     __slots__ = ("_name", "_nbytes", "_number", "_start_ns")
 
     def __init__(self, name: str, *, nbytes: int = 0):
-        """nbytes: what it moves each time. Raises ValueError for a name that is not in SPAN_NAMES."""
+        """nbytes: bytes moved each time. Raises ValueError for a name that is not in SPAN_NAMES."""
         if name not in SPAN_NAMES:
             raise ValueError(f"span {name!r} is not in records.SPAN_NAMES")
         self._name, self._number, self._nbytes = name, SPAN_NAMES.index(name), nbytes

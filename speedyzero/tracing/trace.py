@@ -2,10 +2,10 @@
 
 https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU (Trace Event Format)
 
-    M  names of processes and threads      X  a span: ts, dur in microseconds      C  what a ring holds, steps so far
+    M  names of processes and threads      X  a span: ts, dur in microseconds      C  counters: ring fill, steps so far
 
-All times are of one clock, CLOCK_MONOTONIC, counted from the beginning of the profile. What a reader needs besides the
-events (`python -m speedyzero profile`) stands in `otherData`, which viewers show and do not interpret.
+All times are CLOCK_MONOTONIC, counted from the beginning of the profile. What `python -m speedyzero profile` needs
+besides the events is in `otherData`, which viewers show and do not interpret.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LEVEL = 3  # of compression
 
 @dataclass(frozen=True)
 class Kernel:
-    """One piece of work of a GPU."""
+    """A kernel or copy executed by a GPU."""
 
     name: str
     stream: int
@@ -40,23 +40,23 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Track:
-    """What one role did, in its own process or in its turns of the only one. Times in ns from the profile's begin."""
+    """One role's spans, in its own process or in its turns of a shared one. Times in ns since the profile's begin."""
 
     name: str
     role: str
     spans: np.ndarray = field(repr=False)  # [N, 4] int64 as in SpanBlock, by start, outer before inner
-    covered: Sequence[tuple[int, int]]  # in which every span is here
+    covered: Sequence[tuple[int, int]]  # intervals in which the spans are complete
     device: str = "cpu"
     dropped: int = 0  # spans that were lost
-    busy_cpu_s: float = 0.0  # processor time of its work, of all threads
+    busy_cpu_s: float = 0.0  # CPU time of its work, all threads
     wait_cpu_s: float = 0.0
-    core_wait_s: float | None = None  # in which its main thread could have run and had no core; None: not known
+    core_wait_s: float | None = None  # time its main thread was runnable without a core; None: not known
     kernels: Sequence[Kernel] = ()
 
 
 @dataclass(frozen=True)
 class RingUse:
-    """What a ring carried within the profile."""
+    """A ring's traffic during the profile."""
 
     name: str
     producer: str
@@ -73,19 +73,19 @@ class Trace:
     """A profile."""
 
     inline: bool  # one process, in which the tracks take turns
-    end_ns: int  # its length
-    learning_ns: int  # when learning had begun; the end where it had not
+    end_ns: int  # the profile's length
+    learning_ns: int  # when learning began; the end if it did not
     tracks: Sequence[Track]
     rings: Sequence[RingUse]
     samples: Mapping[str, Sequence[tuple[int, float]]]  # time in ns and value, by name
     waits_on: Mapping[str, Mapping[str, Sequence[str]]]  # by track and wait: the tracks that may end it
     cores: int
-    machine_cpu_s: float  # that all programs of the machine used of those cores
+    machine_cpu_s: float  # CPU time used by all programs of the machine
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_trace(trace: Trace, path: Path) -> None:
-    """Write the whole file, then give it its name."""
+    """Write the file atomically."""
     aside = path.with_name(f".{path.name}.part")
     with gzip.open(aside, "wt", compresslevel=_LEVEL, encoding="utf-8") as file:
         _write(trace, file)
@@ -93,7 +93,7 @@ def write_trace(trace: Trace, path: Path) -> None:
 
 
 def read_trace(path: Path) -> Trace:
-    """Raises ValueError for what is no trace of ours, in one line."""
+    """Raises ValueError, one line, if the file is not a trace written by `write_trace`."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             document = json.load(file)
@@ -106,7 +106,7 @@ def read_trace(path: Path) -> Trace:
 
 
 def put_aside(path: Path) -> None:
-    """Give an earlier trace another name: nothing is written over."""
+    """Rename an existing trace to a free `trace.N.json.gz`: no trace is overwritten."""
     if path.exists():
         number = 1
         while (aside := path.with_name(f"trace.{number}.json.gz")).exists():
@@ -115,7 +115,7 @@ def put_aside(path: Path) -> None:
 
 
 def settled_spans(spans: np.ndarray, begin_ns: int) -> np.ndarray:
-    """Spans as a track has them, [N, 4]: times from the begin, which may cut one, by start, outer before inner."""
+    """Spans [N, 4] as in `Track`: times since `begin_ns`, clipped to it, sorted by start, outer before inner."""
     start_ns, end_ns = spans[:, 1] - begin_ns, spans[:, 1] + spans[:, 2] - begin_ns
     start_ns = np.maximum(start_ns, 0)
     settled = np.stack([spans[:, 0], start_ns, end_ns - start_ns, spans[:, 3]], axis=1)[end_ns > 0]
@@ -172,7 +172,7 @@ def _events(trace: Trace) -> Iterator[str]:
 
 
 def _place(trace: Trace, index: int) -> tuple[int, int]:
-    """Process and thread of a track, numbers of the trace's own: a replaced process goes on in its place."""
+    """Process and thread numbers of a track, chosen by the trace: a replacement process keeps the numbers."""
     return (1, index + 1) if trace.inline else (index + 1, 1)
 
 
@@ -181,7 +181,7 @@ def _stream_tid(stream: int) -> int:
 
 
 def _us(time_ns: int) -> str:
-    """Nanoseconds as microseconds, to the digit."""
+    """Nanoseconds as microseconds, exact."""
     return f"{'-' if time_ns < 0 else ''}{abs(time_ns) // 1000}.{abs(time_ns) % 1000:03d}"
 
 

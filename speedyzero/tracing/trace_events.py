@@ -1,4 +1,4 @@
-"""Whether a list of trace events is what the Trace Event Format asks for, so that viewers show what was meant."""
+"""Checks that a list of events conforms to the Trace Event Format."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _METADATA = {"process_name": "name", "thread_name": "name", "process_sort_index"
 
 
 def check_events(events: Sequence[Any]) -> None:
-    """Keys and types by kind of event; spans of a thread in order of time, each within or after the one before.
+    """Check keys and types of each event, and that a thread's spans are sorted by start and properly nested.
 
-    Raises ValueError, naming the first event that is wrong.
+    Raises ValueError, naming the first bad event.
     """
     if not isinstance(events, list):
         raise ValueError(f"traceEvents is a {type(events).__name__}, must be a list")
@@ -53,12 +53,12 @@ def _check_event(event: Any) -> None:
 
 
 def _check_nesting(event: dict[str, Any], open_ends: list[float], last_start: float) -> None:
-    """open_ends: of the spans that were open on its thread, innermost last; brought up to date."""
+    """open_ends: end times of the thread's open spans, innermost last; updated in place."""
     start, end = event["ts"], round(event["ts"] + event["dur"], 3)
     if start < last_start:
-        raise ValueError(f"begins at {start}, before the one before it on its thread, at {last_start}")
+        raise ValueError(f"begins at {start}, before the previous span of its thread, at {last_start}")
     while open_ends and open_ends[-1] <= start:
         open_ends.pop()
     if open_ends and end > open_ends[-1]:
-        raise ValueError(f"ends at {end}, after the span around it, at {open_ends[-1]}")
+        raise ValueError(f"ends at {end}, after its enclosing span, at {open_ends[-1]}")
     open_ends.append(end)

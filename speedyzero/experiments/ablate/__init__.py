@@ -1,1 +1,1 @@
-"""Ablations: the same run with one part changed at a time, over seeds, compared with intervals."""
+"""Ablations: one run with one setting changed at a time, over seeds, compared with intervals."""

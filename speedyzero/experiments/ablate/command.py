@@ -1,11 +1,11 @@
-"""`python -m speedyzero ablate`: every run of an ablation as a child, then a table and a picture.
+"""`python -m speedyzero ablate`: executes every run of an ablation as a child process, then writes a table and a plot.
 
-    OUT/ablation.json    what is compared, and on what machine
-    OUT/runs/, OUT/output/, OUT/abandoned/   as `grid/folder.py` says
-    OUT/results.jsonl    one line a run: its scores, or that it failed
+    OUT/ablation.json    arms, seeds, settings and machine
+    OUT/runs/, OUT/output/, OUT/abandoned/   see `grid/folder.py`
+    OUT/results.jsonl    one line per run: its scores, or that it failed
     OUT/table.md, OUT/curves.png
 
-Carried out again with the same OUT, it goes on where it was: finished runs of the same settings are kept.
+Repeated with the same OUT, it continues: finished runs of the same settings are kept.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from speedyzero.system.atomic_file import write_atomically, write_json
 
 
 class AblationFolder:
-    """An ablation with the directory that its runs and results lie in."""
+    """An ablation and the directory of its runs and results."""
 
     def __init__(self, ablation: Ablation, out: Path, *, jobs: int | None = None):
         """jobs: runs at a time; None: as many as fit.
 
-        Raises ValueError for what cannot be run, and where `out` holds runs of other settings. Writes nothing.
+        Raises ValueError for what cannot be run, and if `out` holds runs of other settings. Writes nothing.
         """
         self.ablation, self.out = ablation, out
         self.runs = plan_runs(ablation)
-        # Begun anew where it did not end: a curve then has one clock and no second look at any train step.
+        # Unfinished runs restart, so that a curve has one clock and each train step once.
         self._folder = GridFolder(self.runs, out, inline=ablation.inline, jobs=jobs, resumes=False)
         self._check_mode()
 
@@ -43,10 +43,10 @@ class AblationFolder:
         return self._folder.run_dir(run)
 
     def carry_out(self) -> list[Outcome]:
-        """Do what is left to do, and write what came of it.
+        """Execute the unfinished runs and write the results.
 
-        Raises RunsFailed at the end where runs failed, KeyboardInterrupt once interrupted children have ended, and
-        ValueError where another ablation is at work here.
+        Raises RunsFailed at the end if runs failed, KeyboardInterrupt once interrupted children have ended, and
+        ValueError if another process is using the directory.
         """
         with self._folder.locked() as lock:
             self._write_plan()
@@ -60,7 +60,7 @@ class AblationFolder:
         if path.is_file():
             mode = json.loads(path.read_bytes())["inline"]
             if mode != self.ablation.inline:
-                raise ValueError(f"{self.out} was begun with inline={mode}: go on with it, or choose another --out")
+                raise ValueError(f"{self.out} was begun with inline={mode}: continue so, or choose another --out")
 
     def _write_plan(self) -> None:
         ablation = self.ablation

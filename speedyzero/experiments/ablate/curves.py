@@ -1,4 +1,4 @@
-"""The picture of an ablation: learning curves by train steps and by wall clock, with 95% bootstrap intervals.
+"""Learning curves of an ablation by train steps and by training time, with 95% bootstrap intervals.
 
 Axes: N evaluations, R runs of one arm.
 """
@@ -19,7 +19,7 @@ from speedyzero.experiments.ablate.table import by_arm
 
 @dataclass(frozen=True)
 class Curve:
-    """An arm's mean over its runs. By wall clock the same scores stand where a median run had got to."""
+    """An arm's mean over its runs. `clock_s` is the median run's training time at each step."""
 
     steps: np.ndarray  # [N] float64
     clock_s: np.ndarray  # [N]
@@ -29,7 +29,7 @@ class Curve:
 
 
 def curve_of(runs: Sequence[Outcome]) -> Curve:
-    """Over the train steps that any run was evaluated at, between evaluations by a straight line."""
+    """Over the train steps at which any run was evaluated; linear interpolation in between."""
     steps = np.unique(np.concatenate([run.steps for run in runs])).astype(np.float64)
     steps = steps[(steps >= max(run.steps[0] for run in runs)) & (steps <= min(run.steps[-1] for run in runs))]
     scores = np.stack([np.interp(steps, run.steps, run.scores) for run in runs])  # [R, N]

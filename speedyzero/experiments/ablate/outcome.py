@@ -1,7 +1,7 @@
-"""What came of one run of an ablation, read from its directory.
+"""The results of one ablation run, read from its directory.
 
-Scores on the way are evaluations of the weights by the protocol, as the final one, of fewer games: the actors' own
-games cost nothing, but their scores fall with noise and temperature and lag behind the weights.
+Intermediate scores are evaluations by the protocol, with fewer games than the final one. The actors' own games are not
+used: noise and temperature lower their scores, and they lag behind the weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Outcome:
     seed: int
     steps: np.ndarray  # [N] int64, train steps
     scores: np.ndarray  # [N] float64, means of games
-    clock_s: np.ndarray  # [N] float64, of training, when those train steps were done
+    clock_s: np.ndarray  # [N] float64, training time at those train steps
 
     @property
     def final_score(self) -> float:
@@ -31,12 +31,12 @@ class Outcome:
 
     @property
     def score_at_half(self) -> float:
-        """After half of the train steps, between evaluations by a straight line."""
+        """Score after half of the train steps, linearly interpolated."""
         return float(np.interp(self.steps[-1] / 2, self.steps, self.scores))
 
     @property
     def area(self) -> float:
-        """The mean score over all train steps; before the first evaluation its score."""
+        """The mean score over all train steps; before the first evaluation, its score is used."""
         steps, scores = np.append(0, self.steps), np.append(self.scores[0], self.scores)
         return float(np.trapezoid(scores, steps) / steps[-1])
 
@@ -69,7 +69,7 @@ class Outcome:
 
 
 def read_outcome(run: GridRun, run_dir: Path) -> Outcome:
-    """Of a finished run. Raises ValueError where its metrics are damaged."""
+    """The outcome of a finished run. Raises ValueError if its metrics are damaged."""
     metrics = read_metrics(run_dir)
     evaluations, losses = metrics["evaluate/mean_score"], metrics["learner/loss"]
     return Outcome(

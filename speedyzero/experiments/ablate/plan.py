@@ -1,6 +1,6 @@
-"""What an ablation consists of: factors with values, arms of settings, and one run for each arm and seed.
+"""The plan of an ablation: factors with values, arms of settings, and one run for each arm and seed.
 
-Called by the command line, and by benchmarks that name their arms themselves. Nothing here starts or writes anything.
+Called by the command line, and by benchmarks that define their own arms. Starts and writes nothing.
 
     factors --one at a time, or all combinations--> arms --each with every seed--> runs
 """
@@ -24,7 +24,7 @@ EPISODES_ON_THE_WAY = 20
 
 @dataclass(frozen=True)
 class Factor:
-    """A setting and the values that it is to take, as somebody would write them."""
+    """A setting and its values, as written on the command line."""
 
     path: str
     values: tuple[str, ...]
@@ -32,16 +32,16 @@ class Factor:
 
 @dataclass(frozen=True)
 class Arm:
-    """Runs that differ by their seed alone."""
+    """Runs that differ only by their seed."""
 
     name: str
     settings: tuple[str, ...]
-    """What sets it apart, as key=value."""
+    """Its own settings, as key=value."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """Everything that decides what its runs compute."""
+    """Everything that determines the runs."""
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
@@ -49,15 +49,15 @@ class Ablation:
     preset: str | None = None
     gpus: int | None = None
     settings: tuple[str, ...] = ()
-    """Of all arms, as key=value; an arm's own win."""
+    """For all arms, as key=value; an arm's own settings take precedence."""
     inline: bool = False
 
 
 def read_factors(words: Iterable[str]) -> tuple[list[Factor], list[str]]:
-    """The factors of `--vary`'s words, and those that are none, having one value: settings of all arms.
+    """The factors in `--vary`'s arguments, and the arguments with a single value, which are settings of all arms.
 
-    A word is `path=value,value,...`, or paths alone, `path,path`: then a switch takes true and false, a choice all that
-    it can. Commas inside brackets belong to a value. Raises ValueError for paths that no setting has.
+    An argument is `path=value,value,...`, or `path,path`, which takes true and false for a switch and all choices
+    otherwise. Commas inside brackets belong to a value. Raises ValueError for unknown settings.
     """
     factors, settings = [], []
     for word in words:
@@ -79,7 +79,7 @@ def read_factors(words: Iterable[str]) -> tuple[list[Factor], list[str]]:
 
 
 def arms_of(ablation: Ablation, factors: Sequence[Factor], *, grid: str) -> tuple[Arm, ...]:
-    """The arms of a grid: all combinations, or the base and, one at a time, every other value of every factor.
+    """The arms of a grid: all combinations, or the base plus one arm for each non-base value of each factor.
 
     Raises ValueError as `resolve` does.
     """
@@ -93,10 +93,10 @@ def arms_of(ablation: Ablation, factors: Sequence[Factor], *, grid: str) -> tupl
 
 
 def plan_runs(ablation: Ablation) -> list[GridRun]:
-    """Every run, seed by seed, so that one that is cut short has compared all arms on the seeds that it did.
+    """Every run, seed by seed, so that an interrupted ablation has compared all arms on its finished seeds.
 
-    Unless they are given, scores on the way are made ten times, of few games, and nothing is filmed. Raises ValueError
-    for whatever `resolve` refuses, and for arms that are the same.
+    Unless set otherwise, runs are evaluated ten times on the way, with few games, and not filmed. Raises ValueError for
+    whatever `resolve` rejects, and for identical arms.
     """
     runs = [_plan(ablation, arm, seed) for seed in ablation.seeds for arm in ablation.arms]
     of_one_seed = {run.name: run for run in runs if run.seed == ablation.seeds[0]}

@@ -1,4 +1,4 @@
-"""The table of an ablation: for every arm means over its seeds, with 95% bootstrap intervals of these means."""
+"""The table of an ablation: means over seeds for every arm, with 95% bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = {
 
 
 def table_of(outcomes: Sequence[Outcome]) -> str:
-    """Markdown, an arm a row, in the order in which arms come first; what the columns are stands below."""
+    """Markdown, one row per arm in order of first appearance, with a legend below."""
     lines = [f"| arm | seeds | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
     for arm, runs in by_arm(outcomes).items():
         cells = [mean_and_interval(np.array([getattr(run, name) for run in runs])) for name in COLUMNS.values()]
@@ -28,12 +28,12 @@ def table_of(outcomes: Sequence[Outcome]) -> str:
 
 LEGEND = (
     "Mean over seeds (95% bootstrap interval of that mean; of few seeds it is too narrow). Score at half: after half "
-    "of the train steps. Area: mean score over all train steps. Training: less what was spent waiting for evaluations."
+    "of the train steps. Area: mean score over all train steps. Training: without pauses for evaluations."
 )
 
 
 def by_arm(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """The arms in the order in which they come first."""
+    """Outcomes by arm, in order of first appearance."""
     arms: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         arms.setdefault(outcome.arm, []).append(outcome)

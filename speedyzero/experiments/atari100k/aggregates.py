@@ -1,11 +1,11 @@
-"""What the scores of many games and few runs say together: aggregates and performance profiles, with intervals.
+"""Aggregates and performance profiles of scores over games and runs, with intervals.
 
 Mean, median, interquartile mean (IQM), optimality gap, performance profiles and the stratified bootstrap as in Agarwal
 et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (arXiv 2108.13264). numpy alone;
 `rliable`, those authors' library, agrees (tests/experiments/atari100k/test_rliable.py).
 
-Scores come as one array a game, human-normalised. Games may have different numbers of runs: then the IQM and the
-profile weigh every run alike, the others every game alike. With equal numbers there is no difference.
+Scores are human-normalised, one array per game. If games have different numbers of runs, the IQM and the profile weigh
+runs equally, the other aggregates games.
 
 Axes: G games, R runs of one game, N runs of all games, B bootstrap replicates, T thresholds.
 """
@@ -21,14 +21,14 @@ Scores = Sequence[np.ndarray]
 """G arrays [..., R] float64; leading axes are replicates."""
 
 TRIMMED_SHARE = 0.25
-GAP_BELOW = 1.0  # a human's score: what is above it does not make up for what is below
+GAP_BELOW = 1.0  # a human's score: scores above it count as equal to it
 REPLICATES = 10_000
 _QUANTILES = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95% percentile bootstrap interval; None where no game has two runs."""
+    """A value with its 95% percentile bootstrap interval; None if no game has two runs."""
 
     value: float
     ci95: tuple[float, float] | None
@@ -43,7 +43,7 @@ class Profile:
 
     thresholds: np.ndarray  # [T] float64
     share: np.ndarray  # [T] float64, 0 to 1
-    low: np.ndarray | None  # [T]; None where no game has two runs
+    low: np.ndarray | None  # [T]; None if no game has two runs
     high: np.ndarray | None
 
 
@@ -53,19 +53,19 @@ def mean(scores: Scores) -> np.ndarray:
 
 
 def median(scores: Scores) -> np.ndarray:
-    """The median of the games' means, [...]: that of one game or two, whatever the others do."""
+    """The median of the games' means, [...]."""
     return np.median(_game_means(scores), axis=-1)
 
 
 def interquartile_mean(scores: Scores) -> np.ndarray:
-    """The mean of the middle half of all runs of all games, [...]: floor(N / 4) are left out at either end."""
+    """The mean of the middle half of all runs of all games, [...]: floor(N / 4) are dropped at either end."""
     runs = np.sort(np.concatenate(list(scores), axis=-1), axis=-1)
     cut = int(TRIMMED_SHARE * runs.shape[-1])
     return runs[..., cut : runs.shape[-1] - cut].mean(axis=-1)
 
 
 def optimality_gap(scores: Scores) -> np.ndarray:
-    """By how much runs fall short of a human's score on average, [...]; lower is better."""
+    """The mean shortfall of runs below a human's score, [...]; lower is better."""
     return GAP_BELOW - _game_means([np.minimum(game, GAP_BELOW) for game in scores]).mean(axis=-1)
 
 
@@ -78,7 +78,7 @@ AGGREGATES: Mapping[str, Callable[[Scores], np.ndarray]] = {
 
 
 def aggregate(scores: Scores, *, replicates: int = REPLICATES, seed: int = 0) -> dict[str, Estimate]:
-    """Every aggregate by name. scores: G arrays [R]. Raises ValueError for no game, no run, or what is no number."""
+    """Every aggregate by name. scores: G arrays [R]. Raises ValueError for no games, no runs or non-finite scores."""
     _check(scores)
     resampled = resample(scores, replicates=replicates, seed=seed) if _can_be_resampled(scores) else None
     estimates = {}
@@ -92,7 +92,7 @@ def aggregate(scores: Scores, *, replicates: int = REPLICATES, seed: int = 0) ->
 def performance_profile(
     scores: Scores, thresholds: np.ndarray, *, replicates: int = REPLICATES, seed: int = 0
 ) -> Profile:
-    """The run-score distribution (their section 4.3). scores: G arrays [R]; thresholds: [T]. Raises as `aggregate`."""
+    """The run-score distribution (section 4.3). scores: G arrays [R]; thresholds: [T]. Raises as `aggregate` does."""
     _check(scores)
     share = _shares_above(scores, thresholds)
     if not _can_be_resampled(scores):
@@ -104,7 +104,7 @@ def performance_profile(
 
 
 def resample(scores: Scores, *, replicates: int, seed: int) -> list[np.ndarray]:
-    """Stratified: runs are drawn with replacement within their own game. G arrays [R] -> G arrays [B, R]."""
+    """Stratified: runs are drawn with replacement within each game. G arrays [R] -> G arrays [B, R]."""
     rng = np.random.default_rng(seed)
     return [game[rng.integers(len(game), size=(replicates, len(game)))] for game in scores]
 
@@ -121,7 +121,7 @@ def _shares_above(scores: Scores, thresholds: np.ndarray) -> np.ndarray:
 
 
 def _can_be_resampled(scores: Scores) -> bool:
-    """Of one run nothing can be drawn but itself."""
+    """Games with a single run have no spread to resample."""
     return any(len(game) > 1 for game in scores)
 
 

@@ -1,12 +1,12 @@
-"""`python -m speedyzero atari100k`: every game with every seed as a child, then tables and pictures.
+"""`python -m speedyzero atari100k`: runs every game with every seed as a child process, then writes tables and plots.
 
-    OUT/benchmark.json   which games, seeds and settings
-    OUT/runs/, OUT/output/, OUT/abandoned/   as `grid/folder.py` says
-    OUT/results.json     each run's score, protocol, time, hardware and commit; what is missing, and why
-    OUT/table.md         a row a game, the aggregates, what is missing
+    OUT/benchmark.json   games, seeds and settings
+    OUT/runs/, OUT/output/, OUT/abandoned/   see `grid/folder.py`
+    OUT/results.json     each run's score, protocol, time, hardware and commit; missing runs with reasons
+    OUT/table.md         one row per game, the aggregates, missing runs
     OUT/aggregates.json, OUT/aggregates.png, OUT/profile.png
 
-Carried out again with the same OUT, it goes on where it was: finished runs stay, others go on from their checkpoints.
+Repeated with the same OUT, it continues: finished runs are kept, others resume from their checkpoints.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ PICTURES = {"profile.png": draw_profile, "aggregates.png": draw_aggregates}
 
 
 class BenchmarkFolder:
-    """A benchmark with the directory that its runs and results lie in."""
+    """A benchmark and the directory of its runs and results."""
 
     def __init__(self, benchmark: Benchmark, out: Path, *, jobs: int | None = None):
-        """jobs: runs at a time; None: as many as there are GPUs for, on the CPU one.
+        """jobs: runs at a time; None: as many as the GPUs allow, one on the CPU.
 
-        Raises ValueError for what cannot be run, and where `out` holds runs of other settings. Writes nothing.
+        Raises ValueError for what cannot be run, and if `out` holds runs of other settings. Writes nothing.
         """
         self.benchmark, self.out = benchmark, out
         self.plan = plan_runs(benchmark)
@@ -48,10 +48,10 @@ class BenchmarkFolder:
         self._check_mode()
 
     def carry_out(self) -> list[Outcome]:
-        """Do what is left to do, and write what came of it; the finished runs.
+        """Execute the unfinished runs, write the results and return the finished runs.
 
-        Raises RunsFailed at the end where runs are missing, KeyboardInterrupt once interrupted children have ended, and
-        ValueError where another process is at work here.
+        Raises RunsFailed at the end if runs are missing, KeyboardInterrupt once interrupted children have ended, and
+        ValueError if another process is using the directory.
         """
         with self._folder.locked() as lock:
             write_json(self.out / PLAN_FILE, self._plan_document())
@@ -92,7 +92,7 @@ class BenchmarkFolder:
         if path.is_file():
             mode = json.loads(path.read_bytes())["inline"]
             if mode != self.benchmark.inline:
-                raise ValueError(f"{self.out} was begun with inline={mode}: go on with it, or choose another --out")
+                raise ValueError(f"{self.out} was begun with inline={mode}: continue so, or choose another --out")
 
     def _note(self, run: GridRun, ended: Ended) -> None:
         if run.name in self._folder.finished:
@@ -104,14 +104,14 @@ class BenchmarkFolder:
         self._write_results()
 
     def _outcome(self, run: GridRun) -> Outcome:
-        """Of a finished run, read once: it does not change, and a benchmark has many."""
+        """The outcome of a finished run, read once."""
         if run.name not in self._outcomes:
             score = self._folder.finished[run.name]
             self._outcomes[run.name] = read_outcome(run, self._folder.run_dir(run), score)
         return self._outcomes[run.name]
 
     def _missing(self) -> dict[tuple[str, int], str]:
-        """Why a game and seed that were asked for have no score."""
+        """The reason for each requested game and seed without a score."""
         missing = {(game, seed): why for game, why in self.plan.refused.items() for seed in self.benchmark.seeds}
         for run in self.plan.runs:
             if run.name in self._folder.failed:
@@ -135,7 +135,7 @@ class BenchmarkFolder:
         return outcomes
 
     def _write_all(self) -> list[Outcome]:
-        """Results, and if there are any, table and pictures."""
+        """Write the results and, if there are any, table and plots."""
         outcomes = self._write_results()
         if outcomes:
             summary = summarise(outcomes, self._why_not(outcomes))

@@ -1,4 +1,4 @@
-"""What came of one run of the benchmark, read from its directory."""
+"""The results of one benchmark run, read from its directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speedyzero.observe.metrics import read_metrics
 from speedyzero.observe.system import read_systems
 
 EARLY_FRAMES = 1_200_000  # SpeedyZero's 300,000 env steps of 4 frames
-_NEAR = 0.05  # of them: so far may an evaluation be off
+_NEAR = 0.05  # relative tolerance for the evaluation's frames
 _OF_A_SYSTEM = ("commit", "cpu", "cores", "gpus")
 
 
@@ -27,12 +27,12 @@ class Outcome:
     human_normalised: float
     env_steps: int
     train_steps: int
-    train_s: float  # less what was spent waiting for evaluations
-    early_score: float | None  # raw, of the evaluation after EARLY_FRAMES; None where there was none
-    blind_twin: float | None  # raw, of the agent's actions drawn without looking; None where it was not scored
-    policy_information: float | None  # nats; None where it was not recorded
-    protocol: dict[str, Any]  # how the score was made
-    systems: tuple[dict[str, Any], ...]  # hardware and commit, each that it was trained on
+    train_s: float  # without the time spent waiting for evaluations
+    early_score: float | None  # raw, of the evaluation after EARLY_FRAMES; None if there was none
+    blind_twin: float | None  # raw (`evaluate/blind.py`); None if it was not scored
+    policy_information: float | None  # nats; None if it was not recorded
+    protocol: dict[str, Any]  # of the final evaluation
+    systems: tuple[dict[str, Any], ...]  # the distinct hardware and commits it was trained on
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -52,9 +52,9 @@ class Outcome:
 
 
 def read_outcome(run: GridRun, run_dir: Path, score: dict[str, Any]) -> Outcome:
-    """Of a finished run. score: its final one, as `final_score` gives it. Raises ValueError for a damaged directory.
+    """The outcome of a finished run. score: from `final_score`. Raises ValueError for a damaged directory.
 
-    A game that was cut off by the protocol's frame limit counts with what it had scored till then, as the field does.
+    A game cut off by the protocol's frame limit counts with its score so far, as is usual.
     """
     normalised = human_normalised(run.group, score["mean"])
     assert normalised is not None, run.group

@@ -1,4 +1,4 @@
-"""The benchmark as pictures: performance profile with bands, and aggregates with intervals beside published points."""
+"""The benchmark's plots: performance profile with bands, and aggregates with intervals beside published values."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def draw_profile(summary: Summary, path: Path) -> None:
 
 
 def draw_aggregates(summary: Summary, path: Path) -> None:
-    """Write a PNG: a panel for each aggregate."""
+    """Write a PNG with a panel for each aggregate."""
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, len(_TITLES)), _TITLES.items(), strict=True):
         ours, theirs = summary.aggregates[name], summary.published[name].value
@@ -67,7 +67,7 @@ def _of_what(summary: Summary) -> str:
 
 
 def _entitle(figure: Figure, title: str, summary: Summary) -> None:
-    """A picture goes round without its table: where it is not the benchmark, it says so itself."""
+    """Set the title, which marks partial results as such: plots get shared without the table."""
     if not summary.why_not:
         figure.suptitle(f"Atari 100k. {title}", fontsize="medium")
         return

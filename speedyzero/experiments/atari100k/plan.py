@@ -1,4 +1,4 @@
-"""What a benchmark consists of: games, seeds, and one run for each pair. Nothing here starts or writes anything."""
+"""The plan of a benchmark: one run for each game and seed. Starts and writes nothing."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ PRESET = "atari100k"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Everything that decides what its runs compute."""
+    """Everything that determines the runs."""
 
     games: tuple[str, ...]
     seeds: tuple[int, ...]
     preset: str = PRESET
     gpus: int | None = None
-    """For each run; None: one, or the CPU where there is none."""
+    """Per run; None: one if there is any, otherwise the CPU."""
     settings: tuple[str, ...] = ()
-    """Of all runs, as key=value."""
+    """For all runs, as key=value."""
     inline: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
     runs: tuple[GridRun, ...]
-    """Seed by seed, so that one that is cut short has all games on the seeds that it did."""
+    """Seed by seed, so that an interrupted benchmark has all games of its finished seeds."""
     refused: dict[str, str]
-    """Games that cannot be played here, with the reason."""
+    """Games that cannot be played on this machine, with the reason."""
 
 
 def read_games(words: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:
-    """--games' words: the games by their plain names, each once, and the settings (key=value) among them.
+    """The games in `--games`' arguments by their usual names, each once, and the settings (key=value) among them.
 
-    None: all 26. Raises ValueError for a game that is none of them.
+    None: all 26. Raises ValueError for any other game.
     """
     if words is None:
         return tuple(benchmark_games()), []
@@ -63,9 +63,9 @@ def read_games(words: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]
 
 
 def plan_runs(benchmark: Benchmark) -> Plan:
-    """Every run that can be carried out here. Nothing is filmed unless it is asked for.
+    """Every run that is possible on this machine, without films unless set otherwise.
 
-    Raises ValueError for whatever `resolve` refuses, and where no game can be played.
+    Raises ValueError for whatever `resolve` rejects, and if no game can be played.
     """
     gpus = min(1, visible_gpus()) if benchmark.gpus is None else benchmark.gpus
     video = () if any(one.startswith("evaluate.video=") for one in benchmark.settings) else ("evaluate.video=false",)
@@ -85,7 +85,7 @@ def plan_runs(benchmark: Benchmark) -> Plan:
 
 
 def _refusal(config: Config) -> str | None:
-    """Why the game cannot be played here; None where it can."""
+    """Why the game cannot be played on this machine; None if it can."""
     try:
         check_game(config.env)
     except ValueError as error:
@@ -94,7 +94,7 @@ def _refusal(config: Config) -> str | None:
 
 
 def _check_settings(run_dir: str, game_now: str, seed_now: int, *, game: str, seed: int) -> None:
-    """A setting must not take a run's directory, game or seed away from it."""
+    """Raises ValueError for settings that override a run's directory, game or seed."""
     if run_dir:
         raise ValueError(f"run_dir={run_dir}: a benchmark gives each run a directory of its own; choose --out")
     if game_now != game:

@@ -1,7 +1,7 @@
-"""Whether results are those of the benchmark, and if not, why: so that a part of it never passes for the whole.
+"""Whether results are those of the full benchmark, and if not, why: partial results are always marked.
 
-Atari 100k (Kaiser et al. 2020, arXiv 1903.00374) is 26 games, 100,000 agent steps of 4 frames in each. How the agent
-learns from them is its own affair; how long it plays and how it is scored is not.
+Atari 100k (Kaiser et al. 2020, arXiv 1903.00374) is 26 games with 100,000 agent steps of 4 frames each. It prescribes
+how long the agent plays and how it is scored, not how it learns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from speedyzero.evaluate.human_normalised import benchmark_games
 from speedyzero.experiments.atari100k.outcome import Outcome
 from speedyzero.experiments.atari100k.plan import Plan
 
-# What the benchmark prescribes, or the scores that ours stand beside were made with (Ye et al. 2021).
+# Prescribed by the benchmark, or used for the published scores that ours are compared with (Ye et al. 2021).
 PRESCRIBED: dict[str, Any] = {
     "schedule.env_steps": 100_000,
     "env.frame_skip": 4,
@@ -28,10 +28,7 @@ _WITHOUT = "; without "
 
 
 def shortfalls(plan: Plan, seeds: int, outcomes: Sequence[Outcome]) -> list[str]:
-    """What sets the results apart from the benchmark's, each in a few words; empty where nothing does.
-
-    seeds: that were asked for, of each game.
-    """
+    """How the results differ from the benchmark's, in short phrases; empty if they don't. seeds: requested per game."""
     counts = {game: sum(one.game == game for one in outcomes) for game in benchmark_games()}
     absent = [game for game, count in counts.items() if count == 0]
     partly = [f"{game} ({count} of {seeds})" for game, count in counts.items() if 0 < count < seeds]
@@ -56,14 +53,14 @@ def _other_settings(config: Config) -> list[str]:
 
 
 def headline(why_not: Sequence[str], seeds: int) -> str:
-    """One line of Markdown that stands over every table."""
+    """The Markdown line above every table."""
     if why_not:
         return f"**NOT a result of the Atari 100k benchmark:** {'; '.join(why_not)}."
     return f"Atari 100k: 26 games, {counted(seeds, 'seed')} each."
 
 
 def brief(why_not: Sequence[str]) -> str:
-    """For a picture: without the list of games that are not there."""
+    """The reasons for a plot's title, without the list of missing games."""
     return "; ".join(why.partition(_WITHOUT)[0] for why in why_not)
 
 

@@ -1,4 +1,4 @@
-"""All scores together: aggregates and profile, and the same of EfficientZero's published scores of the same games."""
+"""Aggregates and profile of all scores, and of EfficientZero's published scores of the same games."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from speedyzero.experiments.atari100k.aggregates import REPLICATES, Estimate, Pr
 from speedyzero.experiments.atari100k.outcome import Outcome
 
 THRESHOLDS = 161
-_FURTHEST = 8.0  # beyond eight times a human's score a profile says nothing of the middle
+_FURTHEST = 8.0  # times a human's score; a longer axis would compress the middle
 _NEAREST = 2.0
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of human-normalised scores."""
+    """Aggregates of human-normalised scores."""
 
-    games: tuple[str, ...]  # that have a score
+    games: tuple[str, ...]  # with a score
     runs: int
-    why_not: tuple[str, ...]  # this is not the benchmark; empty where it is
+    why_not: tuple[str, ...]  # why this is not the full benchmark; empty if it is
     aggregates: dict[str, Estimate]
-    published: dict[str, Estimate]  # EfficientZero's, of the same games: one score a game, so no intervals
+    published: dict[str, Estimate]  # EfficientZero's, same games: one score per game, so no intervals
     profile: Profile
     published_profile: Profile
 
@@ -73,5 +73,5 @@ def published_scores(games: Iterable[str]) -> list[np.ndarray]:
 
 
 def _thresholds(scores: np.ndarray) -> np.ndarray:
-    """From the lowest score, or random play's, to the highest within reason, [T]."""
+    """From the lowest score, at most random play's, to the highest, within limits, [T]."""
     return np.linspace(min(0.0, scores.min()) - 0.02, np.clip(1.05 * scores.max(), _NEAREST, _FURTHEST), THRESHOLDS)

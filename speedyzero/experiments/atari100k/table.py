@@ -1,4 +1,4 @@
-"""The benchmark as Markdown: what it is, a row a game, the aggregates, and what is missing."""
+"""The benchmark as Markdown: headline, one row per game, the aggregates, and missing runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEGEND = (
 def table_of(
     games: Sequence[str], seeds: int, outcomes: Sequence[Outcome], missing: Mapping[str, str], summary: Summary
 ) -> str:
-    """games, seeds: that were asked for; a row a game. outcomes: one or more. missing: reasons by what they are of."""
+    """games, seeds: requested; one row per game. outcomes: one or more. missing: reasons by run."""
     first = headline(summary.why_not, seeds)
     rows = [_row(game, [one for one in outcomes if one.game == game]) for game in games]
     table = "\n".join([_line(COLUMNS), "|---" * len(COLUMNS) + "|", *rows])
@@ -59,7 +59,7 @@ def _row(game: str, runs: Sequence[Outcome]) -> str:
 
 
 def _mean(values: Sequence[float | None], form: str) -> str:
-    """Empty where a run lacks it."""
+    """Empty if any run lacks the value."""
     known = [value for value in values if value is not None]
     return f"{np.round(np.mean(known), 2):{form}}" if known and len(known) == len(values) else ""
 

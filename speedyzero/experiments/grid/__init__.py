@@ -1,1 +1,1 @@
-"""A grid of training runs, each a child process, in a directory that what was begun goes on in."""
+"""A grid of training runs, each a child process, in a directory from which it can be resumed."""

@@ -1,9 +1,9 @@
-"""Commands carried out as child processes, a few at a time; they end with whoever started them.
+"""Runs commands as child processes, a few at a time; the children end with their parent.
 
     waiting -> running (one in each slot) -> ended, with its exit code
 
-Children are sessions of their own, so that Ctrl-C reaches the parent alone, which passes it on and waits: each child
-puts its affairs in order. One whose parent dies, however, gets SIGTERM from the kernel.
+Each child is a session of its own, so Ctrl-C reaches only the parent, which forwards it and waits for the children to
+shut down. If the parent dies, the kernel sends its children SIGTERM.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from speedyzero.system.prctl import die_with
 from speedyzero.system.stop_signals import heeded
 
 TICK_S = 0.05
-PATIENCE_S = 60.0  # with a child that was asked to end
+PATIENCE_S = 60.0  # between SIGINT and SIGKILL
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Job:
     name: str
     command: tuple[str, ...]
     output: Path
-    """Takes what the command prints."""
+    """Receives the command's stdout and stderr."""
 
 
 @dataclass(frozen=True)
 class Ended:
     job: Job
     exit_code: int
-    """Negative: of a signal."""
+    """Negative: killed by that signal."""
     duration_s: float
 
 
@@ -56,11 +56,11 @@ def run_jobs(
     started: Callable[[Job], None],
     ended: Callable[[Ended], None],
 ) -> None:
-    """Carry all of them out, in order, as many at a time as there are slots, whatever becomes of each.
+    """Run all jobs in order, one per slot at a time, also if some fail.
 
-    slots: each with the environment variables of the command in it. descriptor: of a lock's file, which every child
-    holds open, so that the lock outlives a killed parent for as long as one of its children does. started: called
-    before a command begins. Raises KeyboardInterrupt after one of `STOP_SIGNALS`, once no child is left.
+    slots: environment variables of the command in each slot. descriptor: of a lock file, which every child inherits, so
+    that the lock outlives a killed parent until its last child ends. started: called before a command starts. Raises
+    KeyboardInterrupt after one of `STOP_SIGNALS`, once all children have ended.
     """
     waiting = list(jobs)
     running: list[_Running | None] = [None] * len(slots)
@@ -117,7 +117,7 @@ def _start(job: Job, environment: Mapping[str, str], descriptor: int) -> _Runnin
 
 
 def _end(processes: Sequence[subprocess.Popen], interrupts: _Interrupts) -> None:
-    """Interrupt children, once more with each further Ctrl-C, and kill those that do not end."""
+    """Send the children SIGINT, again for each further Ctrl-C, and kill those that do not end in time."""
     passed_on, patient_until_s = -1, time.monotonic() + PATIENCE_S
     while alive := [process for process in processes if process.poll() is None]:
         if interrupts.count > passed_on:

@@ -1,12 +1,12 @@
-"""The directory of a grid: carries out the runs that are not done, each as a child process.
+"""The directory of a grid: executes the unfinished runs, each as a child process.
 
-    OUT/runs/<run>/      run directories; OUT/output/<run>.txt what they printed
-    OUT/abandoned/       runs that were begun anew, as they were left
-    OUT/lock             held by whoever is at work here, and by its children
+    OUT/runs/<run>/      run directories; OUT/output/<run>.txt their printed output
+    OUT/abandoned/       directories of runs that were restarted
+    OUT/lock             held by the process executing the grid, and by its children
 
-What becomes of each run, whenever the same grid is carried out (the middle two only where runs are resumed):
+Executing a grid treats each run by its state (the middle two only if runs may resume):
 
-    has its final score -> kept     trained, no score -> scored     has a checkpoint -> resumed      else -> begun anew
+    has its final score -> kept     trained, no score -> scored     has a checkpoint -> resumed      else -> restarted
 """
 
 from __future__ import annotations
@@ -31,37 +31,36 @@ REASON_LETTERS = 300
 
 
 class RunsFailed(RuntimeError):
-    """Some runs of a grid did not end well; the others did, and are in its results."""
+    """Some runs of a grid failed; the results hold the others."""
 
 
 @dataclass(frozen=True)
 class Failure:
     exit_code: int
-    """Of its process; negative: of a signal."""
+    """Negative: killed by that signal."""
     reason: str
-    """The exit in words and the last line that it printed."""
+    """The kind of exit and the last line printed."""
 
 
 class GridFolder:
-    """The runs of a grid with the directory that they lie in."""
+    """The runs of a grid and their directory."""
 
     def __init__(self, runs: Sequence[GridRun], out: Path, *, inline: bool, jobs: int | None, resumes: bool):
-        """jobs: runs at a time; None: as many as fit. resumes: whether runs are gone on with from their checkpoints;
-        where not, what did not end is begun anew.
+        """jobs: runs at a time; None: as many as fit. resumes: whether unfinished runs resume from their checkpoints
+        instead of restarting.
 
-        Raises ValueError for what cannot be run, and where `out` holds runs of other settings. Writes nothing.
+        Raises ValueError for what cannot be run, and if `out` holds runs of other settings. Writes nothing.
         """
         self.runs, self.out, self.inline = tuple(runs), out, inline
         self._resumes = resumes
         self._slots = slots_for(runs, jobs or fitting_jobs(runs, inline=inline))
-        self.finished: dict[str, dict] = {}  # final scores by the run's name, as `record_score` keeps them
-        self.failed: dict[str, Failure] = {}  # by the run's name, of this time
+        self.finished: dict[str, dict] = {}  # final scores by the run's name, as written by `record_score`
+        self.failed: dict[str, Failure] = {}  # by the run's name, in this execution
         for run in runs:
             self._look_for_score(run)
 
     @property
     def jobs(self) -> int:
-        """Runs at a time."""
         return len(self._slots)
 
     def run_dir(self, run: GridRun) -> Path:
@@ -72,16 +71,16 @@ class GridFolder:
 
     @contextmanager
     def locked(self) -> Iterator[WriterLock]:
-        """The directory, made where it is missing, for this process alone. Raises ValueError where another has it."""
+        """Create the directory if missing and lock it. Raises ValueError if another process holds the lock."""
         (self.out / "output").mkdir(parents=True, exist_ok=True)
         with WriterLock(self.out / "lock", cargo=f"{self.out}") as lock:
             yield lock
 
     def carry_out(self, lock: WriterLock, *, ended: Callable[[GridRun, Ended], None]) -> None:
-        """Do what is left to do, whatever becomes of each run.
+        """Execute the unfinished runs, also if some fail.
 
-        ended: called for each when it is known whether it is among the `finished` or the `failed`. Raises
-        KeyboardInterrupt once interrupted children have ended.
+        ended: called for each run once it is among `finished` or `failed`. Raises KeyboardInterrupt once interrupted
+        children have ended.
         """
         left = [run for run in self.runs if run.name not in self.finished]
         if len(left) < len(self.runs):
@@ -90,7 +89,7 @@ class GridFolder:
 
         def note(one: Ended) -> None:
             run = by_name[one.job.name]
-            self._book(run, one)
+            self._record(run, one)
             ended(run, one)
 
         run_jobs(
@@ -102,11 +101,11 @@ class GridFolder:
         )
 
     def progress(self) -> str:
-        """How many runs have ended, of how many."""
+        """Ended and total runs, as "3/8"."""
         return f"{len(self.finished) + len(self.failed)}/{len(self.runs)}"
 
     def raise_if_failed(self) -> None:
-        """Raises RunsFailed, which names them and has the last words of the first."""
+        """Raises RunsFailed, naming the failed runs and quoting the last output lines of the first."""
         if not self.failed:
             return
         first = next(run for run in self.runs if run.name in self.failed)
@@ -116,11 +115,11 @@ class GridFolder:
             "\n".join([f"{len(self.failed)} of {len(self.runs)} runs failed: {names}; {first.name}:", *words])
         )
 
-    def _step_to_go_on_from(self, run: GridRun) -> int | None:
+    def _step_to_resume_from(self, run: GridRun) -> int | None:
         return newest_step(self.run_dir(run)) if self._resumes else None
 
     def _command(self, run: GridRun) -> tuple[str, ...]:
-        run_dir, step = self.run_dir(run), self._step_to_go_on_from(run)
+        run_dir, step = self.run_dir(run), self._step_to_resume_from(run)
         if step is None:
             return (*PROGRAM, *run.command(run_dir, inline=self.inline))
         if step >= run.train_steps:
@@ -129,7 +128,7 @@ class GridFolder:
 
     def _move_aside(self, run: GridRun) -> None:
         run_dir = self.run_dir(run)
-        if not run_dir.exists() or self._step_to_go_on_from(run) is not None:
+        if not run_dir.exists() or self._step_to_resume_from(run) is not None:
             return
         folder = self.out / "abandoned"
         folder.mkdir(exist_ok=True)
@@ -141,7 +140,7 @@ class GridFolder:
         if score is not None:
             self.finished[run.name] = score
 
-    def _book(self, run: GridRun, ended: Ended) -> None:
+    def _record(self, run: GridRun, ended: Ended) -> None:
         if ended.exit_code == 0:
             self._look_for_score(run)
         if run.name not in self.finished:
@@ -151,7 +150,7 @@ class GridFolder:
 
 
 def exit_in_words(exit_code: int) -> str:
-    """What became of a process, as "killed by SIGKILL"."""
+    """How a process ended, as "killed by SIGKILL"."""
     if exit_code == 0:
         return "ended without a final score"
     if exit_code > 0:

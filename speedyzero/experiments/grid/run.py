@@ -1,7 +1,4 @@
-"""One run of a grid: what it is told, what it leaves, and whether it is done.
-
-Nothing here starts or writes anything.
-"""
+"""One run of a grid: its command line, its results, and whether it is finished. Starts and writes nothing."""
 
 from __future__ import annotations
 
@@ -23,12 +20,12 @@ from speedyzero.observe.metrics import MetricSeries
 @dataclass(frozen=True)
 class GridRun:
     group: str
-    """Runs of one group differ by their seed alone: an arm of an ablation, a game of a benchmark."""
+    """Runs of one group differ only by their seed: an arm of an ablation, a game of a benchmark."""
     seed: int
     config: Config
-    """All settings but `run_dir`, which is empty."""
+    """All settings except `run_dir`, which is empty."""
     settings: tuple[str, ...]
-    """What leads to them from the preset, as key=value."""
+    """Overrides of the preset, as key=value."""
 
     @property
     def name(self) -> str:
@@ -39,31 +36,31 @@ class GridRun:
         return self.config.schedule.total_train_steps
 
     def command(self, run_dir: Path, *, inline: bool) -> list[str]:
-        """The words of `train` that carry it out."""
+        """The arguments of `train` that start the run."""
         config = self.config
         flags = ["--game", config.env.game, "--preset", config.preset, "--seed", f"{self.seed}"]
         return ["train", *flags, "--gpus", f"{config.gpus}", "--run-dir", str(run_dir), *_mode(inline), *self.settings]
 
     def command_to_go_on(self, run_dir: Path, *, inline: bool) -> list[str]:
-        """The words of `train` that go on from the newest checkpoint there."""
+        """The arguments of `train` that resume the run from its newest checkpoint."""
         return ["train", "--resume", str(run_dir), *_mode(inline)]
 
 
 def run_name(group: str, seed: int) -> str:
-    """What a run's files are called."""
+    """The base name of a run's files."""
     return f"{re.sub(r'[^A-Za-z0-9._=-]+', '-', group)}-seed{seed}"
 
 
 def newest_step(run_dir: Path) -> int | None:
-    """The train step of the newest checkpoint that a run could go on from; None where there is none."""
+    """The train step of the newest resumable checkpoint; None if there is none."""
     checkpoints = resumable(run_dir)
     return step_of(checkpoints[0]) if checkpoints else None
 
 
 def final_score(run: GridRun, run_dir: Path) -> dict | None:
-    """The entry in the run's scores of its last train step, as `record_score` keeps it; None while there is none.
+    """The entry of the last train step in the run's scores, as written by `record_score`; None while there is none.
 
-    Raises ValueError where a run of other settings lies there.
+    Raises ValueError if `run_dir` holds a run of other settings.
     """
     path = run_dir / "config.yaml"
     if not path.is_file():
@@ -74,15 +71,12 @@ def final_score(run: GridRun, run_dir: Path) -> dict | None:
 
 
 def training_clock_s(metrics: dict[str, MetricSeries]) -> np.ndarray:
-    """For how long the run had trained at each `learner/loss`, [N] float64.
-
-    The clock of a run stands still while it is evaluated in the same process.
-    """
+    """Training time at each `learner/loss`, [N] float64; excludes pauses for evaluations in the same process."""
     times_s = metrics["learner/loss"].times_s
     waits = metrics.get("evaluate/training_waited_s")
     if waits is None:
         return times_s
-    total_s = np.append(0.0, np.cumsum(waits.values))  # each wait was written when it was over
+    total_s = np.append(0.0, np.cumsum(waits.values))  # each wait is recorded at its end
     return times_s - total_s[np.searchsorted(waits.times_s, times_s, side="right")]
 
 

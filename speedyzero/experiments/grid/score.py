@@ -1,6 +1,7 @@
-"""`python -m speedyzero.experiments.grid.score RUN_DIR`: the final evaluation of a run that was stopped in it.
+"""`python -m speedyzero.experiments.grid.score RUN_DIR`: repeats a final evaluation that was interrupted.
 
-All is trained and saved, so `train --resume` has nothing left to do there. The score is kept as the run would have.
+The run is fully trained and saved, so `train --resume` has nothing left to do. Records the score as the run itself
+would.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from speedyzero.supervisor.keeper import RunKeeper
 
 
 def score(run_dir: Path) -> None:
-    """Raises ValueError where another process writes there, or the weights of its last train step are not whole."""
+    """Raises ValueError if another process is writing there, or the last train step's weights are damaged."""
     config = load_config(run_dir / "config.yaml")
     with CheckpointStore(run_dir), run_log(run_dir):
         keeper = RunKeeper(config, run_dir)

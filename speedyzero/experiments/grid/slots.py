@@ -1,4 +1,4 @@
-"""How many runs of a grid the machine has room for side by side, and which GPUs each of them sees."""
+"""How many runs of a grid fit on the machine at a time, and which GPUs each of them sees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speedyzero.model.threads import threads_for
 
 
 def fitting_jobs(runs: Sequence[GridRun], *, inline: bool) -> int:
-    """How many runs the machine's GPUs, or else its cores, have room for at a time; at least one."""
+    """How many runs fit on the machine's GPUs, or its cores for CPU runs, at a time; at least one."""
     gpus = max(run.config.gpus for run in runs)
     if gpus:
         return max(1, visible_gpus() // gpus)
@@ -21,9 +21,9 @@ def fitting_jobs(runs: Sequence[GridRun], *, inline: bool) -> int:
 
 
 def slots_for(runs: Sequence[GridRun], jobs: int) -> list[dict[str, str]]:
-    """The environment of each run beside others: GPUs of its own, where runs use any.
+    """Environment variables of each slot, which assign it GPUs of its own.
 
-    Raises ValueError where there are not enough.
+    Raises ValueError if there are not enough GPUs.
     """
     most = max(run.config.gpus for run in runs)
     if most == 0:
@@ -36,7 +36,7 @@ def slots_for(runs: Sequence[GridRun], jobs: int) -> list[dict[str, str]]:
 
 
 def _cores_of(run: GridRun, *, inline: bool) -> int:
-    """A role process computes nearly all the time, with at least one thread."""
+    """Each role process keeps its threads, at least one, busy nearly all the time."""
     if inline:
         return threads_for(run.config, check_game(run.config.env).spec)
     placement = place(run.config)

@@ -1,16 +1,14 @@
 """A process that has imported what others need, and is forked into each of them.
 
-    supervisor --what to do--> fork server --fork--> a role, its successor, an evaluator ...
-               <--who began, who ended and how--
+    supervisor --target, arguments--> fork server --fork--> a role, its replacement, an evaluator ...
+               <--pid, exit code--
 
-To import torch, numba and torch's optimisers takes some five seconds of a core. Of processes that are spawned each pays
-them, the successor of one that died, too, before it can take its place; forked from a server, none does, and what was
-imported lies in memory once. The supervisor could not be forked itself, for it has threads and may have used a GPU; the
-server does nothing but this. It dies with the supervisor's thread that made it, and whoever it was forked into dies
-with it.
+Importing torch, numba and torch's optimisers takes about five seconds of a core. Every spawned process would pay them,
+replacements included; forked ones do not, and share the imported pages. The supervisor cannot be forked itself: it has
+threads and may have used a GPU. The server dies with the supervisor's thread that made it, and its children with it.
 
-The signals that end a run (`stop_signals.py`), which may reach all of a group, are blocked in all of them: the
-supervisor decides.
+The stop signals (`stop_signals.py`), which may reach a whole process group, are blocked in all of them: the supervisor
+handles them.
 """
 
 from speedyzero.runtime.fork_server.client import Forked, ForkServer, NotStarted

@@ -1,4 +1,4 @@
-"""What supervisor and fork server tell each other over their pipe."""
+"""Messages between supervisor and fork server, over their pipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Told:
-    """By the server: that it is ready, that a process began or ended, why it could begin none."""
+    """From the server: it is ready, a process has begun or ended, or why none could begin."""
 
     what: Literal["ready", "began", "ended", "failed"]
     pid: int = 0

@@ -1,4 +1,4 @@
-"""The fork server as a process: imports, then forks as ordered, until the supervisor is gone."""
+"""The fork server's process: imports, then forks on request until the supervisor is gone."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from speedyzero.system.prctl import die_with, set_title
 
 
 def serve(descriptor: int, parent_pid: int, preload: Sequence[str]) -> None:
-    """Be the server. descriptor: its end of the pipe to the supervisor; preload: names of modules."""
+    """Run the server. descriptor: its end of the pipe to the supervisor; preload: names of modules."""
     die_with(parent_pid)
     set_title("fork-server")
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # torch looks for GPUs without making a CUDA context
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # torch finds GPUs without a CUDA context
     for name in preload:
         importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # or the first collection in each process would write to all that they share
+    gc.freeze()  # else the first collection in each child would write to every shared page
     connection = Connection(descriptor)
     deaths, wakeup = os.pipe()
     os.set_blocking(deaths, False)
@@ -39,15 +39,15 @@ def serve(descriptor: int, parent_pid: int, preload: Sequence[str]) -> None:
             ready = wait([connection, deaths])
             if deaths in ready:
                 os.read(deaths, 4096)
-                for told in _who_ended():
-                    connection.send(told)
+                for message in _ended_children():
+                    connection.send(message)
             if connection in ready:
                 order = connection.recv_bytes()
                 connection.send(_fork(order, [connection.fileno(), deaths, wakeup]))
 
 
 def _fork(order: bytes, ours: Sequence[int]) -> Told:
-    """Begin a process. ours: descriptors that are the server's alone."""
+    """Fork a child. ours: descriptors that belong to the server alone."""
     server_pid = os.getpid()
     try:
         pid = os.fork()
@@ -58,7 +58,7 @@ def _fork(order: bytes, ours: Sequence[int]) -> Told:
     return Told("began", pid)
 
 
-def _who_ended() -> list[Told]:
+def _ended_children() -> list[Told]:
     found: list[Told] = []
     while True:
         try:
@@ -71,9 +71,9 @@ def _who_ended() -> list[Told]:
 
 
 def _become(order: bytes, server_pid: int, not_ours: Sequence[int]) -> NoReturn:
-    """In the new process: carry out the order and exit at once.
+    """In the child: carry out the order and exit at once.
 
-    Not through the interpreter's end, in which threads of libraries may abort, and the exit code would be theirs.
+    The interpreter's shutdown is skipped: library threads may abort in it and change the exit code.
     """
     try:
         die_with(server_pid)
@@ -95,6 +95,6 @@ def _become(order: bytes, server_pid: int, not_ours: Sequence[int]) -> NoReturn:
 
 def _exit(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # closed, or none, or nobody reads it
+        with suppress(AttributeError, OSError, ValueError):  # closed, missing, or without a reader
             stream.flush()
     os._exit(code)
