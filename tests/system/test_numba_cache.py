@@ -13,7 +13,7 @@ import pytest
 
 from speedyzero.system import numba_cache
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount the sources read-only")
