@@ -188,14 +188,14 @@ BUGS = (
         "speedyzero/runtime/fork_server/process.py",
         "    die_with(parent_pid)\n",
         "",
-        ("tests/supervisor/test_fork_server.py",),
+        ("tests/runtime/test_fork_server.py",),
     ),
     Bug(
         "the-forked-outlive-their-server",
         "speedyzero/runtime/fork_server/process.py",
         "        die_with(server_pid)\n",
         "",
-        ("tests/supervisor/test_fork_server.py",),
+        ("tests/runtime/test_fork_server.py",),
     ),
     Bug(
         "gradients-summed-not-averaged",
@@ -720,14 +720,14 @@ BUGS = (
         "speedyzero/runtime/fork_server/client.py",
         "            with suppress(ProcessLookupError):  # it has just ended",
         "            with suppress():  # it has just ended",
-        ("tests/supervisor/test_fork_server.py",),
+        ("tests/runtime/test_fork_server.py",),
     ),
     Bug(
         "the-fallen-are-told-before-they-are-gone",
         "speedyzero/runtime/fork_server/client.py",
         "        _wait_until_gone(self._living)\n",
         "",
-        ("tests/supervisor/test_fork_server.py",),
+        ("tests/runtime/test_fork_server.py",),
     ),
     Bug(
         "a-role-s-memory-counts-the-server-s",

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 VARIABLE = "NUMBA_CACHE_DIR"
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def candidates() -> list[Path]:

@@ -12,7 +12,7 @@ import speedyzero
 from speedyzero.cli import BAD_INPUT, DONE, check_command, run
 from speedyzero.env import user_modules
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GAME = "odd_games:Watched-v0"
 SETTINGS = (
     "schedule.env_steps=240 schedule.train_steps=20 schedule.head_start_env_steps=80 actor.envs=4 "

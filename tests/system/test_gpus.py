@@ -18,7 +18,7 @@ from speedyzero.shm import Run
 from speedyzero.supervisor import placement_table
 from speedyzero.system.gpus import Gpu, mps_runs, read_gpus
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMPILER = shutil.which("cc")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from speedyzero.system import numba_cache
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount the sources read-only")
@@ -24,7 +24,7 @@ def test_an_import_without_a_place_for_compiled_code(tmp_path: Path):
         shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
     temporary.mkdir()
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": str(temporary), "PYTHONPATH": str(sources)}
-    code = "import sys; from speedyzero import keyed_random; keyed_random.keys(0, 0, 0); sys.argv = ['x', 'doctor']"
+    code = "import sys; from speedyzero.system import keyed_random; keyed_random.keys(0, 0, 0); sys.argv = ['x', 'doctor']"
     words = [sys.executable, "-c", f"{code}; from speedyzero.cli import main; main()"]
     mounted = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && export HOME="$0/home" && exec "$@"'
     done = subprocess.run(
