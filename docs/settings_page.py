@@ -12,7 +12,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from speedyzero.config import Config, get, validation
+from speedyzero.config import Config, get
 from speedyzero.config import schema as config_module
 from speedyzero.config.documents import presets, read_preset
 from speedyzero.config.settings import SETTINGS, convert
@@ -28,11 +28,6 @@ _COLUMNS = """
 | setting | default | allowed | meaning | presets |
 |---|---|---|---|---|
 """
-_RANGES = (
-    (validation._POSITIVE, "above 0"),
-    (validation._NOT_NEGATIVE, "0 or more"),
-    (validation._FRACTIONS, "0 to 1"),
-)
 _KINDS = {bool: "true, false", str: "text", int: "integer", float: "number"}
 
 
@@ -56,8 +51,7 @@ def _allowed(path: str) -> str:
     setting = SETTINGS[path]
     if setting.choices:
         return ", ".join(setting.choices)
-    ranges = [words for paths, words in _RANGES if path in paths]
-    return ranges[0] if ranges else _KINDS.get(setting.kind, "list" if "tuple" in str(setting.kind) else "mapping")
+    return setting.range or _KINDS.get(setting.kind, "list" if "tuple" in str(setting.kind) else "mapping")
 
 
 def _shown(value: Any) -> str:

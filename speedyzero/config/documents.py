@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from speedyzero.config.placement import place
-from speedyzero.config.schema import Config, get
-from speedyzero.config.settings import SETTINGS, Given, build, convert, flatten, near
+from speedyzero.config.schema import EXECUTION, IDENTITY, Config, get
+from speedyzero.config.settings import SETTINGS, Given, build, convert, flatten, near, used_as
 from speedyzero.config.validation import validate
 from speedyzero.system.atomic_file import write_atomically
 
@@ -27,13 +27,6 @@ _HERE = Path(__file__).resolve().parents[1]
 PRESET_FOLDER = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs"
 
 PARITY_PRESET = "efficientzero"
-
-# Settings that do not change what a run computes, only where, when and how.
-_NOT_THE_PAPERS = re.compile(
-    r"preset|seed|gpus|cpu_threads|shm_dir|run_dir|env\.game|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
-    r"|evaluate\.(parallel_envs|video)|checkpoint\..*|supervisor\..*|replay\.(shards|device_mirror)|placement\..*"
-    r"|learner\.(ranks|cuda_graph|norms)"
-)
 
 
 @dataclass(frozen=True)
@@ -92,10 +85,11 @@ def override(config: Config, given: Mapping[str, Given]) -> Config:
 def deviations(config: Config) -> list[Deviation]:
     """The settings in which this run's computation differs from the code of EfficientZero's paper."""
     paper = assemble(read_preset(PARITY_PRESET))
+    execution = used_as(EXECUTION | IDENTITY) | {"replay.shards", "learner.ranks"}
     return [
         Deviation(path, get(config, path), get(paper, path))
         for path in SETTINGS
-        if get(config, path) != get(paper, path) and not _NOT_THE_PAPERS.fullmatch(path)
+        if path not in execution and get(config, path) != get(paper, path)
     ]
 
 

@@ -8,12 +8,48 @@ Sources: the design's `algorithm.md` (EfficientZero, Ye et al. 2021) for the val
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from enum import Flag
 from typing import Any
 
 
-def choice(default: str, *allowed: str) -> str:
+class Use(Flag):
+    """What a setting is, beside its value: who may change it later, and what compares runs by it."""
+
+    EXECUTION = 1  # where and how a run happens, not what it computes: may differ on resume, and between runs compared
+    EVALUATION = 2  # how it is scored: may differ on resume
+    LAYOUT = 4  # numbers of processes, environments and GPUs: `--reshard` may change it
+    MAY_GROW = 8  # a length: a resume may raise it
+    IDENTITY = 16  # which experiment it is: game and seed
+
+
+EXECUTION, EVALUATION, LAYOUT, MAY_GROW, IDENTITY = Use
+NONE = Use(0)
+RANGES = ABOVE_0, AT_LEAST_0, FROM_0_TO_1 = "above 0", "0 or more", "0 to 1"
+
+
+def plain(default: Any, use: Use = NONE) -> Any:
+    """A field of any value."""
+    return field(default=default, metadata={"use": use})
+
+
+def positive(default: Any, use: Use = NONE) -> Any:
+    """A number above 0."""
+    return field(default=default, metadata={"range": ABOVE_0, "use": use})
+
+
+def not_negative(default: Any, use: Use = NONE) -> Any:
+    """A number of 0 or more."""
+    return field(default=default, metadata={"range": AT_LEAST_0, "use": use})
+
+
+def fraction(default: float, use: Use = NONE) -> float:
+    """A number from 0 to 1."""
+    return field(default=default, metadata={"range": FROM_0_TO_1, "use": use})
+
+
+def choice(default: str, *allowed: str, use: Use = NONE) -> str:
     """A string field that may only take one of `allowed`."""
-    return field(default=default, metadata={"choices": allowed})
+    return field(default=default, metadata={"choices": allowed, "use": use})
 
 
 def choices(stage: type, name: str) -> tuple[str, ...]:
@@ -25,25 +61,25 @@ def choices(stage: type, name: str) -> tuple[str, ...]:
 class EnvConfig:
     """The game and its preprocessing."""
 
-    game: str = "Pong"
+    game: str = plain("Pong", IDENTITY)
     """An Atari game (`Pong`), `MinAtar/Breakout-v1`, a Gymnasium id with discrete actions, `Catch`, or a game of your
     own: `my_module:MyGame-v0`, where importing `my_module` registers MyGame-v0 with Gymnasium."""
     kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
     """Arguments of the game's constructor, such as `env.kwargs={size: 5}` (Gymnasium)."""
-    image_size_px: int = 96
+    image_size_px: int = positive(96)
     """Height and width of a stored frame (images only)."""
     grayscale: bool = False
     """Store one channel instead of RGB (images only)."""
-    stack: int = 4
+    stack: int = positive(4)
     """Frames per network observation, oldest first."""
-    frame_skip: int = 4
+    frame_skip: int = positive(4)
     """Raw frames per action; the observation is the pixelwise maximum of the last two (Atari)."""
-    noop_max: int = 30
+    noop_max: int = positive(30)
     """A new game starts with 0 to noop_max - 1 raw no-op frames (Atari)."""
-    train_limit_frames: int = 12_000
+    train_limit_frames: int = positive(12_000)
     """Raw frames after which a training game is truncated (Atari, MinAtar, and Gymnasium games without a limit of their
     own; outside Atari a step is one frame)."""
-    eval_limit_frames: int = 108_000
+    eval_limit_frames: int = positive(108_000)
     """Raw frames after which an evaluation game is truncated (as for training)."""
     life_loss_is_terminal: bool = True
     """In training, a lost life ends the episode for the targets while play continues (Atari)."""
@@ -52,7 +88,7 @@ class EnvConfig:
     action_mask: str = choice("refuse", "refuse", "ignore")
     """Reject a game that marks its legal actions in `info["action_mask"]`, or ignore the mask, which the search does
     not use; safe where every action is accepted, as in Taxi (Gymnasium)."""
-    sticky_actions: float = 0.0
+    sticky_actions: float = fraction(0.0)
     """Probability that the previous action is repeated (Atari); 0.25 in Machado et al. 2018."""
     full_action_space: bool = False
     """All 18 Atari actions instead of the game's minimal set."""
@@ -62,9 +98,9 @@ class EnvConfig:
 class CodecConfig:
     """Categorical representation of a scalar x: bins over h(x) = sign(x)(sqrt(|x|+1) - 1) + 0.001 x."""
 
-    limit: float = 300.0
+    limit: float = positive(300.0)
     """Bins range from -limit to +limit in h(x)."""
-    step: float = 1.0
+    step: float = positive(1.0)
     """Distance between neighbouring bins in h(x)."""
 
     @property
@@ -79,30 +115,30 @@ class ModelConfig:
     network: str = choice("auto", "auto", "efficientzero", "nature_cnn", "mlp")
     """`auto`: efficientzero for images of 32 px or more, else mlp. `nature_cnn`: the strided convolutions of Mnih et
     al. 2015 on standardised input, then as mlp."""
-    stem_channels: int = 32
+    stem_channels: int = positive(32)
     """Channels of the representation's first stage (efficientzero, nature_cnn)."""
-    latent_channels: int = 64
+    latent_channels: int = positive(64)
     """Channels of the latent state (efficientzero) or of the last convolutions (nature_cnn)."""
-    reduced_channels: int = 16
+    reduced_channels: int = positive(16)
     """Channels of each head's 1x1 convolution (efficientzero)."""
-    head_hidden: int = 32
+    head_hidden: int = positive(32)
     """Hidden units of each head."""
-    lstm_hidden: int = 512
+    lstm_hidden: int = positive(512)
     """Hidden units of the value-prefix LSTM."""
-    projector_hidden: int = 1024
+    projector_hidden: int = positive(1024)
     """Hidden units of the SimSiam projector."""
-    projector_out: int = 1024
+    projector_out: int = positive(1024)
     """Output units of the SimSiam projector."""
-    predictor_hidden: int = 512
+    predictor_hidden: int = positive(512)
     """Hidden units of the SimSiam predictor."""
     norm: str = choice("batch", "batch", "renorm")
     """Normalisation of dynamics and heads in training. `renorm`: batch renormalization (Ioffe 2017), with the running
     statistics that inference uses (efficientzero)."""
     action_encoding: str = choice("scale", "scale", "one_hot")
     """`scale`: one plane of a/A, as in the reference; `one_hot`: one plane per action (efficientzero)."""
-    mlp_hidden: int = 128
+    mlp_hidden: int = positive(128)
     """Hidden units of dynamics, policy and value (mlp, nature_cnn) and of the representation (mlp)."""
-    mlp_latent: int = 64
+    mlp_latent: int = positive(64)
     """Units of the latent state (mlp, nature_cnn)."""
     value_codec: CodecConfig = field(default_factory=CodecConfig)
     """Bins of the value head."""
@@ -114,42 +150,42 @@ class ModelConfig:
 class SearchConfig:
     """Monte-Carlo tree search. `discount` and `prefix_horizon` apply to the whole run."""
 
-    num_simulations: int = 50
+    num_simulations: int = positive(50)
     """Simulations per search; each adds one node."""
-    discount: float = 0.988053892
+    discount: float = fraction(0.988053892)
     """Discount per agent step, 0.997^4 for a frame skip of 4."""
     algorithm: str = choice("puct", "puct", "gumbel")
     """`puct`: AlphaZero's rule with noise at the root; `gumbel`: sequential halving (Danihelka et al. 2022)."""
-    backend: str = choice("auto", "auto", "reference", "numba", "triton")
+    backend: str = choice("auto", "auto", "reference", "numba", "triton", use=EXECUTION)
     """`auto`: numba on the CPU, triton on a GPU."""
-    prefix_horizon: int = 5
+    prefix_horizon: int = not_negative(5)
     """Steps after which the value prefix restarts; 0: the model predicts plain rewards."""
-    pb_c_base: float = 19652.0
+    pb_c_base: float = positive(19652.0)
     """Visits at which the weight of the prior has grown by log 2 (puct)."""
-    pb_c_init: float = 1.25
+    pb_c_init: float = not_negative(1.25)
     """Weight of the prior at few visits (puct)."""
-    value_delta_max: float = 0.01
+    value_delta_max: float = positive(0.01)
     """Lower bound of the range by which min-max normalisation divides Q (puct)."""
     min_max: str = choice("edges", "edges", "depth_first")
     """Extremes that normalise Q (puct). `edges`: of all edges' Q so far. `depth_first`: as in EfficientZero's code,
     with rewards measured from the previously visited node instead of the parent: a wider range, softer policies
     (CPU)."""
-    root_noise_fraction: float = 0.25
+    root_noise_fraction: float = fraction(0.25)
     """Share of Dirichlet noise in the root prior (puct)."""
-    root_dirichlet_alpha: float = 0.3
+    root_dirichlet_alpha: float = positive(0.3)
     """Concentration of the Dirichlet noise; smaller values favour fewer actions (puct)."""
     first_pick: str = choice("prior", "prior", "uniform")
     """Exploration factor after T visits (puct). `prior`: sqrt(T+1), ties to the lowest index. `uniform`: sqrt(T), ties
     within 1e-6 at random."""
-    max_considered_actions: int = 16
+    max_considered_actions: int = positive(16)
     """Root actions at the start of sequential halving (gumbel)."""
-    gumbel_scale: float = 1.0
+    gumbel_scale: float = not_negative(1.0)
     """Scale of the Gumbel noise at the root; 0: no noise (gumbel)."""
-    c_visit: float = 50.0
+    c_visit: float = not_negative(50.0)
     """Added to the largest visit count in the weight of Q (gumbel)."""
-    c_scale: float = 0.1
+    c_scale: float = not_negative(0.1)
     """Scale of Q relative to the logits (gumbel)."""
-    min_q_range: float = 1e-8
+    min_q_range: float = positive(1e-8)
     """Smallest range of a node's Q that is rescaled to 1; larger values keep small differences small (gumbel)."""
 
 
@@ -157,9 +193,9 @@ class SearchConfig:
 class ActorConfig:
     """Self-play."""
 
-    actors: int = 0
+    actors: int = not_negative(0, LAYOUT)
     """Actor processes; 0: one per shard."""
-    envs: int = 16
+    envs: int = positive(16, LAYOUT)
     """Environments per actor, stepped in lockstep; each is one replay lane."""
     temperatures: tuple[float, ...] = (1.0,)
     """Temperatures T: an action is drawn in proportion to its visit count to the power 1/T (puct)."""
@@ -171,19 +207,19 @@ class ActorConfig:
 class ReplayConfig:
     """Replay shards and sampling."""
 
-    shards: int = 0
+    shards: int = not_negative(0, LAYOUT)
     """Replay shards, each with its own reanalyzer; 0: one per GPU that hosts a reanalyzer, 1 on the CPU."""
-    capacity_steps: int = 1_000_000
+    capacity_steps: int = positive(1_000_000, LAYOUT)
     """Rows over all lanes; no more are allocated than the run can fill."""
-    alpha: float = 0.6
+    alpha: float = not_negative(0.6)
     """Priority exponent."""
-    beta_start: float = 0.4
+    beta_start: float = fraction(0.4)
     """Importance-weight exponent at the first train step."""
-    beta_end: float = 1.0
+    beta_end: float = fraction(1.0)
     """Importance-weight exponent at the last train step; linear in between."""
-    uniform_share: float = 0.1
+    uniform_share: float = fraction(0.1)
     """Share of uniform sampling: P = (1 - share) p^alpha / sum + share / N."""
-    device_mirror: str = choice("auto", "auto", "on", "off")
+    device_mirror: str = choice("auto", "auto", "on", "off", use=EXECUTION)
     """Keep the frames on each GPU that reads them; `auto`: where they fit beside the run's estimated GPU memory
     (inline: in half of the free memory)."""
 
@@ -192,20 +228,20 @@ class ReplayConfig:
 class TargetConfig:
     """Training targets. The discount is `search.discount`."""
 
-    unroll_steps: int = 5
+    unroll_steps: int = not_negative(5)
     """K: model steps unrolled from a sampled position; 0 trains no dynamics (ablation only)."""
-    td_steps: int = 5
+    td_steps: int = positive(5)
     """n: rewards summed before the bootstrap, for fresh data."""
-    td_decay_fraction: float = 0.3
+    td_decay_fraction: float = not_negative(0.3)
     """n shrinks by 1 for each such fraction of the planned env steps in a sample's age; 0: never."""
     value: str = choice("network", "network", "root", "mixed")
     """Bootstrap from the target network's value or its search's root value; `mixed` (EfficientZero V2): from the
     network's value at first and for fresh data, the searched value itself for older data."""
-    mixed_start_fraction: float = 0.3
+    mixed_start_fraction: float = fraction(0.3)
     """Fraction of the main train steps after which searched values are used (mixed)."""
-    mixed_fresh_fraction: float = 0.05
+    mixed_fresh_fraction: float = fraction(0.05)
     """Data is fresh up to this fraction of the planned env steps in age (mixed)."""
-    interval_samples: int = 51_200
+    interval_samples: int = positive(51_200)
     """Samples trained on between target networks; each holds the weights of one interval before."""
 
 
@@ -213,17 +249,17 @@ class TargetConfig:
 class ReanalyzeConfig:
     """Fresh policy and value targets from the target network."""
 
-    policy_share: float = 1.0
+    policy_share: float = fraction(1.0)
     """Share of a batch whose policy targets are searched anew; the rest keep the actor's visit fractions."""
-    memo: bool = True
+    memo: bool = plain(True, EXECUTION)
     """Search a position at most once per target network."""
     root_noise: bool = True
     """Root noise in reanalysis, keyed by (seed, lane, step, version)."""
-    search_batch: int = 1024
+    search_batch: int = positive(1024, EXECUTION)
     """Positions per search call; bounds memory."""
-    ahead: str = choice("auto", "auto", "on", "off")
+    ahead: str = choice("auto", "auto", "on", "off", use=EXECUTION)
     """Use idle time to search for the next target network (with `memo`). `auto`: on GPUs, in process mode."""
-    ahead_batch: int = 256
+    ahead_batch: int = positive(256, EXECUTION)
     """Positions per search ahead; a batch requested meanwhile waits for it."""
 
 
@@ -233,9 +269,9 @@ class RefreshConfig:
 
     enabled: bool = True
     """Whether priorities are refreshed."""
-    per_sample: float = 1.0
+    per_sample: float = not_negative(1.0)
     """Positions refreshed per sample trained on."""
-    slice: int = 256
+    slice: int = positive(256)
     """Positions refreshed per pass."""
 
 
@@ -243,37 +279,37 @@ class RefreshConfig:
 class LearnerConfig:
     """The loss and its data."""
 
-    ranks: int = 0
+    ranks: int = not_negative(0, LAYOUT)
     """Learner processes that train one network; 0: one per GPU that hosts a learner, 1 on the CPU."""
-    batch_size: int = 256
+    batch_size: int = positive(256)
     """Samples per train step over all ranks."""
-    prefix_coefficient: float = 1.0
+    prefix_coefficient: float = not_negative(1.0)
     """Weight of the value-prefix (or reward) loss."""
-    value_coefficient: float = 0.25
+    value_coefficient: float = not_negative(0.25)
     """Weight of the value loss."""
-    policy_coefficient: float = 1.0
+    policy_coefficient: float = not_negative(1.0)
     """Weight of the policy loss."""
-    consistency_coefficient: float = 2.0
+    consistency_coefficient: float = not_negative(2.0)
     """Weight of the consistency loss between unrolled and observed states; 0: none."""
-    consistency_steps: int = 0
+    consistency_steps: int = not_negative(0)
     """Unrolled steps in the consistency loss; 0: all of `target.unroll_steps`."""
-    consistency_every: int = 1
+    consistency_every: int = positive(1)
     """The consistency loss uses every n-th sample of a batch, weighted n times, to save representation passes."""
-    dynamics_gradient_scale: float = 0.5
+    dynamics_gradient_scale: float = fraction(0.5)
     """Factor on the total gradient at each unrolled state, as in the reference's own-step form."""
-    gradient_clip: float = 5.0
+    gradient_clip: float = positive(5.0)
     """Largest global gradient norm, after the division by the unroll steps."""
-    shift_px: int = 4
+    shift_px: int = not_negative(4)
     """Random shift by up to this many pixels, edges replicated (images); 0: none."""
-    intensity_scale: float = 0.05
+    intensity_scale: float = not_negative(0.05)
     """Random brightness 1 + scale * clip(normal, +-2) (images); 0: none."""
-    publish_interval_samples: int = 25_600
+    publish_interval_samples: int = positive(25_600)
     """Samples trained on between weight publications to the actors."""
     folded_targets: bool = False
     """Consistency targets use running instead of batch statistics, folded into the weights (ablation)."""
-    cuda_graph: bool = True
+    cuda_graph: bool = plain(True, EXECUTION)
     """Capture a train step once and replay it (GPU)."""
-    norms: str = choice("fused", "torch", "compiled", "fused")
+    norms: str = choice("fused", "torch", "compiled", "fused", use=EXECUTION)
     """Batch norm, residual and ReLU on a GPU: `torch`: one by one; `compiled`: torch.compile, which takes minutes at
     the start; `fused`: `kernels/norm_act`. `make gpu-check` measures which is fastest."""
 
@@ -284,23 +320,23 @@ class OptimizerConfig:
 
     name: str = choice("sgd", "sgd", "clipped_lars", "lars", "adamw")
     """`lars`: clipped_lars without the clip."""
-    learning_rate: float = 0.2
+    learning_rate: float = positive(0.2)
     """Learning rate after the warm-up, before any decay."""
-    momentum: float = 0.9
+    momentum: float = fraction(0.9)
     """Momentum (sgd, clipped_lars, lars) or beta 1 (adamw)."""
-    weight_decay: float = 1e-4
+    weight_decay: float = not_negative(1e-4)
     """Weight decay (adamw: decoupled)."""
-    trust: float = 0.02
+    trust: float = positive(0.02)
     """A layer's step as a share of its weight norm, before the rate and the clip (clipped_lars, lars)."""
-    clip: float = 10.0
+    clip: float = positive(10.0)
     """Largest trust ratio, the factor on a layer's gradient (clipped_lars)."""
-    eps: float = 1e-8
+    eps: float = positive(1e-8)
     """Added to the norm that the trust ratio divides by (clipped_lars, lars)."""
-    warmup_fraction: float = 0.01
+    warmup_fraction: float = fraction(0.01)
     """Fraction of the main train steps over which the rate grows linearly from 0."""
-    decay_factor: float = 0.1
+    decay_factor: float = not_negative(0.1)
     """Factor on the learning rate at each decay."""
-    decay_fraction: float = 1.0
+    decay_fraction: float = positive(1.0)
     """Fraction of the main train steps between decays, after the warm-up."""
 
 
@@ -308,15 +344,15 @@ class OptimizerConfig:
 class ScheduleConfig:
     """Length of a run. Every other schedule is a fraction of it."""
 
-    env_steps: int = 100_000
+    env_steps: int = positive(100_000, MAY_GROW)
     """Agent steps in total, the head start included."""
-    train_steps: int = 100_000
+    train_steps: int = positive(100_000, MAY_GROW)
     """Train steps paced with the env steps (the main phase)."""
-    frozen_train_steps: int = 20_000
+    frozen_train_steps: int = not_negative(20_000, MAY_GROW)
     """Train steps after the last env step, on frozen data."""
-    head_start_env_steps: int = 2_000
+    head_start_env_steps: int = positive(2_000)
     """Env steps with random actions before training starts."""
-    pacing_slack_env_steps: int = 0
+    pacing_slack_env_steps: int = not_negative(0)
     """Env steps that play may be ahead of learning; at least one tick of all envs plus two train steps' share of
     play."""
 
@@ -343,21 +379,21 @@ class PlacementConfig:
 class EvaluateConfig:
     """Evaluation: full games, no root noise, raw rewards."""
 
-    episodes: int = 32
+    episodes: int = positive(32)
     """Episodes at the end of the run."""
-    interval_train_steps: int = 10_000
+    interval_train_steps: int = not_negative(10_000)
     """Train steps between evaluations; 0: only at the end."""
-    interval_episodes: int = 32
+    interval_episodes: int = positive(32)
     """Episodes of an interval evaluation."""
-    parallel_envs: int = 32
+    parallel_envs: int = positive(32, EXECUTION)
     """Episodes played in parallel as one batch."""
-    num_simulations: int = 0
+    num_simulations: int = not_negative(0)
     """Simulations per search; 0: as in training."""
     action: str = choice("most_visited", "most_visited", "sampled")
     """`sampled`: drawn from the search's improved policy, for learnt mixed strategies."""
     blind: bool = True
     """At the end of the run, also score random actions drawn with the agent's action frequencies (the blind twin)."""
-    video: bool = True
+    video: bool = plain(True, EXECUTION)
     """Record the first evaluation episode at the end of the run."""
 
 
@@ -365,14 +401,14 @@ class EvaluateConfig:
 class CheckpointConfig:
     """Resumable checkpoints: at intervals, at the end and on interruption."""
 
-    interval_minutes: float = 10.0
+    interval_minutes: float = not_negative(10.0)
     """Minutes between checkpoints, so at most this much work is lost; 0: no time interval."""
-    interval_train_steps: int = 0
+    interval_train_steps: int = not_negative(0)
     """Train steps between checkpoints; 0: no step interval."""
-    keep_last: int = 2
+    keep_last: int = not_negative(2)
     """Resumable checkpoints kept; older ones keep only weights that were scored. 0: no checkpoints and no replay
     log."""
-    restarts: int = 3
+    restarts: int = not_negative(3)
     """Automatic restarts from the last checkpoint after the learner group died."""
 
 
@@ -380,15 +416,15 @@ class CheckpointConfig:
 class SupervisorConfig:
     """Supervision of a run's processes."""
 
-    silent_s: float = 15.0
+    silent_s: float = positive(15.0)
     """A process without a heartbeat (sent twice a second) for this long is killed."""
-    hang_s: float = 120.0
+    hang_s: float = positive(120.0)
     """A role that finishes neither a step nor a wait for this long is killed; its first steps have `start_s`."""
-    start_s: float = 300.0
+    start_s: float = positive(300.0)
     """A process that takes longer to start or to finish one of its first steps, which compile, is killed."""
-    max_restarts: int = 5
+    max_restarts: int = not_negative(5)
     """Times that each actor or reanalyzer is replaced after a death; one more death ends the run."""
-    record_interval_s: float = 10.0
+    record_interval_s: float = positive(10.0)
     """Seconds between metric records of rings, waits and lags."""
 
 
@@ -406,17 +442,17 @@ class ProfileConfig:
 class Config:
     """A whole run. Cadences are counted in samples, so that they do not depend on the batch size."""
 
-    preset: str = "efficientzero"
+    preset: str = plain("efficientzero", EXECUTION)
     """File of `configs/` that the run started from (`--preset`)."""
-    seed: int = 0
+    seed: int = not_negative(0, IDENTITY)
     """Seed of everything random: games, networks, searches, sampling."""
-    gpus: int = 0
+    gpus: int = not_negative(0, EXECUTION | LAYOUT)
     """GPUs to use; 0: CPU."""
-    cpu_threads: int = 0
+    cpu_threads: int = not_negative(0, EXECUTION)
     """Tensor threads per process; 0: the cores divided among the processes (inline with an mlp: 1)."""
-    shm_dir: str = ""
+    shm_dir: str = plain("", EXECUTION)
     """Directory for shared segments as files, where /dev/shm is too small; empty: /dev/shm."""
-    run_dir: str = ""
+    run_dir: str = plain("", EXECUTION)
     """Output directory; empty: runs/<game>-<preset>-seed<seed>-<number>."""
     init_from: str = ""
     """Run or checkpoint that a new run takes its initial weights from, and nothing else."""
@@ -431,11 +467,11 @@ class Config:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
-    placement: PlacementConfig = field(default_factory=PlacementConfig)
-    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig, metadata={"use": EVALUATION})
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig, metadata={"use": EXECUTION})
+    supervisor: SupervisorConfig = field(default_factory=SupervisorConfig, metadata={"use": EXECUTION})
+    placement: PlacementConfig = field(default_factory=PlacementConfig, metadata={"use": EXECUTION | LAYOUT})
+    profile: ProfileConfig = field(default_factory=ProfileConfig, metadata={"use": EXECUTION})
 
     @property
     def target_interval(self) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from speedyzero.config import Config
+from speedyzero.config.schema import NONE, Config, Use
 
 _NUMBERS = tuple[float, ...]
 _INTEGERS = tuple[int, ...]
@@ -36,6 +36,9 @@ class Setting:
     """A key of `_KIND_NAMES`."""
     choices: tuple[str, ...] = ()
     """The allowed texts; empty: any."""
+    range: str = ""
+    """One of `schema.RANGES`; of every number."""
+    use: Use = NONE
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,24 @@ class Given:
     where: str
 
 
-def _walk(cls: Any, prefix: str) -> Iterator[tuple[str, Setting]]:
+def _walk(cls: Any, prefix: str, group_use: Use = NONE) -> Iterator[tuple[str, Setting]]:
     hints = get_type_hints(cls)
     for field in fields(cls):
-        if is_dataclass(hints[field.name]):
-            yield from _walk(hints[field.name], f"{prefix}{field.name}.")
+        kind, known = hints[field.name], field.metadata
+        use = group_use | known.get("use", NONE)
+        if is_dataclass(kind):
+            yield from _walk(kind, f"{prefix}{field.name}.", use)
         else:
-            yield prefix + field.name, Setting(hints[field.name], field.metadata.get("choices", ()))
+            yield prefix + field.name, Setting(kind, known.get("choices", ()), known.get("range", ""), use)
 
 
 SETTINGS: Mapping[str, Setting] = dict(_walk(Config, ""))
 _GROUPS = {""} | {path[: dot.start()] for path in SETTINGS for dot in re.finditer(r"\.", path)}
+
+
+def used_as(use: Use) -> frozenset[str]:
+    """Paths of the settings that have one of these uses."""
+    return frozenset(path for path, setting in SETTINGS.items() if setting.use & use)
 
 
 def build(values: Mapping[str, Any]) -> Config:

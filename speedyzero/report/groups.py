@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from speedyzero.config import get
-from speedyzero.config.settings import SETTINGS
+from speedyzero.config.schema import EXECUTION
+from speedyzero.config.settings import SETTINGS, used_as
 from speedyzero.report.reading import RunRecord
 
 # The colour-blind-safe palette of Okabe and Ito, without yellow, which is invisible on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
 _POINTS, _RESAMPLES = 200, 10_000
 _SHOWN_SETTINGS = 2
-# Settings that do not affect results, so runs that differ in them share a curve.
-_NOT_COMPARED = ("seed", "run_dir", "shm_dir", "cpu_threads")
+# Runs that differ in the seed, or in how they were carried out, share a curve.
+_NOT_COMPARED = used_as(EXECUTION) - {"preset"} | {"seed"}
 
 
 @dataclass(frozen=True)

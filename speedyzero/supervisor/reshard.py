@@ -26,6 +26,8 @@ from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
 from speedyzero.config.documents import config_document, read_config_document
 from speedyzero.config.placement import place
+from speedyzero.config.schema import LAYOUT
+from speedyzero.config.settings import used_as
 from speedyzero.env.registry import check_game
 from speedyzero.learner.state import PART as LEARNER_PART
 from speedyzero.observe.metrics import METRICS_FILE
@@ -33,7 +35,7 @@ from speedyzero.observe.run_dir import create_run_dir
 from speedyzero.reanalyze.restored import env_steps_of, replay_part, restore_shard
 from speedyzero.replay.kept_priorities import kept_priorities
 from speedyzero.replay.shard import Shard, shard_shape
-from speedyzero.supervisor.resume import LAYOUT, ResumedRun, find_resumable
+from speedyzero.supervisor.resume import ResumedRun, find_resumable
 from speedyzero.topology.role_state import RoleState
 
 
@@ -47,13 +49,13 @@ class Reshard:
     def described(self) -> str:
         """The changes, for printing."""
         saved = _saved_config(self.source.checkpoint)
-        changed = ", ".join(str(change) for change in self.source.changes if LAYOUT.fullmatch(change.path))
+        changed = ", ".join(str(change) for change in self.source.changes if change.path in used_as(LAYOUT))
         return f"reshard      {changed}\n             {_layout(saved)} become {_layout(self.config)}"
 
 
 def check_reshard(config: Config, source: ResumedRun) -> Reshard:
     """Raises ValueError if no layout setting differs, or the new shards have no room for a lookahead."""
-    if not any(LAYOUT.fullmatch(change.path) for change in source.changes):
+    if not any(change.path in used_as(LAYOUT) for change in source.changes):
         raise ValueError(
             "--reshard: the layout is the run's own already; give what is to change, as actor.envs=16 replay.shards=2 "
             "learner.ranks=2 --gpus 2, or leave --reshard out"

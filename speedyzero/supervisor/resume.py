@@ -7,7 +7,6 @@ the directory and puts later checkpoints, scores and metrics aside.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from speedyzero.checkpoint.stored import Checkpoint, newest_valid, open_checkpoi
 from speedyzero.config import Config, get
 from speedyzero.config.documents import load_config, override, read_config_document, save_config
 from speedyzero.config.placement import place
-from speedyzero.config.settings import SETTINGS, Given, near
+from speedyzero.config.schema import EVALUATION, EXECUTION, LAYOUT, MAY_GROW
+from speedyzero.config.settings import SETTINGS, Given, near, used_as
 from speedyzero.env.registry import check_game
 from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.learner.state import LearnerState
@@ -37,15 +37,7 @@ from speedyzero.replay.shard import shard_shape
 from speedyzero.runtime.role_process import ResumePoint
 from speedyzero.runtime.wiring import Wiring
 
-# Settings that may differ without --force: where and how a run executes, and how it is observed.
-SAFE = re.compile(
-    r"preset|gpus|cpu_threads|shm_dir|run_dir|search\.backend|reanalyze\.(memo|search_batch|ahead|ahead_batch)"
-    r"|learner\.(cuda_graph|norms)|replay\.device_mirror|(evaluate|checkpoint|supervisor|placement|profile)\..*"
-)
-# What `--reshard` may change: numbers of GPUs, processes and environments, placement, replay capacity.
-LAYOUT = re.compile(r"gpus|actor\.(actors|envs)|replay\.(shards|capacity_steps)|learner\.ranks|placement\..*")
 CONFIG_FILE = "config.yaml"
-MAY_GROW = re.compile(r"schedule\.(env_steps|train_steps|frozen_train_steps)")
 
 _log = logging.getLogger("speedyzero.supervisor")
 
@@ -234,11 +226,11 @@ def _changes(config: Config, saved: Config, edited: Collection[str]) -> list[Cha
 def _check_changes(changes: Collection[Change], force: Collection[str], *, reshard: bool) -> None:
     refused = []
     for change in changes:
-        grows = MAY_GROW.fullmatch(change.path) and change.now >= change.saved
-        is_laid_out = reshard and LAYOUT.fullmatch(change.path)
-        if not grows and not is_laid_out and not SAFE.fullmatch(change.path) and change.path not in force:
+        grows = change.path in used_as(MAY_GROW) and change.now >= change.saved
+        is_laid_out = reshard and change.path in used_as(LAYOUT)
+        if not (grows or is_laid_out or change.path in used_as(EXECUTION | EVALUATION) or change.path in force):
             refused.append(change)
-    if refused and all(LAYOUT.fullmatch(change.path) for change in refused):
+    if refused and all(change.path in used_as(LAYOUT) for change in refused):
         raise ValueError(f"--resume: {'; '.join(map(str, refused))}: add --reshard to resume in another layout")
     if refused:
         raise ValueError(

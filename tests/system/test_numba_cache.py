@@ -24,7 +24,9 @@ def test_an_import_without_a_place_for_compiled_code(tmp_path: Path):
         shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
     temporary.mkdir()
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": str(temporary), "PYTHONPATH": str(sources)}
-    code = "import sys; from speedyzero.system import keyed_random; keyed_random.keys(0, 0, 0); sys.argv = ['x', 'doctor']"
+    code = (
+        "import sys; from speedyzero.system import keyed_random; keyed_random.keys(0, 0, 0); sys.argv = ['x', 'doctor']"
+    )
     words = [sys.executable, "-c", f"{code}; from speedyzero.cli import main; main()"]
     mounted = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && export HOME="$0/home" && exec "$@"'
     done = subprocess.run(
