@@ -24,7 +24,7 @@ from speedyzero.shm import (
     WeightSlots,
     WeightWriter,
 )
-from speedyzero.topology.records import METRIC_NAMES, MetricRecord, PackedMetric, SpanBlock, WeightsRecord
+from speedyzero.topology.records import MetricRecord, PackedMetric, SpanBlock, WeightsRecord
 from speedyzero.tracing.spans import Span
 
 Record = TypeVar("Record")
@@ -92,7 +92,7 @@ class RingReceiver(Generic[Record]):
 
 
 class MetricSender:
-    """Sends metrics as numbers. A full ring drops and counts them: metrics must never delay a role."""
+    """Sends metrics. A full ring drops and counts them: metrics must never delay a role."""
 
     full = False
 
@@ -100,8 +100,7 @@ class MetricSender:
         self._producer = Ring.attach(run, spec).producer()
 
     def put(self, record: MetricRecord) -> None:
-        packed = PackedMetric(name=METRIC_NAMES.index(record.name), step=record.step, value=record.value)
-        self._producer.put_or_drop(packed)
+        self._producer.put_or_drop(PackedMetric.of(record))
 
 
 class SpanSender:

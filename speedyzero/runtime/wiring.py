@@ -33,6 +33,7 @@ from speedyzero.replay.shard import ShardShape, shard_shape
 from speedyzero.shm import BoardSpec, Field, RecordLayout, RingSpec, Run, SharedArraysSpec, WeightSlotsSpec
 from speedyzero.topology.edges import WAITS
 from speedyzero.topology.records import (
+    METRIC_NAME_BYTES,
     SPAN_FIELDS,
     SPANS_PER_BLOCK,
     BatchRecord,
@@ -224,7 +225,7 @@ def wire(config: Config, run: Run, spec: ObservationSpec, num_actions: int, *, p
     )
 
 
-METRIC_LAYOUT = RecordLayout.stored(PackedMetric, {})
+METRIC_LAYOUT = RecordLayout.stored(PackedMetric, {"L": METRIC_NAME_BYTES})
 SPAN_LAYOUT = RecordLayout.stored(SpanBlock, {"N": SPANS_PER_BLOCK, "F": SPAN_FIELDS})
 
 

@@ -14,12 +14,13 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.runtime.role_process import ResumePoint
+from speedyzero.runtime.waits import role_of
 from speedyzero.runtime.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of
 from speedyzero.shm import (
     Board,
@@ -45,7 +46,7 @@ from speedyzero.supervisor.space import wire_where_it_fits
 from speedyzero.system.gpus import read_gpus
 from speedyzero.system.host_figures import own_memory_bytes
 from speedyzero.system.prctl import set_title
-from speedyzero.topology.records import METRIC_NAMES, MetricRecord
+from speedyzero.topology.records import MetricRecord
 from speedyzero.tracing.profile_window import ProfileRequest
 from speedyzero.tracing.spans import Span
 
@@ -226,10 +227,10 @@ def _drain(wiring: Wiring, consumers: list[Consumer]) -> Iterator[MetricRecord]:
     for process, consumer in zip(wiring.processes, consumers, strict=True):
         is_further_shard = process.startswith("reanalyzer-") and process != REANALYZER
         while (packed := consumer.get()) is not None:
-            name = METRIC_NAMES[packed.name]
+            record = packed.unpacked()
             if is_further_shard:
-                name = name.replace("reanalyzer/", f"{process}/")
-            yield MetricRecord(name, packed.step, packed.value)
+                record = replace(record, name=process + record.name.removeprefix(role_of(process)))
+            yield record
 
 
 def _show(keeper: RunKeeper, board: Board, limit: str = "") -> None:

@@ -78,75 +78,36 @@ class WeightsRecord:
     flat: torch.Tensor  # [P] float32
 
 
-METRIC_NAMES = (
-    "actor/game_score",
-    "actor/value_return_correlation",
-    "actor/policy_information",
-    "actor/search_information",
-    "actor/prior_agreement",
-    "actor/q_spread",
-    "learner/loss",
-    "learner/prefix_loss",
-    "learner/value_loss",
-    "learner/policy_loss",
-    "learner/consistency_loss",
-    "learner/predicted_root_value",
-    "learner/policy_entropy",
-    "learner/target_policy_entropy",
-    "learner/policy_information",
-    "learner/projection_similarity",
-    "learner/value_entropy",
-    "learner/learning_rate",
-    "learner/trust_ratio_min",
-    "learner/trust_ratio_median",
-    "learner/trust_ratio_largest_unclipped",
-    "learner/trust_ratio_share_clipped",
-    "learner/trust_ratio_unclipped/representation",
-    "learner/trust_ratio_unclipped/dynamics",
-    "learner/trust_ratio_unclipped/prefix",
-    "learner/trust_ratio_unclipped/prediction",
-    "learner/trust_ratio_unclipped/policy",
-    "learner/trust_ratio_unclipped/value",
-    "learner/trust_ratio_unclipped/projector",
-    "learner/trust_ratio_unclipped/predictor",
-    "learner/bad_batches",
-    "learner/batch_age",
-    "learner/target_lag",
-    "reanalyzer/searches",
-    "reanalyzer/requested_searches",
-    "reanalyzer/ahead_searches",
-    "reanalyzer/memo_mib",
-    "reanalyzer/eligible_positions",
-    "reanalyzer/env_steps",
-    "reanalyzer/priority_age_median",
-    "reanalyzer/priority_age_max",
-    "reanalyzer/refreshed",
-    "reanalyzer/refreshed_share",
-    "reanalyzer/refresh_s",
-    "reanalyzer/refresh_rank_correlation",
-    "reanalyzer/refresh_ratio",
-    "learner/save_pause_s",
-    "learner/save_mib",
-    "reanalyzer/save_s",
-)
-
-
-@dataclass(frozen=True)
-class PackedMetric:
-    """A MetricRecord as it crosses a ring: the name as its index in METRIC_NAMES."""
-
-    name: Annotated[int, Stored("int32")]
-    step: Annotated[int, Stored("int64")]
-    value: Annotated[float, Stored("float64")]
-
-
 @dataclass(frozen=True)
 class MetricRecord:
     """One value of a metric."""
 
-    name: str
+    name: str  # "learner/loss"; at most METRIC_NAME_BYTES of ASCII
     step: int  # train step
     value: float
+
+
+METRIC_NAME_BYTES = 64
+
+
+@dataclass(frozen=True)
+class PackedMetric:
+    """A MetricRecord in a ring."""
+
+    name: Annotated[np.ndarray, Stored("uint8", "L")]  # ASCII, padded with zeros
+    step: Annotated[int, Stored("int64")]
+    value: Annotated[float, Stored("float64")]
+
+    @classmethod
+    def of(cls, record: MetricRecord) -> PackedMetric:
+        """Raises ValueError for a name that is too long."""
+        name = record.name.encode("ascii")
+        if len(name) > METRIC_NAME_BYTES:
+            raise ValueError(f"metric {record.name!r}: {len(name)} bytes, at most {METRIC_NAME_BYTES}")
+        return cls(np.frombuffer(name.ljust(METRIC_NAME_BYTES, b"\0"), np.uint8), record.step, record.value)
+
+    def unpacked(self) -> MetricRecord:
+        return MetricRecord(self.name.tobytes().rstrip(b"\0").decode("ascii"), self.step, self.value)
 
 
 # What a process spends its time on; spans carry the index. The spans of a step lie inside its `step`.

@@ -25,7 +25,7 @@ from speedyzero.runtime.shared_edges import (
 from speedyzero.runtime.wiring import COUNTERS, METRIC_LAYOUT, batch_layout, priority_layout, step_layout
 from speedyzero.shm import Board, BoardSpec, Ring, RingSpec, Run, WeightSlots, WeightSlotsSpec, remove_run
 from speedyzero.topology.pacing import Pacing
-from speedyzero.topology.records import METRIC_NAMES, MetricRecord, PriorityRecord, WeightsRecord
+from speedyzero.topology.records import METRIC_NAME_BYTES, MetricRecord, PriorityRecord, WeightsRecord
 from tests.reanalyze.tiny import CONFIG, WatchedAgent, changed, random_weights
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, tick
 
@@ -181,19 +181,20 @@ def test_metrics_are_packed_and_dropped_when_full(run):
     sender, ring = MetricSender(run, spec), Ring.attach(run, spec)
     consumer = ring.consumer()
     values = [0.1, -0.0, float("inf"), 1e300, 5e-324]
-    sent = [MetricRecord(name, 10**12 + i, values[i % 5]) for i, name in enumerate(METRIC_NAMES)]
+    names = [f"learner/{'x' * i}" for i in range(METRIC_NAME_BYTES - 7)]
+    sent = [MetricRecord(name, 10**12 + i, values[i % 5]) for i, name in enumerate(names)]
     for record in sent:
         assert not sender.full
         sender.put(record)
     received = []
     while (packed := consumer.get()) is not None:
-        received.append(MetricRecord(METRIC_NAMES[packed.name], packed.step, packed.value))
+        received.append(packed.unpacked())
     assert received == sent
     for _ in range(68):
         sender.put(sent[0])
     assert not sender.full and ring.stats().dropped["full"] == 4 and ring.stats().unaccounted == 0
-    with pytest.raises(ValueError, match="not in tuple"):
-        sender.put(MetricRecord("unheard/of", 0, 0.0))
+    with pytest.raises(ValueError, match="65 bytes, at most 64"):
+        sender.put(MetricRecord("x" * 65, 0, 0.0))
 
 
 def weights(version: int) -> WeightsRecord:
