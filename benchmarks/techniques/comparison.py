@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.common import RESULTS, write_result
 from speedyzero.experiments.ablate.command import AblationFolder
 from speedyzero.experiments.ablate.curves import draw_curves
-from speedyzero.experiments.ablate.outcome import Outcome
+from speedyzero.experiments.ablate.outcome import AblationOutcome
 from speedyzero.experiments.ablate.plan import BASE, Ablation, Arm
 from speedyzero.experiments.ablate.table import by_arm
 
@@ -79,7 +79,7 @@ def _shared(name: str) -> Ablation:
     return Ablation(arms=(), seeds=SEEDS, game=scene.game, gpus=0, inline=True, settings=settings)
 
 
-def _compare(name: str, ablation: Ablation, what: str, *, jobs: int, sweep: Sequence[Outcome] = ()) -> None:
+def _compare(name: str, ablation: Ablation, what: str, *, jobs: int, sweep: Sequence[AblationOutcome] = ()) -> None:
     """Carry it out, which prints the table; keep the picture and raw results."""
     outcomes = AblationFolder(ablation, RUNS / name, jobs=jobs).carry_out()
     FIGURES.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _arm(optimizer: str, rate: str) -> Arm:
     return Arm(f"{optimizer} {rate}", settings)
 
 
-def _best(swept: Sequence[Outcome], optimizer: str) -> Arm:
+def _best(swept: Sequence[AblationOutcome], optimizer: str) -> Arm:
     """The optimiser's arm with the largest mean area."""
     areas = {
         arm: np.mean([run.area for run in runs])

@@ -17,7 +17,7 @@ import torch
 from speedyzero.config import Config
 from speedyzero.learner.augment import Augment
 from speedyzero.learner.unroll import consistency_steps
-from speedyzero.replay.frames import FrameSource, Unrolled
+from speedyzero.replay.frames import FrameSource, GatheredStacks
 from speedyzero.replay.staging import on_device
 from speedyzero.topology.records import BatchRecord
 
@@ -59,7 +59,7 @@ class BatchReader:
             weight=on_device(weight, self._device),
         )
 
-    def _unrolled(self, parts: Sequence[BatchRecord], train_step: int) -> list[Unrolled]:
+    def _unrolled(self, parts: Sequence[BatchRecord], train_step: int) -> list[GatheredStacks]:
         """Frames of each record. Samples are numbered across all records."""
         ends = np.cumsum([len(part.lane) for part in parts])
         if len(parts) > 1 and any(end % self._every for end in ends):

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from kernels.stack_gather import stack_gather
-from speedyzero.replay.frames import UNCHANGED, Augmentation, Unrolled
+from speedyzero.replay.frames import UNCHANGED, Augmentation, GatheredStacks
 from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.replay.staging import StagingRing, on_device
 from speedyzero.system.current_device import require_current
@@ -101,13 +101,13 @@ class DeviceMirror:
         root: Augmentation | None,
         following: Augmentation | None,
         every: int = 1,
-    ) -> Unrolled:
+    ) -> GatheredStacks:
         """See `FrameSource`. Raises ValueError for positions that are not mirrored."""
         self.follow()
         self._require(lane, step, lookahead=unroll_steps)
         places, fewer = self._places(lane, step), self._places(lane[::every], step[::every])
         self._ring.acquire()
-        unrolled = Unrolled(
+        unrolled = GatheredStacks(
             self._gather(*places, following=0, augmentation=root),
             tuple(self._gather(*fewer, following=j, augmentation=following) for j in range(1, unroll_steps + 1)),
         )

@@ -42,7 +42,7 @@ UNCHANGED = Augmentation(shift=None, scale=None)
 
 
 @dataclass(frozen=True)
-class Unrolled:
+class GatheredStacks:
     """Network inputs at positions and at the K states after them. C may be zero-padded."""
 
     root: torch.Tensor  # [B, S*C, H, W], channels last, or [B, S*D]: the stack at the position
@@ -65,7 +65,7 @@ class FrameSource(Protocol):
         root: Augmentation | None,
         following: Augmentation | None,
         every: int = 1,
-    ) -> Unrolled:
+    ) -> GatheredStacks:
         """Stacks at the positions and after each of the next K actions, each view with its own augmentation, if any.
 
         every: stacks after actions only for every n-th position, as `following`, [B / n, ...].
@@ -100,10 +100,10 @@ class HostFrames:
         root: Augmentation | None,
         following: Augmentation | None,
         every: int = 1,
-    ) -> Unrolled:
+    ) -> GatheredStacks:
         if self._in_place:
             fewer = lane[::every].copy(), step[::every].copy()
-            return Unrolled(
+            return GatheredStacks(
                 self._gather(lane, step, following=0, augmentation=root),
                 tuple(self._gather(*fewer, following=j + 1, augmentation=following) for j in range(unroll_steps)),
             )
@@ -114,7 +114,7 @@ class HostFrames:
             after = augmented(window[::every, 1:], following)
             width = after.shape[1] // (stack + unroll_steps - 1)  # channels (or features) of one frame
             stacks = tuple(after[:, j * width : (j + stack) * width] for j in range(unroll_steps))
-        return Unrolled(augmented(window[:, :stack], root), stacks)
+        return GatheredStacks(augmented(window[:, :stack], root), stacks)
 
     def _gather(
         self, lane: np.ndarray, step: np.ndarray, *, following: int, augmentation: Augmentation | None

@@ -40,7 +40,7 @@ from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
 from speedyzero.supervisor.limit_now import ProcessLimit
 from speedyzero.supervisor.placement_table import print_placement
 from speedyzero.supervisor.resume import OpenedRun, ResumedRun, go_back, last_checkpoint, opened_run, resume_point
-from speedyzero.supervisor.run_profile import Profile, profile_of
+from speedyzero.supervisor.run_profile import RunProfiler, profile_of
 from speedyzero.supervisor.saves import Saves
 from speedyzero.supervisor.space import wire_where_it_fits
 from speedyzero.system.gpus import read_gpus
@@ -65,7 +65,7 @@ class _Session:
     opened: OpenedRun
     keeper: RunKeeper
     interrupts: Interrupts
-    spans: Profile
+    spans: RunProfiler
     server: ForkServer
 
 

@@ -31,7 +31,7 @@ LAST_SPANS_S = 10.0  # for a process that is in the middle of a step when the pr
 _COLLECT = Span("collect_spans")
 
 
-class Profile:
+class RunProfiler:
     """For unprofiled runs: does nothing. `attach` and `detach` enclose each start of the run, `follow` runs between."""
 
     is_wanted = False
@@ -54,11 +54,11 @@ class Profile:
 
 def profile_of(
     request: ProfileRequest | None, config: Config, run_dir: Path, *, note: Callable[[str], None]
-) -> Profile:
-    return Profile() if request is None else RunProfile(request, config, run_dir, note=note)
+) -> RunProfiler:
+    return RunProfiler() if request is None else RunProfile(request, config, run_dir, note=note)
 
 
-class RunProfile(Profile):
+class RunProfile(RunProfiler):
     """Profiler for profiled runs."""
 
     is_wanted = True

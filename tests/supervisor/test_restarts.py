@@ -11,7 +11,7 @@ from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.supervisor import process
 from speedyzero.supervisor.crew import LearnerGroupDied
 from speedyzero.supervisor.resume import OpenedRun
-from speedyzero.supervisor.run_profile import Profile
+from speedyzero.supervisor.run_profile import RunProfiler
 from tests.faults.small_run import NEWER, make_small_run, small_config
 
 
@@ -38,7 +38,7 @@ def go_on(monkeypatch, run_dir, falling, *, restarts=3, interruptions=0):
     keeper = SimpleNamespace(note=notes.append, metrics=SimpleNamespace(flush=lambda: notes.append("flushed")))
     with CheckpointStore(run_dir) as store:
         opened, interrupts = OpenedRun(run_dir, store), SimpleNamespace(count=interruptions)
-        session = process._Session(config, opened, keeper, interrupts, Profile(), SimpleNamespace())
+        session = process._Session(config, opened, keeper, interrupts, RunProfiler(), SimpleNamespace())
         steps = process._run_on(session, "wiring", None)
     return notes, steps
 

@@ -16,7 +16,7 @@ import platform
 from pathlib import Path
 
 from speedyzero.experiments.ablate.curves import draw_curves
-from speedyzero.experiments.ablate.outcome import Outcome, read_outcome
+from speedyzero.experiments.ablate.outcome import AblationOutcome, read_outcome
 from speedyzero.experiments.ablate.plan import Ablation, plan_runs
 from speedyzero.experiments.ablate.table import table_of
 from speedyzero.experiments.grid.children import Ended
@@ -42,7 +42,7 @@ class AblationFolder:
     def run_dir(self, run: GridRun) -> Path:
         return self._folder.run_dir(run)
 
-    def carry_out(self) -> list[Outcome]:
+    def carry_out(self) -> list[AblationOutcome]:
         """Execute the unfinished runs and write the results.
 
         Raises RunsFailed at the end if runs failed, KeyboardInterrupt once interrupted children have ended, and
@@ -84,7 +84,7 @@ class AblationFolder:
         print(f"{folder.progress()}  {run.group}, seed {run.seed}: {what}, {ended.duration_s:.0f} s", flush=True)
         self._write_lines()
 
-    def _write_lines(self) -> list[Outcome]:
+    def _write_lines(self) -> list[AblationOutcome]:
         outcomes, lines = [], []
         for run in self.runs:
             if run.name in self._folder.finished:
@@ -96,7 +96,7 @@ class AblationFolder:
         write_atomically(self.out / "results.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
         return outcomes
 
-    def _write_results(self) -> list[Outcome]:
+    def _write_results(self) -> list[AblationOutcome]:
         outcomes = self._write_lines()
         if outcomes:
             table = table_of(outcomes)

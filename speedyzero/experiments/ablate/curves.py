@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from speedyzero.evaluate.result import bootstrap_ci95
-from speedyzero.experiments.ablate.outcome import Outcome
+from speedyzero.experiments.ablate.outcome import AblationOutcome
 from speedyzero.experiments.ablate.table import by_arm
 
 
@@ -28,7 +28,7 @@ class Curve:
     high: np.ndarray  # [N]
 
 
-def curve_of(runs: Sequence[Outcome]) -> Curve:
+def curve_of(runs: Sequence[AblationOutcome]) -> Curve:
     """Over the train steps at which any run was evaluated; linear interpolation in between."""
     steps = np.unique(np.concatenate([run.steps for run in runs])).astype(np.float64)
     steps = steps[(steps >= max(run.steps[0] for run in runs)) & (steps <= min(run.steps[-1] for run in runs))]
@@ -39,7 +39,7 @@ def curve_of(runs: Sequence[Outcome]) -> Curve:
     return Curve(steps, np.median(clocks_s, axis=0), scores.mean(axis=0), low, high)
 
 
-def draw_curves(outcomes: Sequence[Outcome], path: Path, *, title: str) -> None:
+def draw_curves(outcomes: Sequence[AblationOutcome], path: Path, *, title: str) -> None:
     """Write a PNG with both panels."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     by_steps, by_clock = figure.subplots(1, 2, sharey=True)

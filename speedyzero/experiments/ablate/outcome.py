@@ -16,7 +16,7 @@ from speedyzero.observe.metrics import read_metrics
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AblationOutcome:
     """One finished run. N evaluations, the last of them the final one."""
 
     arm: str
@@ -58,7 +58,7 @@ class Outcome:
         }
 
     @classmethod
-    def of_json(cls, entry: dict) -> Outcome:
+    def of_json(cls, entry: dict) -> AblationOutcome:
         return cls(
             entry["arm"],
             entry["seed"],
@@ -68,11 +68,11 @@ class Outcome:
         )
 
 
-def read_outcome(run: GridRun, run_dir: Path) -> Outcome:
+def read_outcome(run: GridRun, run_dir: Path) -> AblationOutcome:
     """The outcome of a finished run. Raises ValueError if its metrics are damaged."""
     metrics = read_metrics(run_dir)
     evaluations, losses = metrics["evaluate/mean_score"], metrics["learner/loss"]
-    return Outcome(
+    return AblationOutcome(
         run.group,
         run.seed,
         evaluations.steps,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speedyzero.experiments.ablate.outcome import Outcome
+from speedyzero.experiments.ablate.outcome import AblationOutcome
 from speedyzero.experiments.grid.interval import mean_and_interval
 
 COLUMNS = {
@@ -17,7 +17,7 @@ COLUMNS = {
 }
 
 
-def table_of(outcomes: Sequence[Outcome]) -> str:
+def table_of(outcomes: Sequence[AblationOutcome]) -> str:
     """Markdown, one row per arm in order of first appearance, with a legend below."""
     lines = [f"| arm | seeds | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
     for arm, runs in by_arm(outcomes).items():
@@ -32,9 +32,9 @@ LEGEND = (
 )
 
 
-def by_arm(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+def by_arm(outcomes: Sequence[AblationOutcome]) -> dict[str, list[AblationOutcome]]:
     """Outcomes by arm, in order of first appearance."""
-    arms: dict[str, list[Outcome]] = {}
+    arms: dict[str, list[AblationOutcome]] = {}
     for outcome in outcomes:
         arms.setdefault(outcome.arm, []).append(outcome)
     return arms

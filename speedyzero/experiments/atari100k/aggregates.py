@@ -38,7 +38,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Profile:
+class PerformanceProfile:
     """The share of runs that score above each threshold, with pointwise 95% bands."""
 
     thresholds: np.ndarray  # [T] float64
@@ -91,16 +91,16 @@ def aggregate(scores: Scores, *, replicates: int = REPLICATES, seed: int = 0) ->
 
 def performance_profile(
     scores: Scores, thresholds: np.ndarray, *, replicates: int = REPLICATES, seed: int = 0
-) -> Profile:
+) -> PerformanceProfile:
     """The run-score distribution (section 4.3). scores: G arrays [R]; thresholds: [T]. Raises as `aggregate` does."""
     _check(scores)
     share = _shares_above(scores, thresholds)
     if not _can_be_resampled(scores):
-        return Profile(thresholds, share, None, None)
+        return PerformanceProfile(thresholds, share, None, None)
     low, high = np.quantile(
         _shares_above(resample(scores, replicates=replicates, seed=seed), thresholds), _QUANTILES, 1
     )
-    return Profile(thresholds, share, low, high)
+    return PerformanceProfile(thresholds, share, low, high)
 
 
 def resample(scores: Scores, *, replicates: int, seed: int) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from speedyzero.experiments.atari100k.outcome import Outcome, read_outcome
+from speedyzero.experiments.atari100k.outcome import GameOutcome, read_outcome
 from speedyzero.experiments.atari100k.pictures import draw_aggregates, draw_profile
 from speedyzero.experiments.atari100k.plan import Benchmark, plan_runs
 from speedyzero.experiments.atari100k.standing import counted, shortfalls
@@ -44,10 +44,10 @@ class BenchmarkFolder:
         if jobs is None and self.plan.runs[0].config.gpus == 0:
             jobs = 1
         self._folder = GridFolder(self.plan.runs, out, inline=benchmark.inline, jobs=jobs, resumes=True)
-        self._outcomes: dict[str, Outcome] = {}  # by the run's name
+        self._outcomes: dict[str, GameOutcome] = {}  # by the run's name
         self._check_mode()
 
-    def carry_out(self) -> list[Outcome]:
+    def carry_out(self) -> list[GameOutcome]:
         """Execute the unfinished runs, write the results and return the finished runs.
 
         Raises RunsFailed at the end if runs are missing, KeyboardInterrupt once interrupted children have ended, and
@@ -103,7 +103,7 @@ class BenchmarkFolder:
         print(f"{self._folder.progress()}  {run.group}, seed {run.seed}: {what}, {ended.duration_s:.0f} s", flush=True)
         self._write_results()
 
-    def _outcome(self, run: GridRun) -> Outcome:
+    def _outcome(self, run: GridRun) -> GameOutcome:
         """The outcome of a finished run, read once."""
         if run.name not in self._outcomes:
             score = self._folder.finished[run.name]
@@ -120,7 +120,7 @@ class BenchmarkFolder:
                 missing[run.group, run.seed] = NOT_YET
         return missing
 
-    def _write_results(self) -> list[Outcome]:
+    def _write_results(self) -> list[GameOutcome]:
         outcomes = [self._outcome(run) for run in self._folder.runs if run.name in self._folder.finished]
         missing = self._missing()
         why_not = self._why_not(outcomes)
@@ -134,7 +134,7 @@ class BenchmarkFolder:
         write_json(self.out / RESULTS_FILE, document)
         return outcomes
 
-    def _write_all(self) -> list[Outcome]:
+    def _write_all(self) -> list[GameOutcome]:
         """Write the results and, if there are any, table and plots."""
         outcomes = self._write_results()
         if outcomes:
@@ -149,7 +149,7 @@ class BenchmarkFolder:
             print(f"\n{table}\nwritten   {self.out}: {written}", flush=True)
         return outcomes
 
-    def _why_not(self, outcomes: Sequence[Outcome]) -> list[str]:
+    def _why_not(self, outcomes: Sequence[GameOutcome]) -> list[str]:
         return shortfalls(self.plan, len(self.benchmark.seeds), outcomes)
 
     def _raise_if_missing(self) -> None:

@@ -18,7 +18,7 @@ _OF_A_SYSTEM = ("commit", "cpu", "cores", "gpus")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GameOutcome:
     """One finished run."""
 
     game: str
@@ -51,7 +51,7 @@ class Outcome:
         }
 
 
-def read_outcome(run: GridRun, run_dir: Path, score: dict[str, Any]) -> Outcome:
+def read_outcome(run: GridRun, run_dir: Path, score: dict[str, Any]) -> GameOutcome:
     """The outcome of a finished run. score: from `final_score`. Raises ValueError for a damaged directory.
 
     A game cut off by the protocol's frame limit counts with its score so far, as is usual.
@@ -59,7 +59,7 @@ def read_outcome(run: GridRun, run_dir: Path, score: dict[str, Any]) -> Outcome:
     normalised = human_normalised(run.group, score["mean"])
     assert normalised is not None, run.group
     systems = [{name: entry.get(name) for name in _OF_A_SYSTEM} for entry in read_systems(run_dir)]
-    return Outcome(
+    return GameOutcome(
         game=run.group,
         seed=run.seed,
         score=score["mean"],

@@ -30,7 +30,7 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     runs: tuple[GridRun, ...]
     """Seed by seed, so that an interrupted benchmark has all games of its finished seeds."""
     refused: dict[str, str]
@@ -62,7 +62,7 @@ def read_games(words: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]
     return tuple(games), settings
 
 
-def plan_runs(benchmark: Benchmark) -> Plan:
+def plan_runs(benchmark: Benchmark) -> BenchmarkPlan:
     """Every run that is possible on this machine, without films unless set otherwise.
 
     Raises ValueError for whatever `resolve` rejects, and if no game can be played.
@@ -81,7 +81,7 @@ def plan_runs(benchmark: Benchmark) -> Plan:
     if len(refused) == len(benchmark.games):
         raise ValueError(f"none of the {len(refused)} games can be played here; {next(iter(refused.values()))}")
     runs = [GridRun(game, seed, config, settings) for (game, seed), config in configs.items() if game not in refused]
-    return Plan(tuple(runs), refused)
+    return BenchmarkPlan(tuple(runs), refused)
 
 
 def _refusal(config: Config) -> str | None:

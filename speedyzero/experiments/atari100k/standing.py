@@ -11,8 +11,8 @@ from typing import Any
 
 from speedyzero.config import Config, get
 from speedyzero.evaluate.human_normalised import benchmark_games
-from speedyzero.experiments.atari100k.outcome import Outcome
-from speedyzero.experiments.atari100k.plan import Plan
+from speedyzero.experiments.atari100k.outcome import GameOutcome
+from speedyzero.experiments.atari100k.plan import BenchmarkPlan
 
 # Prescribed by the benchmark, or used for the published scores that ours are compared with (Ye et al. 2021).
 PRESCRIBED: dict[str, Any] = {
@@ -27,7 +27,7 @@ FEWEST_EPISODES = 32
 _WITHOUT = "; without "
 
 
-def shortfalls(plan: Plan, seeds: int, outcomes: Sequence[Outcome]) -> list[str]:
+def shortfalls(plan: BenchmarkPlan, seeds: int, outcomes: Sequence[GameOutcome]) -> list[str]:
     """How the results differ from the benchmark's, in short phrases; empty if they don't. seeds: requested per game."""
     counts = {game: sum(one.game == game for one in outcomes) for game in benchmark_games()}
     absent = [game for game, count in counts.items() if count == 0]

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from speedyzero.evaluate.human_normalised import benchmark_games, human_normalised
-from speedyzero.experiments.atari100k.aggregates import REPLICATES, Estimate, Profile, aggregate, performance_profile
-from speedyzero.experiments.atari100k.outcome import Outcome
+from speedyzero.experiments.atari100k.aggregates import (
+    REPLICATES,
+    Estimate,
+    PerformanceProfile,
+    aggregate,
+    performance_profile,
+)
+from speedyzero.experiments.atari100k.outcome import GameOutcome
 
 THRESHOLDS = 161
 _FURTHEST = 8.0  # times a human's score; a longer axis would compress the middle
@@ -25,11 +31,11 @@ class Summary:
     why_not: tuple[str, ...]  # why this is not the full benchmark; empty if it is
     aggregates: dict[str, Estimate]
     published: dict[str, Estimate]  # EfficientZero's, same games: one score per game, so no intervals
-    profile: Profile
-    published_profile: Profile
+    profile: PerformanceProfile
+    published_profile: PerformanceProfile
 
     def to_json(self) -> dict:
-        def of_profile(profile: Profile) -> dict:
+        def of_profile(profile: PerformanceProfile) -> dict:
             bands = {"low": profile.low, "high": profile.high}
             return {
                 "thresholds": profile.thresholds.tolist(),
@@ -49,7 +55,7 @@ class Summary:
         }
 
 
-def summarise(outcomes: Sequence[Outcome], why_not: Sequence[str], *, replicates: int = REPLICATES) -> Summary:
+def summarise(outcomes: Sequence[GameOutcome], why_not: Sequence[str], *, replicates: int = REPLICATES) -> Summary:
     """outcomes: one or more."""
     games = tuple(game for game in benchmark_games() if any(one.game == game for one in outcomes))
     ours = [np.array([one.human_normalised for one in outcomes if one.game == game]) for game in games]

@@ -8,7 +8,7 @@ import numpy as np
 
 from speedyzero.evaluate.human_normalised import benchmark_games
 from speedyzero.experiments.atari100k.aggregates import Estimate
-from speedyzero.experiments.atari100k.outcome import Outcome
+from speedyzero.experiments.atari100k.outcome import GameOutcome
 from speedyzero.experiments.atari100k.standing import counted, headline
 from speedyzero.experiments.atari100k.summary import Summary
 from speedyzero.experiments.grid.interval import mean_and_interval
@@ -27,7 +27,7 @@ LEGEND = (
 
 
 def table_of(
-    games: Sequence[str], seeds: int, outcomes: Sequence[Outcome], missing: Mapping[str, str], summary: Summary
+    games: Sequence[str], seeds: int, outcomes: Sequence[GameOutcome], missing: Mapping[str, str], summary: Summary
 ) -> str:
     """games, seeds: requested; one row per game. outcomes: one or more. missing: reasons by run."""
     first = headline(summary.why_not, seeds)
@@ -45,7 +45,7 @@ def table_of(
     return "\n\n".join(blocks) + "\n"
 
 
-def _row(game: str, runs: Sequence[Outcome]) -> str:
+def _row(game: str, runs: Sequence[GameOutcome]) -> str:
     reference = benchmark_games()[game]
     known = [f"{score:g}" for score in (reference.random, reference.human, reference.efficientzero)]
     if not runs:

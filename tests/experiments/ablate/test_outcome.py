@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speedyzero.arguments.resolve import resolve
-from speedyzero.experiments.ablate.outcome import Outcome, read_outcome
+from speedyzero.experiments.ablate.outcome import AblationOutcome, read_outcome
 from speedyzero.experiments.grid.run import GridRun
 
 # train step, seconds on the wall, name, value: 10 steps a second, and 5 s for each evaluation that is waited for
@@ -62,7 +62,7 @@ def test_figures_by_hand(tmp_path: Path):
 
 def test_a_line_of_results_comes_back(tmp_path: Path):
     outcome = read_outcome(planned(), written(tmp_path))
-    back = Outcome.of_json(json.loads(json.dumps(outcome.to_json())))
+    back = AblationOutcome.of_json(json.loads(json.dumps(outcome.to_json())))
     for name in ("steps", "scores", "clock_s"):
         assert np.array_equal(getattr(back, name), getattr(outcome, name)), name
     assert (back.arm, back.seed, back.area) == (outcome.arm, outcome.seed, outcome.area)

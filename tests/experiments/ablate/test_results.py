@@ -9,12 +9,12 @@ import numpy as np
 
 from speedyzero.evaluate.result import bootstrap_ci95
 from speedyzero.experiments.ablate.curves import curve_of, draw_curves
-from speedyzero.experiments.ablate.outcome import Outcome
+from speedyzero.experiments.ablate.outcome import AblationOutcome
 from speedyzero.experiments.ablate.table import table_of
 
 
-def outcome(arm: str, seed: int, scores: list[float], clock_s: list[float], steps=(50, 100)) -> Outcome:
-    return Outcome(arm, seed, np.array(steps, np.int64), np.array(scores), np.array(clock_s))
+def outcome(arm: str, seed: int, scores: list[float], clock_s: list[float], steps=(50, 100)) -> AblationOutcome:
+    return AblationOutcome(arm, seed, np.array(steps, np.int64), np.array(scores), np.array(clock_s))
 
 
 OUTCOMES = [

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from speedyzero.evaluate.human_normalised import benchmark_games, human_normalised
-from speedyzero.experiments.atari100k.outcome import Outcome
+from speedyzero.experiments.atari100k.outcome import GameOutcome
 from speedyzero.experiments.atari100k.pictures import draw_aggregates, draw_profile
-from speedyzero.experiments.atari100k.plan import Benchmark, Plan, plan_runs
+from speedyzero.experiments.atari100k.plan import Benchmark, BenchmarkPlan, plan_runs
 from speedyzero.experiments.atari100k.standing import brief, shortfalls
 from speedyzero.experiments.atari100k.summary import Summary
 from speedyzero.experiments.atari100k.summary import summarise as summarise_fully
@@ -20,23 +20,23 @@ from speedyzero.experiments.atari100k.table import table_of
 GAMES = tuple(benchmark_games())
 
 
-def outcome(game: str, seed: int, score: float, *, truncated: int = 0) -> Outcome:
+def outcome(game: str, seed: int, score: float, *, truncated: int = 0) -> GameOutcome:
     normalised = human_normalised(game, score)
     assert normalised is not None
     protocol = {"truncated_episodes": truncated}
-    return Outcome(
+    return GameOutcome(
         game, seed, score, normalised, 100_000, 18_000, 90.0 * (1 + seed),
         early_score=score - 5, blind_twin=None if game == "Freeway" else -20.5, policy_information=0.25 + seed / 2,
         protocol=protocol, systems=(),
     )  # fmt: skip
 
 
-def summarise(outcomes: list[Outcome], why_not: list[str]) -> Summary:
+def summarise(outcomes: list[GameOutcome], why_not: list[str]) -> Summary:
     """Few replicates: what intervals are is tested in test_aggregates.py."""
     return summarise_fully(outcomes, why_not, replicates=200)
 
 
-def planned(*settings: str) -> Plan:
+def planned(*settings: str) -> BenchmarkPlan:
     return plan_runs(Benchmark(games=("Pong",), seeds=(0,), gpus=0, settings=settings))
 
 
@@ -60,7 +60,7 @@ def test_all_games_and_seeds_with_the_preset_are_the_benchmark():
         (("init_from=elsewhere",), EVERY, "init_from=elsewhere instead of none"),
     ],
 )
-def test_whatever_falls_short_is_named(settings: tuple[str, ...], outcomes: list[Outcome], expected: str):
+def test_whatever_falls_short_is_named(settings: tuple[str, ...], outcomes: list[GameOutcome], expected: str):
     (why,) = shortfalls(planned(*settings), 2, outcomes)
     assert why == expected
     table = table_of(GAMES, 2, outcomes, {}, summarise(outcomes, [why]))
