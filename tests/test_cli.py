@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from speedyzero import cli
 from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.weights_file import checkpoint_dir, save_weights
 from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, check_train, run
@@ -37,14 +36,14 @@ def empty_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here comes so far as to need one."""
-    monkeypatch.setattr(cli, "ForkServer", lambda preload: None)
+    monkeypatch.setattr("speedyzero.supervisor.arguments.ForkServer", lambda preload: None)
 
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configs that a run would have been started with."""
     configs: list[Config] = []
-    monkeypatch.setattr(cli, "_train", lambda config, server, **_: configs.append(config))
+    monkeypatch.setattr("speedyzero.supervisor.arguments._train", lambda config, server, **_: configs.append(config))
     return configs
 
 
@@ -195,7 +194,11 @@ def test_evaluate_refuses_weights_that_are_missing_damaged_or_of_another_network
 
 def test_evaluate_passes_on_what_was_asked(finished_run: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[tuple] = []
-    monkeypatch.setattr(cli, "_evaluate", lambda *arguments: asked.append(arguments))
+
+    def record(run_dir: Path, episodes: int, video: Path | None, **options: object) -> None:
+        asked.append((run_dir, episodes, video, *options.values()))
+
+    monkeypatch.setattr("speedyzero.evaluate.command.evaluate_run", record)
     assert run(check_command, ["evaluate", "run"], prog="speedyzero") == DONE
     assert (
         run(
@@ -216,7 +219,7 @@ def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, 
     def interrupt(config: Config, server: object, *, profile: ProfileRequest | None) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_train", interrupt)
+    monkeypatch.setattr("speedyzero.supervisor.arguments._train", interrupt)
     assert run(check_train, ["--preset", "catch"], prog="train.py") == INTERRUPTED
     assert capsys.readouterr().err == "train.py: interrupted\n"
     assert {signal.getsignal(number) for number in STOP_SIGNALS} == {signal.SIG_IGN}
@@ -250,7 +253,7 @@ def test_a_fault_keeps_its_traceback_even_if_it_is_a_value_error(monkeypatch: py
     def fail(config: Config, server: object, *, profile: ProfileRequest | None) -> None:
         raise ValueError("two shapes differ")
 
-    monkeypatch.setattr(cli, "_train", fail)
+    monkeypatch.setattr("speedyzero.supervisor.arguments._train", fail)
     with pytest.raises(ValueError, match="two shapes differ"):
         run(check_train, ["--preset", "catch"], prog="train.py")
 
@@ -262,7 +265,10 @@ def test_the_program_itself():
     assert (module.returncode, module.stderr) == (2, bad.stderr.replace("train.py", "python -m speedyzero"))
     shown = python("-m", "speedyzero", "train", "--help")
     assert shown.returncode == 0 and "--preset" in shown.stdout and shown.stderr == ""
-    fault = "from speedyzero import cli; cli._train = lambda c, s, **_: 1 / 0; cli.run(cli.check_train, [], prog='x')"
+    fault = (
+        "from speedyzero import cli; from speedyzero.supervisor import arguments; "
+        "arguments._train = lambda c, s, **_: 1 / 0; cli.run(cli.check_train, [], prog='x')"
+    )
     failed = python("-c", fault)
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
 
@@ -281,7 +287,8 @@ def test_the_program_itself():
 )
 def test_bad_input_is_refused_before_torch_is_imported_and_a_server_begun(words: list[str]):
     code = (
-        "import sys; from speedyzero import cli; cli.ForkServer = lambda preload: print('begun'); "
+        "import sys; from speedyzero import cli; from speedyzero.supervisor import arguments; "
+        "arguments.ForkServer = lambda preload: print('begun'); "
         f"print(cli.run(cli.check_train, {words}, prog='x'), 'torch' in sys.modules)"
     )
     assert python("-c", code).stdout == "2 False\n"

@@ -50,7 +50,7 @@ def test_a_documented_command_is_accepted(file, words, monkeypatch, tmp_path):
     (tmp_path / "my_game.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "my_game", raising=False)
-    monkeypatch.setattr(cli, "ForkServer", lambda preload: None)  # checked, not carried out
+    monkeypatch.setattr("speedyzero.supervisor.arguments.ForkServer", lambda preload: None)  # checked, not carried out
     cli.check_command(words, "speedyzero")
 
 

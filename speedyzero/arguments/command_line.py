@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from speedyzero.config.settings import near
+
+_SETTING = re.compile(r"[a-z_]+(\.[a-z_]+)+=|(seed|gpus|cpu_threads|shm_dir|run_dir|init_from)=")
+
+Action = Callable[[], object]  # what a checked command does
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,6 +31,12 @@ def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
         hint = near(unknown[0].partition("=")[0], known)
         raise ValueError(f"unknown argument {unknown[0]}{hint}; there are {', '.join(known)}")
     return flags
+
+
+def settings_first(argv: Sequence[str]) -> list[str]:
+    """key=value arguments before all others, so that no option with an optional value takes one of them for it."""
+    settings = [one for one in argv if _SETTING.match(one)]
+    return [*settings, *(one for one in argv if one not in settings)]
 
 
 def check_writable(directory: Path, where: str) -> None:

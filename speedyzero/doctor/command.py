@@ -26,9 +26,9 @@ from speedyzero.doctor.readings import read_machine, read_torch
 CANNOT_START = 1
 
 
-def check_doctor(words: Sequence[str], prog: str) -> Callable[[], None]:
+def check(argv: Sequence[str], prog: str) -> Callable[[], None]:
     """The action of `doctor` for these arguments. Raises ValueError for bad input."""
-    flags = parse(_parser(prog), words)
+    flags = parse(_parser(prog), argv)
     torch = read_torch()  # determines how many GPUs the run would use
     gpus = len(torch.gpus) if flags.gpus is None else flags.gpus
     if gpus < 0:

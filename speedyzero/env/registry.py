@@ -73,3 +73,11 @@ def _find(config: EnvConfig) -> tuple[GameFamily, GameInfo]:
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     *examples, last = (family.EXAMPLE for family in FAMILIES)
     raise ValueError(f"env.game={config.game!r}: no such {', '.join(examples)} or {last}{hint}")
+
+
+def check_drawable(config: EnvConfig, where: str) -> None:
+    """Raises ValueError for a game that cannot be filmed. where: the argument that asks for it, for the message."""
+    try:
+        try_game(config, render=True)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}; without it nothing is filmed") from error

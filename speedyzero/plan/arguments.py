@@ -39,11 +39,11 @@ def planned_of(flags: argparse.Namespace) -> Planned:
     return Planned(planned_config(flags), flags.gpu, read_costs(flags.cost), cores_of(flags), tuple(flags.check))
 
 
-def check_plan(words: Sequence[str], prog: str) -> Callable[[], None]:
+def check(argv: Sequence[str], prog: str) -> Callable[[], None]:
     """The action of `plan` for these arguments. Raises ValueError for bad input."""
     parser = Parser(prog=prog, allow_abbrev=False, description="Predict how long a run will take, and what limits it.")
     add_arguments(parser)
-    planned = planned_of(parse(parser, words))
+    planned = planned_of(parse(parser, argv))
 
     def carry_out() -> None:
         from speedyzero.plan.command import plan

@@ -16,11 +16,11 @@ from speedyzero.tracing.trace import TRACE_FILE, Trace, read_trace
 _SPANS_SHOWN = 10  # per track
 
 
-def check_profile(words: Sequence[str], prog: str) -> Callable[[], None]:
+def check(argv: Sequence[str], prog: str) -> Callable[[], None]:
     """The action of `profile` for these arguments. Raises ValueError for bad input, including a damaged trace."""
     parser = Parser(prog=prog, allow_abbrev=False, description="Show what a profiled run waited for.")
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="of a run with --profile")
-    run_dir = parse(parser, words).run_dir
+    run_dir = parse(parser, argv).run_dir
     trace, diagnosis = load(run_dir)
     return lambda: print(report(trace, diagnosis, run_dir))
 

@@ -17,9 +17,9 @@ from speedyzero.arguments.command_line import Parser, check_writable, parse
 PAGE_FILE, PICTURES_FOLDER = "report.html", "report"
 
 
-def check_report(words: Sequence[str], prog: str) -> Callable[[], Path]:
+def check(argv: Sequence[str], prog: str) -> Callable[[], Path]:
     """The action of `report` for these arguments. Raises ValueError for bad input, including damaged runs."""
-    flags = parse(_parser(prog), words)
+    flags = parse(_parser(prog), argv)
     run_dirs = [Path(word) for word in flags.run_dirs]
     if repeated := {str(path) for path in run_dirs if run_dirs.count(path) > 1}:
         raise ValueError(f"{min(repeated)}: named twice")

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 def check_game_of(config: Config) -> GameInfo:
     """Whether the run's game exists, can be played and filmed, and has a network. Imports no torch."""
-    from speedyzero.env.registry import check_game, try_game
+    from speedyzero.env.registry import check_drawable, check_game, try_game
     from speedyzero.model.kind import network_kind
 
     game = check_game(config.env)
     network_kind(config, game.spec)
     try_game(config.env)
     if config.evaluate.video:
-        check_drawable(config, "evaluate.video=true")
+        check_drawable(config.env, "evaluate.video=true")
     return game
 
 
@@ -63,13 +63,3 @@ def check_new_directory(path: Path) -> None:
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(f"run directory {path}: exists and is not empty; name another, runs are never overwritten")
     check_writable(path, f"run directory {path}")
-
-
-def check_drawable(config: Config, where: str) -> None:
-    """Whether the game can be filmed. where: the argument that asks for it, for the message."""
-    from speedyzero.env.registry import try_game
-
-    try:
-        try_game(config.env, render=True)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}; without it nothing is filmed") from error

@@ -182,7 +182,10 @@ def test_no_permission_is_one_line(made, capsys):
 def test_what_may_differ_is_told_and_taken(made, tmp_path, monkeypatch):
     run_dir = copy_of(made, tmp_path / "run")
     taken = []
-    monkeypatch.setattr(cli, "_train", lambda config, server, *, resume, profile: taken.append((config, resume)))
+    monkeypatch.setattr(
+        "speedyzero.supervisor.arguments._train",
+        lambda config, server, *, resume, profile: taken.append((config, resume)),
+    )
     words = ["schedule.train_steps=400", "checkpoint.keep_last=1", "optimizer.weight_decay=0.5"]
     forced = ["--force", "optimizer.weight_decay"]
     for where in (str(run_dir), str(checkpoint_dir(run_dir, OLDER))):
@@ -213,7 +216,10 @@ def edit(run_dir: Path, **values: str) -> None:
 def test_edits_of_the_config_are_named_or_taken(made, tmp_path, monkeypatch, capsys):
     run_dir = copy_of(made, tmp_path / "run")
     taken = []
-    monkeypatch.setattr(cli, "_train", lambda config, server, *, resume, profile: taken.append((config, resume)))
+    monkeypatch.setattr(
+        "speedyzero.supervisor.arguments._train",
+        lambda config, server, *, resume, profile: taken.append((config, resume)),
+    )
     edit(run_dir, frozen_train_steps="70", hang_s="60.0")
     assert cli.run(cli.check_train, ["--inline", "--resume", str(run_dir)], prog="train.py") == cli.DONE
     ((config, resume),) = taken

@@ -30,7 +30,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def resharded(old: Path, new: Path, words: list[str], monkeypatch, *, inline: bool):
     """What `train` would go on with."""
     taken = []
-    monkeypatch.setattr(cli, "_train", lambda config, server, *, resume, profile: taken.append((config, resume)))
+    monkeypatch.setattr(
+        "speedyzero.supervisor.arguments._train",
+        lambda config, server, *, resume, profile: taken.append((config, resume)),
+    )
     flags = ["--inline"] if inline else []
     command = [*flags, "--resume", str(old), "--reshard", "--run-dir", str(new), *words]
     assert cli.run(cli.check_train, command, prog="train.py") == cli.DONE

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from speedyzero import cli
 from speedyzero.arguments.resolve import resolve
 from speedyzero.cli import check_train
 from speedyzero.env.atari_ids import spelled_out
+from speedyzero.experiments.ablate import arguments as ablate_arguments
 from speedyzero.experiments.ablate.command import AblationFolder
 from speedyzero.experiments.ablate.plan import Ablation, Arm, Factor, arms_of, plan_runs, read_factors
 
@@ -90,7 +90,9 @@ def test_scores_on_the_way_are_the_users_if_they_are_given():
 def test_train_understands_what_a_run_tells_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The planned config is the one that the child will have, so that a finished run can be recognised."""
     trained = []
-    monkeypatch.setattr("speedyzero.cli._train", lambda config, server, **_: trained.append((config, server is None)))
+    monkeypatch.setattr(
+        "speedyzero.supervisor.arguments._train", lambda config, server, **_: trained.append((config, server is None))
+    )
     (run,) = plan_runs(replace(SHARED, arms=(Arm("off", ("refresh.enabled=false",)),), seeds=(7,)))
     command, *words = run.command(tmp_path / "run", inline=True)
     assert command == "train"
@@ -122,9 +124,9 @@ def test_an_atari_id_is_spelled_out_for_the_runs(monkeypatch: pytest.MonkeyPatch
     """Each run is started by the plain name, which does not imply what the id does."""
     monkeypatch.setattr(AblationFolder, "carry_out", lambda folder: None)
     made: list[AblationFolder] = []
-    monkeypatch.setattr(cli, "check_run", lambda config, *, inline: made.append(config))
+    monkeypatch.setattr(ablate_arguments, "check_run", lambda config, *, inline: made.append(config))
     words = ["--game", "ALE/Pong-v5", "--preset", "laptop", "--gpus", "0", "--vary", "refresh.enabled", "--inline"]
-    cli.check_ablate([*words, "--out", str(tmp_path / "out"), "evaluate.video=false"], "ablate")
+    ablate_arguments.check([*words, "--out", str(tmp_path / "out"), "evaluate.video=false"], "ablate")
     assert {(config.env.game, config.env.frame_skip, config.env.sticky_actions) for config in made} == {
         ("Pong", 4, 0.25)
     }

@@ -1,0 +1,145 @@
+"""Arguments of `train`, also of a run that is resumed or resharded.
+
+Checking imports heavy modules only once the arguments are valid, and creates nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speedyzero.arguments.command_line import Action, Parser, parse, settings_first
+from speedyzero.arguments.resolve import check_gpus, read_arguments, resolve
+from speedyzero.checkpoint.found import check_unlocked, directory_to_resume
+from speedyzero.config import Config
+from speedyzero.config.documents import presets
+from speedyzero.config.settings import Given
+from speedyzero.runtime.fork_server import ForkServer
+from speedyzero.supervisor.run_checks import check_game_of, check_new_directory, check_one_of_each, check_run
+
+if TYPE_CHECKING:
+    from speedyzero.supervisor.reshard import Reshard
+    from speedyzero.supervisor.resume import ResumedRun
+    from speedyzero.tracing.profile_window import ProfileRequest
+
+
+def _parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, allow_abbrev=False, description="Train an agent and score it.")
+    parser.add_argument(
+        "--game", help="an Atari game (Pong), a Gymnasium id (CartPole-v1), Catch, or your own: my_module:MyGame-v0"
+    )
+    parser.add_argument("--preset", help=f"{', '.join(presets())}; default: what suits the game and the machine")
+    parser.add_argument("--seed", type=int, help="default: 0")
+    parser.add_argument("--gpus", type=int, help="how many to use; 0 is the CPU; default: every visible one")
+    parser.add_argument("--run-dir", help="a new or empty directory; default: runs/<game>-<preset>-seed<seed>-<number>")
+    parser.add_argument("--inline", action="store_true", help="one process, bit-reproducible on a CPU")
+    parser.add_argument("--resume", nargs="?", const="", metavar="DIR", help="continue a run or checkpoint")
+    parser.add_argument("--force", action="append", default=[], metavar="SETTING", help="may differ in a resumed run")
+    parser.add_argument(
+        "--reshard",
+        action="store_true",
+        help="resume with other numbers of GPUs, actors, envs, shards, in a new directory",
+    )
+    parser.add_argument(
+        "--profile", nargs="?", const="", metavar="SECONDS", help="write a trace; default: of the whole run"
+    )
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="any setting, as search.num_simulations=16")
+    return parser
+
+
+def check(argv: Sequence[str], prog: str) -> Action:
+    """The action of `train` for these arguments. Raises ValueError for bad input."""
+    flags = parse(_parser(prog), settings_first(argv))
+    profile = _profile_request(flags.profile)
+    if flags.resume is not None:
+        return _check_resume(flags, profile)
+    if flags.reshard:
+        raise ValueError("--reshard: only --resume has something to reshard")
+    if flags.force:
+        raise ValueError(f"--force {flags.force[0]}: only --resume has something to force")
+    config = resolve(flags.preset, flags.game, flags.seed, flags.gpus, flags.run_dir, flags.settings)
+    if config.run_dir:
+        check_new_directory(Path(config.run_dir))
+    game = check_game_of(config)
+    config = replace(config, env=replace(config.env, game=game.name))
+    server = _begun_server(flags)
+    check_run(config, inline=flags.inline, profiled=profile is not None)
+    return lambda: _train(config, server, profile=profile)
+
+
+def _begun_server(flags: argparse.Namespace) -> ForkServer | None:
+    """The fork server of a run, which imports while this process checks the rest."""
+    return None if flags.inline else ForkServer(["speedyzero.supervisor.preload"])
+
+
+def _profile_request(window: str | None) -> ProfileRequest | None:
+    """window: the value of `--profile`."""
+    if window is None:
+        return None
+    from speedyzero.tracing.profile_window import ProfileRequest
+
+    return ProfileRequest.parse(window)
+
+
+def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> Action:
+    where = flags.resume
+    given = read_arguments(flags.game, flags.seed, flags.gpus, None, flags.settings)
+    if "gpus" in given:
+        check_gpus(given["gpus"])
+    if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
+        raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run goes on in its own directory; name one")
+    directory = directory_to_resume(where or ("" if flags.reshard else flags.run_dir) or "")
+    if not flags.reshard:
+        check_unlocked(directory)
+    server = _begun_server(flags)
+    from speedyzero.supervisor.resume import find_resumable, resumed_config
+
+    run_dir, checkpoint = find_resumable(directory)
+    if flags.preset is not None:
+        given["preset"] = Given(flags.preset, "--preset")
+    if flags.reshard and flags.run_dir:
+        check_new_directory(Path(flags.run_dir))
+        given["run_dir"] = Given(flags.run_dir, "--run-dir")
+    config, resumed = resumed_config(run_dir, checkpoint, given, force=flags.force, reshard=flags.reshard)
+    check_gpus(Given(config.gpus, f"{run_dir}: give --gpus"))
+    if flags.inline:
+        check_one_of_each(config)
+    else:
+        from speedyzero.supervisor.space import wire_where_it_fits
+
+        wire_where_it_fits(config, profiled=profile is not None)
+    if flags.reshard:
+        from speedyzero.supervisor.reshard import check_reshard
+
+        reshard = check_reshard(config, resumed)
+        return lambda: _train_resharded(reshard, server, profile=profile)
+    return lambda: _train(config, server, resume=resumed, profile=profile)
+
+
+def _train(
+    config: Config,
+    server: ForkServer | None,
+    *,
+    resume: ResumedRun | None = None,
+    profile: ProfileRequest | None = None,
+) -> None:
+    """server: of the run's processes; None: inline."""
+    if server is None:
+        from speedyzero.supervisor.inline import train as train_inline
+
+        train_inline(config, resume, profile=profile)
+    else:
+        from speedyzero.supervisor.process import train
+
+        with server:
+            train(config, server, resume, profile=profile)
+
+
+def _train_resharded(reshard: Reshard, server: ForkServer | None, *, profile: ProfileRequest | None) -> None:
+    from speedyzero.supervisor.reshard import carry_out
+
+    config, resumed = carry_out(reshard)
+    _train(config, server, resume=resumed, profile=profile)
