@@ -56,7 +56,7 @@ class Setup:
     weight_words: int = 1
 
     @property
-    def notify(self):
+    def ring(self):
         body = Field("uint64", (self.body_words,))
         return RingSpec(
             "messages", RecordLayout.of(Message, body=body, number=Field("int64"), epoch=Field("int64")), self.slots

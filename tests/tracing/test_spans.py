@@ -156,7 +156,7 @@ def test_a_process_records_for_as_long_as_it_is_wanted(clock):
         ("wait_space", 36, 40),
         ("step", 40, 41),
     ]
-    assert process.report_progress() == expected
+    assert process.told() == expected
     spans.end()
     assert len(process.blocks) == 1
 
@@ -167,9 +167,9 @@ def test_what_is_half_a_second_old_is_sent_a_long_wait_too(clock):
     process.spans.follow()
     for start_ms in range(0, 1200, 5):
         process.spans.round("wait_pacing_ns", start_ms * MS, (start_ms + 5) * MS)
-    assert process.report_progress() == [("wait_pacing", 0, 505), ("wait_pacing", 505, 1005)]
+    assert process.told() == [("wait_pacing", 0, 505), ("wait_pacing", 505, 1005)]
     process.spans.end()
-    assert process.report_progress()[-1] == ("wait_pacing", 1005, 1200)
+    assert process.told()[-1] == ("wait_pacing", 1005, 1200)
 
 
 def test_every_name_has_a_place_and_every_place_a_use():
