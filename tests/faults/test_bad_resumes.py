@@ -13,7 +13,6 @@ import pytest
 from speedyzero import cli
 from speedyzero.checkpoint.manifest import MANIFEST_FILE, checkpoint_dir, entry_of, read_manifest, write_manifest
 from speedyzero.checkpoint.store import CheckpointStore
-from speedyzero.supervisor import arguments
 from tests.faults.ring_contract import reached
 from tests.faults.small_run import NEWER, OLDER, copy_of, make_small_run
 

@@ -14,7 +14,6 @@ from speedyzero.config.documents import read_config_document
 from speedyzero.learner.state import LearnerState
 from speedyzero.reanalyze.restored import env_steps_of, restore_shard
 from speedyzero.replay.shard import Shard, shard_shape
-from speedyzero.supervisor import arguments
 from speedyzero.supervisor.inline import build_run
 from tests.faults.inline_runs import advance
 from tests.faults.small_run import NEWER, copy_of, make_small_run
