@@ -204,7 +204,7 @@ def laptop(results: dict[str, Any]) -> Iterator[Row]:
         minutes = [run["minutes_to"][wanted] for run in runs]
         shown = ", ".join("-" if one is None else f"{one:g}" for one in minutes)
         yield Row(f"{results['game']} on two cores, preset laptop: to {wanted}", f"{shown} minutes, a seed each")
-    scores = ", ".join(f"{run['most_visited']:.3g} and {run['sampled']:.3g}" for run in runs)
+    scores = ", ".join(f"{run['most_visited'] or float('nan'):.3g} and {run['sampled']:.3g}" for run in runs)
     twins = ", ".join(f"{run['blind_twin']:.3g}" for run in runs)
     yield Row(f"{results['game']}: final, by most visited and by sampled action", scores, "", f"blind twin {twins}")
 
