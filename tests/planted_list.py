@@ -585,7 +585,7 @@ BUGS = (
     Bug(
         "a-warning-every-time",
         "speedyzero/supervisor/alarms.py",
-        "            self._said.add(what)\n",
+        "            self._reported.add(what)\n",
         "            pass\n",
         ("tests/supervisor/test_alarms.py",),
     ),

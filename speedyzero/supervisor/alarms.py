@@ -24,7 +24,7 @@ ALIKE = 0.9  # mean cosine of projections of different positions; with batch nor
 class Alarms:
     def __init__(self, config: Config, note: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic):
         self._note, self._clock = note, clock
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         schedule, pacing = config.schedule, Pacing.of(config)
         self._total_steps, self._env_steps = schedule.total_train_steps, schedule.env_steps
         played = max(1, schedule.env_steps - schedule.head_start_env_steps)
@@ -98,6 +98,6 @@ class Alarms:
             self.on_memory(sum(own_memory_bytes(pid) or 0 for pid in pids), train_steps=train_steps)
 
     def _say(self, what: str, line: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
+        if what not in self._reported:
+            self._reported.add(what)
             self._note(f"warning: {line}")

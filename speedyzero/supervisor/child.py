@@ -73,7 +73,7 @@ class Child:
             report = path.read_text(encoding="utf-8")
             path.unlink()
             return "of an exception:\n" + report
-        if self.process.fell_with_server:
+        if self.process.died_with_server:
             return "with the fork server, which was killed"
         code = self.process.exit_code
         return f"by signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"

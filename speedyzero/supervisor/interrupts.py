@@ -22,7 +22,7 @@ class Interrupts:
         self._raises, self._raise_at = False, raise_at
 
     def __enter__(self) -> Interrupts:
-        self._before = {number: signal.signal(number, self._note) for number in stop_signals.heeded()}
+        self._before = {number: signal.signal(number, self._note) for number in stop_signals.not_ignored()}
         return self
 
     def __exit__(self, *_: object) -> None:

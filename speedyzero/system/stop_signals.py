@@ -19,7 +19,7 @@ def block() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
-def heeded() -> list[signal.Signals]:
+def not_ignored() -> list[signal.Signals]:
     """All stop signals except those that this process was started to ignore, such as SIGHUP under nohup."""
     asked = (signal.SIGINT, signal.SIGTERM)
     return [one for one in STOP_SIGNALS if one in asked or signal.getsignal(one) is not signal.SIG_IGN]
@@ -27,7 +27,7 @@ def heeded() -> list[signal.Signals]:
 
 def let_in() -> None:
     """Unblock them; pending and later signals raise KeyboardInterrupt."""
-    for number in heeded():
+    for number in not_ignored():
         signal.signal(number, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 

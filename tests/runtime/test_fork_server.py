@@ -35,7 +35,7 @@ def test_exit_codes_come_in_whatever_the_order(server):
     assert [process.exit_code for process in begun] == [0, 3, 0]
     assert killed.alive and killed.exit_code is None
     killed.kill()
-    assert not killed.alive and killed.exit_code == -signal.SIGKILL and not killed.fell_with_server
+    assert not killed.alive and killed.exit_code == -signal.SIGKILL and not killed.died_with_server
 
 
 def test_an_exception_leaves_its_traceback(capfd):
@@ -59,7 +59,7 @@ def test_a_server_that_dies_takes_its_own_along_and_another_takes_its_place(serv
     first, server_pid = server.start(forked.sleep_long, ()), server.pid
     os.kill(server_pid, signal.SIGKILL)
     first.join()
-    assert first.exit_code == -signal.SIGKILL and first.fell_with_server
+    assert first.exit_code == -signal.SIGKILL and first.died_with_server
     wait_until_gone(first.pid)
     second = server.start(forked.leave_with, (7,))
     second.join()

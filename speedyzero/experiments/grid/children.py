@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from speedyzero.system.prctl import die_with
-from speedyzero.system.stop_signals import heeded
+from speedyzero.system.stop_signals import not_ignored
 
 TICK_S = 0.05
 PATIENCE_S = 60.0  # between SIGINT and SIGKILL
@@ -89,7 +89,7 @@ class _Interrupts:
         self.count = 0
 
     def __enter__(self) -> _Interrupts:
-        self._before = {number: signal.signal(number, self._note) for number in heeded()}
+        self._before = {number: signal.signal(number, self._note) for number in not_ignored()}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 
-from speedyzero.runtime.fork_server.messages import Order, Told
+from speedyzero.runtime.fork_server.messages import Order, ServerEvent
 from speedyzero.system.stop_signals import STOP_SIGNALS
 
 ANSWER_S = 300.0  # for the imports, on a starved machine too; for starting a process
@@ -33,7 +33,7 @@ class Forked:
     pid: int
     _server: ForkServer = field(repr=False)
     _exit_code: int | None = None
-    fell_with_server: bool = False
+    died_with_server: bool = False
     """It died because the server did."""
 
     @property
@@ -44,7 +44,7 @@ class Forked:
 
     def ended(self, exit_code: int, *, with_server: bool = False) -> None:
         """Called when the server reports the end."""
-        self._exit_code, self.fell_with_server = exit_code, with_server
+        self._exit_code, self.died_with_server = exit_code, with_server
 
     @property
     def alive(self) -> bool:
@@ -161,7 +161,7 @@ class ForkServer:
             theirs.close()
         self._end = weakref.finalize(self, _end, self._server, self._connection)
 
-    def _handle(self, message: Told) -> None:
+    def _handle(self, message: ServerEvent) -> None:
         if message.what == "ready":
             self._is_ready = True
         elif message.what == "began":

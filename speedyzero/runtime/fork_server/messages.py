@@ -14,7 +14,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Told:
+class ServerEvent:
     """From the server: it is ready, a process has begun or ended, or why none could begin."""
 
     what: Literal["ready", "began", "ended", "failed"]

@@ -14,7 +14,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import NoReturn
 
-from speedyzero.runtime.fork_server.messages import Order, Told
+from speedyzero.runtime.fork_server.messages import Order, ServerEvent
 from speedyzero.system.prctl import die_with, set_title
 
 
@@ -34,7 +34,7 @@ def serve(descriptor: int, parent_pid: int, preload: Sequence[str]) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup)
     with suppress(EOFError, ConnectionError):  # the supervisor is gone
-        connection.send(Told("ready"))
+        connection.send(ServerEvent("ready"))
         while True:
             ready = wait([connection, deaths])
             if deaths in ready:
@@ -46,20 +46,20 @@ def serve(descriptor: int, parent_pid: int, preload: Sequence[str]) -> None:
                 connection.send(_fork(order, [connection.fileno(), deaths, wakeup]))
 
 
-def _fork(order: bytes, ours: Sequence[int]) -> Told:
+def _fork(order: bytes, ours: Sequence[int]) -> ServerEvent:
     """Fork a child. ours: descriptors that belong to the server alone."""
     server_pid = os.getpid()
     try:
         pid = os.fork()
     except OSError as error:
-        return Told("failed", why=f"fork: {error}")
+        return ServerEvent("failed", why=f"fork: {error}")
     if pid == 0:
         _become(order, server_pid, ours)
-    return Told("began", pid)
+    return ServerEvent("began", pid)
 
 
-def _ended_children() -> list[Told]:
-    found: list[Told] = []
+def _ended_children() -> list[ServerEvent]:
+    found: list[ServerEvent] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -67,7 +67,7 @@ def _ended_children() -> list[Told]:
             return found
         if pid == 0:
             return found
-        found.append(Told("ended", pid, os.waitstatus_to_exitcode(status)))
+        found.append(ServerEvent("ended", pid, os.waitstatus_to_exitcode(status)))
 
 
 def _become(order: bytes, server_pid: int, not_ours: Sequence[int]) -> NoReturn:
