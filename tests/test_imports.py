@@ -28,7 +28,8 @@ ALLOWED = {
     "kernels": ("kernels", "torch", "triton", "numba", "numpy"),
     "speedyzero/shm": ("speedyzero.shm", "numpy", "posix_ipc"),
     "speedyzero/search": ("speedyzero.search", "speedyzero.config", "kernels", "torch", "numpy"),
-    "speedyzero/config/schema.py": (),
+    "speedyzero/config/declare.py": (),
+    "speedyzero/config/schema.py": ("speedyzero.config.declare",),
     "speedyzero/topology/records.py": ("speedyzero.shm", "torch", "numpy"),
     "speedyzero/system/keyed_random.py": ("numba", "numpy"),
 }

@@ -1,5 +1,6 @@
 """The configuration of a run. The settings: `schema.py`."""
 
+from speedyzero.config.declare import choices
 from speedyzero.config.schema import (
     ActorConfig,
     CheckpointConfig,
@@ -19,7 +20,6 @@ from speedyzero.config.schema import (
     SearchConfig,
     SupervisorConfig,
     TargetConfig,
-    choices,
     get,
 )
 

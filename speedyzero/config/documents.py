@@ -15,8 +15,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from speedyzero.config.declare import EXECUTION, IDENTITY, PARALLEL
 from speedyzero.config.placement import place
-from speedyzero.config.schema import EXECUTION, IDENTITY, Config, get
+from speedyzero.config.schema import Config, get
 from speedyzero.config.settings import SETTINGS, Given, build, convert, flatten, near, used_as
 from speedyzero.config.validation import validate
 from speedyzero.system.atomic_file import write_atomically
@@ -85,7 +86,7 @@ def override(config: Config, given: Mapping[str, Given]) -> Config:
 def deviations(config: Config) -> list[Deviation]:
     """The settings in which this run's computation differs from the code of EfficientZero's paper."""
     paper = assemble(read_preset(PARITY_PRESET))
-    execution = used_as(EXECUTION | IDENTITY) | {"replay.shards", "learner.ranks"}
+    execution = used_as(EXECUTION | IDENTITY | PARALLEL)
     return [
         Deviation(path, get(config, path), get(paper, path))
         for path in SETTINGS

@@ -1,60 +1,28 @@
 """All settings of a run and their defaults: one frozen dataclass per stage.
 
 `arguments/resolve.py` fills these from a preset and the user's overrides; each role takes the stages that it uses.
-A field's choices are in its metadata, so that an error can list them. The docstrings are `docs/guide/settings.md`.
+The docstrings are `docs/guide/settings.md`. Longer than other files because it holds fields and nothing else.
 Sources: the design's `algorithm.md` (EfficientZero, Ye et al. 2021) for the values, part A for our differences.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from enum import Flag
+from dataclasses import dataclass, field
 from typing import Any
 
-
-class Use(Flag):
-    """What a setting is, beside its value: who may change it later, and what compares runs by it."""
-
-    EXECUTION = 1  # where and how a run happens, not what it computes: may differ on resume, and between runs compared
-    EVALUATION = 2  # how it is scored: may differ on resume
-    LAYOUT = 4  # numbers of processes, environments and GPUs: `--reshard` may change it
-    MAY_GROW = 8  # a length: a resume may raise it
-    IDENTITY = 16  # which experiment it is: game and seed
-
-
-EXECUTION, EVALUATION, LAYOUT, MAY_GROW, IDENTITY = Use
-NONE = Use(0)
-RANGES = ABOVE_0, AT_LEAST_0, FROM_0_TO_1 = "above 0", "0 or more", "0 to 1"
-
-
-def plain(default: Any, use: Use = NONE) -> Any:
-    """A field of any value."""
-    return field(default=default, metadata={"use": use})
-
-
-def positive(default: Any, use: Use = NONE) -> Any:
-    """A number above 0."""
-    return field(default=default, metadata={"range": ABOVE_0, "use": use})
-
-
-def not_negative(default: Any, use: Use = NONE) -> Any:
-    """A number of 0 or more."""
-    return field(default=default, metadata={"range": AT_LEAST_0, "use": use})
-
-
-def fraction(default: float, use: Use = NONE) -> float:
-    """A number from 0 to 1."""
-    return field(default=default, metadata={"range": FROM_0_TO_1, "use": use})
-
-
-def choice(default: str, *allowed: str, use: Use = NONE) -> str:
-    """A string field that may only take one of `allowed`."""
-    return field(default=default, metadata={"choices": allowed, "use": use})
-
-
-def choices(stage: type, name: str) -> tuple[str, ...]:
-    """The allowed values of a `choice` field: `choices(TargetConfig, "value")`."""
-    return next(one for one in fields(stage) if one.name == name).metadata["choices"]
+from speedyzero.config.declare import (
+    EVALUATION,
+    EXECUTION,
+    IDENTITY,
+    LAYOUT,
+    MAY_GROW,
+    PARALLEL,
+    choice,
+    fraction,
+    not_negative,
+    plain,
+    positive,
+)
 
 
 @dataclass(frozen=True)
@@ -207,7 +175,7 @@ class ActorConfig:
 class ReplayConfig:
     """Replay shards and sampling."""
 
-    shards: int = not_negative(0, LAYOUT)
+    shards: int = not_negative(0, LAYOUT | PARALLEL)
     """Replay shards, each with its own reanalyzer; 0: one per GPU that hosts a reanalyzer, 1 on the CPU."""
     capacity_steps: int = positive(1_000_000, LAYOUT)
     """Rows over all lanes; no more are allocated than the run can fill."""
@@ -279,7 +247,7 @@ class RefreshConfig:
 class LearnerConfig:
     """The loss and its data."""
 
-    ranks: int = not_negative(0, LAYOUT)
+    ranks: int = not_negative(0, LAYOUT | PARALLEL)
     """Learner processes that train one network; 0: one per GPU that hosts a learner, 1 on the CPU."""
     batch_size: int = positive(256)
     """Samples per train step over all ranks."""

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from speedyzero.config.schema import NONE, Config, Use
+from speedyzero.config.declare import NONE, Use
+from speedyzero.config.schema import Config
 
 _NUMBERS = tuple[float, ...]
 _INTEGERS = tuple[int, ...]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 
-from speedyzero.config.schema import ABOVE_0, AT_LEAST_0, FROM_0_TO_1, Config, get
+from speedyzero.config.declare import ABOVE_0, AT_LEAST_0, FROM_0_TO_1
+from speedyzero.config.schema import Config, get
 from speedyzero.config.settings import SETTINGS
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from speedyzero.config import get
-from speedyzero.config.schema import EXECUTION
+from speedyzero.config.declare import EXECUTION
 from speedyzero.config.settings import SETTINGS, used_as
 from speedyzero.report.reading import RunRecord
 

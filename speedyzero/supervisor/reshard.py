@@ -24,9 +24,9 @@ from speedyzero.checkpoint.snapshot import Snapshot, take_snapshot
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
+from speedyzero.config.declare import LAYOUT
 from speedyzero.config.documents import config_document, read_config_document
 from speedyzero.config.placement import place
-from speedyzero.config.schema import LAYOUT
 from speedyzero.config.settings import used_as
 from speedyzero.env.registry import check_game
 from speedyzero.learner.state import PART as LEARNER_PART

@@ -22,9 +22,9 @@ from speedyzero.checkpoint.scores import forget_scores_after
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import Checkpoint, newest_valid, open_checkpoint
 from speedyzero.config import Config, get
+from speedyzero.config.declare import EVALUATION, EXECUTION, LAYOUT, MAY_GROW
 from speedyzero.config.documents import load_config, override, read_config_document, save_config
 from speedyzero.config.placement import place
-from speedyzero.config.schema import EVALUATION, EXECUTION, LAYOUT, MAY_GROW
 from speedyzero.config.settings import SETTINGS, Given, near, used_as
 from speedyzero.env.registry import check_game
 from speedyzero.learner.optimizers import build_optimizer

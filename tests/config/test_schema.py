@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from speedyzero.config import CodecConfig, Config, EnvConfig, get
-from speedyzero.config.schema import RANGES
+from speedyzero.config.declare import RANGES
 from speedyzero.config.settings import SETTINGS
 from speedyzero.config.validation import validate
 
