@@ -39,6 +39,14 @@ def settings_first(argv: Sequence[str]) -> list[str]:
     return [*settings, *(one for one in argv if one not in settings)]
 
 
+def check_counts(flags: argparse.Namespace) -> None:
+    """Raises ValueError for fewer than one seed or job."""
+    for name in ("seeds", "jobs"):
+        count = getattr(flags, name)
+        if count is not None and count < 1:
+            raise ValueError(f"--{name} {count}: must be 1 or more")
+
+
 def check_writable(directory: Path, where: str) -> None:
     """Raises ValueError if no files can be created in a directory, which need not exist yet."""
     nearest = next(folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists())

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from speedyzero.arguments.command_line import Action, Parser, check_writable, parse
+from speedyzero.arguments.command_line import Action, Parser, check_counts, check_writable, parse
 from speedyzero.env.atari_ids import spelled_out
-from speedyzero.experiments.grid.counts import check_counts
 from speedyzero.supervisor.run_checks import check_game_of, check_run
 
 GRIDS = ("one-at-a-time", "full")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from speedyzero.arguments.command_line import Action, Parser, check_writable, parse
-from speedyzero.experiments.grid.counts import check_counts
+from speedyzero.arguments.command_line import Action, Parser, check_counts, check_writable, parse
 from speedyzero.supervisor.run_checks import check_game_of, check_run
 
 
