@@ -99,6 +99,20 @@ def evaluate(
             batches.append(games)
         finally:
             env.close()
+    protocol = {
+        "episodes": episodes,
+        "parallel_envs": parallel_envs,
+        "seed": seed,
+        "simulations": simulations or agent.search_config.num_simulations,
+        "search": agent.search_config.algorithm,
+        "action": action.replace("_", " "),
+        "root_noise": False,
+    }
+    return _result(batches, env_config, protocol)
+
+
+def _result(batches: Sequence[_Games], env_config: EnvConfig, protocol: dict[str, Any]) -> EvaluationResult:
+    """protocol: how the games were played, apart from the game's own part."""
     scores = np.concatenate([batch.scores for batch in batches])
     mean = float(scores.mean())
     truncated = int(sum(batch.truncated.sum() for batch in batches))
@@ -107,22 +121,12 @@ def evaluate(
         episode_scores=scores,
         episode_lengths=np.concatenate([batch.lengths for batch in batches]),
         mean=mean,
-        std=float(scores.std(ddof=1)) if episodes > 1 else 0.0,
+        std=float(scores.std(ddof=1)) if len(scores) > 1 else 0.0,
         ci95=bootstrap_ci95(scores),
         human_normalised=None if truncated else human_normalised(env_config.game, mean),
         action_shares=_action_shares(batches),
         policy_information=_policy_information(batches),
-        protocol={
-            "episodes": episodes,
-            "parallel_envs": parallel_envs,
-            "seed": seed,
-            "simulations": simulations or agent.search_config.num_simulations,
-            "search": agent.search_config.algorithm,
-            "action": action.replace("_", " "),
-            "root_noise": False,
-            "truncated_episodes": truncated,
-            **_game_protocol(env_config),
-        },
+        protocol={**protocol, "truncated_episodes": truncated, **_game_protocol(env_config)},
     )
 
 
