@@ -94,9 +94,8 @@ class Trainer:
         for param_group in self.optimizer.param_groups:
             param_group["lr"] = rate
         self._group.zero_gradients()
-        statistics = [
-            buffer.clone() for buffer in self.network.buffers()
-        ]  # batch norm's, which the forward pass updates
+        # Batch norm's, which the forward pass updates.
+        statistics = [buffer.clone() for buffer in self.network.buffers()]
         with _LOSS:
             loss = self._loss(batch)
         with _BACKWARD:

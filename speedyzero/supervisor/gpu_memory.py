@@ -44,14 +44,16 @@ def expected_bytes(config: Config, wiring: Wiring) -> dict[int, dict[str, int]]:
     return found
 
 
-def with_mirrors_chosen(config: Config, wiring: Wiring, gpus: Sequence[Gpu]) -> Config:
+def with_mirrors_chosen(
+    config: Config, wiring: Wiring, gpus: Sequence[Gpu], expected: Mapping[int, Mapping[str, int]]
+) -> Config:
     """`replay.device_mirror=auto` resolved for all processes: on if mirrors fit beside the expected memory."""
     shape = wiring.shard_shape
     if config.replay.device_mirror != "auto" or not config.gpus or not shape.spec.is_image:
         return config
     fits = all(
         sum(parts.values()) + mirrors_on(wiring.placement, gpu) * mirror_bytes(shape) <= gpus[gpu].free_bytes
-        for gpu, parts in expected_bytes(config, wiring).items()
+        for gpu, parts in expected.items()
     )
     return replace(config, replay=replace(config.replay, device_mirror="on" if fits else "off"))
 

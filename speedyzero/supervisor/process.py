@@ -87,10 +87,10 @@ def train(
         print_plan(config, run_dir, processes=f"{len(wiring.processes) + 2} processes", resumed_step=resumed_step)
         print_placement(config, wiring)
         if config.gpus:
-            gpus = read_gpus()
-            if lacks := shortage(expected_bytes(config, wiring), gpus):
+            gpus, expected = read_gpus(), expected_bytes(config, wiring)
+            if lacks := shortage(expected, gpus):
                 print(f"note: {lacks}", flush=True)
-            config = with_mirrors_chosen(config, wiring, gpus)
+            config = with_mirrors_chosen(config, wiring, gpus, expected)
         with Interrupts() as interrupts:
             started_s = time.monotonic()
             keeper = RunKeeper(config, run_dir)

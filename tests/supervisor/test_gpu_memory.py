@@ -36,10 +36,14 @@ def test_the_learner_s_activations_are_most_of_it():
     assert parts["reanalyzer-0"] == quarter["reanalyzer-0"] > parts["actor-0"]
 
 
+def mirror_chosen(config, wiring, gpus) -> str:
+    return with_mirrors_chosen(config, wiring, gpus, expected_bytes(config, wiring)).replay.device_mirror
+
+
 @pytest.mark.parametrize(("free_gb", "mirror", "told"), [(14, "off", True), (23.5, "off", False), (79, "on", False)])
 def test_a_card_of_24_gb_is_decided_by_it(free_gb, mirror, told):
     config, wiring = atari()
-    assert with_mirrors_chosen(config, wiring, cards(free_gb)).replay.device_mirror == mirror
+    assert mirror_chosen(config, wiring, cards(free_gb)) == mirror
     line = shortage(expected_bytes(config, wiring), cards(free_gb))
     assert bool(line) == told and "\n" not in line
     if told:
@@ -50,8 +54,8 @@ def test_what_is_set_stays_and_every_gpu_counts():
     for setting in ("on", "off"):
         config, wiring = atari(f"replay.device_mirror={setting}" if setting == "off" else "replay.alpha=0.6")
         config = replace(config, replay=replace(config.replay, device_mirror=setting))
-        assert with_mirrors_chosen(config, wiring, cards(1)).replay.device_mirror == setting
+        assert mirror_chosen(config, wiring, cards(1)) == setting
     config, wiring = atari(gpus=2)
     uneven = [*cards(79), *cards(2)]
-    assert with_mirrors_chosen(config, wiring, uneven).replay.device_mirror == "off"
+    assert mirror_chosen(config, wiring, uneven) == "off"
     assert shortage(expected_bytes(config, wiring), uneven).startswith("GPU 1 (a card)")
