@@ -6,7 +6,7 @@
 Runs are inline, one thread each, `--jobs` at a time, kept in runs/levers: a command that was cut short goes on. Pong's
 score is estimated from the points of the last 300 ticks of all environments, 21 (won - lost) / max(won, lost), which
 does not lag as the mean of finished games does; other games' is the mean of the last 100 finished ones. Minutes are of
-processor time. Adds a line to results/bench_levers.jsonl and draws the curves.
+processor time. Adds a line with all curves to results/bench_levers.jsonl.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from benchmarks.common import write_result
@@ -187,28 +186,6 @@ def summary_of(curves: list[dict[str, list[float]]], *, until_step: int, until_m
     }
 
 
-def draw(found: dict[str, dict], game: str, path: Path) -> None:
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    for axes, x, label in (
-        (figure.add_subplot(1, 2, 1), "train_step", "train steps"),
-        (figure.add_subplot(1, 2, 2), "minute", "minutes of one core"),
-    ):
-        for i, (name, one) in enumerate(found.items()):
-            shortest = min(curve[x][-1] for curve in one["curves"])
-            grid = np.linspace(0, shortest, 100)
-            known = [np.isfinite(curve["score"]) for curve in one["curves"]]
-            scores = [
-                np.interp(grid, np.array(curve[x])[seen], np.array(curve["score"])[seen])
-                for curve, seen in zip(one["curves"], known, strict=True)
-            ]
-            axes.plot(grid, np.mean(scores, axis=0), label=name, lw=2.2 if i == 0 else 1.2, color=f"C{i}")
-        axes.set_xlabel(label)
-        axes.set_ylabel(f"{game}, mean over seeds")
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=120)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--game", default="Pong")
@@ -219,7 +196,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, a core each")
     parser.add_argument("--levers", nargs="*", choices=LEVERS | OTHERS, help="default: all, unless --arm is given")
     parser.add_argument("--arm", nargs="+", action="append", default=[], metavar=("NAME", "key=value"))
-    parser.add_argument("--picture", type=Path, help="where to draw the curves; default: nowhere")
     parser.add_argument("--only", help=argparse.SUPPRESS)  # a child: this arm, this seed, and where its curve goes
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
@@ -240,8 +216,6 @@ def main() -> None:
             f"{name:34} {np.mean(one['area_by_train_steps']):6.1f} ({areas}){'':6} "
             f"{np.mean(one['area_by_minutes']):6.1f} {np.mean(one['end']):6.1f} {milliseconds:6.0f}"
         )
-    if arguments.picture:
-        draw(found, arguments.game, arguments.picture)
     results = {"game": arguments.game, "train_steps": arguments.train_steps, "arms": found}
     print(f"written to {write_result('bench_levers', results, packages=('torch', 'numpy', 'ale-py'))}")
 
