@@ -19,7 +19,7 @@ from benchmarks.common import write_result
 from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.scores import read_scores
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.supervisor.inline import train
+from speedyzero.supervisor.train import train
 
 VARIANTS = {
     "default": [],

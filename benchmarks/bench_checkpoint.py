@@ -22,8 +22,7 @@ from speedyzero.checkpoint.manifest import checkpoint_dir
 from speedyzero.checkpoint.snapshot import take_snapshot
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.learner.saving import checkpoint_meta
-from speedyzero.supervisor.inline import InlineRun, build_run
-from speedyzero.supervisor.inline_checkpoints import snapshot_of
+from speedyzero.supervisor.inline import InlineRun, build_run, snapshot_of
 from speedyzero.supervisor.resume import find_resumable
 
 TRAINED_STEPS, FURTHER_STEPS = 3, 2

@@ -38,6 +38,10 @@ class Checkpoint:
     def step(self) -> int:
         return self.document("meta")["step"]
 
+    @property
+    def run_dir(self) -> Path:
+        return self.directory.parent.parent
+
     def document(self, name: str) -> Any:
         """The content of NAME.json. Raises ValueError if it is missing or invalid."""
         try:

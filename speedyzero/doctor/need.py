@@ -49,7 +49,7 @@ def need_of(config: Config) -> Need:
     least = space.least_memory(config, wiring, game, shared_in_memory=is_in_memory(run.directory))
     processes = len(wiring.processes)
     threads = threads_per_process(config, processes) + _THREADS_OF_A_PROCESS
-    checkpoints = (config.checkpoint.keep_last + 1) * 4 * wiring.weights.size_bytes
+    checkpoints = (config.checkpoint.keep_last + 1) * 4 * wiring.weight_bytes
     row_bytes = _FRAME_SHARE * _frame_bytes(game.spec) + _ROW_BYTES
     rows_bytes = config.schedule.env_steps * row_bytes if config.checkpoint.keep_last else 0
     return Need(

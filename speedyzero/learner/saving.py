@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,17 @@ from speedyzero.config.documents import config_document
 from speedyzero.env.registry import GameInfo
 from speedyzero.learner.learner import Learner
 
+_log = logging.getLogger("speedyzero.checkpoint")
 
-def save_checkpoint(
-    run_dir: Path, config: Config, game: GameInfo, learner: Learner, *, env_steps: int, step: int
-) -> None:
-    meta = checkpoint_meta(config, game, env_steps=env_steps, step=step)
-    save_weights(checkpoint_dir(run_dir, step), learner.network.state_dict(), meta)
+
+def save_to_score(run_dir: Path, learner: Learner, meta: Mapping[str, Any]) -> OSError | None:
+    """Save weights for an evaluation. Returns the error of a failed write, which loses the score, not the run."""
+    try:
+        save_weights(checkpoint_dir(run_dir, learner.train_step), learner.network.state_dict(), meta)
+    except OSError as error:
+        _log.warning("weights of train step %d: %s", learner.train_step, error)
+        return error
+    return None
 
 
 def checkpoint_meta(config: Config, game: GameInfo, *, env_steps: int, step: int) -> dict[str, Any]:

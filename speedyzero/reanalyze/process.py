@@ -2,68 +2,89 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from speedyzero.checkpoint.published import Published
 from speedyzero.checkpoint.stored import Checkpoint, open_checkpoint
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
 from speedyzero.model.agent import Agent
 from speedyzero.reanalyze.reanalyzer import Reanalyzer, cut_off
-from speedyzero.reanalyze.restored import RestoredShard, draws_of, open_log, restore_shard, ticks_of
+from speedyzero.reanalyze.restored import draws_of, open_log, restore_shard, ticks_of
 from speedyzero.reanalyze.saver import ReplaySaver
 from speedyzero.replay.shard import Shard
 from speedyzero.runtime.role_process import ProcessSpec, RoleProcess, role_process
-from speedyzero.runtime.shared_edges import RingReceiver, RingSender, SlotSource
-from speedyzero.shm import SharedArrays, WeightSlots
 from speedyzero.topology.edges import ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
 
 
 def main(spec: ProcessSpec, index: int) -> None:
     """Own shard `index` and make batches until the run is stopped. A replacement takes over the shard as it is."""
-    config, wiring = spec.config, spec.wiring
+    config = spec.config
     with role_process(spec) as process:
-        game = check_game(config.env)
-        arrays = SharedArrays.attach(wiring.run, wiring.shards[index], writable=True)
         checkpoint = open_checkpoint(spec.resume.checkpoint) if spec.resume else None
-        published = Published.of(checkpoint).targets if checkpoint else ()
-        feeds = wiring.feeds_of(shard=index)
-        batches = [RingSender(wiring.run, wiring.batches[feed]) for feed in feeds]
-        edges = ReanalyzerEdges(
-            steps=[RingReceiver(wiring.run, ring) for ring in wiring.steps_into(index)],
-            priorities=[RingReceiver(wiring.run, wiring.priorities[feed]) for feed in feeds],
-            batches=batches,
-            targets=SlotSource(WeightSlots.attach(wiring.run, wiring.targets), before=published),
-            weights=SlotSource(WeightSlots.attach(wiring.run, wiring.weights)),
-            metrics=process.metrics,
-            board=process.board,
-        )
-
-        def agent() -> Agent:
-            return Agent(config, game.spec, game.num_actions, device=spec.device)
-
-        shard = Shard(wiring.shard_shape, {name: arrays[name] for name in wiring.shard_shape.fields()})
-        restored = _restore(process, shard, checkpoint, index) if checkpoint else None
-        log = open_log(spec.run_dir, shard, restored, index=index) if config.checkpoint.keep_last else None
-        draws_before = draws_of(checkpoint, index) if checkpoint else 0
-        reanalyzer = Reanalyzer(
+        is_restored = bool(process.run_board.counter(spec.name, "restored"))
+        reanalyzer = build_reanalyzer(
             config,
-            edges,
-            Pacing.of(config),
-            agent(),
-            shard,
-            newest=agent() if config.refresh.enabled else None,
-            following=agent() if fills_ahead(config, spec.device) else None,
-            shard_index=index,
-            first_draw=draws_before + sum(sender.published for sender in batches),
-            log=log,
-            resumed_ticks=ticks_of(checkpoint, index) if checkpoint else None,
+            process.ends(ReanalyzerEdges, before=Published.of(checkpoint).targets if checkpoint else ()),
+            process.shard(index, writable=True),
+            device=spec.device,
+            index=index,
+            run_dir=spec.run_dir if config.checkpoint.keep_last else None,
+            checkpoint=checkpoint,
+            is_restored=is_restored,
         )
-        if restored is not None:
-            reanalyzer.restore(restored.part, train_step=restored.train_step)
-            for actor in range(shard.shape.actors):
-                cut_off(shard, log, actor=actor)  # games in progress are lost on resume
+        if checkpoint is not None:
             process.report_progress("restored", 1)
         _keep(process, reanalyzer, index)
+
+
+def build_reanalyzer(
+    config: Config,
+    edges: ReanalyzerEdges,
+    shard: Shard,
+    *,
+    device: str,
+    index: int = 0,
+    run_dir: Path | None = None,
+    checkpoint: Checkpoint | None = None,
+    is_restored: bool = False,
+    keeps_games: bool = False,
+) -> Reanalyzer:
+    """The reanalyzer of shard `index` of a run as processes or inline.
+
+    run_dir: where the replay is logged; None: nowhere. checkpoint: to resume from; is_restored: the shard has its rows
+    already, as for a replacement. keeps_games: games in progress continue; otherwise they are cut off.
+    """
+    game = check_game(config.env)
+    restored = None
+    if checkpoint is not None and not is_restored:
+        shard.ticks[:] = 0  # a predecessor may have died while restoring
+        restored = restore_shard(shard, checkpoint, checkpoint.run_dir, index=index)
+    log = open_log(run_dir, shard, restored, index=index) if run_dir is not None else None
+
+    def agent() -> Agent:
+        return Agent(config, game.spec, game.num_actions, device=device)
+
+    draws_before = draws_of(checkpoint, index) if checkpoint else 0
+    reanalyzer = Reanalyzer(
+        config,
+        edges,
+        Pacing.of(config),
+        agent(),
+        shard,
+        newest=agent() if config.refresh.enabled else None,
+        following=agent() if fills_ahead(config, device) else None,
+        shard_index=index,
+        first_draw=draws_before + sum(sender.published for sender in edges.batches),
+        log=log,
+        resumed_ticks=ticks_of(checkpoint, index) if checkpoint else None,
+    )
+    if restored is not None:
+        reanalyzer.restore(restored.part, train_step=restored.train_step)
+        for actor in range(0 if keeps_games else shard.shape.actors):
+            cut_off(shard, log, actor=actor)
+    return reanalyzer
 
 
 def _keep(process: RoleProcess, reanalyzer: Reanalyzer, index: int) -> None:
@@ -78,14 +99,6 @@ def _keep(process: RoleProcess, reanalyzer: Reanalyzer, index: int) -> None:
             saver.save()
     saver.save_last()
     reanalyzer.log.close()
-
-
-def _restore(process: RoleProcess, shard: Shard, checkpoint: Checkpoint, index: int) -> RestoredShard | None:
-    """Restore the shard from the checkpoint; None for a replacement, whose shard is restored already."""
-    if process.run_board.counter(process.spec.name, "restored"):
-        return None
-    shard.ticks[:] = 0  # a predecessor may have died while restoring
-    return restore_shard(shard, checkpoint, process.spec.run_dir, index=index)
 
 
 def fills_ahead(config: Config, device: str) -> bool:

@@ -23,6 +23,7 @@ import numpy as np
 from speedyzero.config import Config
 from speedyzero.config.placement import place
 from speedyzero.env.base import ObservationSpec
+from speedyzero.shm import Field, RecordLayout
 from speedyzero.topology.pacing import slack_env_steps
 from speedyzero.topology.records import StepRecord
 
@@ -56,22 +57,14 @@ class ShardShape:
         return min(GUARD_ROWS, self.rows // 4)
 
     def fields(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Type and shape of every array, by name."""
+        """Type and shape of every array, by name: the fields of a step record for every row, and the shard's own."""
         rows = (self.lanes, self.rows)
+        frame = Field(np.dtype(self.spec.dtype).str, (1, *self.spec.shape))
+        layout = RecordLayout.stored(StepRecord, {"E": 1, "A": self.num_actions}, frame=frame)
         return {
             "ticks": ("i8", (self.actors,)),  # records appended from each actor; stored last, as the commit
             "env_steps": ("i8", (self.actors, 2)),  # in each actor's records, after its last even and odd tick
-            "frame": (np.dtype(self.spec.dtype).str, (*rows, *self.spec.shape)),
-            "action": ("i2", rows),
-            "reward": ("f4", rows),
-            "raw_reward": ("f4", rows),
-            "first": ("?", rows),
-            "terminal": ("?", rows),
-            "truncated": ("?", rows),
-            "last": ("?", rows),
-            "root_value": ("f4", rows),
-            "visit_policy": ("f4", (*rows, self.num_actions)),
-            "actor_version": ("i8", rows),
+            **{name: (field.dtype, (*rows, *field.shape[1:])) for name, field in layout.fields},
             "priority": ("f4", rows),  # 0: not yet admitted by the sampler
             "stamp": ("i8", rows),  # version of the weights behind each priority; -1: never sampled
             "largest_priority": ("f4", (1,)),  # of any position so far

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from speedyzero.runtime.wiring import BATCHES, METRICS, PRIORITIES, STEPS, TARGETS, WEIGHTS, Edge
-from speedyzero.topology.edges import ActorEdges, LearnerEdges, ReanalyzerEdges
+from speedyzero.topology.edges import BATCHES, METRICS, QUEUES, SLOTS, Edge, Ends, ends_of
 from speedyzero.topology.records import BatchRecord, MetricRecord, PriorityRecord, StepRecord, WeightsRecord
 
 Record = TypeVar("Record")
@@ -20,7 +19,7 @@ class MemoryQueue(Generic[Record]):
     def __init__(self, edge: Edge, *, capacity: int = 0):
         self._edge, self._capacity = edge, capacity or edge.capacity
         self._records: deque[Record] = deque()
-        self.epoch, self.consumed = 1, 0
+        self.epoch, self.published, self.consumed = 1, 0, 0
 
     @property
     def full(self) -> bool:
@@ -38,6 +37,7 @@ class MemoryQueue(Generic[Record]):
     def put(self, record: Record) -> None:
         assert not self.full, f"{self._edge.producer} must check `full` before it puts"
         self._records.append(record)
+        self.published += 1
 
     def get(self) -> Record:
         """The oldest record."""
@@ -84,43 +84,27 @@ class MemoryBoard:
         self.train_steps += 1
 
 
-def _batches() -> MemoryQueue[BatchRecord]:
-    # One: roles that take turns gain nothing from batches made ahead, and each batch uses the newest priorities.
-    return MemoryQueue(BATCHES, capacity=1)
-
-
-@dataclass(frozen=True)
 class InlineEdges:
-    """All edges of one actor, one reanalyzer and one learner in one process."""
+    """All edges of one actor, one reanalyzer and one learner in one process, each an attribute of its name."""
 
-    steps: MemoryQueue[StepRecord] = field(default_factory=lambda: MemoryQueue(STEPS))
-    batches: MemoryQueue[BatchRecord] = field(default_factory=_batches)
-    priorities: MemoryQueue[PriorityRecord] = field(default_factory=lambda: MemoryQueue(PRIORITIES))
-    weights: MemoryWeights = field(default_factory=lambda: MemoryWeights(WEIGHTS))
-    targets: MemoryWeights = field(default_factory=lambda: MemoryWeights(TARGETS))
-    metrics: MemoryQueue[MetricRecord] = field(default_factory=lambda: MemoryQueue(METRICS))
-    board: MemoryBoard = field(default_factory=MemoryBoard)
+    steps: MemoryQueue[StepRecord]
+    batches: MemoryQueue[BatchRecord]
+    priorities: MemoryQueue[PriorityRecord]
+    metrics: MemoryQueue[MetricRecord]
+    weights: MemoryWeights
+    targets: MemoryWeights
+    board: MemoryBoard
 
-    def for_actor(self) -> ActorEdges:
-        return ActorEdges(steps=self.steps, weights=self.weights, metrics=self.metrics, board=self.board)
+    def __init__(self, **others: Any):
+        """others: edges used in place of plain memory."""
+        # One batch: roles that take turns gain nothing from batches made ahead, and each uses the newest priorities.
+        made: dict[str, Any] = {edge.name: MemoryQueue(edge) for edge in (*QUEUES, METRICS)}
+        made |= {edge.name: MemoryWeights(edge) for edge in SLOTS}
+        vars(self).update(made | {"batches": MemoryQueue(BATCHES, capacity=1), "board": MemoryBoard()} | others)
 
-    def for_reanalyzer(self) -> ReanalyzerEdges:
-        return ReanalyzerEdges(
-            steps=(self.steps,),
-            priorities=(self.priorities,),
-            batches=(self.batches,),
-            targets=self.targets,
-            weights=self.weights,
-            metrics=self.metrics,
-            board=self.board,
-        )
-
-    def for_learner(self) -> LearnerEdges:
-        return LearnerEdges(
-            batches=(self.batches,),
-            priorities=(self.priorities,),
-            weights=self.weights,
-            targets=self.targets,
-            metrics=self.metrics,
-            board=self.board,
-        )
+    def of(self, kind: type[Ends]) -> Ends:
+        """A role's ends."""
+        mine: dict[str, Any] = {}
+        for name, is_many in ends_of(kind).items():
+            mine[name] = (getattr(self, name),) if is_many else getattr(self, name)
+        return kind(**mine)

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,15 @@ from typing import Protocol
 import torch
 
 from speedyzero.config import Config
-from speedyzero.runtime.shared_edges import MetricSender, SharedBoard, SpanSender
+from speedyzero.replay.shard import Shard
+from speedyzero.runtime.shared_edges import MetricSender, SharedBoard, SpanSender, shared_ends
 from speedyzero.runtime.wiring import SUPERVISOR, Wiring, bell_of
-from speedyzero.shm import Board, BoardRow, Doorbell
+from speedyzero.shm import Board, BoardRow, Doorbell, SharedArrays
 from speedyzero.system.current_device import make_current
 from speedyzero.system.freed_memory import FreedMemory, keep_large_blocks
 from speedyzero.system.prctl import set_title
-from speedyzero.topology.edges import WAIT_GROUP
+from speedyzero.topology.edges import METRICS, SPANS, WAIT_GROUP, Ends
+from speedyzero.topology.records import WeightsRecord
 from speedyzero.tracing.kernel_activity import KernelActivity, NvtxRanges
 from speedyzero.tracing.process_spans import ProcessSpans
 from speedyzero.tracing.spans import Recorder
@@ -90,10 +92,21 @@ class RoleProcess:
         self.spec, self._row = spec, row
         self.stop_requested = board.stop_requested
         self.board, self.run_board = SharedBoard(board, row), board
-        self.metrics = MetricSender(spec.wiring.run, spec.wiring.metrics_of(spec.name))
+        (metrics,) = spec.wiring.produced_by(spec.name, METRICS.name)
+        self.metrics = MetricSender(spec.wiring.run, metrics)
         self._bell = Doorbell.attach(spec.wiring.run, bell_of(spec.name))
         self._spans = _spans_of(spec, board, row)
         self._left_ns = self._left_cpu_ns = 0  # when the last loop ended
+
+    def ends(self, kind: type[Ends], *, before: Iterable[WeightsRecord] = ()) -> Ends:
+        """This process's ends of the run's edges. before: targets published before the run was resumed."""
+        spec = self.spec
+        return shared_ends(kind, spec.wiring, spec.name, metrics=self.metrics, board=self.board, before=before)
+
+    def shard(self, index: int, *, writable: bool = False) -> Shard:
+        wiring = self.spec.wiring
+        arrays = SharedArrays.attach(wiring.run, wiring.shards[index], writable=writable)
+        return Shard(wiring.shard_shape, {name: arrays[name] for name in wiring.shard_shape.fields()})
 
     def loop(self, role: Role, *, done: Callable[[], bool] = lambda: False) -> None:
         """Step the role until it is done or the supervisor stops the run."""
@@ -163,10 +176,10 @@ def role_process(spec: ProcessSpec) -> Iterator[RoleProcess]:
 
 def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | None:
     """None if the run is not profiled."""
-    ring = spec.wiring.spans_of(spec.name)
-    if ring is None:
+    rings = spec.wiring.produced_by(spec.name, SPANS.name)
+    if not rings:
         return None
-    sender, word = SpanSender(spec.wiring.run, ring, row), board.spec.word_of(SUPERVISOR, "profiling")
+    sender, word = SpanSender(spec.wiring.run, rings[0], row), board.spec.word_of(SUPERVISOR, "profiling")
     wanted, on_gpu = spec.config.profile, spec.device != "cpu"
     path = kernels_file(spec.run_dir, spec.name)
     return ProcessSpans(

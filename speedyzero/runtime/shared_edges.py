@@ -1,17 +1,18 @@
 """Edges over shared memory: rings, weight slots and the run board as the roles' ends.
 
-Each process makes its own from the `Wiring` that it receives from the supervisor (`wiring.py`).
+Each process makes its own (`shared_ends`) from the `Wiring` that it receives from the supervisor (`wiring.py`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 
+from speedyzero.runtime.wiring import LEARNER, Wiring
 from speedyzero.shm import (
     Board,
     BoardRow,
@@ -24,6 +25,7 @@ from speedyzero.shm import (
     WeightSlots,
     WeightWriter,
 )
+from speedyzero.topology.edges import TARGETS, Ends, LearnerEdges, ends_of
 from speedyzero.topology.records import MetricRecord, PackedMetric, SpanBlock, WeightsRecord
 from speedyzero.tracing.spans import Span
 
@@ -93,8 +95,6 @@ class RingReceiver(Generic[Record]):
 
 class MetricSender:
     """Sends metrics. A full ring drops and counts them: metrics must never delay a role."""
-
-    full = False
 
     def __init__(self, run: Run, spec: RingSpec[PackedMetric]):
         self._producer = Ring.attach(run, spec).producer()
@@ -183,3 +183,34 @@ class SharedBoard:
 
     def add_train_step(self) -> None:
         self._row.add("train_steps")
+
+
+def shared_ends(
+    kind: type[Ends],
+    wiring: Wiring,
+    process: str,
+    *,
+    metrics: MetricSender,
+    board: SharedBoard,
+    before: Iterable[WeightsRecord] = (),
+) -> Ends:
+    """All ends of one process, attached. before: targets that were published before the run was resumed."""
+    ends: dict[str, Any] = {"metrics": metrics, "board": board}
+    for name, is_many in ends_of(kind).items():
+        if name in wiring.slots:
+            ends[name] = _slots_end(kind, wiring, process, name, before if name == TARGETS.name else ())
+        elif name in wiring.queues and name not in ends:
+            rings = wiring.produced_by(process, name)
+            end = RingSender if rings else RingReceiver
+            held = [end(wiring.run, ring) for ring in rings or wiring.consumed_by(process, name)]
+            ends[name] = held if is_many else held[0]
+    return kind(**ends)
+
+
+def _slots_end(
+    kind: type[Ends], wiring: Wiring, process: str, name: str, before: Iterable[WeightsRecord]
+) -> SlotSink | SlotSource | None:
+    """Learners publish, the first rank of this host for all; the other roles read."""
+    if kind is not LearnerEdges:
+        return SlotSource(WeightSlots.attach(wiring.run, wiring.slots[name]), before=before)
+    return SlotSink(WeightSlots.attach(wiring.run, wiring.slots[name], writable=True)) if process == LEARNER else None

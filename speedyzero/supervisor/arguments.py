@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,15 +128,10 @@ def _train(
     profile: ProfileRequest | None = None,
 ) -> None:
     """server: of the run's processes; None: inline."""
-    if server is None:
-        from speedyzero.supervisor.inline import train as train_inline
+    from speedyzero.supervisor.train import train
 
-        train_inline(config, resume, profile=profile)
-    else:
-        from speedyzero.supervisor.process import train
-
-        with server:
-            train(config, server, resume, profile=profile)
+    with server or nullcontext():
+        train(config, server, resume, profile=profile)
 
 
 def _train_resharded(reshard: Reshard, server: ForkServer | None, *, profile: ProfileRequest | None) -> None:

@@ -1,7 +1,6 @@
-"""A run in one process: actor, reanalyzer and learner take turns over in-memory edges.
+"""A run's roles in one process: actor, reanalyzer and learner take turns over in-memory edges.
 
     while train steps are left:   actor.step()   reanalyzer.step()   learner.step()      paced by `pacing.py`
-    on the interval and at the end:   evaluate, save the weights
 
 The same roles as in processes, bit-reproducible on a CPU: for tests, debuggers and profilers.
 """
@@ -10,42 +9,45 @@ from __future__ import annotations
 
 import logging
 import os
-import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from speedyzero.actor.actor import Actor
-from speedyzero.checkpoint.replay_log import ReplayLog
+from speedyzero.actor.process import build_actor
+from speedyzero.checkpoint.save_clock import SaveClock
+from speedyzero.checkpoint.snapshot import Snapshot, take_snapshot
+from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
+from speedyzero.config.placement import place
 from speedyzero.env.registry import GameInfo, check_game, make_env
 from speedyzero.env.taped import TAPE, TapedLanes
-from speedyzero.learner.first_network import first_network
 from speedyzero.learner.learner import Learner
-from speedyzero.learner.saving import save_checkpoint
-from speedyzero.learner.state import LearnerState
-from speedyzero.model.agent import Agent
+from speedyzero.learner.process import build_learner
+from speedyzero.learner.saving import checkpoint_meta, save_to_score
 from speedyzero.model.threads import threads_for
-from speedyzero.reanalyze.reanalyzer import Reanalyzer, cut_off
-from speedyzero.reanalyze.restored import draws_of, open_log, restore_shard
+from speedyzero.reanalyze.process import build_reanalyzer
+from speedyzero.reanalyze.reanalyzer import Reanalyzer
+from speedyzero.reanalyze.restored import replay_part
 from speedyzero.replay.shard import Shard, shard_shape
-from speedyzero.runtime.local_edges import InlineEdges, MemoryBoard
-from speedyzero.runtime.wiring import LEARNER, REANALYZER, SUPERVISOR, actor_name
-from speedyzero.supervisor.inline_checkpoints import InlineCheckpoints
-from speedyzero.supervisor.inline_profile import InlineProfile, Turns
-from speedyzero.supervisor.inline_state import ACTOR_PART, EDGES_PART, ENV_PART, restore_edges
-from speedyzero.supervisor.interrupts import HURRY, Interrupts
-from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
+from speedyzero.runtime.local_edges import InlineEdges
+from speedyzero.runtime.wiring import LEARNER, REANALYZER, actor_name
+from speedyzero.supervisor.inline_state import ACTOR_PART, EDGES_PART, ENV_PART, edges_part, restore_edges
+from speedyzero.supervisor.interrupts import HURRY
 from speedyzero.supervisor.limit_now import TurnLimit
-from speedyzero.supervisor.resume import OpenedRun, ResumedRun, opened_run
+from speedyzero.supervisor.resume import ResumedRun, resume_point
+from speedyzero.supervisor.session import Session
+from speedyzero.supervisor.thinning import thin_out
+from speedyzero.supervisor.turns import ProfiledTurns, Turns
 from speedyzero.system.freed_memory import FreedMemory, keep_large_blocks
-from speedyzero.topology.pacing import Pacing
-from speedyzero.tracing.profile_window import ProfileRequest
+from speedyzero.topology.edges import ActorEdges, LearnerEdges, ReanalyzerEdges
+from speedyzero.topology.records import MetricRecord
 
 ACTOR = actor_name(0)
-_log = logging.getLogger("speedyzero.supervisor")
+_log = logging.getLogger("speedyzero.checkpoint")
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,10 @@ class InlineRun:
     config: Config
     game: GameInfo
     edges: InlineEdges
-    pacing: Pacing
     env: TapedLanes
     actor: Actor
     reanalyzer: Reanalyzer
     learner: Learner
-    log: ReplayLog | None  # of the shard, if checkpoints are kept
     turns: Turns = field(default_factory=Turns)
 
     @property
@@ -70,8 +70,8 @@ class InlineRun:
     def close(self) -> None:
         """End the environments and close the log."""
         self.env.close()
-        if self.log is not None:
-            self.log.close()
+        if self.reanalyzer.log is not None:
+            self.reanalyzer.log.close()
 
     def turn(self) -> None:
         """One step of each role. Raises RuntimeError if none makes progress."""
@@ -98,138 +98,163 @@ def build_run(
     game = check_game(config.env)
     keep_large_blocks()
     torch.set_num_threads(threads_for(config, game.spec))
-    network = first_network(config, game, begun=checkpoint is not None)
-    edges = InlineEdges()
-    pacing = Pacing.of(config)
-    shard = Shard(shard_shape(config, game.spec, game.num_actions))
-    resumed = None
-    if checkpoint is not None:
-        assert run_dir is not None, "a checkpoint refers to its directory's replay log"
-        resumed = restore_shard(shard, checkpoint, run_dir, index=0)
-    log = None if run_dir is None else open_log(run_dir, shard, resumed, index=0)
-    ticks = int(shard.ticks[0])
-    if resumed is not None:
-        edges.board.env_steps, edges.board.train_steps = shard.env_steps_of(0), resumed.train_step
-    resumes_games = checkpoint is not None and checkpoint.has_part(ENV_PART)
+    edges, shard = InlineEdges(), Shard(shard_shape(config, game.spec, game.num_actions))
     env = TapedLanes(make_env(config.env, lanes=config.actor.envs, seed=config.seed))
-
-    def agent() -> Agent:
-        return Agent(config, game.spec, game.num_actions, device=device)
-
-    reanalyzer = Reanalyzer(
+    resumed_ticks, has_games = 0, checkpoint is not None and checkpoint.has_part(ENV_PART)
+    if checkpoint is not None:
+        point = resume_point(place(config), checkpoint)
+        (resumed_ticks,), (edges.board.env_steps,) = point.ticks, point.env_steps
+        edges.board.train_steps = point.step
+    reanalyzer = build_reanalyzer(
         config,
-        edges.for_reanalyzer(),
-        pacing,
-        agent(),
+        edges.of(ReanalyzerEdges),
         shard,
-        newest=agent(),
-        first_draw=0 if checkpoint is None else draws_of(checkpoint, 0),
-        log=log,
-        resumed_ticks=[ticks],
+        device=device,
+        run_dir=run_dir,
+        checkpoint=checkpoint,
+        keeps_games=has_games,
     )
-    state = None if checkpoint is None else LearnerState.of(checkpoint)
-    learner = Learner(config, edges.for_learner(), pacing, network, [shard], device=device, state=state)
-    actor = Actor(config, edges.for_actor(), pacing, agent(), env, first_tick=ticks)
-    if resumed is not None:
-        reanalyzer.restore(resumed.part, train_step=resumed.train_step)
-    if checkpoint is not None and resumes_games:
+    learner = build_learner(config, edges.of(LearnerEdges), [shard], device=device, checkpoint=checkpoint)
+    actor = build_actor(config, edges.of(ActorEdges), env, device=device, resumed_ticks=resumed_ticks)
+    if checkpoint is not None and has_games:
         tape = checkpoint.part(ENV_PART)
         actor.restore(checkpoint.part(ACTOR_PART), env.replay(**{name: tape.array(name) for name in TAPE}))
         restore_edges(edges, checkpoint.part(EDGES_PART))
-    elif resumed is not None:
-        cut_off(shard, log, actor=0)
-    return InlineRun(config, game, edges, pacing, env, actor, reanalyzer, learner, log)
+    return InlineRun(config, game, edges, env, actor, reanalyzer, learner)
 
 
-def train(config: Config, resume: ResumedRun | None = None, *, profile: ProfileRequest | None = None) -> Path:
-    """Train, evaluate and save as configured, printing progress; returns the run directory.
+class InOneProcess:
+    """Carries a run's roles in turns."""
 
-    resume: the run to resume. profile: also write a trace. Raises KeyboardInterrupt after saving an interrupted run.
-    """
-    with opened_run(config, resume) as opened:
-        print_plan(config, opened.run_dir, processes="one process", resumed_step=resume.step if resume else None)
-        with Interrupts(raise_at=HURRY) as interrupts:
-            started_s = time.monotonic()
-            keeper = RunKeeper(config, opened.run_dir)
+    description, raise_at = "one process", HURRY
+
+    def __init__(self, config: Config):
+        self._config = config
+
+    def prepare(self) -> Config:
+        return self._config
+
+    def roles(self, session: Session, resume: ResumedRun | None) -> InlineRoles:
+        config, keeps = session.config, session.config.checkpoint.keep_last > 0
+        run = build_run(
+            config,
+            device="cuda" if config.gpus else "cpu",
+            run_dir=session.opened.run_dir if keeps or resume is not None else None,
+            checkpoint=None if resume is None else resume.checkpoint,
+        )
+        return InlineRoles(session, run)
+
+
+class InlineRoles:
+    """The roles of a run that take turns with its supervisor."""
+
+    def __init__(self, session: Session, run: InlineRun):
+        self._session, self._run, self._board = session, run, run.edges.board
+        self._checkpoints = InlineCheckpoints(run, session.opened.store, note=session.keeper.note)
+        self.limit = TurnLimit(run.turns.busy_ns).name
+        self._freed = FreedMemory()
+        session.profiler.attach(ProfiledTurns(run.turns, run.edges.board))
+
+    @property
+    def done(self) -> bool:
+        return self._run.done
+
+    @property
+    def env_steps(self) -> int:
+        return self._board.env_steps
+
+    @property
+    def train_steps(self) -> int:
+        return self._board.train_steps
+
+    def start(self) -> None:
+        """They are built already."""
+
+    def step(self) -> None:
+        self._run.turns.end_supervisors()
+        self._run.turn()
+
+    def metrics(self) -> Iterator[MetricRecord]:
+        return self._run.edges.metrics.drain()
+
+    def follow(self) -> None:
+        run, keeper = self._run, self._session.keeper
+        keeper.alarms.look_at_memory([os.getpid()], train_steps=self.train_steps)
+        self._freed.give_back_if_due()
+        step = run.learner.due_checkpoint()
+        is_saved = step is not None and self._save_weights()
+        self._checkpoints.save_if_due()
+        if step is not None and is_saved and not run.done:
             try:
-                board = _train(config, opened, resume, keeper, interrupts, profile)
-                trained_s = time.monotonic() - started_s
-                interrupts.raise_from_now_on()
-                result = keeper.finish(board.train_steps)
-            finally:
-                keeper.close()
-            _log.info("trained in %.1f s, score %s", trained_s, result)
-    steps = {"env_steps": board.env_steps, "train_steps": board.train_steps}
-    print_summary(opened.run_dir, result, duration_s=trained_s, **steps)
-    return opened.run_dir
+                keeper.evaluate(step, episodes=run.config.evaluate.interval_episodes)
+            except OSError as error:
+                keeper.note(f"the score of train step {step} was not kept, training goes on: {error}")
+
+    def end(self) -> None:
+        if not self.done:
+            self._save_weights()
+        self._checkpoints.save()
+
+    def close(self) -> None:
+        self._session.profiler.detach()
+        self._run.close()
+
+    def _save_weights(self) -> bool:
+        """Returns whether the weights were saved; a failure is reported."""
+        run, step = self._run, self._run.learner.train_step
+        meta = checkpoint_meta(run.config, run.game, env_steps=self.env_steps, step=step)
+        error = save_to_score(self._session.opened.run_dir, run.learner, meta)
+        if error is not None:
+            self._session.keeper.note(f"no score of train step {step}: its weights were not saved: {error}")
+        return error is None
 
 
-def _train(
-    config: Config,
-    opened: OpenedRun,
-    resume: ResumedRun | None,
-    keeper: RunKeeper,
-    interrupts: Interrupts,
-    profile: ProfileRequest | None,
-) -> MemoryBoard:
-    """Take turns until the run is done or interrupted; returns the counters."""
-    keeps = config.checkpoint.keep_last > 0
-    run = build_run(
-        config,
-        device="cuda" if config.gpus else "cpu",
-        run_dir=opened.run_dir if keeps or resume is not None else None,
-        checkpoint=None if resume is None else resume.checkpoint,
-    )
-    checkpoints = InlineCheckpoints(run, opened.store, note=keeper.note) if keeps else None
-    spans = InlineProfile(profile, config, opened.run_dir, run.turns, note=keeper.note) if profile else None
-    board, first_step, limit = run.edges.board, run.edges.board.train_steps, TurnLimit(run.turns.busy_ns)
-    freed = FreedMemory()
-    try:
-        while not run.done and not interrupts.count:
-            run.turn()
-            with run.turns.of(SUPERVISOR):
-                _after_turn(run, keeper, opened.run_dir, checkpoints, limit=limit.name())
-                freed.give_back_if_due()
-            if spans is not None:
-                learning = board.train_steps > first_step
-                spans.after_turn(env_steps=board.env_steps, train_steps=board.train_steps, learning=learning)
-        if interrupts.count:
-            keeper.note("interrupted: saving and ending (interrupt again to hurry)")
-            _save_weights(run, keeper, opened.run_dir)
-        if checkpoints is not None:
-            checkpoints.save()
-    finally:
-        if spans is not None:
-            spans.close()
-        run.close()
-    return board
+class InlineCheckpoints:
+    """Checkpoints of an inline run, written between two turns."""
 
+    def __init__(self, run: InlineRun, store: CheckpointStore, *, note: Callable[[str], None]):
+        self._run, self._store, self._note = run, store, note
+        self._clock = SaveClock(run.config.checkpoint, step=run.learner.train_step or -1)
 
-def _after_turn(
-    run: InlineRun, keeper: RunKeeper, run_dir: Path, checkpoints: InlineCheckpoints | None, *, limit: str
-) -> None:
-    """Record metrics, show progress, and on their intervals save a checkpoint and evaluate."""
-    board, evaluation = run.edges.board, run.config.evaluate
-    keeper.record(run.edges.metrics.drain())
-    keeper.progress(env_steps=board.env_steps, train_steps=board.train_steps, limit=limit)
-    keeper.alarms.look_at_memory([os.getpid()], train_steps=board.train_steps)
-    step = run.learner.due_checkpoint()
-    is_saved = step is not None and _save_weights(run, keeper, run_dir)
-    if checkpoints is not None:
-        checkpoints.after_turn()
-    if step is not None and is_saved and not run.done:
+    def save_if_due(self) -> None:
+        if self._clock.due(self._run.learner.train_step):
+            self.save()
+
+    def save(self) -> None:
+        """Save unless checkpoints are off or this train step is saved already."""
+        if self._run.config.checkpoint.keep_last and self._run.learner.train_step != self._clock.saved_step:
+            self.save_now()
+
+    def save_now(self) -> None:
+        """A failed write is reported."""
+        step = self._run.learner.train_step
+        self._clock.saved(step)
         try:
-            keeper.evaluate(step, episodes=evaluation.interval_episodes)
+            self._store.write(snapshot_of(self._run))
         except OSError as error:
-            keeper.note(f"the score of train step {step} was not kept, training goes on: {error}")
+            _log.warning("%s", error)
+            self._note(f"checkpoint of train step {step} was not saved, training goes on: {error}")
+            return
+        log = self._run.reanalyzer.log
+        try:
+            thin_out(self._store, self._run.config, logs={0: log} if log is not None else {})
+        except (OSError, ValueError) as error:  # a damaged older one; the new one is valid
+            _log.warning("%s", error)
+            self._note(f"older checkpoints and the log were not pruned: {error}")
 
 
-def _save_weights(run: InlineRun, keeper: RunKeeper, run_dir: Path) -> bool:
-    """Returns whether the weights were saved; a failure is reported."""
-    board, learner = run.edges.board, run.learner
-    try:
-        save_checkpoint(run_dir, run.config, run.game, learner, env_steps=board.env_steps, step=learner.train_step)
-    except OSError as error:
-        keeper.note(f"no score of train step {learner.train_step}: its weights were not saved: {error}")
-        return False
-    return True
+def snapshot_of(run: InlineRun) -> Snapshot:
+    """Raises OSError if the replay's rows cannot be flushed to disk."""
+    state, board = run.learner.state(), run.edges.board
+    return take_snapshot(
+        meta=checkpoint_meta(run.config, run.game, env_steps=board.env_steps, step=state.train_step),
+        weights=state.weights,
+        state={"train_steps": state.train_step, "mode": "inline"},
+        parts={
+            **state.parts(),
+            replay_part(0): run.reanalyzer.part(),
+            ACTOR_PART: run.actor.part(),
+            ENV_PART: run.env.part(),
+            EDGES_PART: edges_part(run.edges),
+        },
+    )

@@ -10,6 +10,7 @@ from speedyzero.supervisor.crew import threads_per_process
 from speedyzero.supervisor.space import SERVER_BYTES, least_of_process
 from speedyzero.system.gpus import MPS_RISK, mps_runs
 from speedyzero.system.memory_limits import tightest_memory_limit
+from speedyzero.topology.edges import TARGETS, WEIGHTS
 
 
 def print_placement(config: Config, wiring: Wiring) -> None:
@@ -43,12 +44,11 @@ def _inputs(wiring: Wiring, process: str) -> list[tuple[str, int]]:
         return [("metrics.*", sum(sizes[ring] for ring in rings))]
     role, _, index = process.partition("-")
     if role == "actor":
-        others = [wiring.weights.name]
+        others = [WEIGHTS.name]
     elif role == "reanalyzer":
-        others = [wiring.targets.name, wiring.shards[int(index)].name]
+        others = [TARGETS.name, wiring.shards[int(index)].name]
     else:
-        feeds = [wiring.placement.feeds[feed] for feed in wiring.feeds_of(learner=int(index))]
-        others = [wiring.shards[feed.shard].name for feed in feeds]
+        others = [wiring.shards[feed.shard].name for feed in wiring.placement.feeds if feed.learner == int(index)]
     return [(name, sizes[name]) for name in (*rings, *others)]
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from speedyzero.runtime.waits import WaitsOn, waits_on
 from speedyzero.runtime.wiring import SUPERVISOR, Wiring
-from speedyzero.shm import Board, BoardRow, Consumer, Ring
+from speedyzero.shm import Board, BoardRow, Consumer, Ring, RingSpec
 from speedyzero.system.host_figures import core_wait_s, machine_cpu_s
+from speedyzero.topology.edges import SPANS
 from speedyzero.topology.records import SpanBlock
 from speedyzero.tracing.process_spans import NO_MORE, NOT_YET, WANTED
 
@@ -52,17 +55,62 @@ class CountsWithin:
         self.total = self.total.plus(counts)
 
 
-class ProfiledRun:
-    """The shared memory of one start of the run, as read for its profile."""
+class ProfiledRun(Protocol):
+    """One start of a run as read for its profile."""
+
+    inline: bool
+    devices: dict[str, str]  # by track: all processes, or roles that take turns, and the supervisor
+    rings: tuple[RingSpec, ...]
+    waits_on: WaitsOn
+
+    @property
+    def learning(self) -> bool:
+        """Whether it has trained since it started."""
+        ...
+
+    @property
+    def all_acknowledged(self) -> bool:
+        """Whether the last spans of all roles have been sent."""
+        ...
+
+    def begin(self) -> None:
+        """Request spans."""
+        ...
+
+    def end(self) -> Counts:
+        """Request no more spans; returns what was counted since `begin`."""
+        ...
+
+    def counts_since_begin(self) -> Counts: ...
+
+    def blocks(self) -> Iterator[tuple[str, SpanBlock]]:
+        """All blocks received, with their track."""
+        ...
+
+    def look_at_processes(self) -> None:
+        """Note the core wait so far of every process, replacements included, that has begun to record."""
+        ...
+
+    def levels(self) -> dict[str, int]:
+        """Records in flight by ring, those to the supervisor left out, and the run's steps."""
+        ...
+
+
+class ProfiledProcesses:
+    """A `ProfiledRun` of processes, through their shared memory."""
+
+    inline = False
 
     def __init__(self, wiring: Wiring, board: Board, row: BoardRow):
         """row: the supervisor's."""
         self._wiring, self._board, self._row = wiring, board, row
         self._first_step = board.total("train_steps")
+        self.devices = {**wiring.devices, SUPERVISOR: "cpu"}
+        self.rings, self.waits_on = wiring.rings, waits_on(wiring)
         self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings]
         self._consumers: dict[str, Consumer[SpanBlock]] = {
             process: Ring.attach(wiring.run, spec).consumer()
-            for process, spec in zip(wiring.processes, wiring.spans, strict=True)
+            for process, spec in zip(wiring.processes, wiring.queues[SPANS.name], strict=True)
         }
         self._before = Counts()
         # By process: its pid when it was first seen recording, and its seconds of waiting for a core until then.
@@ -70,12 +118,10 @@ class ProfiledRun:
 
     @property
     def learning(self) -> bool:
-        """Whether it has trained since it started."""
         return self._board.total("train_steps") > self._first_step
 
     @property
     def all_acknowledged(self) -> bool:
-        """Whether every process has sent its last spans."""
         return all(self._board.counter(process, "profiling") == NO_MORE for process in self._wiring.processes)
 
     def begin(self) -> None:
@@ -83,7 +129,6 @@ class ProfiledRun:
         self._row.set_counter("profiling", WANTED)
 
     def end(self) -> Counts:
-        """What was counted since `begin`."""
         counts = self.counts_since_begin()
         self._row.set_counter("profiling", NO_MORE)
         return counts
@@ -92,13 +137,11 @@ class ProfiledRun:
         return self._counts().plus(self._before, sign=-1)
 
     def blocks(self) -> Iterator[tuple[str, SpanBlock]]:
-        """All blocks received, with their process."""
         for process, consumer in self._consumers.items():
             while (block := consumer.get()) is not None:
                 yield process, block
 
     def look_at_processes(self) -> None:
-        """Note the core wait so far of every process, replacements included, that has begun to record."""
         for process in self._wiring.processes:
             holder = self._board.process(process)
             if holder is None or self._board.counter(process, "profiling") == NOT_YET:
@@ -109,7 +152,6 @@ class ProfiledRun:
                     self._core_waits[process] = (holder.pid, waited_s)
 
     def levels(self) -> dict[str, int]:
-        """Records in flight by ring, those to the supervisor left out, and the run's steps."""
         rings = {ring.spec.name: ring.stats().in_flight for ring in self._rings if not ring.spec.name.startswith(_OURS)}
         return rings | {name: self._board.total(name) for name in ("env_steps", "train_steps")}
 

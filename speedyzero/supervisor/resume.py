@@ -24,7 +24,7 @@ from speedyzero.checkpoint.stored import Checkpoint, newest_valid, open_checkpoi
 from speedyzero.config import Config, get
 from speedyzero.config.declare import EVALUATION, EXECUTION, LAYOUT, MAY_GROW
 from speedyzero.config.documents import load_config, override, read_config_document, save_config
-from speedyzero.config.placement import place
+from speedyzero.config.placement import Placement, place
 from speedyzero.config.settings import SETTINGS, Given, near, used_as
 from speedyzero.env.registry import check_game
 from speedyzero.learner.optimizers import build_optimizer
@@ -35,7 +35,6 @@ from speedyzero.observe.run_dir import create_run_dir, run_log
 from speedyzero.reanalyze.restored import env_steps_of, log_position, ticks_of
 from speedyzero.replay.shard import shard_shape
 from speedyzero.runtime.role_process import ResumePoint
-from speedyzero.runtime.wiring import Wiring
 
 CONFIG_FILE = "config.yaml"
 
@@ -142,9 +141,9 @@ def check_fits(config: Config, run_dir: Path, checkpoint: Checkpoint) -> None:
         raise ValueError(f"checkpoint {checkpoint.directory}: {error}") from error
 
 
-def resume_point(wiring: Wiring, checkpoint: Checkpoint) -> ResumePoint:
+def resume_point(placement: Placement, checkpoint: Checkpoint) -> ResumePoint:
     """What the roles of a resumed run receive."""
-    actors, shards = len(wiring.placement.actors), len(wiring.placement.shards)
+    actors, shards = len(placement.actors), len(placement.shards)
     ticks, env_steps = [0] * actors, [0] * actors
     for index in range(shards):  # actor a feeds shard a mod S
         ticks[index::shards] = ticks_of(checkpoint, index)

@@ -1,4 +1,4 @@
-"""The profile of a process run: starts and ends recording, collects spans, writes the trace.
+"""The profile of a run, as processes or inline: starts and ends recording, collects spans, writes the trace.
 
     window begins -> `profiling` in the supervisor's row of the board -> every process sends blocks through its ring
     window ends -> every process sends the rest and acknowledges -> the trace is written while the run continues
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from speedyzero.config import Config
 from speedyzero.runtime.role_process import kernels_file
-from speedyzero.runtime.waits import role_of, waits_on
-from speedyzero.runtime.wiring import SUPERVISOR, Wiring
-from speedyzero.shm import Board, BoardRow, RingSpec
+from speedyzero.runtime.waits import role_of
+from speedyzero.runtime.wiring import SUPERVISOR
+from speedyzero.shm import RingSpec
 from speedyzero.supervisor.profile_counts import RING_COUNTS, Counts, CountsWithin, ProfiledRun
 from speedyzero.supervisor.trace_keeper import TraceKeeper
 from speedyzero.tracing.kernel_activity import read_kernels
@@ -34,10 +34,8 @@ _COLLECT = Span("collect_spans")
 class RunProfiler:
     """For unprofiled runs: does nothing. `attach` and `detach` enclose each start of the run, `follow` runs between."""
 
-    is_wanted = False
-
-    def attach(self, wiring: Wiring, board: Board, row: BoardRow) -> None:
-        """Before the processes start."""
+    def attach(self, run: ProfiledRun) -> None:
+        """Before the roles start."""
 
     def follow(self) -> None:
         """Collect what has arrived; begin, end or write when due."""
@@ -46,7 +44,7 @@ class RunProfiler:
         """The run is over: end the window."""
 
     def detach(self) -> None:
-        """After the processes have ended, before their shared memory is removed."""
+        """After the roles have ended, before their shared memory is removed."""
 
     def close(self) -> None:
         """Write the trace, if it is not written yet."""
@@ -61,21 +59,19 @@ def profile_of(
 class RunProfile(RunProfiler):
     """Profiler for profiled runs."""
 
-    is_wanted = True
-
     def __init__(self, request: ProfileRequest, config: Config, run_dir: Path, *, note: Callable[[str], None]):
         self._window, self._store = ProfileWindow(request), SpanStore()
         self._keeper, self._run_dir = TraceKeeper(config, run_dir, note=note), run_dir
         self._within = CountsWithin()
         self._own: Recorder | None = None
-        self._run: ProfiledRun | None = None
-        self._wiring: Wiring | None = None
+        self._run: ProfiledRun | None = None  # while attached
+        self._last_run: ProfiledRun | None = None
         self._sampled_ns = 0
 
-    def attach(self, wiring: Wiring, board: Board, row: BoardRow) -> None:
-        self._wiring, self._run = wiring, ProfiledRun(wiring, board, row)
+    def attach(self, run: ProfiledRun) -> None:
+        self._run = self._last_run = run
         if self._window.state == WANTED:
-            self._begin(self._run)
+            self._begin(run)
         self.follow()
 
     def follow(self) -> None:
@@ -143,26 +139,26 @@ class RunProfile(RunProfiler):
         return time.monotonic_ns() - self._window.end_ns > LAST_SPANS_S * 1e9
 
     def _write(self) -> None:
-        wiring = self._wiring
-        if wiring is None or self._keeper.is_written:
+        run = self._last_run
+        if run is None or self._keeper.is_written:
             return
         counts = self._within.total
         self._keeper.write(
             self._window,
             self._store,
-            inline=False,
-            tracks=[self._track(process, counts) for process in (*wiring.processes, SUPERVISOR)],
-            rings=[_ring_use(spec, counts) for spec in wiring.rings],
-            waits_on=waits_on(wiring),
+            inline=run.inline,
+            tracks=[self._track(process, device, counts) for process, device in run.devices.items()],
+            rings=[_ring_use(spec, counts) for spec in run.rings],
+            waits_on=run.waits_on,
             machine_cpu_s=counts.machine_cpu_s,
         )
 
-    def _track(self, process: str, counts: Counts) -> Track:
+    def _track(self, process: str, device: str, counts: Counts) -> Track:
         begin_ns = self._window.begin_ns
         return Track(
             name=process,
             role=role_of(process),
-            device="cpu" if self._wiring is None else self._wiring.devices.get(process, "cpu"),
+            device=device,
             spans=settled_spans(self._store.spans(process), begin_ns),
             covered=[(since_ns - begin_ns, until_ns - begin_ns) for since_ns, until_ns in self._store.covered(process)],
             dropped=counts.of_processes.get((process, "dropped_spans"), 0),

@@ -152,7 +152,7 @@ def require_gpu_memory(needed: Mapping[int, int]) -> None:
 def _network_bytes(config: Config, wiring: Wiring, game: GameInfo, process: str) -> int:
     """A learner holds parameters, gradients and the optimiser's moments; others two copies of the weights."""
     if not process.startswith("learner"):
-        return 2 * wiring.weights.size_bytes
+        return 2 * wiring.weight_bytes
     with torch.device("meta"):
         network = build_network(config, game.spec, game.num_actions)
     copies = 2 + OPTIMIZERS[config.optimizer.name].moments

@@ -1,16 +1,59 @@
-"""The ends of the edges as the roles hold them, over shared memory or within one process.
+"""The edges of a run and their ends as the roles hold them, over shared memory or within one process.
 
-A role receives exactly its own ends. A queue's producer checks `full` before it puts, its consumer `empty` before it
-gets, so no role waits inside its step.
+    env -> actor --STEPS--> reanalyzer --BATCHES--> learner
+             ^                 ^  ^                  | | |
+             |                 |  +----PRIORITIES----+ | |
+             |                 +-------TARGETS---------+ |
+             +-----------------------WEIGHTS-------------+
+    everyone --METRICS--> supervisor
+    everyone --SPANS----> supervisor, in a profiled run
+
+An edge is a bounded queue of records (a full one blocks its producer; only metrics and spans are dropped, and counted)
+or a set of weight slots. A role receives exactly its own ends. A queue's producer checks `full` before it puts, its
+consumer `empty` before it gets, so no role waits inside its step.
+
+A new queue is a record (`records.py`), an `Edge` in `QUEUES` and a field of its name in the ends of both roles; layout,
+shared memory and both carriers (`runtime/`) follow from these.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from speedyzero.topology.records import BatchRecord, MetricRecord, PriorityRecord, StepRecord, WeightsRecord
+from speedyzero.topology.records import (
+    BatchRecord,
+    MetricRecord,
+    PackedMetric,
+    PriorityRecord,
+    SpanBlock,
+    StepRecord,
+    WeightsRecord,
+)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One kind of connection between two roles. record: as it is stored in shared memory. capacity: in records."""
+
+    name: str
+    producer: str
+    consumer: str
+    record: type
+    capacity: int
+
+
+STEPS = Edge("steps", "actor", "reanalyzer", StepRecord, capacity=4)
+BATCHES = Edge("batches", "reanalyzer", "learner", BatchRecord, capacity=2)
+PRIORITIES = Edge("priorities", "learner", "reanalyzer", PriorityRecord, capacity=4)
+QUEUES = (STEPS, BATCHES, PRIORITIES)
+METRICS = Edge("metrics", "everyone", "supervisor", PackedMetric, capacity=4096)
+SPANS = Edge("spans", "everyone", "supervisor", SpanBlock, capacity=64)  # half a minute per process, without a reader
+WEIGHTS = Edge("weights", "learner", "everyone", WeightsRecord, capacity=3)
+TARGETS = Edge("targets", "learner", "reanalyzer", WeightsRecord, capacity=3)
+SLOTS = (WEIGHTS, TARGETS)
 
 # What a role without progress waits for: play or learning to catch up, its consumer, its producer; and, inside a step,
 # the other learners of its group.
@@ -29,7 +72,16 @@ class Sender(Protocol[Sent]):
     @property
     def full(self) -> bool: ...
 
+    @property
+    def published(self) -> int:
+        """Records ever put, by predecessors too."""
+        ...
+
     def put(self, record: Sent) -> None: ...
+
+
+class MetricSink(Protocol):
+    def put(self, record: MetricRecord) -> None: ...
 
 
 class Receiver(Protocol[Received]):
@@ -98,7 +150,7 @@ class Board(Protocol):
 class ActorEdges:
     steps: Sender[StepRecord]
     weights: WeightSource
-    metrics: Sender[MetricRecord]
+    metrics: MetricSink
     board: Board
 
 
@@ -109,7 +161,7 @@ class ReanalyzerEdges:
     batches: Sequence[Sender[BatchRecord]]
     targets: WeightSource
     weights: WeightSource
-    metrics: Sender[MetricRecord]
+    metrics: MetricSink
     board: Board
 
 
@@ -119,5 +171,13 @@ class LearnerEdges:
     priorities: Sequence[Sender[PriorityRecord]]
     weights: WeightSink | None  # None: another rank on this host publishes
     targets: WeightSink | None
-    metrics: Sender[MetricRecord]
+    metrics: MetricSink
     board: Board
+
+
+Ends = TypeVar("Ends", ActorEdges, ReanalyzerEdges, LearnerEdges)
+
+
+def ends_of(kind: type[Ends]) -> dict[str, bool]:
+    """The names of a role's ends, and whether it holds several of that kind."""
+    return {field.name: str(field.type).startswith("Sequence[") for field in dataclasses.fields(kind)}

@@ -73,6 +73,11 @@ def activate(recorder: Recorder | None) -> None:
     _recorder = recorder
 
 
+def active() -> Recorder | None:
+    """This process's recorder."""
+    return _recorder
+
+
 class Span:
     """A named piece of work. A reusable, not reentrant, context manager."""
 

@@ -10,6 +10,7 @@ from speedyzero.config import ActorConfig, Config, EnvConfig, ScheduleConfig, Se
 from speedyzero.env.base import EnvStep
 from speedyzero.runtime.local_edges import InlineEdges
 from speedyzero.search import RootOutput, SearchResult
+from speedyzero.topology.edges import ActorEdges
 from speedyzero.topology.pacing import Pacing
 from speedyzero.topology.records import StepRecord, WeightsRecord
 from tests.replay.episodes import NUM_ACTIONS, SPEC, Lane, frames, visit_policy
@@ -118,7 +119,7 @@ class Game:
         if published:
             self.publish(0)
         pacing = Pacing(config.schedule, tick_env_steps=env.num_lanes)
-        self.actor = Actor(config, self.edges.for_actor(), pacing, self.agent, env, **begin)
+        self.actor = Actor(config, self.edges.of(ActorEdges), pacing, self.agent, env, **begin)
 
     def publish(self, version: int) -> None:
         self.edges.weights.publish(WeightsRecord(version, torch.full((1,), version + 0.5)))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from speedyzero.checkpoint.snapshot import encode_document, encode_tensors
-from speedyzero.supervisor.inline import InlineRun
-from speedyzero.supervisor.inline_checkpoints import snapshot_of
+from speedyzero.supervisor.inline import InlineRun, snapshot_of
 
 OF_THE_CLOCK = "seconds"  # spent so far
 

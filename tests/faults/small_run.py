@@ -12,8 +12,7 @@ from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.config import Config
 from speedyzero.config.documents import save_config
-from speedyzero.supervisor.inline import InlineRun, build_run
-from speedyzero.supervisor.inline_checkpoints import InlineCheckpoints
+from speedyzero.supervisor.inline import InlineCheckpoints, InlineRun, build_run
 from speedyzero.supervisor.resume import find_resumable
 from tests.faults.inline_runs import advance
 

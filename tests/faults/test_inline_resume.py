@@ -19,8 +19,7 @@ from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import open_checkpoint
 from speedyzero.config import Config
 from speedyzero.runtime.local_edges import InlineEdges
-from speedyzero.supervisor.inline import InlineRun, build_run
-from speedyzero.supervisor.inline_checkpoints import snapshot_of
+from speedyzero.supervisor.inline import InlineRun, build_run, snapshot_of
 from speedyzero.supervisor.inline_state import edges_part, restore_edges
 from speedyzero.topology.records import BatchRecord, PriorityRecord
 from speedyzero.topology.role_state import RoleState

@@ -16,8 +16,9 @@ from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.env.registry import check_game
 from speedyzero.learner.learner import MAX_BAD_BATCHES
-from speedyzero.learner.saving import save_checkpoint
+from speedyzero.learner.saving import checkpoint_meta, save_to_score
 from speedyzero.supervisor import inline
+from speedyzero.supervisor.train import train
 from speedyzero.topology.records import BatchRecord
 from tests.faults.ring_contract import reached, share
 from tests.learner.small_learner import SmallLearner, small_batch, small_learner, snapshot
@@ -118,7 +119,8 @@ def test_what_is_not_finite_is_neither_learned_nor_published_nor_saved(tmp_path)
         records = [*small.edges.weights.published, *small.edges.targets.published]
         assert all(bool(torch.isfinite(record.flat).all()) for record in records)
         published += len(records)
-        save_checkpoint(tmp_path / f"{trial}", small.config, game, small.learner, env_steps=0, step=trial)
+        meta = checkpoint_meta(small.config, game, env_steps=0, step=trial)
+        assert save_to_score(tmp_path / f"{trial}", small.learner, meta) is None
         saved = load_weights(newest(tmp_path / f"{trial}")).state
         assert all_finite(saved) and all(torch.equal(saved[name], good[name]) for name in saved)
     figure = (
@@ -146,7 +148,7 @@ def test_a_whole_run_stops_with_finite_checkpoints(tmp_path, monkeypatch):
     settings += ["evaluate.interval_train_steps=10", "evaluate.interval_episodes=1", "evaluate.video=false"]
     run_dir = tmp_path / "run"
     with pytest.raises(FloatingPointError, match=f"{MAX_BAD_BATCHES} batches in a row"):
-        inline.train(resolve("catch", "Catch", 0, 0, str(run_dir), settings))
+        train(resolve("catch", "Catch", 0, 0, str(run_dir), settings))
     checkpoints = sorted((run_dir / "checkpoints").glob("step_*"))
     assert len(checkpoints) >= 2 and all(all_finite(load_weights(one).state) for one in checkpoints)
     reached(

@@ -15,6 +15,7 @@ from speedyzero.learner.state import LearnerState
 from speedyzero.reanalyze.restored import env_steps_of, restore_shard
 from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.supervisor.inline import build_run
+from speedyzero.topology.pacing import Pacing
 from tests.faults.inline_runs import advance
 from tests.faults.small_run import NEWER, copy_of, make_small_run
 from tests.faults.test_bad_resumes import contents
@@ -75,7 +76,7 @@ def test_a_run_goes_on_with_other_environments(made, tmp_path, monkeypatch, caps
     run = build_run(config, run_dir=new, checkpoint=resume.checkpoint)
     losses = advance(run, to_step=NEWER + 12)
     assert len(losses) == 12 and np.isfinite(losses).all()
-    assert run.edges.board.env_steps >= run.pacing.env_steps_due(NEWER + 11)
+    assert run.edges.board.env_steps >= Pacing.of(config).env_steps_due(NEWER + 11)
     run.close()
 
 

@@ -19,6 +19,7 @@ from speedyzero.replay import device_mirror
 from speedyzero.replay.device_mirror import DeviceMirror
 from speedyzero.replay.frames import HostFrames
 from speedyzero.runtime.local_edges import InlineEdges
+from speedyzero.topology.edges import ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
 from tests.kernels.backends import watch
 from tests.learner.small_learner import UNROLL, filled_shard, small_config
@@ -59,7 +60,7 @@ def test_a_root_is_inferred_alike_from_what_a_mirror_pads(monkeypatch, device):
 
     monkeypatch.setattr(reanalyzer, "frame_sources", sources)
     config = small_config(actor=ActorConfig(envs=2))
-    edges, pacing = InlineEdges().for_reanalyzer(), Pacing(config.schedule, tick_env_steps=2)
+    edges, pacing = InlineEdges().of(ReanalyzerEdges), Pacing(config.schedule, tick_env_steps=2)
     Reanalyzer(config, edges, pacing, agent, shard)
     assert asked == {"dtype": torch.float32, "pad_channels_to": 16}
     monkeypatch.setattr(device_mirror, "stack_gather", partial(stack_gather, backend="reference"))

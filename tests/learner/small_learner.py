@@ -14,7 +14,7 @@ from speedyzero.learner.learner import Learner
 from speedyzero.model.base import Network
 from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.runtime.local_edges import InlineEdges, MemoryWeights
-from speedyzero.runtime.wiring import TARGETS, WEIGHTS
+from speedyzero.topology.edges import TARGETS, WEIGHTS, LearnerEdges
 from speedyzero.topology.pacing import Pacing
 from speedyzero.topology.records import BatchRecord, StepRecord, WeightsRecord
 from tests.model.networks import NUM_ACTIONS, tiny_config, tiny_network
@@ -79,7 +79,7 @@ def small_learner(
     shard = filled_shard(spec, stack=config.env.stack)
     network = network or tiny_network(spec, prefix_horizon=config.search.prefix_horizon)
     pacing = Pacing(config.schedule, tick_env_steps=LANES)
-    learner = Learner(config, edges.for_learner(), pacing, network, [shard], group=group, deferred=deferred)
+    learner = Learner(config, edges.of(LearnerEdges), pacing, network, [shard], group=group, deferred=deferred)
     edges.board.env_steps = config.schedule.env_steps
     return SmallLearner(learner, config, edges, shard)
 

@@ -7,6 +7,7 @@ import pytest
 
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.replay.shard import Shard, shard_shape
+from speedyzero.topology.edges import ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
 from tests.reanalyze.test_reanalyzer import LANES
 from tests.reanalyze.tiny import CONFIG, Machine, WatchedAgent, changed
@@ -24,7 +25,7 @@ class AheadMachine(Machine):
         super().__init__(config, LANES, ticks=0)
         self.following = WatchedAgent(config)
         self.reanalyzer = Reanalyzer(
-            config, self.edges.for_reanalyzer(), Pacing.of(config), self.agent,
+            config, self.edges.of(ReanalyzerEdges), Pacing.of(config), self.agent,
             Shard(shard_shape(config, SPEC, NUM_ACTIONS)), following=self.following,
         )  # fmt: skip
         self.play(ticks)

@@ -14,7 +14,7 @@ from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.replay.sampler import Sample
 from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.runtime.local_edges import InlineEdges, MemoryQueue
-from speedyzero.runtime.wiring import STEPS
+from speedyzero.topology.edges import STEPS, ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
 from speedyzero.topology.records import PriorityRecord
 from tests.reanalyze.tiny import CONFIG, changed
@@ -36,7 +36,7 @@ class Fleet:
 
     def __init__(self):
         self.queues = [MemoryQueue(STEPS) for _ in range(ACTORS)]
-        edges = dataclasses.replace(InlineEdges().for_reanalyzer(), steps=self.queues)
+        edges = dataclasses.replace(InlineEdges().of(ReanalyzerEdges), steps=self.queues)
         pacing = Pacing(CONFIG_3.schedule, tick_env_steps=ACTORS * ENVS)
         where = {"device": torch.device("cpu"), "input_dtype": torch.float32, "pad_channels_to": 1}
         agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS, **where)

@@ -21,6 +21,7 @@ from speedyzero.runtime.local_edges import InlineEdges
 from speedyzero.runtime.shared_edges import RingReceiver, RingSender
 from speedyzero.runtime.wiring import Wiring, bell_of, wire
 from speedyzero.shm import Doorbell, Ring, Run, SharedArrays, remove_run
+from speedyzero.topology.edges import ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
 from speedyzero.topology.records import PriorityRecord
 from tests.reanalyze.tiny import CONFIG, changed
@@ -98,11 +99,11 @@ class Replay:
         run = self.wiring.run
         for process in wiring.board.rows:
             Doorbell.create(run, bell_of(process)).close()
-        for ring in (*wiring.steps, *wiring.priorities):
+        for ring in (*wiring.queues["steps"], *wiring.queues["priorities"]):
             Ring.create(run, ring).close()
         SharedArrays.create(run, wiring.shards[0]).close()
-        self.actors = [RingSender(run, ring) for ring in wiring.steps]
-        self.learner = RingSender(run, wiring.priorities[0])
+        self.actors = [RingSender(run, ring) for ring in wiring.queues["steps"]]
+        self.learner = RingSender(run, wiring.queues["priorities"][0])
         self.streams = [self.new_games(SHAPES, actor) for actor in range(ACTORS)]
         self.rows = [0] * ACTORS
         self.take_over()
@@ -117,11 +118,11 @@ class Replay:
         arrays = {name: shared[name].view(Mortal) for name in wiring.shard_shape.fields()}
         for array in arrays.values():
             array.fate = self.fate
-        steps = [MortalReceiver(run, ring) for ring in wiring.steps]
-        priorities = MortalReceiver(run, wiring.priorities[0])
+        steps = [MortalReceiver(run, ring) for ring in wiring.queues["steps"]]
+        priorities = MortalReceiver(run, wiring.queues["priorities"][0])
         for receiver in (*steps, priorities):
             receiver.fate = self.fate
-        edges = dataclasses.replace(InlineEdges().for_reanalyzer(), steps=steps, priorities=[priorities])
+        edges = dataclasses.replace(InlineEdges().of(ReanalyzerEdges), steps=steps, priorities=[priorities])
         where = {"device": torch.device("cpu"), "input_dtype": torch.float32, "pad_channels_to": 1}
         agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS, **where)
         pacing = Pacing(TWO_ACTORS.schedule, tick_env_steps=ACTORS * ENVS)
@@ -147,7 +148,7 @@ class Replay:
 
     def replace(self, actor: int, lane_shapes=SHAPES) -> None:
         """The actor's successor begins new games, and plays their first tick."""
-        self.actors[actor] = RingSender(self.wiring.run, self.wiring.steps[actor])
+        self.actors[actor] = RingSender(self.wiring.run, self.wiring.queues["steps"][actor])
         self.streams[actor], self.rows[actor] = self.new_games(lane_shapes, actor), 0
         self.tick(actor)
 
@@ -199,7 +200,7 @@ def test_a_replaced_actors_games_are_cut_off(wiring):
     replay = Replay(wiring)
     try:
         shard = replay.reanalyzer.shard
-        RingSender(replay.wiring.run, replay.wiring.steps[1])  # took the ring, and died
+        RingSender(replay.wiring.run, replay.wiring.queues["steps"][1])  # took the ring, and died
         replay.replace(1)
         replay.settle([])
         assert not shard.last.any() and shard.head.tolist() == [0, 0, 1, 1]

@@ -24,6 +24,7 @@ from speedyzero.model.flat import flatten
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.runtime.local_edges import InlineEdges
+from speedyzero.topology.edges import ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
 from speedyzero.topology.records import WeightsRecord
 from tests.replay.episodes import NUM_ACTIONS, SPEC, Lane, tick
@@ -100,7 +101,7 @@ class Machine:
         self.agent = WatchedAgent(config)
         pacing = Pacing(config.schedule, tick_env_steps=len(lanes))
         self.reanalyzer = Reanalyzer(
-            config, self.edges.for_reanalyzer(), pacing, self.agent, Shard(shard_shape(config, SPEC, NUM_ACTIONS))
+            config, self.edges.of(ReanalyzerEdges), pacing, self.agent, Shard(shard_shape(config, SPEC, NUM_ACTIONS))
         )
         self.publish(0)
         self.play(ticks)

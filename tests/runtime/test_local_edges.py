@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from speedyzero.runtime import wiring
 from speedyzero.runtime.local_edges import InlineEdges, MemoryQueue, MemoryWeights
-from speedyzero.runtime.wiring import Edge
+from speedyzero.topology.edges import METRICS, PRIORITIES, STEPS, TARGETS, Edge
 from speedyzero.topology.records import MetricRecord, WeightsRecord
 
 
@@ -14,7 +13,7 @@ def metrics(count: int) -> list[MetricRecord]:
 
 
 def queue(capacity: int) -> MemoryQueue[MetricRecord]:
-    return MemoryQueue(Edge("someone", "someone else", MetricRecord, capacity))
+    return MemoryQueue(Edge("cargo", "someone", "someone else", MetricRecord, capacity))
 
 
 def weights(version: int) -> WeightsRecord:
@@ -22,7 +21,7 @@ def weights(version: int) -> WeightsRecord:
 
 
 def slots(capacity: int, *versions: int) -> MemoryWeights:
-    result = MemoryWeights(Edge("learner", "actor", WeightsRecord, capacity))
+    result = MemoryWeights(Edge("weights", "learner", "actor", WeightsRecord, capacity))
     for version in versions:
         result.publish(weights(version))
     return result
@@ -72,12 +71,12 @@ def test_weights_by_version():
     assert [held.at(version).version for version in (200, 400, 600)] == [200, 400, 600]
 
 
-def test_edges_hold_what_wiring_says():
+def test_edges_have_their_capacities():
     for edge, capacity in (
-        ("steps", wiring.STEPS.capacity),
+        ("steps", STEPS.capacity),
         ("batches", 1),  # by turns nothing is gained by batches made ahead
-        ("priorities", wiring.PRIORITIES.capacity),
-        ("metrics", wiring.METRICS.capacity),
+        ("priorities", PRIORITIES.capacity),
+        ("metrics", METRICS.capacity),
     ):
         ring = getattr(InlineEdges(), edge)
         for _ in range(capacity):
@@ -85,7 +84,7 @@ def test_edges_hold_what_wiring_says():
             ring.put(metrics(1)[0])
         assert ring.full
     # The reanalyzer follows one interval behind the newest: two would do, the third is for the moment of change.
-    assert wiring.TARGETS.capacity >= 2
+    assert TARGETS.capacity >= 2
 
 
 def test_runs_share_nothing():

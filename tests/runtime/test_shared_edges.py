@@ -22,22 +22,30 @@ from speedyzero.runtime.shared_edges import (
     SlotSink,
     SlotSource,
 )
-from speedyzero.runtime.wiring import COUNTERS, METRIC_LAYOUT, batch_layout, priority_layout, step_layout
+from speedyzero.runtime.wiring import COUNTERS, record_layout
 from speedyzero.shm import Board, BoardSpec, Ring, RingSpec, Run, WeightSlots, WeightSlotsSpec, remove_run
+from speedyzero.topology.edges import BATCHES, METRICS, PRIORITIES, STEPS, Edge, ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
 from speedyzero.topology.records import METRIC_NAME_BYTES, MetricRecord, PriorityRecord, WeightsRecord
 from tests.reanalyze.tiny import CONFIG, WatchedAgent, changed, random_weights
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, tick
 
 IMAGE = ObservationSpec((12, 10, 3), np.dtype(np.uint8))
+
+
+def layout_of(edge: Edge, spec: ObservationSpec = SPEC, *, envs=1, batch=1, unroll=0, actions=NUM_ACTIONS):
+    lengths = {"E": envs, "B": batch, "K": unroll, "K+1": unroll + 1, "A": actions, "L": METRIC_NAME_BYTES}
+    return record_layout(edge, lengths, spec)
+
+
 LAYOUTS = {
-    "steps of images": step_layout(3, IMAGE, 6),
-    "steps of vectors": step_layout(5, SPEC, 2),
-    "steps of one environment": step_layout(1, SPEC, NUM_ACTIONS),
-    "batches": batch_layout(7, 5, 6),
-    "batches of the root alone": batch_layout(4, 0, 3),
-    "priorities": priority_layout(9),
-    "metrics": METRIC_LAYOUT,
+    "steps of images": layout_of(STEPS, IMAGE, envs=3, actions=6),
+    "steps of vectors": layout_of(STEPS, envs=5, actions=2),
+    "steps of one environment": layout_of(STEPS),
+    "batches": layout_of(BATCHES, batch=7, unroll=5, actions=6),
+    "batches of the root alone": layout_of(BATCHES, batch=4, actions=3),
+    "priorities": layout_of(PRIORITIES, batch=9),
+    "metrics": layout_of(METRICS),
 }
 
 
@@ -176,7 +184,7 @@ def test_damage_is_dropped_and_not_consumed(run):
 
 
 def test_metrics_are_packed_and_dropped_when_full(run):
-    spec = RingSpec("metrics", METRIC_LAYOUT, 64)
+    spec = RingSpec("metrics", layout_of(METRICS), 64)
     Ring.create(run, spec).close()
     sender, ring = MetricSender(run, spec), Ring.attach(run, spec)
     consumer = ring.consumer()
@@ -184,7 +192,6 @@ def test_metrics_are_packed_and_dropped_when_full(run):
     names = [f"learner/{'x' * i}" for i in range(METRIC_NAME_BYTES - 7)]
     sent = [MetricRecord(name, 10**12 + i, values[i % 5]) for i, name in enumerate(names)]
     for record in sent:
-        assert not sender.full
         sender.put(record)
     received = []
     while (packed := consumer.get()) is not None:
@@ -192,7 +199,7 @@ def test_metrics_are_packed_and_dropped_when_full(run):
     assert received == sent
     for _ in range(68):
         sender.put(sent[0])
-    assert not sender.full and ring.stats().dropped["full"] == 4 and ring.stats().unaccounted == 0
+    assert ring.stats().dropped["full"] == 4 and ring.stats().unaccounted == 0
     with pytest.raises(ValueError, match="65 bytes, at most 64"):
         sender.put(MetricRecord("x" * 65, 0, 0.0))
 
@@ -261,9 +268,9 @@ class SharedMachine:
     def __init__(self, run: Run, config=CONFIG):
         self.run = run
         batch, envs = config.learner.batch_size, config.actor.envs
-        steps = RingSpec("steps", step_layout(envs, SPEC, NUM_ACTIONS), 4)
-        priorities = RingSpec("priorities", priority_layout(batch), 4)
-        batches = RingSpec("batches", batch_layout(batch, config.target.unroll_steps, NUM_ACTIONS), 2)
+        steps = RingSpec("steps", layout_of(STEPS, envs=envs), 4)
+        priorities = RingSpec("priorities", layout_of(PRIORITIES, batch=batch), 4)
+        batches = RingSpec("batches", layout_of(BATCHES, batch=batch, unroll=config.target.unroll_steps), 2)
         for spec in (steps, priorities, batches):
             Ring.create(run, spec).close()
         slots = WeightSlotsSpec("targets", 4 * len(random_weights(config, 0)))
@@ -273,7 +280,7 @@ class SharedMachine:
         self.targets = SlotSink(WeightSlots.attach(run, slots, writable=True))
         self.inline = InlineEdges()
         edges = dataclasses.replace(
-            self.inline.for_reanalyzer(),
+            self.inline.of(ReanalyzerEdges),
             steps=[RingReceiver(run, steps)],
             priorities=[RingReceiver(run, priorities)],
             batches=[RingSender(run, batches)],

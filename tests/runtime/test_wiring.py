@@ -13,13 +13,12 @@ from speedyzero.env.registry import check_game
 from speedyzero.model.build import build_network
 from speedyzero.model.flat import flatten
 from speedyzero.replay.shard import Shard
-from speedyzero.runtime import wiring as wiring_module
 from speedyzero.runtime.local_edges import InlineEdges
 from speedyzero.runtime.shared_edges import RingReceiver, RingSender, SharedBoard, SlotSink, SlotSource
 from speedyzero.runtime.wiring import COUNTERS, LEARNER, REANALYZER, SUPERVISOR, Wiring, bell_of, wire
 from speedyzero.shm import Board, Doorbell, Ring, Run, SharedArrays, WeightSlots, remove_run
 from speedyzero.supervisor import inline
-from speedyzero.topology.edges import WAITS
+from speedyzero.topology.edges import METRICS, QUEUES, WAITS
 
 SHORT = ["schedule.env_steps=700", "schedule.train_steps=60", "schedule.head_start_env_steps=500"]
 SMALL_PONG = ["schedule.env_steps=120", "schedule.train_steps=6", "schedule.head_start_env_steps=100", "actor.envs=2"]
@@ -50,7 +49,7 @@ def create(wiring: Wiring) -> Board:
         Doorbell.create(wiring.run, bell_of(process)).close()
     for ring in wiring.rings:
         Ring.create(wiring.run, ring).close()
-    for slots in (wiring.weights, wiring.targets):
+    for slots in wiring.slots.values():
         WeightSlots.create(wiring.run, slots).close()
     for shard in wiring.shards:
         SharedArrays.create(wiring.run, shard).close()
@@ -85,8 +84,8 @@ def test_every_ring_has_two_ends_with_bells_of_their_own(run, actors):
     assert ends == {name: (bell_of(producer), bell_of(consumer)) for name, (producer, consumer) in expected.items()}
     assert all(producer != consumer for producer, consumer in ends.values())
     for process in wiring.processes:
-        assert wiring.metrics_of(process).name == f"metrics.{process}"
-    assert [ring.name for ring in wiring.steps] == [f"steps.{actor}" for actor in names]
+        assert [ring.name for ring in wiring.produced_by(process, "metrics")] == [f"metrics.{process}"]
+    assert [ring.name for ring in wiring.queues["steps"]] == [f"steps.{actor}" for actor in names]
     shape = wiring.shard_shape
     assert (shape.lanes, shape.actors) == (4 * actors, actors)
     assert [name for name, _ in wiring.shards[0].fields] == list(shape.fields())
@@ -98,7 +97,7 @@ def test_weight_slots_hold_the_flat_weights(run, name):
     game = check_game(config.env)
     wiring = wired(config, run)
     flat = flatten(build_network(config, game.spec, game.num_actions)).numpy()
-    assert wiring.weights.size_bytes == wiring.targets.size_bytes == flat.nbytes
+    assert wiring.slots["weights"].size_bytes == wiring.slots["targets"].size_bytes == flat.nbytes
 
 
 def test_it_is_handed_to_a_child(run):
@@ -113,9 +112,8 @@ def test_the_board_has_a_counter_for_every_wait():
 def test_capacities_are_those_of_the_edges(run):
     wiring = wired(CONFIGS["catch"](), run)
     for ring in wiring.rings:
-        edge = getattr(wiring_module, ring.name.split(".")[0].upper())
-        assert ring.slots == edge.capacity
-        assert edge is wiring_module.METRICS or ring.layout.record_type is edge.record
+        (edge,) = (edge for edge in (*QUEUES, METRICS) if edge.name == ring.name.split(".")[0])
+        assert ring.slots == edge.capacity and ring.layout.record_type is edge.record
 
 
 class Pipe:
@@ -133,6 +131,7 @@ class Pipe:
     empty = property(lambda self: self._receiver.empty)
     epoch = property(lambda self: self._receiver.epoch)
     consumed = property(lambda self: self._receiver.consumed)
+    published = property(lambda self: self._sender.published)
 
 
 class Slots:
@@ -145,11 +144,11 @@ class Slots:
 def shared_edges_of(wiring: Wiring) -> InlineEdges:
     board, run = create(wiring), wiring.run
     return InlineEdges(
-        steps=Pipe(run, wiring.steps[0]),
-        batches=Pipe(run, wiring.batches[0], one_ahead=True),
-        priorities=Pipe(run, wiring.priorities[0]),
-        weights=Slots(run, wiring.weights),
-        targets=Slots(run, wiring.targets),
+        steps=Pipe(run, wiring.queues["steps"][0]),
+        batches=Pipe(run, wiring.queues["batches"][0], one_ahead=True),
+        priorities=Pipe(run, wiring.queues["priorities"][0]),
+        weights=Slots(run, wiring.slots["weights"]),
+        targets=Slots(run, wiring.slots["targets"]),
         board=SharedBoard(board, board.row(LEARNER)),
     )
 

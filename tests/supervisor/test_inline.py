@@ -13,7 +13,8 @@ from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.config import Config
 from speedyzero.config.documents import load_config
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.supervisor.inline import InlineRun, build_run, train
+from speedyzero.supervisor.inline import InlineRun, build_run
+from speedyzero.supervisor.train import train
 
 SHORT = ["schedule.env_steps=900", "schedule.train_steps=80", "schedule.head_start_env_steps=500"]
 TINY_PONG = [

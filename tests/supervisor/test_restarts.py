@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from speedyzero.checkpoint.store import CheckpointStore
-from speedyzero.supervisor import process
+from speedyzero.supervisor import train
 from speedyzero.supervisor.crew import LearnerGroupDied
 from speedyzero.supervisor.resume import OpenedRun
 from speedyzero.supervisor.run_profile import RunProfiler
+from speedyzero.supervisor.session import Session
 from tests.faults.small_run import NEWER, make_small_run, small_config
 
 
@@ -21,33 +22,33 @@ class Falling:
     def __init__(self, falls: int):
         self.falls, self.resumed_at = falls, []
 
-    def run(self, session, wiring, resume):
+    def roles(self, session, resume):
         self.resumed_at.append(resume.step if resume else None)
+        return self
+
+    def run(self, session, roles):
         if len(self.resumed_at) <= self.falls:
             raise LearnerGroupDied(f"learner-0 died by signal SIGKILL, number {len(self.resumed_at)}")
-        return {"env_steps": 1, "train_steps": 2}
 
 
 def go_on(monkeypatch, run_dir, falling, *, restarts=3, interruptions=0):
-    """Everything that was noted, and what came out."""
+    """Everything that was noted, and the roles that ended in order."""
     config = small_config()
     config = replace(config, checkpoint=replace(config.checkpoint, restarts=restarts))
     notes: list[str] = []
-    monkeypatch.setattr(process, "_run", falling.run)
-    monkeypatch.setattr(process, "wire_where_it_fits", lambda config, profiled: "new wiring")
+    monkeypatch.setattr(train, "_run", falling.run)
     keeper = SimpleNamespace(note=notes.append, metrics=SimpleNamespace(flush=lambda: notes.append("flushed")))
     with CheckpointStore(run_dir) as store:
         opened, interrupts = OpenedRun(run_dir, store), SimpleNamespace(count=interruptions)
-        session = process._Session(config, opened, keeper, interrupts, RunProfiler(), SimpleNamespace())
-        steps = process._run_on(session, "wiring", None)
-    return notes, steps
+        session = Session(config, opened, keeper, interrupts, RunProfiler())
+        return notes, train._run_on(session, falling, None)
 
 
 def test_falls_are_told_and_the_run_goes_on(tmp_path, monkeypatch):
     make_small_run(tmp_path)
     falling = Falling(3)
-    notes, steps = go_on(monkeypatch, tmp_path, falling)
-    assert steps == {"env_steps": 1, "train_steps": 2} and falling.resumed_at == [None, NEWER, NEWER, NEWER]
+    notes, roles = go_on(monkeypatch, tmp_path, falling)
+    assert roles is falling and falling.resumed_at == [None, NEWER, NEWER, NEWER]
     told = [note for note in notes if "SIGKILL" in note]
     assert [f"({number} of 3 times)" in note for number, note in enumerate(told, 1)] == [True] * 3
     assert all(f"checkpoint of train step {NEWER}" in note for note in told) and "flushed" in notes

@@ -87,13 +87,13 @@ import dataclasses, pathlib
 from speedyzero.system import gpus
 from speedyzero.arguments.resolve import resolve
 from speedyzero.observe.system import record_system
-from speedyzero.supervisor import process, space
+from speedyzero.supervisor import placement_table, space, train
 import speedyzero.supervisor.crew
 
 gpus.read_gpus = space.read_gpus = lambda: (gpus.Gpu("H0", 80 << 30, 80 << 30, (9, 0)),) * 2
 config = dataclasses.replace(resolve("catch", "Catch", 0, 0, None, ["actor.envs=4"]), gpus=2)
 wiring = space.wire_where_it_fits(config)
-process.print_placement(config, wiring)
+placement_table.print_placement(config, wiring)
 record_system(pathlib.Path(sys.argv[1]), gpus=2)
 sys.stdout.flush()
 print(json.dumps([calls, torch.cuda.is_initialized()]))

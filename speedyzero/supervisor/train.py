@@ -1,0 +1,110 @@
+"""Trains: one loop over the roles of a run, which are processes (`process.py`) or take turns in this one (`inline.py`).
+
+start -> step or watch the roles, record metrics, show progress, save, evaluate -> end -> final evaluation
+learner group died -> all roles end -> restart from the last checkpoint
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import closing
+from pathlib import Path
+
+from speedyzero.config import Config
+from speedyzero.runtime.fork_server import ForkServer
+from speedyzero.supervisor.crew import LearnerGroupDied
+from speedyzero.supervisor.inline import InOneProcess
+from speedyzero.supervisor.interrupts import Interrupts
+from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
+from speedyzero.supervisor.process import AsProcesses
+from speedyzero.supervisor.resume import ResumedRun, go_back, last_checkpoint, opened_run
+from speedyzero.supervisor.run_profile import profile_of
+from speedyzero.supervisor.session import Carrier, Roles, Session
+from speedyzero.tracing.profile_window import ProfileRequest
+from speedyzero.tracing.spans import Span
+
+_START, _DRAIN, _PROGRESS = Span("start"), Span("drain_metrics"), Span("show_progress")
+_log = logging.getLogger("speedyzero.supervisor")
+
+
+def train(
+    config: Config,
+    server: ForkServer | None = None,
+    resume: ResumedRun | None = None,
+    *,
+    profile: ProfileRequest | None = None,
+) -> Path:
+    """Train, evaluate and save as configured, printing progress; returns the run directory.
+
+    server: forks all processes of the run; None: inline. resume: the run to resume. profile: also write a trace.
+
+    Raises SegmentError (a ValueError) if shared memory does not suffice, before anything starts; RunFailed if a role
+    cannot be kept alive; KeyboardInterrupt after an orderly stop.
+    """
+    is_profiled = profile is not None
+    carrier = InOneProcess(config) if server is None else AsProcesses(config, server, profiled=is_profiled)
+    with opened_run(config, resume) as opened:
+        run_dir, resumed_step = opened.run_dir, resume.step if resume else None
+        print_plan(config, run_dir, processes=carrier.description, resumed_step=resumed_step)
+        config = carrier.prepare()
+        with Interrupts(raise_at=carrier.raise_at) as interrupts:
+            started_s = time.monotonic()
+            keeper = RunKeeper(config, run_dir)
+            profiler = profile_of(profile, config, run_dir, note=keeper.note)
+            try:
+                with closing(profiler):
+                    roles = _run_on(Session(config, opened, keeper, interrupts, profiler), carrier, resume)
+                trained_s = time.monotonic() - started_s
+                interrupts.raise_from_now_on()
+                result = keeper.finish(roles.train_steps)
+            finally:
+                keeper.close()
+            _log.info("trained in %.1f s, score %s", trained_s, result)
+    print_summary(run_dir, result, env_steps=roles.env_steps, train_steps=roles.train_steps, duration_s=trained_s)
+    return run_dir
+
+
+def _run_on(session: Session, carrier: Carrier, resume: ResumedRun | None) -> Roles:
+    """`_run`; restarts from the last checkpoint when the learner group dies, at most `checkpoint.restarts` times."""
+    config, opened, keeper = session.config, session.opened, session.keeper
+    restarts = 0
+    while True:
+        roles = carrier.roles(session, resume)
+        try:
+            _run(session, roles)
+            return roles
+        except LearnerGroupDied as death:
+            restarts += 1
+            last = last_checkpoint(opened.run_dir) if restarts <= config.checkpoint.restarts else None
+            if last is None or session.interrupts.count:
+                raise
+            keeper.note(
+                f"{death}\nthe run restarts from its checkpoint of train step {last.step} "
+                f"({restarts} of {config.checkpoint.restarts} times)"
+            )
+            _log.warning("learner group died, restart %d: %s", restarts, death)
+            keeper.metrics.flush()
+            resume = ResumedRun(opened.run_dir, last, ())
+            go_back(config, resume, opened.store, say=keeper.note)
+
+
+def _run(session: Session, roles: Roles) -> None:
+    """Run the roles from start to end."""
+    keeper, interrupts = session.keeper, session.interrupts
+    with closing(roles):
+        with _START:
+            roles.start()
+        while not roles.done and not interrupts.count:
+            roles.step()
+            with _DRAIN:
+                keeper.record(roles.metrics())
+            with _PROGRESS:
+                keeper.progress(env_steps=roles.env_steps, train_steps=roles.train_steps, limit=roles.limit())
+            roles.follow()
+            session.profiler.follow()
+        session.profiler.stop()
+        if interrupts.count:
+            keeper.note("interrupted: saving and ending (interrupt again to hurry)")
+        roles.end()
+    keeper.progress(env_steps=roles.env_steps, train_steps=roles.train_steps)
