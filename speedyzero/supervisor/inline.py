@@ -105,6 +105,8 @@ def build_run(
         point = resume_point(place(config), checkpoint)
         (resumed_ticks,), (edges.board.env_steps,) = point.ticks, point.env_steps
         edges.board.train_steps = point.step
+    # First the learner: it publishes the weights that the reanalyzer of a resumed run continues with.
+    learner = build_learner(config, edges.of(LearnerEdges), [shard], device=device, checkpoint=checkpoint)
     reanalyzer = build_reanalyzer(
         config,
         edges.of(ReanalyzerEdges),
@@ -114,7 +116,6 @@ def build_run(
         checkpoint=checkpoint,
         keeps_games=has_games,
     )
-    learner = build_learner(config, edges.of(LearnerEdges), [shard], device=device, checkpoint=checkpoint)
     actor = build_actor(config, edges.of(ActorEdges), env, device=device, resumed_ticks=resumed_ticks)
     if checkpoint is not None and has_games:
         tape = checkpoint.part(ENV_PART)
@@ -153,7 +154,7 @@ class InlineRoles:
         self._checkpoints = InlineCheckpoints(run, session.opened.store, note=session.keeper.note)
         self.limit = TurnLimit(run.turns.busy_ns).name
         self._freed = FreedMemory()
-        session.profiler.attach(ProfiledTurns(run.turns, run.edges.board))
+        session.profiler.attach(lambda: ProfiledTurns(run.turns, run.edges.board))
 
     @property
     def done(self) -> bool:

@@ -91,7 +91,7 @@ class ProcessRoles:
                 config, wiring, opened.store, board, note=keeper.note, row=crew.row, flush=self._flush_metrics
             )
             self._evaluations = Evaluations(config, opened.run_dir, keeper, server)
-            session.profiler.attach(ProfiledProcesses(wiring, board, crew.row))
+            session.profiler.attach(lambda: ProfiledProcesses(wiring, board, crew.row))
         except BaseException:
             remove_run(wiring.run)
             raise

@@ -34,8 +34,8 @@ _COLLECT = Span("collect_spans")
 class RunProfiler:
     """For unprofiled runs: does nothing. `attach` and `detach` enclose each start of the run, `follow` runs between."""
 
-    def attach(self, run: ProfiledRun) -> None:
-        """Before the roles start."""
+    def attach(self, make: Callable[[], ProfiledRun]) -> None:
+        """Before the roles start. make: called if the run is profiled."""
 
     def follow(self) -> None:
         """Collect what has arrived; begin, end or write when due."""
@@ -68,8 +68,8 @@ class RunProfile(RunProfiler):
         self._last_run: ProfiledRun | None = None
         self._sampled_ns = 0
 
-    def attach(self, run: ProfiledRun) -> None:
-        self._run = self._last_run = run
+    def attach(self, make: Callable[[], ProfiledRun]) -> None:
+        run = self._run = self._last_run = make()
         if self._window.state == WANTED:
             self._begin(run)
         self.follow()
