@@ -93,7 +93,7 @@ class GatedWords:
 
 
 class GatedArray(np.ndarray):
-    """Bytes that are copied into in four parts, with a gate before each."""
+    """Bytes that are copied, out or into, in four parts, with a gate before each."""
 
     @classmethod
     def of(cls, array, gate):
@@ -109,6 +109,11 @@ class GatedArray(np.ndarray):
             self[...] = arguments[1]
             return None
         return super().__array_function__(function, types, arguments, keywords)
+
+    def copy(self):
+        copied = np.zeros(self.shape, self.dtype)
+        GatedArray.of(copied, self.gate)[...] = self.view(np.ndarray)
+        return copied
 
     def __setitem__(self, index, value):
         target, value = self.view(np.ndarray)[index], np.asarray(value)

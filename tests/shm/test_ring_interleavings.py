@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from speedyzero.shm import Field, RecordLayout, Ring, RingSpec, Run, remove_run
-from speedyzero.shm.ring_memory import HEAD, TAIL, slot_start
+from speedyzero.shm.ring import HEAD, TAIL, slot_start
 from tests.shm.gated import POISON, GatedWords, Side
 from tests.shm.interleavings import INTERLEAVINGS
 
@@ -21,7 +21,7 @@ class Message:
     value: int
 
 
-LAYOUT = RecordLayout.of(Message, body=Field("int64", (BODY,)), value=Field("int64"))
+LAYOUT = RecordLayout.stored(Message, {}, body=Field("int64", (BODY,)), value=Field("int64"))
 
 
 class RingModel:
@@ -31,10 +31,9 @@ class RingModel:
         self.run = Run.new()
         self.ring = Ring.create(self.run, RingSpec("messages", LAYOUT, slots))
         first, last = 8 * slot_start(self.ring.spec, 0), 8 * slot_start(self.ring.spec, slots)
-        self.ring._segment.payload[first:last] = POISON
+        self.ring.payload[first:last] = POISON
         self.published: list[tuple[int, int]] = []  # (value, epoch) of each record that became visible
         self.corrupted: set[int] = set()  # records whose bytes the test changed
-        self.discarded: set[int] = set()
         self.next_value = 1
         self.attempt = (0, 0)
         self.delivered = 0
@@ -44,7 +43,6 @@ class RingModel:
     def close(self):
         for side in (self.producer_side, self.consumer_side):
             side.kill()
-        self.ring.close()
         remove_run(self.run)
 
     # what the two processes do
@@ -54,7 +52,7 @@ class RingModel:
         self.producer_side.start(self._write if self.producer else self._attach_producer)
 
     def _gated_ring(self, side):
-        ring = Ring.attach(self.run, self.ring.spec, prefault=False)
+        ring = Ring.attach(self.run, self.ring.spec)
         ring.words = GatedWords(ring.words, side.gate)
         return ring
 
@@ -63,27 +61,25 @@ class RingModel:
 
     def _write(self):
         gate = self.producer_side.gate
-        with self.producer.writing() as record:
-            if record is None:
-                return
-            self.attempt = (self.next_value, self.producer.epoch)
-            self.next_value += 1
-            for part in (slice(0, 7), slice(7, None)):
-                gate()
-                record.body[part] = self.attempt[0]
+        record = self.producer.begin()
+        if record is None:
+            return
+        self.attempt = (self.next_value, self.producer.epoch)
+        self.next_value += 1
+        for part in (slice(0, 7), slice(7, None)):
             gate()
-            record.value[...] = self.attempt[0]
+            record.body[part] = self.attempt[0]
+        gate()
+        record.value[...] = self.attempt[0]
+        self.producer.commit()
 
-    def start_consumer(self, *, discard=False):
-        if self.consumer is None:
-            self.consumer_side.start(self._attach_consumer)
-        else:
-            self.consumer_side.start(lambda: self._read(discard))
+    def start_consumer(self):
+        self.consumer_side.start(self._read if self.consumer else self._attach_consumer)
 
     def _attach_consumer(self):
         self.consumer = self._gated_ring(self.consumer_side).consumer()
 
-    def _read(self, discard):
+    def _read(self):
         gate = self.consumer_side.gate
         record = self.consumer.begin()
         if record is None:
@@ -96,12 +92,7 @@ class RingModel:
             assert self.consumer.epoch == epoch
             gate()
         self.delivered += 1
-        if discard:
-            self.discarded.add(number)  # may die before it is booked
-            self.consumer.discard()
-        else:
-            self.discarded.discard(number)
-            self.consumer.release()
+        self.consumer.release()
 
     def kill_producer(self):
         self.producer_side.kill()
@@ -119,7 +110,6 @@ class RingModel:
         if number in self.corrupted:  # the second change may be the first one undone
             payload[:] = POISON
         self.corrupted.add(number)
-        self.discarded.discard(number)  # whoever meant to discard it died before that was booked
 
     # what must hold after every access
 
@@ -141,8 +131,7 @@ class RingModel:
         dropped_bad = sum(number < tail for number in self.corrupted)
         assert stats.dropped["checksum"] == dropped_bad
         assert stats.dropped["sequence"] == stats.dropped["epoch"] == stats.dropped["full"] == 0
-        assert stats.consumed + stats.dropped["discarded"] == tail - dropped_bad
-        assert stats.dropped["discarded"] == sum(number < tail for number in self.discarded)
+        assert stats.consumed == tail - dropped_bad
 
     def drain(self):
         """Finish, with a living producer and consumer, until all that was published has been delivered."""
@@ -181,10 +170,10 @@ class RingMachine(RuleBasedStateMachine):
             self.model.start_producer()
         self._step(self.model.producer_side, accesses)
 
-    @rule(accesses=st.integers(1, 30), discard=st.booleans())
-    def consume(self, accesses, discard):
+    @rule(accesses=st.integers(1, 30))
+    def consume(self, accesses):
         if not self.model.consumer_side.busy:
-            self.model.start_consumer(discard=discard)
+            self.model.start_consumer()
         self._step(self.model.consumer_side, accesses)
 
     @rule()

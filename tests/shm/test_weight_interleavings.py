@@ -16,7 +16,7 @@ class WeightsModel:
     def __init__(self):
         self.run = Run.new()
         self.slots = WeightSlots.create(self.run, WeightSlotsSpec("weights", SIZE))
-        self.slots._segment.payload[8 * slot_start(self.slots.spec, 0) :] = POISON
+        self.slots.payload[8 * slot_start(self.slots.spec, 0) :] = POISON
         self.writer_side, self.writer = Side(), None
         self.reader_side = Side()
         self.reader = self._gated(self.reader_side).reader()
@@ -28,11 +28,10 @@ class WeightsModel:
     def close(self):
         self.writer_side.kill()
         self.reader_side.kill()
-        self.slots.close()
         remove_run(self.run)
 
     def _gated(self, side):
-        slots = WeightSlots.attach(self.run, self.slots.spec, writable=True, prefault=False)
+        slots = WeightSlots.attach(self.run, self.slots.spec, writable=True)
         slots.words = GatedWords(slots.words, side.gate)
         plain = slots.slot_payload
         slots.slot_payload = lambda slot: GatedArray.of(plain(slot), side.gate)
@@ -60,7 +59,7 @@ class WeightsModel:
 
     def _read(self):
         newest_at_start = self.slots.words[PUBLISHED]
-        publication = self.reader.read(out=GatedArray.of(np.zeros(SIZE, np.uint8), self.reader_side.gate))
+        publication = self.reader.read()
         if publication is None:
             return
         assert publication.number >= newest_at_start > self.newest_read, "newest wins, each at most once"
@@ -130,8 +129,8 @@ def test_a_reader_overtaken_at_every_point_by_every_amount():
 
 
 def run_writer(model, publications):
-    last = model.slots.published + publications
-    while model.slots.published < last:
+    last = model.slots.words[PUBLISHED] + publications
+    while model.slots.words[PUBLISHED] < last:
         if not model.writer_side.busy:
             model.start_writer()
         model.step(model.writer_side, 1)
