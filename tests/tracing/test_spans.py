@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 import speedyzero
+from speedyzero.runtime.shared_edges import SpanSender
+from speedyzero.runtime.wiring import SPAN_LAYOUT
+from speedyzero.shm import Board, BoardSpec, Ring, RingSpec, Run, remove_run
 from speedyzero.topology.records import SPAN_NAMES, SPANS_PER_BLOCK, SpanBlock
 from speedyzero.tracing import spans as spans_module
 from speedyzero.tracing.process_spans import NO_MORE, NOT_YET, WANTED, ProcessSpans
@@ -64,22 +67,33 @@ def test_spans_lie_inside_one_another(clock):
     assert store.covered("learner-0") == [(MS, 20 * MS)] and store.spans("nobody").shape == (0, 4)
 
 
-def test_a_full_buffer_is_handed_on_and_what_is_refused_is_counted():
+def test_a_full_buffer_is_handed_on():
     sent: list[SpanBlock] = []
 
-    def send(block: SpanBlock) -> bool:
+    def send(block: SpanBlock) -> None:
         sent.append(SpanBlock(block.count, block.since_ns, block.until_ns, block.span.copy()))
-        return len(sent) != 2
 
     recorder = Recorder(send)
     for index in range(2 * SPANS_PER_BLOCK + 3):
         recorder.add(STEP, index, index + 1)
     recorder.flush(10_000)
     assert [block.count for block in sent] == [SPANS_PER_BLOCK, SPANS_PER_BLOCK, 3]
-    assert recorder.dropped == SPANS_PER_BLOCK
     starts = np.concatenate([block.span[: block.count, 1] for block in sent])
     assert starts.tolist() == list(range(2 * SPANS_PER_BLOCK + 3))
     assert [block.since_ns for block in sent[1:]] == [block.until_ns for block in sent[:-1]]
+
+
+def test_spans_that_a_full_ring_does_not_take_are_counted():
+    run, spec = Run.new(), RingSpec("spans", SPAN_LAYOUT, 2)
+    try:
+        Ring.create(run, spec)
+        board = Board.create(run, BoardSpec("board", ("supervisor", "actor-0"), ("dropped_spans",)))
+        send = SpanSender(run, spec, board.row("actor-0"))
+        for _ in range(4):
+            send(SpanBlock(3, 0, 5, np.zeros((SPANS_PER_BLOCK, 4), np.int64)))
+        assert board.counter("actor-0", "dropped_spans") == 2 * 3
+    finally:
+        remove_run(run)
 
 
 def test_ranges_for_a_profiler_outside_are_opened_and_closed():
@@ -92,7 +106,7 @@ def test_ranges_for_a_profiler_outside_are_opened_and_closed():
         def pop(self) -> None:
             self.told.append("pop")
 
-    activate(Recorder(lambda block: True, ranges=Ranges()))
+    activate(Recorder(lambda block: None, ranges=Ranges()))
     with Span("update"), Span("search"):
         pass
     assert Ranges.told == ["update", "search", "pop", "pop"]
@@ -101,7 +115,7 @@ def test_ranges_for_a_profiler_outside_are_opened_and_closed():
 def test_a_store_is_bounded_and_keeps_samples_that_changed():
     store = SpanStore(limit=4)
     block = SpanBlock(2, 0, 5, np.arange(1024).reshape(256, 4))
-    assert store.add("a", block)
+    store.add("a", block)
     block.span[:] = -1  # the sender's own again
     store.sample(1, {"ring": 2, "other": 0})
     store.sample(2, {"ring": 2, "other": 1})
@@ -121,9 +135,8 @@ class Process:
     def recorder(self) -> Recorder:
         return Recorder(self.send)
 
-    def send(self, block: SpanBlock) -> bool:
+    def send(self, block: SpanBlock) -> None:
         self.blocks.append(block.span[: block.count].copy())
-        return True
 
     def told(self) -> list[tuple[str, int, int]]:
         """Name, start and end in ms."""
