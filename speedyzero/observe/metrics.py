@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from speedyzero.system.atomic_file import write_atomically
+
 if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -64,14 +66,13 @@ class MetricsWriter:
         run_dir: str | Path,
         *,
         flush_interval_s: float = 5.0,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = _log.warning,
     ):
         """say: called once when writes begin to fail, and once when they succeed again."""
         self._run_dir, self._path, self._say = Path(run_dir), Path(run_dir) / METRICS_FILE, say
         self._is_refused = False
-        self._clock = clock or time.monotonic
-        self._flush_interval_s = flush_interval_s
+        self._clock, self._flush_interval_s = clock, flush_interval_s
         self._lines: list[str] = []
         self._scalars: list[_Scalar] = []
         self._start_s = self._clock() - _repair(self._path)
@@ -182,15 +183,13 @@ def put_aside_after(run_dir: str | Path, step: int) -> int:
     if not path.exists():
         return 0
     _repair(path)
-    lines = path.read_bytes().splitlines(keepends=True)
-    is_later = [_is_later(json.loads(line), step) for line in lines]
-    later = [line for line, gone in zip(lines, is_later, strict=True) if gone]
+    kept, later = [], []
+    for line in path.read_bytes().splitlines(keepends=True):
+        (later if _is_later(json.loads(line), step) else kept).append(line)
     if later:
         with open(path.with_name(f"metrics_given_up_at_{step:09}.jsonl"), "ab") as file:
             file.writelines(later)
-        aside = path.with_name(f".{METRICS_FILE}.part")
-        aside.write_bytes(b"".join(line for line, gone in zip(lines, is_later, strict=True) if not gone))
-        os.replace(aside, path)
+        write_atomically(path, b"".join(kept))
     return len(later)
 
 
