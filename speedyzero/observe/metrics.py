@@ -70,6 +70,8 @@ class MetricsWriter:
         say: Callable[[str], None] = _log.warning,
     ):
         """say: called once when writes begin to fail, and once when they succeed again."""
+        import tensorboard.summary.writer.event_file_writer  # noqa: F401  # slow, so not amid the run
+
         self._run_dir, self._path, self._say = Path(run_dir), Path(run_dir) / METRICS_FILE, say
         self._is_refused = False
         self._clock, self._flush_interval_s = clock, flush_interval_s
@@ -78,7 +80,6 @@ class MetricsWriter:
         self._start_s = self._clock() - _repair(self._path)
         self._flushed_s = self._clock()
         self._events: EventFileWriter | None = None
-        self._open_events()
 
     def write(self, name: str, value: float, step: int) -> None:
         """Record one number. value: anything `float` takes (a tensor on a GPU here is a host synchronisation)."""
@@ -117,35 +118,22 @@ class MetricsWriter:
             with suppress(OSError):  # already reported
                 self._events.close()
 
-    def _open_events(self) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter  # a slow import
-
-        try:
-            self._events = EventFileWriter(str(self._run_dir))
-        except OSError as error:
-            self._events_lost(error)
-
     def _add_events(self) -> None:
+        """A failed writer does not recover: the next flush opens a new file."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        if self._events is None:
-            self._open_events()
-        if self._events is None:
-            return
         try:
+            self._events = self._events or EventFileWriter(str(self._run_dir))
             for step, group in itertools.groupby(self._scalars, key=lambda scalar: scalar.step):  # events are costly
                 scalars = list(group)
                 values = [Summary.Value(tag=scalar.name, simple_value=scalar.value) for scalar in scalars]
                 self._events.add_event(Event(wall_time=scalars[0].time_s, step=step, summary=Summary(value=values)))
             self._events.flush()
         except OSError as error:
-            self._events_lost(error)
-
-    def _events_lost(self, error: OSError) -> None:
-        """A failed writer does not recover: the next flush opens a new file."""
-        _log.warning("TensorBoard's events cannot be written: %s", error)
-        self._events = None
+            _log.warning("TensorBoard's events cannot be written: %s", error)
+            self._events = None
 
 
 def read_metrics(run_dir: str | Path) -> dict[str, MetricSeries]:

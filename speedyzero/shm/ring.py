@@ -110,17 +110,12 @@ class Ring(Segment[RingSpec[R]], Generic[R]):
 
         Raises:
             ValueError: another living process holds it.
-            SegmentError: the consumer's doorbell does not exist.
+            SegmentError: the doorbell of the other end does not exist.
         """
         return Producer(self)
 
     def consumer(self) -> Consumer[R]:
-        """Take the consuming end, starting at the first record that has not been freed.
-
-        Raises:
-            ValueError: another living process holds it.
-            SegmentError: the producer's doorbell does not exist.
-        """
+        """Take the consuming end, starting at the first record that has not been freed. Raises as `producer` does."""
         return Consumer(self)
 
     def stats(self) -> RingStats:

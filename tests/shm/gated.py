@@ -77,6 +77,28 @@ class Side:
             raise error
 
 
+class Party:
+    """One end of a protocol, held by one simulated process after another.
+
+    attach(gate): returns the end; act(end, gate): one operation of it.
+    """
+
+    def __init__(self, attach, act):
+        self._attach, self._act = attach, act
+        self.side, self.end = Side(), None
+
+    def start(self):
+        """Attach if no process does, else act."""
+        self.side.start(self._take if self.end is None else lambda: self._act(self.end, self.side.gate))
+
+    def kill(self):
+        self.side.kill()
+        self.side, self.end = Side(), None
+
+    def _take(self):
+        self.end = self._attach(self.side.gate)
+
+
 class GatedWords:
     """The words of a segment, for one side."""
 

@@ -23,14 +23,6 @@ def test_every_kind_of_change_is_seen(size):
         block[bit // 8] ^= 1 << (bit % 8)
 
 
-@pytest.mark.parametrize("size", [4096, 100_000])
-def test_torn_blocks_are_seen(size):
-    old, new = block_of(size, 1), block_of(size, 2)
-    right = checksum(new)
-    for written in range(0, size, 997):
-        assert checksum(np.concatenate([new[:written], old[written:]])) != right
-
-
 @pytest.mark.parametrize("unit_bytes", [8, 96, 288, 512, 4096, 27_648, 36_864, 65_536])
 def test_moved_data_is_seen(unit_bytes):
     """What scrolls by words, picture rows, pages or whole frames keeps the sum of its words."""

@@ -98,13 +98,10 @@ def test_what_does_not_fit_is_refused():
             LAYOUT.copy_in(Sample(**(vars(good) | change)), views)
 
 
-@pytest.mark.parametrize("dtype", [">f4", "O", "U4", "V8"])
-def test_bad_types(dtype):
-    with pytest.raises(ValueError, match="number or bool"):
-        Field(dtype)
-
-
 def test_bad_descriptions():
+    for dtype in (">f4", "O", "U4", "V8"):
+        with pytest.raises(ValueError, match="number or bool"):
+            Field(dtype)
     with pytest.raises(ValueError, match="0 or more"):
         Field("uint8", (3, -1))
     with pytest.raises(ValueError, match="has the fields"):
