@@ -237,8 +237,7 @@ class Consumer(_End[R]):
         claim(words, CONSUMER_CLAIM, what=f"the consuming end of ring {ring.spec.name}")
         words[READING] = 0
         self._tail: int = words[TAIL]
-        start = bank_start(self._tail)
-        self._bank = [words[start + word] for word in range(BANK_WORDS)]
+        self._bank = [words[bank_start(self._tail) + word] for word in range(BANK_WORDS)]
         self.epoch: int = self._bank[BANK_EPOCH]
 
     @property

@@ -102,8 +102,8 @@ class WeightWriter:
         self._slots, self._words = slots, slots.words
         claim(self._words, WRITER_CLAIM, what=f"weight slots {slots.spec.name}")
 
-    def publish(self, version: int, data: np.ndarray) -> int:
-        """Make `data` (any contiguous array of size_bytes bytes) the newest; returns the publication's number.
+    def publish(self, version: int, data: np.ndarray) -> None:
+        """Make `data` (any contiguous array of size_bytes bytes) the newest.
 
         Raises:
             ValueError: the size is wrong, or the version negative.
@@ -121,7 +121,6 @@ class WeightWriter:
         words[header + VERSION] = version
         words[header + CHECKSUM] = checksum(payload, number, version)
         words[PUBLISHED] = number
-        return number
 
 
 class WeightReader:
