@@ -22,12 +22,14 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from benchmarks.common import write_result
 from speedyzero.shm import Consumer, Doorbell, Field, RecordLayout, Ring, RingSpec, Run, remove_run
 
+T = TypeVar("T")
 SIZES_BYTES = (1 << 10, 64 << 10, 1 << 20, 16 << 20)
 SLOTS = 8
 ROUND_BYTES = 256 << 20
@@ -58,13 +60,26 @@ class Cost:
     cpu_s: float
 
 
-ORDERS = RingSpec("orders", RecordLayout.like(Order(0, 0, 0.0)), 4)
-COSTS = RingSpec("costs", RecordLayout.like(Cost(0.0)), 4)
+INT, FLOAT = Field("int64"), Field("float64")
+PRODUCER_BELL, CONSUMER_BELL = "producer", "consumer"  # what each process waits on
+BELLS = {"producer_bell": PRODUCER_BELL, "consumer_bell": CONSUMER_BELL}
+ORDER_LAYOUT = RecordLayout.stored(Order, {}, size=INT, count=INT, pause_s=FLOAT)
+ORDERS = RingSpec("orders", ORDER_LAYOUT, 4, producer_bell=CONSUMER_BELL, consumer_bell=PRODUCER_BELL)
+COSTS = RingSpec("costs", RecordLayout.stored(Cost, {}, cpu_s=FLOAT), 4, **BELLS)
 
 
 def spec(size: int) -> RingSpec[Record]:
-    layout = RecordLayout.of(Record, body=Field("uint8", (SIZES_BYTES[size],)), sent_ns=Field("int64"))
-    return RingSpec(f"records-{SIZES_BYTES[size]}", layout, SLOTS)
+    layout = RecordLayout.stored(Record, {}, body=Field("uint8", (SIZES_BYTES[size],)), sent_ns=INT)
+    return RingSpec(f"records-{SIZES_BYTES[size]}", layout, SLOTS, **BELLS)
+
+
+def ask(take: Callable[[], T | None], bell: Doorbell) -> T:
+    """What `take()` returns, called after each notification until it returns something."""
+    deadline_s = time.monotonic() + WAIT_S
+    while (taken := take()) is None:
+        assert time.monotonic() < deadline_s, "the other process is gone"
+        bell.wait(WAIT_S)
+    return taken
 
 
 def body_of(size: int) -> np.ndarray:
@@ -77,13 +92,16 @@ def producer_process(run: Run, core: int) -> None:
     orders, costs = Ring.attach(run, ORDERS).consumer(), Ring.attach(run, COSTS).producer()
     producers = [Ring.attach(run, spec(size)).producer() for size in range(len(SIZES_BYTES))]
     bodies = [body_of(size) for size in range(len(SIZES_BYTES))]
-    while (order := orders.get(timeout_s=WAIT_S)) is not None and order.count:
+    bell = Doorbell.attach(run, PRODUCER_BELL)
+    while (order := ask(orders.get, bell)).count:
         started = time.process_time()
         for _ in range(order.count):
             if order.pause_s:
                 time.sleep(order.pause_s)
-            producers[order.size].put(Record(bodies[order.size], time.monotonic_ns()), timeout_s=WAIT_S)
-        costs.put(Cost(time.process_time() - started), timeout_s=WAIT_S)
+            while not producers[order.size].has_space:
+                bell.wait(WAIT_S)
+            producers[order.size].put(Record(bodies[order.size], time.monotonic_ns()))
+        costs.put(Cost(time.process_time() - started))
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,9 @@ def doorbell_us(run: Run, core: int, count: int) -> tuple[float, float]:
 
 class Bench:
     def __init__(self, run: Run):
+        for name in BELLS.values():
+            Doorbell.create(run, name)
+        self.bell = Doorbell.attach(run, CONSUMER_BELL)
         self.orders = Ring.create(run, ORDERS).producer()
         self.costs = Ring.create(run, COSTS).consumer()
         self.rings = [Ring.create(run, spec(size)) for size in range(len(SIZES_BYTES))]
@@ -148,16 +169,14 @@ class Bench:
         """Copy `count` records out; the age of each in ns as it came to hand."""
         ages_ns = []
         for _ in range(count):
-            with self.consumers[size].reading(timeout_s=WAIT_S) as record:
-                assert record is not None, "the producer process is gone"
-                ages_ns.append(time.monotonic_ns() - record.sent_ns)
-                np.copyto(target, record.body)
+            record = ask(self.consumers[size].begin, self.bell)
+            ages_ns.append(time.monotonic_ns() - record.sent_ns)
+            np.copyto(target, record.body)
+            self.consumers[size].release()
         return ages_ns
 
     def cost_s(self) -> float:
-        cost = self.costs.get(timeout_s=WAIT_S)
-        assert cost is not None, "the producer process is gone"
-        return cost.cpu_s
+        return ask(self.costs.get, self.bell).cpu_s
 
     def ring(self, size: int) -> Passage:
         target, count = np.empty(SIZES_BYTES[size], np.uint8), self.records(size)
@@ -185,9 +204,10 @@ def serial(run: Run, size: int, records: int) -> Callable[[], float]:
         started = time.perf_counter()
         for _ in range(records):
             producer.put(Record(source, 0))
-            with consumer.reading() as record:
-                assert record is not None
-                np.copyto(target, record.body)
+            record = consumer.begin()
+            assert record is not None
+            np.copyto(target, record.body)
+            consumer.release()
         return (time.perf_counter() - started) / records
 
     return run_once
@@ -195,9 +215,11 @@ def serial(run: Run, size: int, records: int) -> Callable[[], float]:
 
 def idle_percent(run: Run, seconds: float) -> float:
     """CPU time of a consumer that waits on an empty ring."""
-    consumer = Ring.create(run, RingSpec("idle", spec(0).layout, SLOTS)).consumer()
+    consumer, bell = Ring.create(run, RingSpec("idle", spec(0).layout, SLOTS)).consumer(), Doorbell.create(run, "idle")
     started_cpu, started = time.process_time(), time.monotonic()
-    assert consumer.begin(timeout_s=seconds) is None
+    while time.monotonic() < started + seconds:
+        bell.wait(seconds)
+        assert not consumer.has_record
     return 100 * (time.process_time() - started_cpu) / (time.monotonic() - started)
 
 

@@ -121,28 +121,28 @@ BUGS = (
     ),
     Bug(
         "checksum-off",
-        "speedyzero/shm/consumer.py",
+        "speedyzero/shm/ring.py",
         "if words[header + CHECKSUM] != checksum(self._payloads[slot], number, epoch):",
         "if False:",
         RING,
     ),
     Bug(
         "checksum-off-under-kills",
-        "speedyzero/shm/consumer.py",
+        "speedyzero/shm/ring.py",
         "if words[header + CHECKSUM] != checksum(self._payloads[slot], number, epoch):",
         "if words[header + CHECKSUM] != checksum(self._payloads[slot], number, epoch) and False:",
         ("tests/faults/test_ring_kills.py",),
     ),
     Bug(
         "commit-before-payload",
-        "speedyzero/shm/producer.py",
+        "speedyzero/shm/ring.py",
         "        self._words[WRITING] = self._head + 1\n",
         "        self._words[WRITING] = self._head + 1\n        self._words[HEAD] = self._head + 1\n",
         RING_KILLS,
     ),
     Bug(
         "commit-before-stamps",
-        "speedyzero/shm/producer.py",
+        "speedyzero/shm/ring.py",
         "        words[header + CHECKSUM] = checksum(self._payloads[slot], number, self.epoch)\n",
         "        words[HEAD] = number\n"
         "        words[header + CHECKSUM] = checksum(self._payloads[slot], number, self.epoch)\n",
@@ -150,7 +150,7 @@ BUGS = (
     ),
     Bug(
         "slot-freed-before-it-is-booked",
-        "speedyzero/shm/consumer.py",
+        "speedyzero/shm/ring.py",
         "        self._bank[count] += 1\n",
         "        words[TAIL] = tail\n        self._bank[count] += 1\n",
         (*RING, "tests/faults/test_ring_points.py"),
@@ -165,15 +165,15 @@ BUGS = (
     Bug(
         "weights-checksum-off",
         "speedyzero/shm/weight_slots.py",
-        "if checksum(out, number, version) != stamped:",
+        "if checksum(data, number, version) != stamped:",
         "if False:",
         (*WEIGHTS, "tests/shm/test_weight_slots.py"),
     ),
     Bug(
         "sweep-takes-the-living",
         "speedyzero/shm/sweep.py",
-        "        elif is_alive(run.owner):\n",
-        "        elif False:\n",
+        "        if is_alive(run.owner):\n",
+        "        if False:\n",
         ("tests/shm/test_sweep.py",),
     ),
     Bug(
@@ -563,9 +563,9 @@ BUGS = (
     ),
     Bug(
         "lost-spans-are-not-counted",
-        "speedyzero/tracing/spans.py",
-        "            self.dropped += count\n",
-        "            pass\n",
+        "speedyzero/runtime/shared_edges.py",
+        'self._row.add("dropped_spans", block.count)',
+        "pass",
         SPANS,
     ),
     Bug(

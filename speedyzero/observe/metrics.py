@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from speedyzero.system.atomic_file import write_atomically
+
 if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -64,20 +66,20 @@ class MetricsWriter:
         run_dir: str | Path,
         *,
         flush_interval_s: float = 5.0,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = _log.warning,
     ):
         """say: called once when writes begin to fail, and once when they succeed again."""
+        import tensorboard.summary.writer.event_file_writer  # noqa: F401  # slow, so not amid the run
+
         self._run_dir, self._path, self._say = Path(run_dir), Path(run_dir) / METRICS_FILE, say
         self._is_refused = False
-        self._clock = clock or time.monotonic
-        self._flush_interval_s = flush_interval_s
+        self._clock, self._flush_interval_s = clock, flush_interval_s
         self._lines: list[str] = []
         self._scalars: list[_Scalar] = []
         self._start_s = self._clock() - _repair(self._path)
         self._flushed_s = self._clock()
         self._events: EventFileWriter | None = None
-        self._open_events()
 
     def write(self, name: str, value: float, step: int) -> None:
         """Record one number. value: anything `float` takes (a tensor on a GPU here is a host synchronisation)."""
@@ -116,35 +118,22 @@ class MetricsWriter:
             with suppress(OSError):  # already reported
                 self._events.close()
 
-    def _open_events(self) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter  # a slow import
-
-        try:
-            self._events = EventFileWriter(str(self._run_dir))
-        except OSError as error:
-            self._events_lost(error)
-
     def _add_events(self) -> None:
+        """A failed writer does not recover: the next flush opens a new file."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        if self._events is None:
-            self._open_events()
-        if self._events is None:
-            return
         try:
+            self._events = self._events or EventFileWriter(str(self._run_dir))
             for step, group in itertools.groupby(self._scalars, key=lambda scalar: scalar.step):  # events are costly
                 scalars = list(group)
                 values = [Summary.Value(tag=scalar.name, simple_value=scalar.value) for scalar in scalars]
                 self._events.add_event(Event(wall_time=scalars[0].time_s, step=step, summary=Summary(value=values)))
             self._events.flush()
         except OSError as error:
-            self._events_lost(error)
-
-    def _events_lost(self, error: OSError) -> None:
-        """A failed writer does not recover: the next flush opens a new file."""
-        _log.warning("TensorBoard's events cannot be written: %s", error)
-        self._events = None
+            _log.warning("TensorBoard's events cannot be written: %s", error)
+            self._events = None
 
 
 def read_metrics(run_dir: str | Path) -> dict[str, MetricSeries]:
@@ -182,15 +171,13 @@ def put_aside_after(run_dir: str | Path, step: int) -> int:
     if not path.exists():
         return 0
     _repair(path)
-    lines = path.read_bytes().splitlines(keepends=True)
-    is_later = [_is_later(json.loads(line), step) for line in lines]
-    later = [line for line, gone in zip(lines, is_later, strict=True) if gone]
+    kept, later = [], []
+    for line in path.read_bytes().splitlines(keepends=True):
+        (later if _is_later(json.loads(line), step) else kept).append(line)
     if later:
         with open(path.with_name(f"metrics_given_up_at_{step:09}.jsonl"), "ab") as file:
             file.writelines(later)
-        aside = path.with_name(f".{METRICS_FILE}.part")
-        aside.write_bytes(b"".join(line for line, gone in zip(lines, is_later, strict=True) if not gone))
-        os.replace(aside, path)
+        write_atomically(path, b"".join(kept))
     return len(later)
 
 

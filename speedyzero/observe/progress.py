@@ -10,6 +10,7 @@ steps at the end, which only learn, are assumed to be as slow as paced ones, so 
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -46,10 +47,20 @@ _Bar.set_lock(threading.RLock())
 
 
 @dataclass(frozen=True)
-class _Sample:
+class _Steps:
+    """Totals of a run at a time, or the difference of two."""
+
     time_s: float
     env_steps: int
     train_steps: int
+
+    def since(self, before: _Steps) -> _Steps:
+        times_s = self.time_s - before.time_s
+        return _Steps(times_s, self.env_steps - before.env_steps, self.train_steps - before.train_steps)
+
+    def per_s(self) -> tuple[float, float]:
+        """Env steps and train steps."""
+        return (self.env_steps / self.time_s, self.train_steps / self.time_s) if self.time_s > 0 else (0.0, 0.0)
 
 
 class Progress:
@@ -63,34 +74,23 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._env_steps_total = env_steps_total
-        self._train_steps_total = train_steps_total  # frozen steps included
-        self._stream = Listener(stream if stream is not None else sys.stderr)
-        self._clock = clock
-        self._start_s = clock()
-        self._samples: deque[_Sample] = deque()
-        self._latest = _Sample(self._start_s, 0, 0)
+        """train_steps_total: frozen steps included."""
+        self._totals = {"env steps": env_steps_total, "train steps": train_steps_total}
+        self._stream, self._clock = Listener(stream if stream is not None else sys.stderr), clock
+        self._start = self._latest = _Steps(clock(), 0, 0)
+        self._window: deque[_Steps] = deque()
         self._learning_since_s: float | None = None
         self._shown: dict[str, object] = {}
         self._limit = ""
-        self._drawn_s = -float("inf")
-        self._line_s = self._start_s
-        self._line_fraction = 0.0
+        self._drawn_s, self._line = -math.inf, self._start
+        self._line_steps = max(1.0, _LINE_FRACTION * train_steps_total)
         self._closed = False
-        self._bars: list[_Bar] = []
-        if self._stream.isatty():
-            totals = {"env steps": env_steps_total, "train steps": train_steps_total}
-            self._bars = [
-                _Bar(
-                    total=total,
-                    desc=f"{name:<11}",
-                    position=position,
-                    file=self._stream,
-                    ncols=self._columns(),
-                    bar_format="{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt} {detail}",
-                )
-                for position, (name, total) in enumerate(totals.items())
-            ]
+        look = {"bar_format": "{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt} {detail}", "file": self._stream}
+        self._bars = [
+            _Bar(total=total, desc=f"{name:<11}", position=row, ncols=self._columns(), **look)
+            for row, (name, total) in enumerate(self._totals.items())
+            if self._stream.isatty()
+        ]
 
     def update(self, env_steps: int, train_steps: int, *, limit: str = "", **shown: object) -> None:
         """Report the totals so far; cheap enough for every tick.
@@ -99,16 +99,16 @@ class Progress:
         """
         self._shown.update(shown)
         self._limit = limit or self._limit
-        now_s = self._clock()
-        self._latest = _Sample(now_s, env_steps, train_steps)
-        if now_s - self._drawn_s < _REFRESH_S:
+        self._latest = latest = _Steps(self._clock(), env_steps, train_steps)
+        if latest.time_s - self._drawn_s < _REFRESH_S:
             return
-        self._sample()
+        self._drawn_s = latest.time_s
+        self._extend_window()
+        since_line = latest.since(self._line)
         if self._bars:
             self._draw_bars()
-        elif now_s - self._line_s >= _LINE_INTERVAL_S or self._fraction() - self._line_fraction >= _LINE_FRACTION:
+        elif since_line.time_s >= _LINE_INTERVAL_S or since_line.train_steps >= self._line_steps:
             self._write_line()
-        self._drawn_s = now_s
 
     def note(self, line: str) -> None:
         """Print a permanent line, above the bars."""
@@ -119,60 +119,51 @@ class Progress:
 
     def eta_s(self) -> float | None:
         """Seconds to the end of the run's play and learning, or None while it cannot be estimated."""
-        latest = self._latest
-        remaining = (self._env_steps_total - latest.env_steps, self._train_steps_total - latest.train_steps)
-        rates = self.rates_per_s()
-        if self._learning_since_s is None or rates.train_steps <= 0:
+        env_rate, train_rate = self._rates_per_s()
+        if self._learning_since_s is None or train_rate <= 0:
             return None
-        env_s = remaining[0] / rates.env_steps if rates.env_steps > 0 else 0.0
-        return max(env_s, remaining[1] / rates.train_steps, 0.0)
-
-    def rates_per_s(self) -> Rates:
-        """Steps per second over the recent window, which holds the head start only until learning begins."""
-        if not self._samples:
-            return Rates(0.0, 0.0)
-        oldest, latest = self._samples[0], self._latest
-        span_s = latest.time_s - oldest.time_s
-        if span_s <= 0:
-            return Rates(0.0, 0.0)
-        env_steps, train_steps = latest.env_steps - oldest.env_steps, latest.train_steps - oldest.train_steps
-        return Rates(env_steps=env_steps / span_s, train_steps=train_steps / span_s)
+        env_s = (self._totals["env steps"] - self._latest.env_steps) / env_rate if env_rate > 0 else 0.0
+        return max(env_s, (self._train_total - self._latest.train_steps) / train_rate, 0.0)
 
     def close(self) -> None:
         """Show the final state and leave it on the screen."""
         if self._closed:
             return
-        if self._bars:
-            self._draw_bars()
-            for bar in self._bars:
-                bar.close()
-        else:
-            self._write_line()
         self._closed = True
+        if not self._bars:
+            self._write_line()
+            return
+        self._draw_bars()
+        for bar in self._bars:
+            bar.close()
 
-    def _fraction(self) -> float:
-        return self._latest.train_steps / self._train_steps_total if self._train_steps_total else 1.0
+    @property
+    def _train_total(self) -> int:
+        return self._totals["train steps"]
 
-    def _sample(self) -> None:
-        """Add the latest totals to the window; drop samples that are too old or of the head start."""
-        latest = self._latest
+    def _rates_per_s(self) -> tuple[float, float]:
+        """Env and train steps over the recent window, which holds the head start only until learning begins."""
+        return self._latest.since(self._window[0]).per_s() if self._window else (0.0, 0.0)
+
+    def _extend_window(self) -> None:
+        """Add the latest totals; drop samples that are too old or of the head start."""
+        latest, window, window_s = self._latest, self._window, _WINDOW_S
         if self._learning_since_s is None and latest.train_steps > 0:
             self._learning_since_s = latest.time_s
-            self._samples.clear()
-        self._samples.append(latest)
-        window_s = _WINDOW_S
+            window.clear()
+        window.append(latest)
         if self._learning_since_s is not None:
             window_s = max(_WINDOW_S, _WINDOW_SHARE * (latest.time_s - self._learning_since_s))
-        while len(self._samples) > 2 and self._samples[1].time_s <= latest.time_s - window_s:
-            self._samples.popleft()
+        while len(window) > 2 and window[1].time_s <= latest.time_s - window_s:
+            window.popleft()
 
     def _details(self) -> tuple[str, str]:
         """The text after the env steps and after the train steps."""
-        rates, eta_s = self.rates_per_s(), self.eta_s()
+        (env_rate, train_rate), eta_s = self._rates_per_s(), self.eta_s()
         shown = "".join(f"  {name} {_format(value)}" for name, value in self._shown.items())
         eta = "ETA ?" if eta_s is None else f"ETA {format_duration(eta_s)}"
         limit = f"  limit {self._limit}" if self._limit else ""
-        return f"{rates.env_steps:.3g}/s{shown}", f"{rates.train_steps:.3g}/s  {eta}{limit}"
+        return f"{env_rate:.3g}/s{shown}", f"{train_rate:.3g}/s  {eta}{limit}"
 
     def _draw_bars(self) -> None:
         counts = (self._latest.env_steps, self._latest.train_steps)
@@ -188,13 +179,13 @@ class Progress:
             return shutil.get_terminal_size().columns - 1
 
     def _write_line(self) -> None:
-        env_detail, train_detail = self._details()
+        latest, (env_detail, train_detail) = self._latest, self._details()
         self._stream.write(
-            f"{format_duration(self._latest.time_s - self._start_s)}  "
-            f"env steps {self._latest.env_steps}/{self._env_steps_total} {env_detail}  "
-            f"train steps {self._latest.train_steps}/{self._train_steps_total} {train_detail}\n"
+            f"{format_duration(latest.time_s - self._start.time_s)}  "
+            f"env steps {latest.env_steps}/{self._totals['env steps']} {env_detail}  "
+            f"train steps {latest.train_steps}/{self._train_total} {train_detail}\n"
         )
-        self._line_s, self._line_fraction = self._latest.time_s, self._fraction()
+        self._line = latest
 
 
 class GamesProgress:
@@ -229,14 +220,6 @@ class GamesProgress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Steps per second."""
-
-    env_steps: float
-    train_steps: float
 
 
 def format_duration(duration_s: float) -> str:

@@ -6,10 +6,7 @@ because the semaphore is never held. Several rings may share one doorbell, so th
 
 from __future__ import annotations
 
-import math
 import os
-import time
-from collections.abc import Callable
 
 import posix_ipc
 
@@ -25,8 +22,8 @@ _PENDING_MAX = 16
 class Doorbell:
     """One process waits, any process notifies."""
 
-    def __init__(self, run: Run, name: str, semaphore: posix_ipc.Semaphore):
-        self.run, self.name, self._semaphore = run, name, semaphore
+    def __init__(self, semaphore: posix_ipc.Semaphore):
+        self._semaphore = semaphore
 
     @classmethod
     def create(cls, run: Run, name: str) -> Doorbell:
@@ -34,11 +31,11 @@ class Doorbell:
         Raises:
             SegmentError: the name exists.
         """
+        full = run.object_name(name)
         try:
-            semaphore = posix_ipc.Semaphore("/" + run.object_name(name), flags=posix_ipc.O_CREX, mode=0o600)
-        except (posix_ipc.ExistentialError, posix_ipc.PermissionsError) as error:
-            raise SegmentError(f"semaphore {run.object_name(name)} exists already") from error
-        return cls(run, name, semaphore)
+            return cls(posix_ipc.Semaphore("/" + full, flags=posix_ipc.O_CREX, mode=0o600))
+        except posix_ipc.Error as error:
+            raise SegmentError(f"semaphore {full}: {error}") from error
 
     @classmethod
     def attach(cls, run: Run, name: str) -> Doorbell:
@@ -50,17 +47,15 @@ class Doorbell:
         try:
             semaphore = posix_ipc.Semaphore("/" + full)
             status = os.stat(SHM_MOUNT / f"sem.{full}")
-        except (posix_ipc.ExistentialError, FileNotFoundError) as error:
-            raise SegmentError(f"semaphore {full} does not exist") from error
-        except posix_ipc.PermissionsError as error:
-            raise SegmentError(f"semaphore {full}: uid {os.geteuid()} may not open it") from error
+        except (posix_ipc.Error, FileNotFoundError) as error:
+            raise SegmentError(f"semaphore {full}, uid {os.geteuid()}: {error}") from error
         if status.st_uid != os.geteuid() or status.st_mode & 0o077:
             semaphore.close()
             raise SegmentError(
                 f"semaphore {full} belongs to uid {status.st_uid} with mode {status.st_mode & 0o777:o}, "
                 f"this process is uid {os.geteuid()} and expects 600"
             )
-        return cls(run, name, semaphore)
+        return cls(semaphore)
 
     def notify(self) -> None:
         if self._semaphore.value < _PENDING_MAX:
@@ -76,48 +71,3 @@ class Doorbell:
 
     def close(self) -> None:
         self._semaphore.close()
-
-    def unlink(self) -> None:
-        """Remove the name, if it exists."""
-        try:
-            self._semaphore.unlink()
-        except posix_ipc.ExistentialError:
-            return
-
-
-def deadline_after(timeout_s: float) -> float:
-    """The deadline of a wait on the monotonic clock.
-
-    Raises:
-        ValueError: timeout_s is negative, infinite or NaN.
-    """
-    if not 0 <= timeout_s < math.inf:
-        raise ValueError(f"timeout_s={timeout_s}: must be 0 or more and finite")
-    return time.monotonic() + timeout_s
-
-
-def wait_until(
-    ready: Callable[[], bool],
-    bell: Doorbell,
-    *,
-    deadline: float,
-    stop: Callable[[], bool] | None = None,
-    add_blocked_ns: Callable[[int], None] | None = None,
-) -> bool:
-    """Wait for `ready()`; False at the deadline (of `time.monotonic()`) or once `stop()` is true.
-
-    `ready` and `stop` are called after each notification, each signal, and at least every 100 ms. `add_blocked_ns`
-    receives the time of each of these waits.
-    """
-    if ready():
-        return True
-    while stop is None or not stop():
-        started = time.monotonic()
-        if started >= deadline:
-            return False
-        bell.wait(deadline - started)
-        if add_blocked_ns is not None:
-            add_blocked_ns(int((time.monotonic() - started) * 1e9))
-        if ready():
-            return True
-    return False

@@ -33,11 +33,6 @@ class Field:
         object.__setattr__(self, "dtype", dtype.str)
         object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
 
-    @classmethod
-    def like(cls, value: Any) -> Field:
-        array = np.asarray(value)
-        return cls(array.dtype.str, array.shape)
-
     @property
     def nbytes(self) -> int:
         return np.dtype(self.dtype).itemsize * math.prod(self.shape)
@@ -79,10 +74,6 @@ class RecordLayout(Generic[R]):
             raise ValueError(f"{self.record_type.__name__} has the fields {wanted}, the layout {given}")
 
     @classmethod
-    def of(cls, record_type: type[R], **fields: Field) -> RecordLayout[R]:
-        return cls(record_type, tuple(fields.items()))
-
-    @classmethod
     def stored(cls, record_type: type[R], lengths: Mapping[str, int], **others: Field) -> RecordLayout[R]:
         """From the fields' `Stored` annotations. lengths: by axis. others: the fields without an annotation."""
         stored = {
@@ -94,12 +85,6 @@ class RecordLayout(Generic[R]):
         names = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
         known = others | stored
         return cls(record_type, tuple((name, known[name]) for name in names if name in known))
-
-    @classmethod
-    def like(cls, example: R) -> RecordLayout[R]:
-        """The layout of a record whose arrays have the right types and shapes."""
-        names = [field.name for field in dataclasses.fields(example)]  # type: ignore[arg-type]
-        return cls(type(example), tuple((name, Field.like(getattr(example, name))) for name in names))
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -141,20 +126,10 @@ class RecordLayout(Generic[R]):
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{self.record_type.__name__}.{name} {error}") from error
 
-    def numbers(self, views: R) -> R:
-        """The record with its fields of shape () as Python numbers."""
-        return self.record_type(
-            **{
-                name: getattr(views, name) if field.shape else getattr(views, name).item()
-                for name, field in self.fields
-            }
-        )
-
-    def copy_out(self, views: R) -> R:
-        """A copy of the record in private memory."""
-        return self.record_type(
-            **{
-                name: getattr(views, name).copy() if field.shape else getattr(views, name).item()
-                for name, field in self.fields
-            }
-        )
+    def record(self, views: R, *, copied: bool = False) -> R:
+        """The record with its fields of shape () as Python numbers, and its arrays in place or in private memory."""
+        values = {}
+        for name, field in self.fields:
+            view = getattr(views, name)
+            values[name] = view.item() if not field.shape else view.copy() if copied else view
+        return self.record_type(**values)

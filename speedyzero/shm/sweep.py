@@ -29,36 +29,31 @@ UNNAMED_FOR_S = 60.0  # creating one takes microseconds
 
 @dataclass(frozen=True)
 class SweepReport:
-    """removed, elsewhere: paths; live_runs: run ids.
-
-    elsewhere: of another boot or of another container that shares the directory; unknown whether in use.
-    """
-
-    removed: tuple[str, ...]
-    live_runs: tuple[str, ...]
-    elsewhere: tuple[str, ...]
+    removed: tuple[str, ...]  # paths
+    live_runs: tuple[str, ...]  # run ids
 
 
 def sweep_dead_runs(shm_dir: str | os.PathLike | None = None, *, remove: bool = True) -> SweepReport:
     """Remove the segments and semaphores of this user's dead runs from /dev/shm, and from `shm_dir` if given.
 
+    Those of another boot, or of another container that shares the directory, stay: whether they are in use is unknown.
     remove: False only reports what would be removed.
     """
 
     def is_gone(path: Path) -> bool:
         return not remove or _remove(path)
 
-    removed, live_runs, elsewhere = [], set(), []
+    removed, live_runs = [], set()
     for path, run_id in _objects(shm_dir):
         run = Run(run_id)
         if run.place != place():
-            elsewhere.append(str(path))
-        elif is_alive(run.owner):
+            continue
+        if is_alive(run.owner):
             live_runs.add(run_id)
         elif is_gone(path):
             removed.append(str(path))
     removed += [str(path) for path in _unnamed_semaphores() if is_gone(path)]
-    return SweepReport(tuple(removed), tuple(sorted(live_runs)), tuple(elsewhere))
+    return SweepReport(tuple(removed), tuple(sorted(live_runs)))
 
 
 def remove_run(run: Run) -> tuple[str, ...]:

@@ -21,17 +21,11 @@ class MemoryLimit:
     free_bytes: int
 
 
-@dataclass(frozen=True)
-class _Files:
-    """File names of one version of control groups."""
-
-    limit: str
-    usage: str
-    droppable: str  # an entry of memory.stat
-
-
-_V1 = _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-_V2 = _Files("memory.max", "memory.current", "inactive_file")
+# By version of control groups, as mountinfo names it: the files of limit and usage, and an entry of memory.stat.
+_FILES = {
+    "cgroup": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    "cgroup2": ("memory.max", "memory.current", "inactive_file"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,34 +48,30 @@ def group_limits(*, proc: Path = PROC) -> Iterator[MemoryLimit]:
     mounts = read_mounts(proc=proc)
     for line in _lines(proc / "self/cgroup"):
         _, controllers, path = line.split(":", 2)
-        if not controllers:
-            kind, files, needed = "cgroup2", _V2, set[str]()
-        elif "memory" in controllers.split(","):
-            kind, files, needed = "cgroup", _V1, {"memory"}
-        else:
-            continue
         for mount in mounts:
-            if mount.kind == kind and needed <= mount.options:
-                yield from _limits_upwards(mount, PurePosixPath(path), files)
+            is_v1 = mount.kind == "cgroup" and "memory" in mount.options and "memory" in controllers.split(",")
+            if is_v1 or (mount.kind == "cgroup2" and not controllers):
+                yield from _limits_upwards(mount, PurePosixPath(path))
 
 
-def _limits_upwards(mount: Mount, path: PurePosixPath, files: _Files) -> Iterator[MemoryLimit]:
+def _limits_upwards(mount: Mount, path: PurePosixPath) -> Iterator[MemoryLimit]:
     """From the process's group up to the mount, which may show only some of the groups, as in a container."""
+    limit_file, usage_file, droppable = _FILES[mount.kind]
     inside = path.relative_to(mount.root) if path.is_relative_to(mount.root) else PurePosixPath()
     for group in (inside, *inside.parents):
         folder = mount.point / group
         try:
-            text = (folder / files.limit).read_text().strip()
-            used_bytes = int((folder / files.usage).read_text())
+            text = (folder / limit_file).read_text().strip()
+            used_bytes = int((folder / usage_file).read_text())
             stat = (folder / "memory.stat").read_text()
         except OSError:
             continue  # the root has no limit, and a hidden group no files
         limit_bytes = _UNLIMITED_BYTES if text == "max" else int(text)
         if limit_bytes >= _UNLIMITED_BYTES:
             continue
-        droppable = dict(line.split() for line in stat.splitlines()).get(files.droppable, "0")
-        free_bytes = max(0, limit_bytes - max(0, used_bytes - int(droppable)))
-        yield MemoryLimit(f"control group {mount.root / group} ({files.limit})", limit_bytes, free_bytes)
+        droppable_bytes = int(dict(line.split() for line in stat.splitlines()).get(droppable, "0"))
+        free_bytes = max(0, limit_bytes - max(0, used_bytes - droppable_bytes))
+        yield MemoryLimit(f"control group {mount.root / group} ({limit_file})", limit_bytes, free_bytes)
 
 
 def _machine(proc: Path) -> Iterator[MemoryLimit]:

@@ -11,23 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from speedyzero.topology.edges import WAITS
 from speedyzero.topology.records import SPAN_NAMES
 from speedyzero.tracing.spans import Recorder, activate
 
+if TYPE_CHECKING:
+    from speedyzero.tracing.kernel_activity import KernelActivity
+
 NOT_YET, WANTED, NO_MORE = 0, 1, 2
 _STEP = SPAN_NAMES.index("step")
 _WAITS = {wait: SPAN_NAMES.index(wait.removesuffix("_ns")) for wait in WAITS}
-
-
-class Activity(Protocol):
-    """Another recording that starts and ends with the spans, such as a GPU's kernels."""
-
-    def begin(self) -> None: ...
-
-    def end(self) -> None: ...
 
 
 class ProcessSpans:
@@ -37,15 +32,14 @@ class ProcessSpans:
         *,
         wanted: Callable[[], int],
         acknowledged: Callable[[int], None],
-        activity: Activity | None = None,
+        activity: KernelActivity | None = None,
     ):
-        """wanted: reads the state the supervisor requests. acknowledged: called with the state once it is reached."""
-        self._make_recorder, self._wanted, self._acknowledged, self._activity = (
-            make_recorder,
-            wanted,
-            acknowledged,
-            activity,
-        )
+        """wanted: reads the state the supervisor requests. acknowledged: called with the state once it is reached.
+
+        activity: of the process's GPU, recorded for as long as the spans.
+        """
+        self._make_recorder, self._wanted, self._acknowledged = make_recorder, wanted, acknowledged
+        self._activity = activity
         self._state = NOT_YET
         self._recorder: Recorder | None = None
         self._wait, self._wait_start_ns, self._wait_end_ns = -1, 0, 0

@@ -28,7 +28,7 @@ class SpanStore:
     def full(self) -> bool:
         return self.kept >= self._limit
 
-    def add(self, track: str, block: SpanBlock) -> bool:
+    def add(self, track: str, block: SpanBlock) -> None:
         """Keep a copy, even beyond the limit: `full` makes the caller end the profile."""
         self._blocks.setdefault(track, []).append(block.span[: block.count].copy())
         covered = self._covered.setdefault(track, [])
@@ -37,7 +37,6 @@ class SpanStore:
         else:
             covered.append((block.since_ns, block.until_ns))
         self.kept += block.count
-        return True
 
     def sample(self, time_ns: int, values: Mapping[str, float]) -> None:
         """Keep only the values that have changed."""

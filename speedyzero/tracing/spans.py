@@ -12,34 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speedyzero.topology.records import SPAN_FIELDS, SPAN_NAMES, SPANS_PER_BLOCK, SpanBlock
 
+if TYPE_CHECKING:
+    from speedyzero.tracing.kernel_activity import NvtxRanges
+
 FLUSH_AFTER_NS = 500_000_000
 _WORDS = SPANS_PER_BLOCK * SPAN_FIELDS
 
 
-class Ranges(Protocol):
-    """Named ranges for an external profiler, such as NVTX."""
-
-    def push(self, name: str) -> None: ...
-
-    def pop(self) -> None: ...
-
-
 class Recorder:
-    """Records one role's spans. `send` copies a block and returns whether it could."""
+    """Records one role's spans. `send` copies a block, or drops and counts it."""
 
-    def __init__(self, send: Callable[[SpanBlock], bool], *, ranges: Ranges | None = None):
+    def __init__(self, send: Callable[[SpanBlock], object], *, ranges: NvtxRanges | None = None):
         self._send, self.ranges = send, ranges
         self._span = np.zeros((SPANS_PER_BLOCK, SPAN_FIELDS), np.int64)
         self._words = self._span.data.cast("B").cast("q")
         self._at = 0  # words written
         self._since_ns = monotonic_ns()
-        self.dropped = 0  # spans
 
     def add(self, number: int, start_ns: int, end_ns: int, nbytes: int = 0) -> None:
         """number: the name's index in SPAN_NAMES."""
@@ -58,9 +52,7 @@ class Recorder:
 
     def flush(self, until_ns: int) -> None:
         """Send the buffer as complete up to `until_ns`."""
-        count = self._at // SPAN_FIELDS
-        if not self._send(SpanBlock(count, self._since_ns, until_ns, self._span)):
-            self.dropped += count
+        self._send(SpanBlock(self._at // SPAN_FIELDS, self._since_ns, until_ns, self._span))
         self._at, self._since_ns = 0, until_ns
 
 

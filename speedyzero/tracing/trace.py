@@ -21,7 +21,6 @@ from typing import Any, TextIO
 import numpy as np
 
 from speedyzero.topology.records import SPAN_NAMES
-from speedyzero.tracing.trace_events import check_events
 
 TRACE_FILE = "trace.json.gz"
 SPAN, KERNEL = "span", "kernel"  # categories
@@ -97,7 +96,6 @@ def read_trace(path: Path) -> Trace:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             document = json.load(file)
-        check_events(document["traceEvents"])
         return _trace(document)
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such file") from None
@@ -126,63 +124,42 @@ def _write(trace: Trace, file: TextIO) -> None:
     file.write('{"displayTimeUnit": "ms",\n"otherData": ')
     json.dump(_other_data(trace), file)
     file.write(',\n"traceEvents": [\n')
-    file.write(",\n".join(_metadata(trace)))
-    for event in _events(trace):
-        file.write(",\n")
-        file.write(event)
+    for index, event in enumerate(_events(trace)):
+        file.write((",\n" if index else "") + json.dumps(event))
     file.write("\n]}\n")
 
 
-def _metadata(trace: Trace) -> Iterator[str]:
+def _events(trace: Trace) -> Iterator[dict[str, Any]]:
     for index, track in enumerate(trace.tracks):
-        pid, tid = _place(trace, index)
+        where = _place(trace, index)
         if not trace.inline or index == 0:
             name = "speedyzero" if trace.inline else track.name
-            yield _metadatum("process_name", pid, tid, name=name)
-            yield _metadatum("process_sort_index", pid, tid, sort_index=index)
-        yield _metadatum("thread_name", pid, tid, name=track.name if trace.inline else "main")
-        for stream in sorted({kernel.stream for kernel in track.kernels}):
-            yield _metadatum("thread_name", pid, _stream_tid(stream), name=f"GPU stream {stream}")
-
-
-def _metadatum(kind: str, pid: int, tid: int, **arguments: object) -> str:
-    return json.dumps({"name": kind, "ph": "M", "ts": 0, "pid": pid, "tid": tid, "args": arguments})
-
-
-def _events(trace: Trace) -> Iterator[str]:
-    for index, track in enumerate(trace.tracks):
-        pid, tid = _place(trace, index)
+            yield {"name": "process_name", "ph": "M", "ts": 0, **where, "args": {"name": name}}
+            yield {"name": "process_sort_index", "ph": "M", "ts": 0, **where, "args": {"sort_index": index}}
+        thread = track.name if trace.inline else "main"
+        yield {"name": "thread_name", "ph": "M", "ts": 0, **where, "args": {"name": thread}}
         for number, start_ns, duration_ns, nbytes in track.spans.tolist():
-            moved = f', "args": {{"bytes": {nbytes}}}' if nbytes else ""
-            yield (
-                f'{{"name": "{SPAN_NAMES[number]}", "cat": "{SPAN}", "ph": "X", "ts": {_us(start_ns)}, '
-                f'"dur": {_us(duration_ns)}, "pid": {pid}, "tid": {tid}{moved}}}'
-            )
+            moved = {"args": {"bytes": nbytes}} if nbytes else {}
+            yield _interval(SPAN_NAMES[number], SPAN, start_ns, duration_ns, where) | moved
+        for stream in sorted({kernel.stream for kernel in track.kernels}):
+            on_gpu = {**where, "tid": 1000 + stream}
+            yield {"name": "thread_name", "ph": "M", "ts": 0, **on_gpu, "args": {"name": f"GPU stream {stream}"}}
         for kernel in track.kernels:
-            name, place = json.dumps(kernel.name), f'"pid": {pid}, "tid": {_stream_tid(kernel.stream)}'
-            times = f'"ts": {_us(kernel.start_ns)}, "dur": {_us(kernel.duration_ns)}'
-            yield f'{{"name": {name}, "cat": "{KERNEL}", "ph": "X", {times}, {place}}}'
-    pid = _place(trace, len(trace.tracks) - 1)[0]
+            on_gpu = {**where, "tid": 1000 + kernel.stream}
+            yield _interval(kernel.name, KERNEL, kernel.start_ns, kernel.duration_ns, on_gpu)
+    counters = {**_place(trace, len(trace.tracks) - 1), "tid": 0}
     for name, samples in trace.samples.items():
         for time_ns, value in samples:
-            yield (
-                f'{{"name": {json.dumps(name)}, "ph": "C", "ts": {_us(time_ns)}, "pid": {pid}, "tid": 0, '
-                f'"args": {{"value": {value:g}}}}}'
-            )
+            yield {"name": name, "ph": "C", "ts": time_ns / 1000, **counters, "args": {"value": value}}
 
 
-def _place(trace: Trace, index: int) -> tuple[int, int]:
+def _interval(name: str, category: str, start_ns: int, duration_ns: int, where: dict[str, int]) -> dict[str, Any]:
+    return {"name": name, "cat": category, "ph": "X", "ts": start_ns / 1000, "dur": duration_ns / 1000, **where}
+
+
+def _place(trace: Trace, index: int) -> dict[str, int]:
     """Process and thread numbers of a track, chosen by the trace: a replacement process keeps the numbers."""
-    return (1, index + 1) if trace.inline else (index + 1, 1)
-
-
-def _stream_tid(stream: int) -> int:
-    return 1000 + stream
-
-
-def _us(time_ns: int) -> str:
-    """Nanoseconds as microseconds, exact."""
-    return f"{'-' if time_ns < 0 else ''}{abs(time_ns) // 1000}.{abs(time_ns) % 1000:03d}"
+    return {"pid": 1, "tid": index + 1} if trace.inline else {"pid": index + 1, "tid": 1}
 
 
 _TRACK_FIELDS = ("name", "role", "device", "covered", "dropped", "busy_cpu_s", "wait_cpu_s", "core_wait_s")
@@ -210,18 +187,15 @@ def _trace(document: dict[str, Any]) -> Trace:
             spans.setdefault((event["pid"], event["tid"]), []).append(span)
         elif event["ph"] == "C":
             samples.setdefault(event["name"], []).append((_ns(event["ts"]), event["args"]["value"]))
-    trace = Trace(
-        **{name: other[name] for name in _TRACE_FIELDS},
-        tracks=(),
-        rings=[RingUse(**ring) for ring in other["rings"]],
-        samples=samples,
-    )
-    tracks = []
+    tracks: list[Track] = []
+    rings = [RingUse(**ring) for ring in other["rings"]]
+    trace = Trace(**{name: other[name] for name in _TRACE_FIELDS}, tracks=tracks, rings=rings, samples=samples)
     for index, track in enumerate(other["tracks"]):
-        table = np.array(spans.get(_place(trace, index), []), np.int64).reshape(-1, 4)
+        place = _place(trace, index)
+        table = np.array(spans.get((place["pid"], place["tid"]), []), np.int64).reshape(-1, 4)
         covered = [(since, until) for since, until in track["covered"]]
         tracks.append(Track(**{**track, "covered": covered}, spans=table))
-    return Trace(**{**vars(trace), "tracks": tracks})
+    return trace
 
 
 def _ns(time_us: float) -> int:

@@ -106,12 +106,11 @@ def plant(machine: Planted) -> None:
 
 def leave_a_segment() -> None:
     """As a run that was killed does."""
-    from speedyzero.shm import Run
-    from speedyzero.shm.segment import Segment, SegmentKind
+    from speedyzero.shm import Field, Run, SharedArrays, SharedArraysSpec
 
     child = os.fork()
     if child == 0:
-        Segment.create(Run.new(), "left", SegmentKind("arrays", 0, 1 << 20))
+        SharedArrays.create(Run.new(), SharedArraysSpec("left", (("a", Field("uint8", (1 << 20,))),)))
         os.kill(os.getpid(), signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status), "the segment was not made"

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 from speedyzero.shm import (
     Board,
     BoardSpec,
+    Doorbell,
     Field,
     RecordLayout,
     Ring,
@@ -31,6 +33,8 @@ from speedyzero.shm import (
     remove_run,
     sweep_dead_runs,
 )
+from speedyzero.shm.ring import PRODUCER_CLAIM
+from speedyzero.shm.weight_slots import PUBLISHED
 from tests.shm.gated import GatedWords
 
 ROOT = Path(__file__).parents[2]
@@ -58,9 +62,17 @@ class Setup:
     @property
     def ring(self):
         body = Field("uint64", (self.body_words,))
-        return RingSpec(
-            "messages", RecordLayout.of(Message, body=body, number=Field("int64"), epoch=Field("int64")), self.slots
-        )
+        layout = RecordLayout.stored(Message, {}, body=body, number=Field("int64"), epoch=Field("int64"))
+        return RingSpec("messages", layout, self.slots, producer_bell="space", consumer_bell="items")
+
+    def create_ring(self):
+        """With the bells of both ends."""
+        for bell in ("space", "items"):
+            Doorbell.create(self.run, bell)
+        return Ring.create(self.run, self.ring)
+
+    def bell(self, name):
+        return Doorbell.attach(self.run, name)
 
     @property
     def board(self):
@@ -68,7 +80,7 @@ class Setup:
 
     @property
     def deliveries(self):
-        return SharedArraysSpec.of("deliveries", count=Field("uint8", (self.messages,)))
+        return SharedArraysSpec("deliveries", (("count", Field("uint8", (self.messages,))),))
 
     @property
     def weights(self):
@@ -84,6 +96,14 @@ def pattern(words, *stamps):
 def version_words(words, version):
     """[words] uint64, all equal: cheap to make, so that publications follow one another fast."""
     return np.full(words, version * 0x9E3779B97F4A7C15 % 2**64, np.uint64)
+
+
+def wait_for(take, bell, wait_s=WAIT_S):
+    """What `take()` returns, called after each notification and slice until it returns something; None: in vain."""
+    deadline = time.monotonic() + wait_s
+    while (taken := take()) is None and (left_s := deadline - time.monotonic()) > 0:
+        bell.wait(left_s)
+    return taken
 
 
 class Child:
@@ -149,7 +169,7 @@ def produce(setup, *, die_at=None, die_inside=None, count=2**40, drop_every=0):
     """Write `count` messages; every `drop_every`-th one is dropped if the ring is full."""
     producer = _ring(setup, die_at).producer()
     inside = _countdown(die_inside)
-    row = Board.attach(setup.run, setup.board).row("child")
+    row, bell = Board.attach(setup.run, setup.board).row("child"), setup.bell("space")
     number = producer.published
     for i in range(count):
         body = pattern(setup.body_words, number, producer.epoch)
@@ -159,13 +179,14 @@ def produce(setup, *, die_at=None, die_inside=None, count=2**40, drop_every=0):
             number += written
             continue
         row.add("begun")
-        with producer.writing(timeout_s=WAIT_S) as record:
-            assert record is not None, "nobody reads"
-            for part in np.array_split(np.arange(setup.body_words), 4) if inside else [slice(None)]:
-                if inside:
-                    inside()
-                record.body[part] = body[part]
-            record.number[...], record.epoch[...] = number, producer.epoch
+        record = wait_for(producer.begin, bell)
+        assert record is not None, "nobody reads"
+        for part in np.array_split(np.arange(setup.body_words), 4) if inside else [slice(None)]:
+            if inside:
+                inside()
+            record.body[part] = body[part]
+        record.number[...], record.epoch[...] = number, producer.epoch
+        producer.commit()
         row.add("committed")
         number += 1
 
@@ -173,11 +194,11 @@ def produce(setup, *, die_at=None, die_inside=None, count=2**40, drop_every=0):
 def consume(setup, *, die_at=None, die_inside=None):
     """Check every message and count its delivery, until all have been freed."""
     consumer = _ring(setup, die_at).consumer()
-    inside = _countdown(die_inside)
+    inside, bell = _countdown(die_inside), setup.bell("items")
     delivered = SharedArrays.attach(setup.run, setup.deliveries, writable=True)["count"]
-    while consumer.freed < setup.messages:
-        record = consumer.begin(timeout_s=WAIT_S)
-        assert record is not None and record.number == consumer.freed
+    while consumer.consumed < setup.messages:
+        record = wait_for(consumer.begin, bell)
+        assert record is not None and record.number == consumer.consumed
         assert np.array_equal(record.body, pattern(setup.body_words, record.number, record.epoch))
         delivered[record.number] += 1
         if inside:
@@ -190,7 +211,7 @@ def publish(setup):
     slots = WeightSlots.attach(setup.run, setup.weights, writable=True)
     writer = slots.writer()
     while True:
-        version = slots.published + 1
+        version = slots.words[PUBLISHED] + 1
         writer.publish(version, version_words(setup.weight_words, version))
 
 
@@ -200,12 +221,11 @@ def litter(setup, *, on_disk=""):
     print(run.run_id, flush=True)
     own = Setup(run)
     while True:
-        kept = [Ring.create(run, own.ring), Board.create(run, own.board), WeightSlots.create(run, own.weights)]
-        kept.append(SharedArrays.create(run, own.deliveries))
+        own.create_ring(), Board.create(run, own.board), WeightSlots.create(run, own.weights)
+        SharedArrays.create(run, own.deliveries)
         print("made", flush=True)
         sys.stdin.readline()
-        for made in kept:
-            made.unlink()
+        remove_run(run)
 
 
 def own_run(setup, *, tag, count):
@@ -213,17 +233,17 @@ def own_run(setup, *, tag, count):
     sweep_dead_runs()
     own = Setup(Run.new(), body_words=setup.body_words)
     try:
-        ring, board = Ring.create(own.run, own.ring), Board.create(own.run, own.board)
+        ring, board = own.create_ring(), Board.create(own.run, own.board)
         weights = WeightSlots.create(own.run, own.weights)
         weights.writer().publish(tag, np.array([tag], np.uint64))
         child = Child("produce", own, count=count)
         child.go()
-        consumer, producer_pid = ring.consumer(), child.process.pid
+        consumer, bell, producer_pid = ring.consumer(), own.bell("items"), child.process.pid
         for number in range(count):
-            record = consumer.get(timeout_s=WAIT_S)
+            record = wait_for(consumer.get, bell)
             assert record is not None and (record.number, record.epoch) == (number, 1)
             assert np.array_equal(record.body, pattern(own.body_words, number, 1))
-        assert child.wait() == 0 and ring.producer_process.pid == producer_pid
+        assert child.wait() == 0 and ring.words[PRODUCER_CLAIM] == producer_pid
         assert board.counter("child", "committed") == count == ring.stats().consumed
         publication = WeightSlots.attach(own.run, own.weights).reader().read()
         assert publication is not None and publication.version == tag

@@ -14,9 +14,9 @@ import sys
 import numpy as np
 
 from speedyzero.shm import Ring, WeightSlots
-from speedyzero.shm import ring_memory as ring_words
+from speedyzero.shm import ring as ring_words
 from speedyzero.shm import weight_slots as weight_words
-from tests.faults.ring_child import WAIT_S, Message, die_with, main, pattern, version_words
+from tests.faults.ring_child import Message, die_with, main, pattern, version_words, wait_for
 from tests.shm.gated import GatedArray
 
 PRODUCER_POINTS = (
@@ -92,39 +92,43 @@ def ring_names(spec, names):
     return name_of
 
 
-def attach(setup, names, fate):
+def attach(setup, names, fate, *, end, waits_on):
+    """An end of the ring, and the bell that it waits on; both may be fatal."""
     ring = Ring.attach(setup.run, setup.ring)
     ring.words = FatalWords(ring.words, ring_names(setup.ring, names), fate)
-    ring.space_bell, ring.items_bell = FatalBell(ring.space_bell, fate), FatalBell(ring.items_bell, fate)
-    return ring
+    taken = getattr(ring, end)()
+    taken._other_bell = FatalBell(taken._other_bell, fate)
+    return taken, FatalBell(setup.bell(waits_on), fate)
 
 
 def producer(setup, fate):
     claim = ring_words.PRODUCER_CLAIM
     names = {claim: "claim", claim + 1: "claim", ring_words.EPOCH: "epoch"}
     names |= {ring_words.WRITING: "writing", ring_words.HEAD: "head"}
-    end = attach(setup, names, fate).producer()
+    end, bell = attach(setup, names, fate, end="producer", waits_on="space")
     body = np.arange(setup.body_words)
     while True:
         message = Message(pattern(setup.body_words, end.published, end.epoch), end.published, end.epoch)
-        with end.writing(timeout_s=WAIT_S) as record:
-            assert record is not None, "nobody reads"
-            record.number[...], record.epoch[...] = message.number, message.epoch
-            for part in np.array_split(body, 4):
-                fate.here("payload")
-                record.body[part] = message.body[part]
+        record = wait_for(end.begin, bell)
+        assert record is not None, "nobody reads"
+        record.number[...], record.epoch[...] = message.number, message.epoch
+        for part in np.array_split(body, 4):
+            fate.here("payload")
+            record.body[part] = message.body[part]
+        end.commit()
 
 
 def consumer(setup, fate):
     claim = ring_words.CONSUMER_CLAIM
     names = {claim: "claim", claim + 1: "claim", ring_words.READING: "reading", ring_words.TAIL: "tail"}
     names |= {ring_words.BANKS + word: "bank" for word in range(2 * ring_words.BANK_WORDS)}
-    end = attach(setup, names, fate).consumer()
+    end, bell = attach(setup, names, fate, end="consumer", waits_on="items")
     while True:
-        with end.reading(timeout_s=WAIT_S) as record:
-            assert record is not None and record.number == end.freed, "nobody writes, or not in order"
-            assert np.array_equal(record.body, pattern(setup.body_words, record.number, record.epoch)), "torn"
-            fate.here("payload")
+        record = wait_for(end.begin, bell)
+        assert record is not None and record.number == end.consumed, "nobody writes, or not in order"
+        assert np.array_equal(record.body, pattern(setup.body_words, record.number, record.epoch)), "torn"
+        fate.here("payload")
+        end.release()
 
 
 def weights_writer(setup, fate):
@@ -144,7 +148,7 @@ def weights_writer(setup, fate):
     slots.slot_payload = lambda slot: GatedArray.of(plain(slot), lambda: fate.here("payload"))
     writer = slots.writer()
     while True:
-        version = slots.published + 1
+        version = slots.words[weight_words.PUBLISHED] + 1
         writer.publish(version, version_words(setup.weight_words, version))
 
 

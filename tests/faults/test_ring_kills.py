@@ -11,8 +11,9 @@ import time
 import numpy as np
 import pytest
 
-from speedyzero.shm import Board, Ring, Run, SharedArrays, remove_run
-from tests.faults.ring_child import WAIT_S, Child, Setup, pattern
+from speedyzero.shm import Board, Run, SharedArrays, remove_run
+from speedyzero.shm.ring import EPOCH, HEAD, READING, TAIL, WRITING
+from tests.faults.ring_child import WAIT_S, Child, Setup, pattern, wait_for
 from tests.faults.ring_contract import reached, share
 
 LONG_BODY = 12_000  # words: 96 kB, so that most of the time is spent inside payloads
@@ -52,11 +53,11 @@ class Reader:
     """The test's own end: checks each record by its pattern, whatever the ring's checksum says."""
 
     def __init__(self, ring, setup):
-        self.consumer, self.setup = ring.consumer(), setup
+        self.consumer, self.bell, self.setup = ring.consumer(), setup.bell("items"), setup
         self.read, self.last_epoch = 0, 0
 
-    def next(self, timeout_s=0.0):
-        record = self.consumer.get(timeout_s=timeout_s)
+    def next(self, wait_s=0.0):
+        record = wait_for(self.consumer.get, self.bell, wait_s)
         if record is None:
             return None
         assert record.number == self.read, "sequence numbers must have no gap and no repetition"
@@ -70,8 +71,8 @@ class Reader:
 def test_producers_killed_while_they_write(run, children):
     kills, rng = share(200), random.Random(1)
     setup = Setup(run, body_words=LONG_BODY)
-    ring, board = Ring.create(run, setup.ring), Board.create(run, setup.board)
-    ring._segment.payload[512:] = 0xA5
+    ring, board = setup.create_ring(), Board.create(run, setup.board)
+    ring.payload[512:] = 0xA5
     reader = Reader(ring, setup)
     inside_a_write, longest_handover_s = 0, 0.0
 
@@ -81,17 +82,17 @@ def test_producers_killed_while_they_write(run, children):
 
     def live_and_die(victim, by_our_hand):
         """Returns the seconds until it first delivered, and whether it died inside a write."""
-        epochs_before, started = ring.stats().epoch, time.monotonic()
+        epochs_before, started = ring.words[EPOCH], time.monotonic()
         victim.go()
-        until(lambda: reader.last_epoch > epochs_before or not victim.running, lambda: reader.next(timeout_s=0.001))
+        until(lambda: reader.last_epoch > epochs_before or not victim.running, lambda: reader.next(0.001))
         first_s = time.monotonic() - started
         if by_our_hand:
             strike = time.monotonic() + rng.uniform(0, 0.02)
             until(lambda: time.monotonic() > strike, reader.next)
             victim.kill()
-        until(lambda: not victim.running, lambda: reader.next(timeout_s=0.001))
+        until(lambda: not victim.running, lambda: reader.next(0.001))
         assert victim.wait() == -signal.SIGKILL
-        inside = ring.stats().writing
+        inside = ring.words[WRITING] == ring.words[HEAD] + 1
         while reader.next() is not None:
             pass
         return first_s, inside
@@ -122,20 +123,18 @@ def test_producers_killed_while_they_write(run, children):
 def test_consumers_killed_while_they_read(run, children):
     kills, rng = share(50), random.Random(2)
     setup = Setup(run, body_words=LONG_BODY, messages=300 * kills)
-    ring = Ring.create(run, setup.ring)
+    ring = setup.create_ring()
     delivered = SharedArrays.create(run, setup.deliveries)["count"]
-    producer = ring.producer()
+    producer, bell = ring.producer(), setup.bell("space")
     inside_a_read = sent = 0
 
-    def send(timeout_s):
+    def send(wait_s):
         nonlocal sent
-        if sent == setup.messages:
+        if sent == setup.messages or (record := wait_for(producer.begin, bell, wait_s)) is None:
             return False
-        with producer.writing(timeout_s=timeout_s) as record:
-            if record is None:
-                return False
-            record.body[:] = pattern(LONG_BODY, sent, producer.epoch)
-            record.number[...], record.epoch[...] = sent, producer.epoch
+        record.body[:] = pattern(LONG_BODY, sent, producer.epoch)
+        record.number[...], record.epoch[...] = sent, producer.epoch
+        producer.commit()
         sent += 1
         return True
 
@@ -148,20 +147,20 @@ def test_consumers_killed_while_they_read(run, children):
         freed = ring.stats().consumed
         victim.go()
         if by_our_hand:
-            until(lambda: ring.stats().consumed > freed, lambda: send(timeout_s=0.001))
+            until(lambda: ring.stats().consumed > freed, lambda: send(0.001))
             strike = time.monotonic() + rng.uniform(0, 0.002)
-            until(lambda: time.monotonic() > strike, lambda: send(timeout_s=0.0))
+            until(lambda: time.monotonic() > strike, lambda: send(0.0))
             victim.kill()
-        until(lambda: not victim.running, lambda: send(timeout_s=0.001))
+        until(lambda: not victim.running, lambda: send(0.001))
         assert victim.wait() == -signal.SIGKILL
-        return ring.stats().reading
+        return ring.words[READING] == ring.words[TAIL] + 1
 
     successor = stand_by(0)
     for kill in range(kills):
         victim, successor = successor, stand_by(kill + 1)
         inside_a_read += live_and_die(victim, by_our_hand=kill % 2 == 1)
     successor.go()
-    while send(timeout_s=WAIT_S):
+    while send(WAIT_S):
         pass
     assert successor.wait() == 0, "the last consumer must find all the rest in order"
     stats = ring.stats()
@@ -176,40 +175,36 @@ def test_consumers_killed_while_they_read(run, children):
 
 @pytest.mark.contract(20)
 def test_every_record_is_accounted_for(run, children):
-    """Short records at full speed; some discarded, some corrupted by the test, some dropped as the ring is full."""
+    """Short records at full speed; some corrupted by the test, some dropped as the ring is full."""
     records, rng = share(1_000_000), random.Random(3)
     setup = Setup(run, body_words=4, slots=256)
-    ring, board = Ring.create(run, setup.ring), Board.create(run, setup.board)
-    consumer = ring.consumer()
+    ring, board = setup.create_ring(), Board.create(run, setup.board)
+    consumer, bell = ring.consumer(), setup.bell("items")
     children.append(Child("produce", setup, count=records, drop_every=3))
     children[0].go()
-    consumed = discarded = 0
+    consumed = 0
     corrupted = set()
     while children[0].running or consumer.has_record:
         if consumed % 20_000 == 19_000:
             time.sleep(0.01)  # let the ring run full
         in_flight = ring.stats().in_flight
         if in_flight and rng.random() < 0.001:
-            number = consumer.freed + rng.randrange(in_flight)
+            number = ring.words[TAIL] + rng.randrange(in_flight)
             if number not in corrupted:
                 corrupted.add(number)
                 ring.slot_payload(number % setup.slots)[rng.randrange(48)] ^= 1 << rng.randrange(8)
-        with consumer.reading(timeout_s=0.01) as record:
-            if record is None:
-                continue
+        record = wait_for(consumer.begin, bell, 0.01)
+        if record is not None:
             assert np.array_equal(record.body, pattern(4, record.number, record.epoch)), "corrupted"
-            if rng.random() < 0.01:
-                consumer.discard()
-                discarded += 1
-            else:
-                consumed += 1
+            consumer.release()
+            consumed += 1
     assert children[0].wait() == 0
     stats = ring.stats()
     written, dropped = board.counter("child", "committed"), board.counter("child", "dropped")
     assert written + dropped == records == stats.produced and stats.in_flight == 0
     assert stats.consumed == consumed
-    expected = {"discarded": discarded, "checksum": len(corrupted), "full": dropped, "sequence": 0, "epoch": 0}
+    expected = {"checksum": len(corrupted), "full": dropped, "sequence": 0, "epoch": 0}
     assert stats.dropped == expected
-    assert stats.unaccounted == 0 and written == consumed + discarded + len(corrupted)
+    assert stats.unaccounted == 0 and written == consumed + len(corrupted)
     figure = f"{records} records: {consumed} consumed, dropped {expected}, 0 unaccounted for"
     reached(20, figure, counts={"records": records})

@@ -22,7 +22,7 @@ UID_OFFSET = 24  # of the header's uid
 def live():
     """A run with one of everything, in use."""
     setup = Setup(Run.new())
-    Ring.create(setup.run, setup.ring)
+    setup.create_ring()
     Board.create(setup.run, setup.board)
     yield setup
     remove_run(setup.run)
@@ -52,8 +52,8 @@ def test_dead_runs_are_swept_beside_a_live_one(live, tmp_path):
         sweep_dead_runs(tmp_path)
         assert names_of(run_id, tmp_path) == []
         swept += left
-        with producer.writing() as record:
-            record.number[...] = i
+        producer.begin().number[...] = i
+        producer.commit()
         assert Ring.attach(live.run, live.ring).stats().in_flight == 1 and consumer.get().number == i
     assert len(names_of(live.run.run_id)) == 4
     figure = f"{runs} dead runs: {swept} of {swept} objects swept beside a live run that went on"
@@ -106,7 +106,7 @@ def test_another_user_gets_in_nowhere(live, as_nobody):
     for attach in (
         lambda: Ring.attach(live.run, live.ring),
         lambda: Board.attach(live.run, live.board),
-        lambda: Doorbell.attach(live.run, "messages.items"),
+        lambda: Doorbell.attach(live.run, "items"),
     ):
         with pytest.raises(SegmentError, match=f"uid {NOBODY}"):
             as_nobody(attach)

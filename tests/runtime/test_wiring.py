@@ -124,7 +124,9 @@ class Pipe:
         self.get, self.drain, self._layout = self._receiver.get, self._receiver.drain, spec.layout
 
     def put(self, record) -> None:
-        assert type(self._layout).like(record) == self._layout
+        for name, field in self._layout.fields:
+            array = np.asarray(getattr(record, name))
+            assert (array.dtype, array.shape) == (field.dtype, field.shape), name
         self._sender.put(record)
 
     full = property(lambda self: not self.empty if self._one_ahead else self._sender.full)

@@ -77,6 +77,28 @@ class Side:
             raise error
 
 
+class Party:
+    """One end of a protocol, held by one simulated process after another.
+
+    attach(gate): returns the end; act(end, gate): one operation of it.
+    """
+
+    def __init__(self, attach, act):
+        self._attach, self._act = attach, act
+        self.side, self.end = Side(), None
+
+    def start(self):
+        """Attach if no process does, else act."""
+        self.side.start(self._take if self.end is None else lambda: self._act(self.end, self.side.gate))
+
+    def kill(self):
+        self.side.kill()
+        self.side, self.end = Side(), None
+
+    def _take(self):
+        self.end = self._attach(self.side.gate)
+
+
 class GatedWords:
     """The words of a segment, for one side."""
 
@@ -93,7 +115,7 @@ class GatedWords:
 
 
 class GatedArray(np.ndarray):
-    """Bytes that are copied into in four parts, with a gate before each."""
+    """Bytes that are copied, out or into, in four parts, with a gate before each."""
 
     @classmethod
     def of(cls, array, gate):
@@ -109,6 +131,11 @@ class GatedArray(np.ndarray):
             self[...] = arguments[1]
             return None
         return super().__array_function__(function, types, arguments, keywords)
+
+    def copy(self):
+        copied = np.zeros(self.shape, self.dtype)
+        GatedArray.of(copied, self.gate)[...] = self.view(np.ndarray)
+        return copied
 
     def __setitem__(self, index, value):
         target, value = self.view(np.ndarray)[index], np.asarray(value)

@@ -5,14 +5,12 @@ from hypothesis import strategies as st
 
 from speedyzero.shm.checksum import FOLD_ABOVE_BYTES, checksum
 
-SIZES = [1, 8, 63, 64, 4096, FOLD_ABOVE_BYTES, FOLD_ABOVE_BYTES + 1, FOLD_ABOVE_BYTES + 4096, 100_000]
-
 
 def block_of(size, seed=0):
     return np.random.default_rng(seed).integers(0, 256, size, np.uint8)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [1, 63, 4096, FOLD_ABOVE_BYTES, FOLD_ABOVE_BYTES + 1, 100_000])
 def test_every_kind_of_change_is_seen(size):
     block = block_of(size)
     before = checksum(block, 1, 2)
@@ -23,14 +21,6 @@ def test_every_kind_of_change_is_seen(size):
         block[bit // 8] ^= 1 << (bit % 8)
         assert checksum(block, 1, 2) != before
         block[bit // 8] ^= 1 << (bit % 8)
-
-
-@pytest.mark.parametrize("size", [4096, 100_000])
-def test_torn_blocks_are_seen(size):
-    old, new = block_of(size, 1), block_of(size, 2)
-    right = checksum(new)
-    for written in range(0, size, 997):
-        assert checksum(np.concatenate([new[:written], old[written:]])) != right
 
 
 @pytest.mark.parametrize("unit_bytes", [8, 96, 288, 512, 4096, 27_648, 36_864, 65_536])

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from speedyzero.shm import copy_into
-from speedyzero.shm.copying import PIECE_BYTES
+from speedyzero.shm.copying import PIECE_BYTES, copy_into
 
 
 @pytest.mark.parametrize("size", [1, PIECE_BYTES // 4, PIECE_BYTES // 4 + 1, PIECE_BYTES + 3])

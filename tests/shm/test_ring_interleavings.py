@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from speedyzero.shm import Field, RecordLayout, Ring, RingSpec, Run, remove_run
-from speedyzero.shm.ring_memory import HEAD, TAIL, slot_start
-from tests.shm.gated import POISON, GatedWords, Side
+from speedyzero.shm.ring import HEAD, TAIL, slot_start
+from tests.shm.gated import POISON, GatedWords, Party
 from tests.shm.interleavings import INTERLEAVINGS
 
 BODY = 24
@@ -21,7 +21,7 @@ class Message:
     value: int
 
 
-LAYOUT = RecordLayout.of(Message, body=Field("int64", (BODY,)), value=Field("int64"))
+LAYOUT = RecordLayout.stored(Message, {}, body=Field("int64", (BODY,)), value=Field("int64"))
 
 
 class RingModel:
@@ -31,61 +31,40 @@ class RingModel:
         self.run = Run.new()
         self.ring = Ring.create(self.run, RingSpec("messages", LAYOUT, slots))
         first, last = 8 * slot_start(self.ring.spec, 0), 8 * slot_start(self.ring.spec, slots)
-        self.ring._segment.payload[first:last] = POISON
+        self.ring.payload[first:last] = POISON
         self.published: list[tuple[int, int]] = []  # (value, epoch) of each record that became visible
         self.corrupted: set[int] = set()  # records whose bytes the test changed
-        self.discarded: set[int] = set()
         self.next_value = 1
         self.attempt = (0, 0)
         self.delivered = 0
-        self.producer_side, self.producer = Side(), None
-        self.consumer_side, self.consumer = Side(), None
+        self.producer = Party(lambda gate: self._gated_ring(gate).producer(), self._write)
+        self.consumer = Party(lambda gate: self._gated_ring(gate).consumer(), self._read)
 
     def close(self):
-        for side in (self.producer_side, self.consumer_side):
-            side.kill()
-        self.ring.close()
+        for party in (self.producer, self.consumer):
+            party.kill()
         remove_run(self.run)
 
-    # what the two processes do
-
-    def start_producer(self):
-        """Attach if there is no producer, else write one message."""
-        self.producer_side.start(self._write if self.producer else self._attach_producer)
-
-    def _gated_ring(self, side):
-        ring = Ring.attach(self.run, self.ring.spec, prefault=False)
-        ring.words = GatedWords(ring.words, side.gate)
+    def _gated_ring(self, gate):
+        ring = Ring.attach(self.run, self.ring.spec)
+        ring.words = GatedWords(ring.words, gate)
         return ring
 
-    def _attach_producer(self):
-        self.producer = self._gated_ring(self.producer_side).producer()
-
-    def _write(self):
-        gate = self.producer_side.gate
-        with self.producer.writing() as record:
-            if record is None:
-                return
-            self.attempt = (self.next_value, self.producer.epoch)
-            self.next_value += 1
-            for part in (slice(0, 7), slice(7, None)):
-                gate()
-                record.body[part] = self.attempt[0]
+    def _write(self, producer, gate):
+        record = producer.begin()
+        if record is None:
+            return
+        self.attempt = (self.next_value, producer.epoch)
+        self.next_value += 1
+        for part in (slice(0, 7), slice(7, None)):
             gate()
-            record.value[...] = self.attempt[0]
+            record.body[part] = self.attempt[0]
+        gate()
+        record.value[...] = self.attempt[0]
+        producer.commit()
 
-    def start_consumer(self, *, discard=False):
-        if self.consumer is None:
-            self.consumer_side.start(self._attach_consumer)
-        else:
-            self.consumer_side.start(lambda: self._read(discard))
-
-    def _attach_consumer(self):
-        self.consumer = self._gated_ring(self.consumer_side).consumer()
-
-    def _read(self, discard):
-        gate = self.consumer_side.gate
-        record = self.consumer.begin()
+    def _read(self, consumer, gate):
+        record = consumer.begin()
         if record is None:
             return
         number = self.ring.words[TAIL]
@@ -93,23 +72,10 @@ class RingModel:
         for _ in range(2):  # at once, and after whatever others do meanwhile
             assert number not in self.corrupted, "a corrupted record was accepted"
             assert record.value == value and (record.body == value).all(), (record, value)
-            assert self.consumer.epoch == epoch
+            assert consumer.epoch == epoch
             gate()
         self.delivered += 1
-        if discard:
-            self.discarded.add(number)  # may die before it is booked
-            self.consumer.discard()
-        else:
-            self.discarded.discard(number)
-            self.consumer.release()
-
-    def kill_producer(self):
-        self.producer_side.kill()
-        self.producer_side, self.producer = Side(), None
-
-    def kill_consumer(self):
-        self.consumer_side.kill()
-        self.consumer_side, self.consumer = Side(), None
+        consumer.release()
 
     def corrupt(self, choice):
         """Change one byte of a published record that nobody is looking at."""
@@ -119,49 +85,46 @@ class RingModel:
         if number in self.corrupted:  # the second change may be the first one undone
             payload[:] = POISON
         self.corrupted.add(number)
-        self.discarded.discard(number)  # whoever meant to discard it died before that was booked
-
-    # what must hold after every access
 
     def check(self):
+        """What must hold after every access."""
         words, slots = self.ring.words, self.ring.spec.slots
         head, tail = words[HEAD], words[TAIL]
         assert len(self.published) <= head <= len(self.published) + 1
         if head > len(self.published):
             self.published.append(self.attempt)
-            payload = self.ring.slot_payload((head - 1) % slots)
-            views = LAYOUT.views(payload, writable=False)
-            assert views.value == self.attempt[0] and (views.body == self.attempt[0]).all(), (
-                "visible before it is whole"
-            )
+            views = LAYOUT.views(self.ring.slot_payload((head - 1) % slots), writable=False)
+            is_whole = views.value == self.attempt[0] and (views.body == self.attempt[0]).all()
+            assert is_whole, "visible before it is whole"
         assert 0 <= head - tail <= slots
         stats = self.ring.stats()
-        assert stats.unaccounted == 0
-        assert (stats.produced, stats.in_flight) == (head, head - tail)
         dropped_bad = sum(number < tail for number in self.corrupted)
-        assert stats.dropped["checksum"] == dropped_bad
-        assert stats.dropped["sequence"] == stats.dropped["epoch"] == stats.dropped["full"] == 0
-        assert stats.consumed + stats.dropped["discarded"] == tail - dropped_bad
-        assert stats.dropped["discarded"] == sum(number < tail for number in self.discarded)
+        assert (stats.produced, stats.in_flight, stats.consumed) == (head, head - tail, tail - dropped_bad)
+        assert stats.dropped == {"checksum": dropped_bad, "sequence": 0, "epoch": 0, "full": 0}
+
+    def run_to_end(self, party):
+        """Attach, or one message, checked after every access."""
+        party.start()
+        while party.side.busy:
+            party.side.step()
+            self.check()
 
     def drain(self):
         """Finish, with a living producer and consumer, until all that was published has been delivered."""
-        for side in (self.producer_side, self.consumer_side):
-            side.finish()
+        for party in (self.producer, self.consumer):
+            party.side.finish()
         self.check()
-        if self.consumer is None:
-            self.start_consumer()
-            self.consumer_side.finish()
+        if self.consumer.end is None:
+            self.run_to_end(self.consumer)
         while self.ring.words[TAIL] < self.ring.words[HEAD]:
-            self.start_consumer()
-            self.consumer_side.finish()
-            self.check()
+            self.run_to_end(self.consumer)
 
 
 class RingMachine(RuleBasedStateMachine):
     @initialize(slots=st.integers(2, 4))
     def create(self, slots):
         self.model = RingModel(slots)
+        self.parties = {"producer": self.model.producer, "consumer": self.model.consumer}
 
     def teardown(self):
         if hasattr(self, "model"):
@@ -170,32 +133,20 @@ class RingMachine(RuleBasedStateMachine):
             finally:
                 self.model.close()
 
-    def _step(self, side, accesses):
+    @rule(name=st.sampled_from(["producer", "consumer"]), accesses=st.integers(1, 30))
+    def go_on(self, name, accesses):
+        party = self.parties[name]
+        if not party.side.busy:
+            party.start()
         for _ in range(accesses):
-            side.step()
+            party.side.step()
             self.model.check()
 
-    @rule(accesses=st.integers(1, 30))
-    def produce(self, accesses):
-        if not self.model.producer_side.busy:
-            self.model.start_producer()
-        self._step(self.model.producer_side, accesses)
+    @rule(name=st.sampled_from(["producer", "consumer"]))
+    def kill(self, name):
+        self.parties[name].kill()
 
-    @rule(accesses=st.integers(1, 30), discard=st.booleans())
-    def consume(self, accesses, discard):
-        if not self.model.consumer_side.busy:
-            self.model.start_consumer(discard=discard)
-        self._step(self.model.consumer_side, accesses)
-
-    @rule()
-    def kill_producer(self):
-        self.model.kill_producer()
-
-    @rule()
-    def kill_consumer(self):
-        self.model.kill_consumer()
-
-    @precondition(lambda self: not self.model.consumer_side.busy and self.model.ring.stats().in_flight)
+    @precondition(lambda self: not self.model.consumer.side.busy and self.model.ring.stats().in_flight)
     @rule(choice=st.integers(0, 10_000))
     def corrupt(self, choice):
         self.model.corrupt(choice)
@@ -210,13 +161,6 @@ TestRingMachine = RingMachine.TestCase
 TestRingMachine.settings = INTERLEAVINGS
 
 
-def run_to_end(model, side, start):
-    start()
-    while side.busy:
-        side.step()
-        model.check()
-
-
 @pytest.mark.parametrize("victim", ["producer", "consumer"])
 def test_death_before_every_single_access(victim):
     """Attach, then two records; killed before access k, for every k: the successor goes on, nothing lost or doubled."""
@@ -225,27 +169,24 @@ def test_death_before_every_single_access(victim):
         model = RingModel(slots=2)
         try:
             for _ in range(3):
-                run_to_end(model, model.producer_side, model.start_producer)
-            if victim == "consumer":
-                side, start, kill = model.consumer_side, model.start_consumer, model.kill_consumer
-            else:
-                model.start_consumer()
-                model.consumer_side.finish()
-                for _ in range(2):
-                    run_to_end(model, model.consumer_side, model.start_consumer)
-                model.kill_producer()
-                side, start, kill = model.producer_side, model.start_producer, model.kill_producer
+                model.run_to_end(model.producer)
+            party = model.consumer
+            if victim == "producer":
+                for _ in range(3):
+                    model.run_to_end(model.consumer)
+                model.producer.kill()
+                party = model.producer
             for _ in range(3):
-                if side.accesses < k:
-                    start()
-                while side.busy and side.accesses < k:
-                    side.step()
+                if party.side.accesses < k:
+                    party.start()
+                while party.side.busy and party.side.accesses < k:
+                    party.side.step()
                     model.check()
-            survived = not side.busy and side.accesses < k
-            kill()
+            survived = not party.side.busy and party.side.accesses < k
+            party.kill()
             model.check()
             published = len(model.published)
-            run_to_end(model, model.producer_side, model.start_producer)  # writes, or a successor attaches
+            model.run_to_end(model.producer)  # writes, or a successor attaches
             model.drain()
             assert model.ring.stats().consumed == len(model.published) >= published
             # A consumer's death hands out at most the one record again that it had not freed.

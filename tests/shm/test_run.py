@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from speedyzero.shm import ProcessId, Run, current_process, is_alive, process_of
-from speedyzero.shm.liveness import claim, place
+from speedyzero.shm import Run
+from speedyzero.shm.liveness import ProcessId, claim, current_process, is_alive, place, process_of
 from speedyzero.shm.run import run_id_of
 
 

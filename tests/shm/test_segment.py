@@ -3,15 +3,20 @@ import platform
 import stat
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from speedyzero.shm import Run, Segment, SegmentError, SegmentKind, current_process, free_bytes, require_space
+from speedyzero.shm import Run, SegmentError, require_space
 from speedyzero.shm import segment as segment_module
-from speedyzero.shm.segment import HEADER_BYTES
+from speedyzero.shm.segment import HEADER_BYTES, Segment, SegmentKind, SegmentSpec, free_bytes
 
-KIND = SegmentKind("ring", 0x1234, 10_000)
+
+@dataclass(frozen=True)
+class Block(SegmentSpec):
+    kind: SegmentKind = SegmentKind("ring", 0x1234, 10_000)
+    name: str = "a"
 
 
 @pytest.fixture(params=["run", "disk_run"])
@@ -19,101 +24,88 @@ def either_run(request):
     return request.getfixturevalue(request.param)
 
 
-def path_of(run, name):
-    return run.directory / run.object_name(name)
+def path_of(run):
+    return run.directory / run.object_name("a")
 
 
 def test_what_one_writes_the_other_reads(either_run):
-    made = Segment.create(either_run, "a", KIND)
-    assert not made.payload.any()
-    attached = Segment.attach(either_run, "a", KIND)
-    made.payload[::7] = 5
-    assert np.array_equal(attached.payload, made.payload)
-    assert attached.creator == current_process()
-    attached.words()[1] = 2**63
-    assert made.words()[1] == 2**63
+    created = Segment.create(either_run, Block())
+    assert not created.payload.any() and created.payload.size == 10_000
+    attached = Segment.attach(either_run, Block())
+    created.payload[::7] = 5
+    assert np.array_equal(attached.payload, created.payload)
+    attached.words[1] = 2**63
+    assert created.words[1] == 2**63
 
 
 def test_mode_owner_and_size_whatever_the_umask(either_run):
     before = os.umask(0o277)
     try:
-        Segment.create(either_run, "a", KIND)
+        Segment.create(either_run, Block())
     finally:
         os.umask(before)
-    status = path_of(either_run, "a").stat()
+    status = path_of(either_run).stat()
     assert stat.S_IMODE(status.st_mode) == 0o600 and status.st_uid == os.geteuid()
-    assert status.st_size == HEADER_BYTES + KIND.payload_bytes
+    assert status.st_size == HEADER_BYTES + 10_000 == Block().total_bytes
     assert status.st_blocks * 512 >= status.st_size, "all pages must be allocated"
 
 
-def test_a_name_is_made_once_and_must_exist(either_run):
-    first = Segment.create(either_run, "a", KIND)
+def test_a_name_is_created_once_and_must_exist(either_run):
+    with pytest.raises(SegmentError, match="No such file"):
+        Segment.attach(either_run, Block())
+    first = Segment.create(either_run, Block())
     first.payload[:] = 9
-    with pytest.raises(SegmentError, match="exists already"):
-        Segment.create(either_run, "a", SegmentKind("ring", 0x1234, 20_000))
-    assert path_of(either_run, "a").stat().st_size == HEADER_BYTES + KIND.payload_bytes and (first.payload == 9).all()
-    with pytest.raises(SegmentError, match="does not exist"):
-        Segment.attach(either_run, "b", KIND)
-    first.unlink()
-    first.unlink()
-    assert (first.payload == 9).all(), "those attached keep their mapping"
+    with pytest.raises(SegmentError, match="File exists"):
+        Segment.create(either_run, Block(SegmentKind("ring", 0x1234, 20_000)))
+    assert path_of(either_run).stat().st_size == Block().total_bytes and (first.payload == 9).all()
 
 
 @pytest.mark.parametrize(
-    "other", [SegmentKind("board", 0x1234, 10_000), SegmentKind("ring", 1, 10_000), SegmentKind("ring", 0x1234, 9_999)]
+    "other", [SegmentKind("board", 0x1234, 10_000), SegmentKind("ring", 1, 10_000), SegmentKind("ring", 0x1234, 9_992)]
 )
 def test_another_description_is_refused(run, other):
-    Segment.create(run, "a", KIND)
+    Segment.create(run, Block())
     with pytest.raises(SegmentError, match="this process expects"):
-        Segment.attach(run, "a", other)
+        Segment.attach(run, Block(other))
 
 
 def test_every_header_field_is_checked(run):
-    path = path_of(run, "a")
-    segment = Segment.create(run, "a", KIND)
+    path = path_of(run)
+    Segment.create(run, Block())
     good = path.read_bytes()
-    for offset in (0, 8, 16, 24, 48, 60, 184):  # magic, version, size, uid, schema, run id, kind
+    for offset in (0, 8, 16, 24, 32, 44, 168):  # magic, version, size, uid, schema, run id, kind
         bad = bytearray(good)
         bad[offset] ^= 1
         path.write_bytes(bad)
         with pytest.raises(SegmentError):
-            Segment.attach(run, "a", KIND)
-    for bad in (good[:-1], good + b"x", good[:100], b""):
+            Segment.attach(run, Block())
+    for bad in (good[:-1], good + b"x", good[:100], b"", bytes(len(good))):  # the last: died before the magic
         path.write_bytes(bad)
         with pytest.raises(SegmentError):
-            Segment.attach(run, "a", KIND)
+            Segment.attach(run, Block())
     path.write_bytes(good)
-    Segment.attach(run, "a", KIND)
-    segment.unlink()
-
-
-def test_an_unfinished_segment_is_refused(run):
-    Segment.create(run, "a", KIND)
-    path = path_of(run, "a")
-    path.write_bytes(bytes(path.stat().st_size))  # its maker died before the magic
-    with pytest.raises(SegmentError, match="not finished"):
-        Segment.attach(run, "a", KIND)
+    Segment.attach(run, Block())
 
 
 def test_a_loose_mode_and_a_link_are_refused(run, disk_run):
-    Segment.create(run, "a", KIND)
-    path_of(run, "a").chmod(0o644)
+    Segment.create(run, Block())
+    path_of(run).chmod(0o644)
     with pytest.raises(SegmentError, match="mode 644"):
-        Segment.attach(run, "a", KIND)
-    Segment.create(disk_run, "a", KIND)
-    os.rename(path_of(disk_run, "a"), path_of(disk_run, "b"))
-    os.symlink(path_of(disk_run, "b"), path_of(disk_run, "a"))
+        Segment.attach(run, Block())
+    Segment.create(disk_run, Block())
+    moved = path_of(disk_run).rename(disk_run.directory / "moved")
+    path_of(disk_run).symlink_to(moved)
     with pytest.raises(SegmentError, match="symbolic link"):
-        Segment.attach(disk_run, "a", KIND)
+        Segment.attach(disk_run, Block())
 
 
 def test_read_only_attach_cannot_write(run):
-    Segment.create(run, "a", KIND)
-    reader = Segment.attach(run, "a", KIND, writable=False)
+    Segment.create(run, Block())
+    reader = Segment.attach(run, Block(), writable=False)
     with pytest.raises(ValueError):
         reader.payload[0] = 1
     with pytest.raises(TypeError):
-        reader.words()[0] = 1
+        reader.words[0] = 1
 
 
 def test_too_little_space_names_both_numbers_and_leaves_nothing(run):
@@ -121,20 +113,20 @@ def test_too_little_space_names_both_numbers_and_leaves_nothing(run):
     with pytest.raises(SegmentError, match=rf"{needed:,} bytes.* free .*--shm-size.*shm_dir="):
         require_space(run, needed)
     with pytest.raises(SegmentError, match=rf"{needed + HEADER_BYTES:,} bytes.* free .*--shm-size.*shm_dir="):
-        Segment.create(run, "a", SegmentKind("ring", 0, needed), prefault=False)
-    assert not path_of(run, "a").exists()
+        Segment.create(run, Block(SegmentKind("ring", 0, needed)))
+    assert not path_of(run).exists()
     require_space(run, 1)
 
 
 _FILE_LIMIT = """
 import resource, sys
-from speedyzero.shm import Run, Segment, SegmentError, SegmentKind
+from speedyzero.shm import Field, Run, SegmentError, SharedArrays, SharedArraysSpec
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 run = Run.new(sys.argv[1])
 try:
-    Segment.create(run, "a", SegmentKind("ring", 0, 2 << 20))
+    SharedArrays.create(run, SharedArraysSpec("a", (("x", Field("uint8", (2 << 20,))),)))
 except SegmentError as error:
-    assert f"{(2 << 20) + 4096:,} bytes" in str(error), error
+    assert f"{(2 << 20) + 8192:,} bytes" in str(error), error
     print("refused")
 """
 
@@ -147,9 +139,10 @@ def test_a_limit_on_file_size_is_an_error_not_a_signal(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_prefault_where_the_kernel_cannot_populate(run, monkeypatch):
+def test_attaching_where_the_kernel_cannot_populate(run, monkeypatch):
     monkeypatch.setattr(segment_module, "_MADV_POPULATE_WRITE", 99)
-    assert Segment.create(run, "a", KIND).payload.size == KIND.payload_bytes
+    Segment.create(run, Block())
+    assert Segment.attach(run, Block()).payload.size == 10_000
 
 
 def test_other_machines_are_refused(monkeypatch):
@@ -159,7 +152,7 @@ def test_other_machines_are_refused(monkeypatch):
 
 
 def test_close_with_views_held_keeps_the_mapping(run):
-    segment = Segment.create(run, "a", KIND)
+    segment = Segment.create(run, Block())
     view = segment.payload[:10]
     segment.close()
     view[:] = 3

@@ -19,8 +19,8 @@ from speedyzero.tracing import profile_window
 from speedyzero.tracing.process_spans import NO_MORE, NOT_YET, WANTED
 from speedyzero.tracing.profile_window import ProfileRequest, ProfileWindow
 from speedyzero.tracing.trace import TRACE_FILE, read_trace
-from speedyzero.tracing.trace_events import check_events
 from tests.faults.whole_run import WholeRun
+from tests.tracing.trace_events import check_events
 
 PROCESSES = ["actor-0", "reanalyzer-0", "learner-0", "supervisor"]
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 
-from speedyzero.runtime.fork_server.messages import Order, ServerEvent
+from speedyzero.runtime.fork_server.process import Order, ServerEvent
 from speedyzero.system.stop_signals import STOP_SIGNALS
 
 ANSWER_S = 300.0  # for the imports, on a starved machine too; for starting a process
@@ -34,17 +34,12 @@ class Forked:
     _server: ForkServer = field(repr=False)
     _exit_code: int | None = None
     died_with_server: bool = False
-    """It died because the server did."""
 
     @property
     def exit_code(self) -> int | None:
         """None while it is alive; negative for a signal."""
         self._server.listen()
         return self._exit_code
-
-    def ended(self, exit_code: int, *, with_server: bool = False) -> None:
-        """Called when the server reports the end."""
-        self._exit_code, self.died_with_server = exit_code, with_server
 
     @property
     def alive(self) -> bool:
@@ -134,7 +129,7 @@ class ForkServer:
         self._is_gone = True
         self._end()
         for one in self._living.values():
-            one.ended(-signal.SIGKILL, with_server=True)
+            one._exit_code, one.died_with_server = -signal.SIGKILL, True
         _wait_until_gone(self._living)
         self._living.clear()
 
@@ -161,15 +156,15 @@ class ForkServer:
             theirs.close()
         self._end = weakref.finalize(self, _end, self._server, self._connection)
 
-    def _handle(self, message: ServerEvent) -> None:
-        if message.what == "ready":
+    def _handle(self, event: ServerEvent) -> None:
+        if event.what == "ready":
             self._is_ready = True
-        elif message.what == "began":
-            self._answer = self._living[message.pid] = Forked(message.pid, self)
-        elif message.what == "ended":
-            self._living.pop(message.pid).ended(message.exit_code)
+        elif event.what == "began":
+            self._answer = self._living[event.pid] = Forked(event.pid, self)
+        elif event.what == "ended":
+            self._living.pop(event.pid)._exit_code = event.exit_code
         else:
-            self._answer = message.why
+            self._answer = event.why
 
 
 def _end(server: subprocess.Popen, connection: Connection) -> None:

@@ -9,13 +9,31 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import NoReturn
+from typing import Literal, NoReturn
 
-from speedyzero.runtime.fork_server.messages import Order, ServerEvent
 from speedyzero.system.prctl import die_with, set_title
+
+
+@dataclass(frozen=True)
+class Order:
+    """From the supervisor: call a function in a new process."""
+
+    target: Callable[..., None]
+    arguments: tuple
+
+
+@dataclass(frozen=True)
+class ServerEvent:
+    """To the supervisor: the server is ready, a process has begun or ended, or why none could begin."""
+
+    what: Literal["ready", "began", "ended", "failed"]
+    pid: int = 0
+    exit_code: int = 0
+    why: str = ""
 
 
 def serve(descriptor: int, parent_pid: int, preload: Sequence[str]) -> None:
@@ -28,9 +46,7 @@ def serve(descriptor: int, parent_pid: int, preload: Sequence[str]) -> None:
     gc.collect()
     gc.freeze()  # else the first collection in each child would write to every shared page
     connection = Connection(descriptor)
-    deaths, wakeup = os.pipe()
-    os.set_blocking(deaths, False)
-    os.set_blocking(wakeup, False)
+    deaths, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup)
     with suppress(EOFError, ConnectionError):  # the supervisor is gone
@@ -39,11 +55,10 @@ def serve(descriptor: int, parent_pid: int, preload: Sequence[str]) -> None:
             ready = wait([connection, deaths])
             if deaths in ready:
                 os.read(deaths, 4096)
-                for message in _ended_children():
-                    connection.send(message)
+                for event in _ended_children():
+                    connection.send(event)
             if connection in ready:
-                order = connection.recv_bytes()
-                connection.send(_fork(order, [connection.fileno(), deaths, wakeup]))
+                connection.send(_fork(connection.recv_bytes(), [connection.fileno(), deaths, wakeup]))
 
 
 def _fork(order: bytes, ours: Sequence[int]) -> ServerEvent:
@@ -58,16 +73,10 @@ def _fork(order: bytes, ours: Sequence[int]) -> ServerEvent:
     return ServerEvent("began", pid)
 
 
-def _ended_children() -> list[ServerEvent]:
-    found: list[ServerEvent] = []
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return found
-        if pid == 0:
-            return found
-        found.append(ServerEvent("ended", pid, os.waitstatus_to_exitcode(status)))
+def _ended_children() -> Iterator[ServerEvent]:
+    with suppress(ChildProcessError):  # none is left
+        while (ended := os.waitpid(-1, os.WNOHANG))[0] != 0:
+            yield ServerEvent("ended", ended[0], os.waitstatus_to_exitcode(ended[1]))
 
 
 def _become(order: bytes, server_pid: int, not_ours: Sequence[int]) -> NoReturn:
@@ -75,6 +84,7 @@ def _become(order: bytes, server_pid: int, not_ours: Sequence[int]) -> NoReturn:
 
     The interpreter's shutdown is skipped: library threads may abort in it and change the exit code.
     """
+    code = 1
     try:
         die_with(server_pid)
         signal.set_wakeup_fd(-1)
@@ -83,17 +93,14 @@ def _become(order: bytes, server_pid: int, not_ours: Sequence[int]) -> NoReturn:
             os.close(descriptor)
         what: Order = pickle.loads(order)
         what.target(*what.arguments)
+        code = 0
     except SystemExit as stop:
         if isinstance(stop.code, str):
             print(stop.code, file=sys.stderr)
-        _exit(1 if isinstance(stop.code, str) else int(stop.code or 0))
+        else:
+            code = stop.code or 0
     except BaseException:
         traceback.print_exc()
-        _exit(1)
-    _exit(0)
-
-
-def _exit(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # closed, missing, or without a reader
             stream.flush()
