@@ -221,7 +221,7 @@ def _after_turn(
         try:
             keeper.evaluate(step, episodes=evaluation.interval_episodes)
         except OSError as error:
-            keeper.note(f"the score of train step {step} was not kept, training goes on: {error}")
+            keeper.note(f"the score of train step {step} was not kept, training continues: {error}")
 
 
 def _save_weights(run: InlineRun, keeper: RunKeeper, run_dir: Path) -> bool:

@@ -42,7 +42,7 @@ class InlineCheckpoints:
             self._store.write(snapshot_of(self._run))
         except OSError as error:
             _log.warning("%s", error)
-            self._note(f"checkpoint of train step {step} was not saved, training goes on: {error}")
+            self._note(f"checkpoint of train step {step} was not saved, training continues: {error}")
             return
         try:
             thin_out(self._store, self._run.config, logs={0: self._run.log} if self._run.log is not None else {})

@@ -47,9 +47,9 @@ def _check_event(event: Any) -> None:
             raise ValueError("counts nothing")
     elif event["ph"] == "M":
         if _METADATA.get(event["name"]) not in arguments:
-            raise ValueError("is no metadata that we know")
+            raise ValueError("is unknown metadata")
     else:
-        raise ValueError("is of a kind that we do not write")
+        raise ValueError("is of an unknown kind")
 
 
 def _check_nesting(event: dict[str, Any], open_ends: list[float], last_start: float) -> None:

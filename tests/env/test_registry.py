@@ -74,7 +74,7 @@ def test_refusals_are_one_line(game, words):
 
 @pytest.mark.parametrize("game", sorted(NEED_TWO_PLAYERS))
 def test_roms_that_would_end_the_process_are_refused(game):
-    with pytest.raises(ValueError, match="single player"):
+    with pytest.raises(ValueError, match="single-player"):
         check_game(EnvConfig(game=game))
 
 

@@ -103,7 +103,7 @@ COUNTER = {"name": "ring", "ph": "C", "ts": 1.0, "pid": 1, "tid": 0, "args": {"v
         ([{**COUNTER, "args": {"value": "1"}}], "counts nothing"),
         ([{**COUNTER, "args": {}}], "counts nothing"),
         ([{**SPAN, "ph": "M", "name": "colour", "args": {}}], "no metadata"),
-        ([{**SPAN, "ph": "Q"}], "of a kind"),
+        ([{**SPAN, "ph": "Q"}], "unknown kind"),
         ([{**SPAN, "args": 3}], "args that are no object"),
         (["x"], "is no object"),
         ({}, "must be a list"),
