@@ -30,9 +30,9 @@ class EnvConfig:
     """The game and its preprocessing."""
 
     game: str = plain("Pong", IDENTITY)
-    """Atari game (`Pong`), `MinAtar/Breakout-v1`, Gymnasium id, `Catch`, or your own game, `my_module:MyGame-v0`."""
+    """Atari game, `MinAtar/Breakout-v1`, Gymnasium id, `Catch`, or your own `my_module:MyGame-v0`."""
     kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
-    """Arguments of the game's constructor, as `env.kwargs={size: 5}` (Gymnasium)."""
+    """Constructor arguments, as `env.kwargs={size: 5}` (Gymnasium)."""
     image_size_px: int = positive(96)
     """Height and width of a stored frame (images)."""
     grayscale: bool = False
@@ -40,20 +40,19 @@ class EnvConfig:
     stack: int = positive(4)
     """Frames per network observation, oldest first."""
     frame_skip: int = positive(4)
-    """Raw frames per action; the observation is the maximum of the last two (Atari)."""
+    """Raw frames per action; observed is the maximum of the last two (Atari)."""
     noop_max: int = positive(30)
-    """A game starts with 0 to noop_max - 1 no-op frames (Atari)."""
+    """Games start with 0 to noop_max - 1 no-op frames (Atari)."""
     train_limit_frames: int = positive(12_000)
-    """Raw frames (outside Atari: steps) after which a training game is truncated, unless the game has its own limit."""
+    """Raw frames (outside Atari: steps) after which training games without a limit of their own are truncated."""
     eval_limit_frames: int = positive(108_000)
     """The same in evaluation."""
     life_loss_is_terminal: bool = True
     """A lost life ends the episode in training targets (Atari)."""
     clip_reward: str = choice("auto", "auto", "true", "false")
-    """Learn from the reward's sign; `auto`: in Atari games. Scores use raw rewards."""
+    """Learn from the reward's sign; `auto`: in Atari games."""
     action_mask: str = choice("refuse", "refuse", "ignore")
-    """What to do with `info["action_mask"]`, which the search does not use: refuse the game or ignore the mask
-    (Gymnasium)."""
+    """Refuse games with `info["action_mask"]`, or ignore the mask: the search does not use it (Gymnasium)."""
     sticky_actions: float = fraction(0.0)
     """Probability that the previous action is repeated (Atari)."""
     full_action_space: bool = False
@@ -62,12 +61,12 @@ class EnvConfig:
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """Bins of a categorical scalar x, over h(x) = sign(x)(sqrt(|x|+1) - 1) + 0.001 x."""
+    """Bins over h(x) = sign(x)(sqrt(|x|+1) - 1) + 0.001 x."""
 
     limit: float = positive(300.0)
-    """Bins span -limit to +limit, in h(x)."""
+    """Bins span -limit to +limit."""
     step: float = positive(1.0)
-    """Distance between bins, in h(x)."""
+    """Distance between bins."""
 
     @property
     def bins(self) -> int:
@@ -79,12 +78,11 @@ class ModelConfig:
     """The network; defaults are EfficientZero's."""
 
     network: str = choice("auto", "auto", "efficientzero", "nature_cnn", "mlp")
-    """`auto`: efficientzero for images of 32 px or more, else mlp; `nature_cnn`: Nature DQN's convolutions, then as
-    mlp."""
+    """`auto`: efficientzero for images of 32 px or more, else mlp; `nature_cnn`: Nature DQN's convolutions."""
     stem_channels: int = positive(32)
     """Channels of the first stage (efficientzero, nature_cnn)."""
     latent_channels: int = positive(64)
-    """Channels of the latent state (efficientzero) or last convolution (nature_cnn)."""
+    """Channels of latent state (efficientzero) or last convolution (nature_cnn)."""
     reduced_channels: int = positive(16)
     """Channels of each head's 1x1 convolution (efficientzero)."""
     head_hidden: int = positive(32)
@@ -98,11 +96,11 @@ class ModelConfig:
     predictor_hidden: int = positive(512)
     """Hidden units of the SimSiam predictor."""
     norm: str = choice("batch", "batch", "renorm")
-    """Norm of dynamics and heads: batch norm or batch renormalization (efficientzero)."""
+    """Norm of dynamics and heads: batch norm or renormalization (efficientzero)."""
     action_encoding: str = choice("scale", "scale", "one_hot")
-    """Action as one plane of a/A or one plane per action (efficientzero)."""
+    """Action as one plane of a/A or a plane per action (efficientzero)."""
     mlp_hidden: int = positive(128)
-    """Hidden units of dynamics and heads (mlp, nature_cnn) and representation (mlp)."""
+    """Hidden units of dynamics and heads (mlp, nature_cnn)."""
     mlp_latent: int = positive(64)
     """Units of the latent state (mlp, nature_cnn)."""
     value_codec: CodecConfig = field(default_factory=CodecConfig)
@@ -113,14 +111,14 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Tree search; `discount` and `prefix_horizon` apply to the whole run."""
+    """Tree search."""
 
     num_simulations: int = positive(50)
-    """Simulations per search, one node each."""
+    """Simulations per search."""
     discount: float = fraction(0.988053892)
-    """Discount per agent step; 0.997^4 for a frame skip of 4."""
+    """Discount per agent step, of search and targets."""
     algorithm: str = choice("puct", "puct", "gumbel")
-    """`puct`: AlphaZero's rule; `gumbel`: sequential halving (Danihelka et al. 2022)."""
+    """AlphaZero's pUCT or Gumbel's sequential halving (Danihelka et al. 2022)."""
     backend: str = choice("auto", "auto", "reference", "numba", "triton", use=EXECUTION)
     """`auto`: numba on a CPU, triton on a GPU."""
     prefix_horizon: int = not_negative(5)
@@ -132,15 +130,14 @@ class SearchConfig:
     value_delta_max: float = positive(0.01)
     """Smallest range by which Q is normalised (puct)."""
     min_max: str = choice("edges", "edges", "depth_first")
-    """Q is normalised by all `edges`, or `depth_first` as in EfficientZero's code: wider range, softer policies (puct,
-    CPU)."""
+    """Q is normalised by all `edges`, or as in EfficientZero's code (`depth_first`; wider range, softer policies)
+    (puct, CPU)."""
     root_noise_fraction: float = fraction(0.25)
     """Share of Dirichlet noise in the root prior (puct)."""
     root_dirichlet_alpha: float = positive(0.3)
     """Concentration of that noise (puct)."""
     first_pick: str = choice("prior", "prior", "uniform")
-    """Exploration factor after T visits: `prior`: sqrt(T+1), ties to the lowest index; `uniform`: sqrt(T), ties at
-    random (puct)."""
+    """Exploration factor after T visits: sqrt(T+1), ties to the lowest index, or sqrt(T), ties at random (puct)."""
     max_considered_actions: int = positive(16)
     """Root actions at the start of sequential halving (gumbel)."""
     gumbel_scale: float = not_negative(1.0)
@@ -172,7 +169,7 @@ class ReplayConfig:
     """Replay shards and sampling."""
 
     shards: int = not_negative(0, LAYOUT | PARALLEL)
-    """Replay shards, each with a reanalyzer; 0: one per GPU with a reanalyzer, 1 on a CPU."""
+    """Replay shards; 0: one per GPU with a reanalyzer, 1 on a CPU."""
     capacity_steps: int = positive(1_000_000, LAYOUT)
     """Env steps kept over all lanes."""
     alpha: float = not_negative(0.6)
@@ -189,31 +186,31 @@ class ReplayConfig:
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """Training targets; their discount is `search.discount`."""
+    """Training targets."""
 
     unroll_steps: int = not_negative(5)
-    """K: model steps unrolled from a sampled position; 0: no dynamics (ablation)."""
+    """K: model steps unrolled from a position; 0: no dynamics (ablation)."""
     td_steps: int = positive(5)
     """n: rewards summed before the bootstrap, for fresh data."""
     td_decay_fraction: float = not_negative(0.3)
-    """n falls by 1 with each such fraction of the planned env steps in age; 0: never."""
+    """n falls by 1 with each such fraction of planned env steps in age; 0: never."""
     value: str = choice("network", "network", "root", "mixed")
-    """Bootstrap from the target network's value, its search's root value, or `mixed` (EfficientZero V2): the searched
-    value for older data."""
+    """Bootstrap: target network's value, its search's root value, or `mixed` (EfficientZero V2): searched for older
+    data."""
     mixed_start_fraction: float = fraction(0.3)
     """Fraction of the main train steps before searched values are used (mixed)."""
     mixed_fresh_fraction: float = fraction(0.05)
-    """Data is fresh up to this fraction of the planned env steps in age (mixed)."""
+    """Age up to which data is fresh, as a fraction of planned env steps (mixed)."""
     interval_samples: int = positive(51_200)
-    """Samples trained on between target networks; each holds the weights of one interval earlier."""
+    """Samples between target networks; each holds weights of one interval earlier."""
 
 
 @dataclass(frozen=True)
 class ReanalyzeConfig:
-    """Fresh policy and value targets from the target network."""
+    """Fresh targets from the target network."""
 
     policy_share: float = fraction(1.0)
-    """Share of a batch with policy targets searched anew; others keep the actor's."""
+    """Share of policy targets searched anew; others are the actor's."""
     memo: bool = plain(True, EXECUTION)
     """Search a position at most once per target network."""
     root_noise: bool = True
@@ -228,7 +225,7 @@ class ReanalyzeConfig:
 
 @dataclass(frozen=True)
 class RefreshConfig:
-    """Priority Refresh: recompute priorities with the newest weights, oldest first."""
+    """Priority Refresh, oldest positions first."""
 
     enabled: bool = True
     """Whether to refresh."""
@@ -243,7 +240,7 @@ class LearnerConfig:
     """The loss and its data."""
 
     ranks: int = not_negative(0, LAYOUT | PARALLEL)
-    """Learner processes that train one network; 0: one per GPU with a learner, 1 on a CPU."""
+    """Learner processes; 0: one per GPU with a learner, 1 on a CPU."""
     batch_size: int = positive(256)
     """Samples per train step over all ranks."""
     prefix_coefficient: float = not_negative(1.0)
@@ -267,14 +264,13 @@ class LearnerConfig:
     intensity_scale: float = not_negative(0.05)
     """Random brightness 1 + scale * clip(normal, +-2) (images)."""
     publish_interval_samples: int = positive(25_600)
-    """Samples trained on between new weights for the actors."""
+    """Samples between new weights for the actors."""
     folded_targets: bool = False
     """Consistency targets use running statistics (ablation)."""
     cuda_graph: bool = plain(True, EXECUTION)
     """Capture a train step and replay it (GPU)."""
     norms: str = choice("fused", "torch", "compiled", "fused", use=EXECUTION)
-    """Batch norm, residual and ReLU as torch operations, by torch.compile (minutes at the start) or by
-    `kernels/norm_act` (GPU)."""
+    """Batch norm, residual and ReLU by torch, torch.compile or `kernels/norm_act` (GPU)."""
 
 
 @dataclass(frozen=True)
@@ -290,17 +286,17 @@ class OptimizerConfig:
     weight_decay: float = not_negative(1e-4)
     """Weight decay; decoupled in adamw."""
     trust: float = positive(0.02)
-    """A layer's step as a share of its weight norm, before rate and clip (lars, clipped_lars)."""
+    """A layer's step by its weight norm, before rate and clip (lars, clipped_lars)."""
     clip: float = positive(10.0)
     """Largest trust ratio (clipped_lars)."""
     eps: float = positive(1e-8)
     """Added to the trust ratio's denominator (lars, clipped_lars)."""
     warmup_fraction: float = fraction(0.01)
-    """Fraction of the main train steps with a linear warm-up."""
+    """Fraction of main train steps with linear warm-up."""
     decay_factor: float = not_negative(0.1)
     """Factor on the learning rate at each decay."""
     decay_fraction: float = positive(1.0)
-    """Fraction of the main train steps between decays."""
+    """Fraction of main train steps between decays."""
 
 
 @dataclass(frozen=True)
@@ -316,7 +312,7 @@ class ScheduleConfig:
     head_start_env_steps: int = positive(2_000)
     """Env steps with random actions before training."""
     pacing_slack_env_steps: int = not_negative(0)
-    """Env steps that play may be ahead of learning; raised to the least that lets both run."""
+    """Env steps that play may be ahead of learning; raised to the least that works."""
 
     @property
     def total_train_steps(self) -> int:
@@ -328,7 +324,7 @@ class PlacementConfig:
     """GPU of each process."""
 
     kind: str = choice("auto", "auto", "colocated", "split")
-    """`colocated`, as `auto`: all roles on every GPU; `split`: no learner on one GPU in eight."""
+    """`colocated`, `auto`: all roles on every GPU; `split`: no learner on one GPU in eight."""
     actors: tuple[int, ...] = ()
     """GPU of each actor; empty: by kind."""
     shards: tuple[int, ...] = ()
@@ -339,7 +335,7 @@ class PlacementConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Full games without root noise, scored by raw rewards."""
+    """Full games, no root noise, raw rewards."""
 
     episodes: int = positive(32)
     """Episodes at the end of the run."""
@@ -354,17 +350,17 @@ class EvaluateConfig:
     action: str = choice("most_visited", "most_visited", "sampled")
     """`sampled`: drawn from the search's improved policy."""
     blind: bool = True
-    """Also score the blind twin at the end: the agent's action frequencies, drawn at random."""
+    """Also score random actions at the agent's action frequencies, at the end."""
     video: bool = plain(True, EXECUTION)
     """Film the first episode at the end."""
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Resumable checkpoints: at intervals, at the end, when interrupted."""
+    """Resumable checkpoints."""
 
     interval_minutes: float = not_negative(10.0)
-    """Minutes between checkpoints, the most work that is lost; 0: off."""
+    """Minutes between checkpoints; 0: off."""
     interval_train_steps: int = not_negative(0)
     """Train steps between checkpoints; 0: off."""
     keep_last: int = not_negative(2)
@@ -375,16 +371,16 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class SupervisorConfig:
-    """When processes are killed and replaced."""
+    """Supervision of processes."""
 
     silent_s: float = positive(15.0)
-    """A process is killed after this long without a heartbeat."""
+    """Kill a process after this long without a heartbeat."""
     hang_s: float = positive(120.0)
-    """A process is killed if one step or wait takes longer."""
+    """Kill a process if one step or wait takes longer."""
     start_s: float = positive(300.0)
     """The same for its start and first steps, which compile."""
     max_restarts: int = not_negative(5)
-    """Replacements of each actor or reanalyzer; one more death ends the run."""
+    """Replacements of each actor or reanalyzer; the next death ends the run."""
     record_interval_s: float = positive(10.0)
     """Seconds between records of rings, waits and lags."""
 
@@ -401,22 +397,22 @@ class ProfileConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Intervals are in samples, so that they do not depend on the batch size."""
+    """Intervals are in samples, whatever the batch size."""
 
     preset: str = plain("efficientzero", EXECUTION)
     """File of `configs/` (`--preset`)."""
     seed: int = not_negative(0, IDENTITY)
     """Seed of games, networks, searches and sampling."""
     gpus: int = not_negative(0, EXECUTION | LAYOUT)
-    """GPUs to use; 0: CPU. Not given: all visible, but 0 in the presets of small games."""
+    """GPUs to use; 0: CPU. Not given: all visible (0 in presets of small games)."""
     cpu_threads: int = not_negative(0, EXECUTION)
-    """Tensor threads per process; 0: cores divided among processes (inline with an mlp: 1)."""
+    """Tensor threads per process; 0: cores divided among processes."""
     shm_dir: str = plain("", EXECUTION)
     """Directory for shared segments as files; empty: /dev/shm."""
     run_dir: str = plain("", EXECUTION)
     """Output directory; empty: `runs/GAME-PRESET-seedN-001`."""
     init_from: str = ""
-    """Run or checkpoint whose weights a new run starts with."""
+    """Run or checkpoint to take initial weights from."""
     env: EnvConfig = field(default_factory=EnvConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
