@@ -35,8 +35,8 @@ def read_id(game: str) -> tuple[str, dict[str, Any]] | None:
     version = int(found["version"])
     if version != 5 and found["skip"] is None:
         raise ValueError(
-            f"--game {game}: a random frame skip of 2 to 4 is not supported; use ALE/{name}-v5 (4, with sticky actions) "
-            f"or --game {name} (env.frame_skip, without sticky actions)"
+            f"--game {game}: a random frame skip of 2 to 4 is not supported; use ALE/{name}-v5 (4, with sticky "
+            f"actions) or --game {name} (env.frame_skip, without)"
         )
     frame_skip = 3 if found["skip"] and name == "SpaceInvaders" else 4
     return name, {"env.frame_skip": frame_skip, "env.sticky_actions": 0.0 if version == 4 else STICKY}
