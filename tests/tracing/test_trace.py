@@ -102,7 +102,7 @@ COUNTER = {"name": "ring", "ph": "C", "ts": 1.0, "pid": 1, "tid": 0, "args": {"v
         ([{key: value for key, value in SPAN.items() if key != "cat"}], "no category"),
         ([{**COUNTER, "args": {"value": "1"}}], "counts nothing"),
         ([{**COUNTER, "args": {}}], "counts nothing"),
-        ([{**SPAN, "ph": "M", "name": "colour", "args": {}}], "no metadata"),
+        ([{**SPAN, "ph": "M", "name": "colour", "args": {}}], "unknown metadata"),
         ([{**SPAN, "ph": "Q"}], "unknown kind"),
         ([{**SPAN, "args": 3}], "args that are no object"),
         (["x"], "is no object"),
