@@ -40,7 +40,7 @@ class EnvConfig:
     stack: int = positive(4)
     """Frames per network observation, oldest first."""
     frame_skip: int = positive(4)
-    """Raw frames per action; observed is the maximum of the last two (Atari)."""
+    """Raw frames per action; the observation is the maximum of the last two (Atari)."""
     noop_max: int = positive(30)
     """Games start with 0 to noop_max - 1 no-op frames (Atari)."""
     train_limit_frames: int = positive(12_000)
@@ -130,8 +130,7 @@ class SearchConfig:
     value_delta_max: float = positive(0.01)
     """Smallest range by which Q is normalised (puct)."""
     min_max: str = choice("edges", "edges", "depth_first")
-    """Q is normalised by all `edges`, or as in EfficientZero's code (`depth_first`; wider range, softer policies)
-    (puct, CPU)."""
+    """Q is normalised by all edges; `depth_first` as in EfficientZero: wider range, softer policies (puct; CPU)."""
     root_noise_fraction: float = fraction(0.25)
     """Share of Dirichlet noise in the root prior (puct)."""
     root_dirichlet_alpha: float = positive(0.3)
@@ -193,10 +192,9 @@ class TargetConfig:
     td_steps: int = positive(5)
     """n: rewards summed before the bootstrap, for fresh data."""
     td_decay_fraction: float = not_negative(0.3)
-    """n falls by 1 with each such fraction of planned env steps in age; 0: never."""
+    """n falls by 1 for every such fraction of the planned env steps in a sample's age; 0: never."""
     value: str = choice("network", "network", "root", "mixed")
-    """Bootstrap: target network's value, its search's root value, or `mixed` (EfficientZero V2): searched for older
-    data."""
+    """Bootstrap by the target network's value, its search's root value or `mixed`: root value for older data."""
     mixed_start_fraction: float = fraction(0.3)
     """Fraction of the main train steps before searched values are used (mixed)."""
     mixed_fresh_fraction: float = fraction(0.05)
@@ -286,7 +284,7 @@ class OptimizerConfig:
     weight_decay: float = not_negative(1e-4)
     """Weight decay; decoupled in adamw."""
     trust: float = positive(0.02)
-    """A layer's step by its weight norm, before rate and clip (lars, clipped_lars)."""
+    """A layer's step divided by its weight norm, before rate and clip (lars, clipped_lars)."""
     clip: float = positive(10.0)
     """Largest trust ratio (clipped_lars)."""
     eps: float = positive(1e-8)
