@@ -20,7 +20,7 @@ train: $(READY) ## train an agent: make train ARGS="--game CartPole-v1 --seed 1"
 test: lint ## lint, types, layers, then every test: make test ARGS="tests/search"
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-soak-hour: $(READY) ## an hour of Pong in which somebody is killed every 30 s: make soak-hour ARGS="--every-s 10"
+soak-hour: $(READY) ## an hour of Pong in which an actor or a reanalyzer is killed every 30 s: make soak-hour ARGS="--every-s 10"
 	@$(BIN)/python -m tests.faults.hour $(ARGS)
 
 soak: $(READY) ## the reliability contract in full, about an hour: make soak, make soak ROWS="1 2 20"

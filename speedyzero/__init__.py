@@ -15,7 +15,7 @@ numba_cache.find_a_place()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":  # only then: the command line checks its words without torch
+    if name == "load":  # imported late: the command line checks its arguments without torch
         from speedyzero.evaluate.loaded import load
 
         return load

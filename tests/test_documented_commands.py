@@ -21,14 +21,14 @@ from tests.faults import hour
 
 ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(
-    r"^(?:python (?P<program>train\.py|-m speedyzero)|make train ARGS=\"(?P<args>.*?)\")(?: (?P<words>.*))?$"
+    r"^(?:python (?P<program>train\.py|-m speedyzero)|make train ARGS=\"(?P<args>.*?)\")(?: (?P<argv>.*))?$"
 )
-# What is left out: it needs GPUs, or a run that is there, or looks at all 26 games.
+# Not tried: commands that need GPUs, an existing run, or all 26 games.
 NEEDS = re.compile(r"--gpus [1-9]|--resume|RUN_DIR|runs/|atari100k --seeds")
 
 
 def documented() -> list[tuple[str, list[str]]]:
-    """(file, words) of every command to train or to compare, on a line of its own or within backticks."""
+    """(file, argv) of every command to train or to compare, on a line of its own or within backticks."""
     found = []
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for line in path.read_text().replace("\\\n", " ").splitlines():
@@ -36,22 +36,22 @@ def documented() -> list[tuple[str, list[str]]]:
                 match = COMMAND.match(command)
                 if match is None or "--" not in command or NEEDS.search(command.partition("--out")[0]):
                     continue
-                words = shlex.split(match["args"] or match["words"] or "", comments=True)
-                found.append((path.name, words if match["program"] == "-m speedyzero" else ["train", *words]))
+                argv = shlex.split(match["args"] or match["argv"] or "", comments=True)
+                found.append((path.name, argv if match["program"] == "-m speedyzero" else ["train", *argv]))
     return found
 
 
-@pytest.mark.parametrize(("file", "words"), documented(), ids=lambda value: str(value)[:60])
-def test_a_documented_command_is_accepted(file, words, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("file", "argv"), documented(), ids=lambda value: str(value)[:60])
+def test_a_documented_command_is_accepted(file, argv, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(user_modules.VARIABLE, "")
-    page = (ROOT / ("README.md" if file == "README.md" else "docs/guide/your-own-game.md")).read_text(encoding="utf-8")
+    page = (ROOT / "docs/guide/your-own-game.md").read_text(encoding="utf-8")
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "gymnasium.register" in block)
     (tmp_path / "my_game.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "my_game", raising=False)
     monkeypatch.setattr("speedyzero.supervisor.arguments.ForkServer", lambda preload: None)  # checked, not carried out
-    cli.check_command(words, "speedyzero")
+    cli.check_command(argv, "speedyzero")
 
 
 @pytest.mark.parametrize(

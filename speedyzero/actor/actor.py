@@ -107,7 +107,7 @@ class Actor:
         for lane in range(len(frame)):
             if not np.array_equal(frame[lane], saved[lane]):
                 game = self._config.env.game
-                raise ValueError(f"lane {lane} of {game} does not replay to its saved frame: is it another emulator?")
+                raise ValueError(f"lane {lane} of {game} does not replay to its saved frame: another emulator version?")
         self._frame, self._ticks = frame, part.document["ticks"]
         self._stack.frames[:] = part.array("stack")
         self._first, self._last = part.array("first").copy(), part.array("last").copy()

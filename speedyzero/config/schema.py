@@ -1,7 +1,7 @@
 """All settings of a run and their defaults: one frozen dataclass per stage.
 
 `arguments/resolve.py` fills these from a preset and the user's overrides; each role takes the stages that it uses.
-The docstrings are `docs/guide/settings.md`. Longer than other files because it holds fields and nothing else.
+`docs/guide/settings.md` is generated from the docstrings, one sentence each. A long file because it holds fields alone.
 Sources: the design's `algorithm.md` (EfficientZero, Ye et al. 2021) for the values, part A for our differences.
 """
 
@@ -30,46 +30,43 @@ class EnvConfig:
     """The game and its preprocessing."""
 
     game: str = plain("Pong", IDENTITY)
-    """An Atari game (`Pong`), `MinAtar/Breakout-v1`, a Gymnasium id with discrete actions, `Catch`, or a game of your
-    own: `my_module:MyGame-v0`, where importing `my_module` registers MyGame-v0 with Gymnasium."""
+    """Atari game, `MinAtar/Breakout-v1`, Gymnasium id, `Catch`, or your own `my_module:MyGame-v0`."""
     kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
-    """Arguments of the game's constructor, such as `env.kwargs={size: 5}` (Gymnasium)."""
+    """Constructor arguments, as `env.kwargs={size: 5}` (Gymnasium)."""
     image_size_px: int = positive(96)
-    """Height and width of a stored frame (images only)."""
+    """Height and width of a stored frame (images)."""
     grayscale: bool = False
-    """Store one channel instead of RGB (images only)."""
+    """Store one channel instead of RGB (images)."""
     stack: int = positive(4)
     """Frames per network observation, oldest first."""
     frame_skip: int = positive(4)
-    """Raw frames per action; the observation is the pixelwise maximum of the last two (Atari)."""
+    """Raw frames per action; the observation is the maximum of the last two (Atari)."""
     noop_max: int = positive(30)
-    """A new game starts with 0 to noop_max - 1 raw no-op frames (Atari)."""
+    """Games start with 0 to noop_max - 1 no-op frames (Atari)."""
     train_limit_frames: int = positive(12_000)
-    """Raw frames after which a training game is truncated (Atari, MinAtar, and Gymnasium games without a limit of their
-    own; outside Atari a step is one frame)."""
+    """Raw frames (outside Atari: steps) after which training games without a limit of their own are truncated."""
     eval_limit_frames: int = positive(108_000)
-    """Raw frames after which an evaluation game is truncated (as for training)."""
+    """The same in evaluation."""
     life_loss_is_terminal: bool = True
-    """In training, a lost life ends the episode for the targets while play continues (Atari)."""
+    """A lost life ends the episode in training targets (Atari)."""
     clip_reward: str = choice("auto", "auto", "true", "false")
-    """Learn from sign(reward); `auto`: only in Atari games. Scores always use the raw reward."""
+    """Learn from the reward's sign; `auto`: in Atari games."""
     action_mask: str = choice("refuse", "refuse", "ignore")
-    """Reject a game that marks its legal actions in `info["action_mask"]`, or ignore the mask, which the search does
-    not use; safe where every action is accepted, as in Taxi (Gymnasium)."""
+    """Refuse games with `info["action_mask"]`, or ignore the mask: the search does not use it (Gymnasium)."""
     sticky_actions: float = fraction(0.0)
-    """Probability that the previous action is repeated (Atari); 0.25 in Machado et al. 2018."""
+    """Probability that the previous action is repeated (Atari)."""
     full_action_space: bool = False
-    """All 18 Atari actions instead of the game's minimal set."""
+    """All 18 actions instead of the game's minimal set (Atari)."""
 
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """Categorical representation of a scalar x: bins over h(x) = sign(x)(sqrt(|x|+1) - 1) + 0.001 x."""
+    """Bins over h(x) = sign(x)(sqrt(|x|+1) - 1) + 0.001 x."""
 
     limit: float = positive(300.0)
-    """Bins range from -limit to +limit in h(x)."""
+    """Bins span -limit to +limit."""
     step: float = positive(1.0)
-    """Distance between neighbouring bins in h(x)."""
+    """Distance between bins."""
 
     @property
     def bins(self) -> int:
@@ -78,15 +75,14 @@ class CodecConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. Defaults are EfficientZero's for 96x96 Atari."""
+    """The network; defaults are EfficientZero's."""
 
     network: str = choice("auto", "auto", "efficientzero", "nature_cnn", "mlp")
-    """`auto`: efficientzero for images of 32 px or more, else mlp. `nature_cnn`: the strided convolutions of Mnih et
-    al. 2015 on standardised input, then as mlp."""
+    """`auto`: efficientzero for images of 32 px or more, else mlp; `nature_cnn`: Nature DQN's convolutions."""
     stem_channels: int = positive(32)
-    """Channels of the representation's first stage (efficientzero, nature_cnn)."""
+    """Channels of the first stage (efficientzero, nature_cnn)."""
     latent_channels: int = positive(64)
-    """Channels of the latent state (efficientzero) or of the last convolutions (nature_cnn)."""
+    """Channels of latent state (efficientzero) or last convolution (nature_cnn)."""
     reduced_channels: int = positive(16)
     """Channels of each head's 1x1 convolution (efficientzero)."""
     head_hidden: int = positive(32)
@@ -100,12 +96,11 @@ class ModelConfig:
     predictor_hidden: int = positive(512)
     """Hidden units of the SimSiam predictor."""
     norm: str = choice("batch", "batch", "renorm")
-    """Normalisation of dynamics and heads in training. `renorm`: batch renormalization (Ioffe 2017), with the running
-    statistics that inference uses (efficientzero)."""
+    """Norm of dynamics and heads: batch norm or renormalization (efficientzero)."""
     action_encoding: str = choice("scale", "scale", "one_hot")
-    """`scale`: one plane of a/A, as in the reference; `one_hot`: one plane per action (efficientzero)."""
+    """Action as one plane of a/A or a plane per action (efficientzero)."""
     mlp_hidden: int = positive(128)
-    """Hidden units of dynamics, policy and value (mlp, nature_cnn) and of the representation (mlp)."""
+    """Hidden units of dynamics and heads (mlp, nature_cnn)."""
     mlp_latent: int = positive(64)
     """Units of the latent state (mlp, nature_cnn)."""
     value_codec: CodecConfig = field(default_factory=CodecConfig)
@@ -116,45 +111,42 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Monte-Carlo tree search. `discount` and `prefix_horizon` apply to the whole run."""
+    """Tree search."""
 
     num_simulations: int = positive(50)
-    """Simulations per search; each adds one node."""
+    """Simulations per search."""
     discount: float = fraction(0.988053892)
-    """Discount per agent step, 0.997^4 for a frame skip of 4."""
+    """Discount per agent step, of search and targets."""
     algorithm: str = choice("puct", "puct", "gumbel")
-    """`puct`: AlphaZero's rule with noise at the root; `gumbel`: sequential halving (Danihelka et al. 2022)."""
+    """AlphaZero's pUCT or Gumbel's sequential halving (Danihelka et al. 2022)."""
     backend: str = choice("auto", "auto", "reference", "numba", "triton", use=EXECUTION)
-    """`auto`: numba on the CPU, triton on a GPU."""
+    """`auto`: numba on a CPU, triton on a GPU."""
     prefix_horizon: int = not_negative(5)
-    """Steps after which the value prefix restarts; 0: the model predicts plain rewards."""
+    """Steps after which the value prefix restarts; 0: plain rewards."""
     pb_c_base: float = positive(19652.0)
-    """Visits at which the weight of the prior has grown by log 2 (puct)."""
+    """Visits at which the prior's weight has grown by log 2 (puct)."""
     pb_c_init: float = not_negative(1.25)
     """Weight of the prior at few visits (puct)."""
     value_delta_max: float = positive(0.01)
-    """Lower bound of the range by which min-max normalisation divides Q (puct)."""
+    """Smallest range by which Q is normalised (puct)."""
     min_max: str = choice("edges", "edges", "depth_first")
-    """Extremes that normalise Q (puct). `edges`: of all edges' Q so far. `depth_first`: as in EfficientZero's code,
-    with rewards measured from the previously visited node instead of the parent: a wider range, softer policies
-    (CPU)."""
+    """Q is normalised by all edges; `depth_first` as in EfficientZero: wider range, softer policies (puct; CPU)."""
     root_noise_fraction: float = fraction(0.25)
     """Share of Dirichlet noise in the root prior (puct)."""
     root_dirichlet_alpha: float = positive(0.3)
-    """Concentration of the Dirichlet noise; smaller values favour fewer actions (puct)."""
+    """Concentration of that noise (puct)."""
     first_pick: str = choice("prior", "prior", "uniform")
-    """Exploration factor after T visits (puct). `prior`: sqrt(T+1), ties to the lowest index. `uniform`: sqrt(T), ties
-    within 1e-6 at random."""
+    """Exploration factor after T visits: sqrt(T+1), ties to the lowest index, or sqrt(T), ties at random (puct)."""
     max_considered_actions: int = positive(16)
     """Root actions at the start of sequential halving (gumbel)."""
     gumbel_scale: float = not_negative(1.0)
-    """Scale of the Gumbel noise at the root; 0: no noise (gumbel)."""
+    """Scale of the root's Gumbel noise; 0: none (gumbel)."""
     c_visit: float = not_negative(50.0)
     """Added to the largest visit count in the weight of Q (gumbel)."""
     c_scale: float = not_negative(0.1)
     """Scale of Q relative to the logits (gumbel)."""
     min_q_range: float = positive(1e-8)
-    """Smallest range of a node's Q that is rescaled to 1; larger values keep small differences small (gumbel)."""
+    """Smallest range of a node's Q that is stretched to 1 (gumbel)."""
 
 
 @dataclass(frozen=True)
@@ -164,11 +156,11 @@ class ActorConfig:
     actors: int = not_negative(0, LAYOUT)
     """Actor processes; 0: one per shard."""
     envs: int = positive(16, LAYOUT)
-    """Environments per actor, stepped in lockstep; each is one replay lane."""
+    """Environments per actor, stepped together; each is a replay lane."""
     temperatures: tuple[float, ...] = (1.0,)
-    """Temperatures T: an action is drawn in proportion to its visit count to the power 1/T (puct)."""
+    """T: actions are drawn by visit count to the power 1/T (puct)."""
     temperature_changes: tuple[float, ...] = ()
-    """Fractions of all train steps at which the next temperature applies."""
+    """Fractions of all train steps at which the next T applies."""
 
 
 @dataclass(frozen=True)
@@ -176,71 +168,69 @@ class ReplayConfig:
     """Replay shards and sampling."""
 
     shards: int = not_negative(0, LAYOUT | PARALLEL)
-    """Replay shards, each with its own reanalyzer; 0: one per GPU that hosts a reanalyzer, 1 on the CPU."""
+    """Replay shards; 0: one per GPU with a reanalyzer, 1 on a CPU."""
     capacity_steps: int = positive(1_000_000, LAYOUT)
-    """Rows over all lanes; no more are allocated than the run can fill."""
+    """Env steps kept over all lanes."""
     alpha: float = not_negative(0.6)
     """Priority exponent."""
     beta_start: float = fraction(0.4)
     """Importance-weight exponent at the first train step."""
     beta_end: float = fraction(1.0)
-    """Importance-weight exponent at the last train step; linear in between."""
+    """The same at the last; linear in between."""
     uniform_share: float = fraction(0.1)
-    """Share of uniform sampling: P = (1 - share) p^alpha / sum + share / N."""
+    """Share of uniform sampling, mixed with priorities."""
     device_mirror: str = choice("auto", "auto", "on", "off", use=EXECUTION)
-    """Keep the frames on each GPU that reads them; `auto`: where they fit beside the run's estimated GPU memory
-    (inline: in half of the free memory)."""
+    """Copy frames to each GPU that reads them; `auto`: if they fit."""
 
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """Training targets. The discount is `search.discount`."""
+    """Training targets."""
 
     unroll_steps: int = not_negative(5)
-    """K: model steps unrolled from a sampled position; 0 trains no dynamics (ablation only)."""
+    """K: model steps unrolled from a position; 0: no dynamics (ablation)."""
     td_steps: int = positive(5)
     """n: rewards summed before the bootstrap, for fresh data."""
     td_decay_fraction: float = not_negative(0.3)
-    """n shrinks by 1 for each such fraction of the planned env steps in a sample's age; 0: never."""
+    """n falls by 1 for every such fraction of the planned env steps in a sample's age; 0: never."""
     value: str = choice("network", "network", "root", "mixed")
-    """Bootstrap from the target network's value or its search's root value; `mixed` (EfficientZero V2): from the
-    network's value at first and for fresh data, the searched value itself for older data."""
+    """Bootstrap by the target network's value, its search's root value or `mixed`: root value for older data."""
     mixed_start_fraction: float = fraction(0.3)
-    """Fraction of the main train steps after which searched values are used (mixed)."""
+    """Fraction of the main train steps before searched values are used (mixed)."""
     mixed_fresh_fraction: float = fraction(0.05)
-    """Data is fresh up to this fraction of the planned env steps in age (mixed)."""
+    """Age up to which data is fresh, as a fraction of planned env steps (mixed)."""
     interval_samples: int = positive(51_200)
-    """Samples trained on between target networks; each holds the weights of one interval before."""
+    """Samples between target networks; each holds weights of one interval earlier."""
 
 
 @dataclass(frozen=True)
 class ReanalyzeConfig:
-    """Fresh policy and value targets from the target network."""
+    """Fresh targets from the target network."""
 
     policy_share: float = fraction(1.0)
-    """Share of a batch whose policy targets are searched anew; the rest keep the actor's visit fractions."""
+    """Share of policy targets searched anew; others are the actor's."""
     memo: bool = plain(True, EXECUTION)
     """Search a position at most once per target network."""
     root_noise: bool = True
-    """Root noise in reanalysis, keyed by (seed, lane, step, version)."""
+    """Root noise in reanalysis."""
     search_batch: int = positive(1024, EXECUTION)
-    """Positions per search call; bounds memory."""
+    """Positions per search call, which bounds memory."""
     ahead: str = choice("auto", "auto", "on", "off", use=EXECUTION)
-    """Use idle time to search for the next target network (with `memo`). `auto`: on GPUs, in process mode."""
+    """Search for the next target network when idle; `auto`: as processes on GPUs."""
     ahead_batch: int = positive(256, EXECUTION)
-    """Positions per search ahead; a batch requested meanwhile waits for it."""
+    """Positions per search ahead; a requested batch waits for one."""
 
 
 @dataclass(frozen=True)
 class RefreshConfig:
-    """Priority Refresh: priorities recomputed with the newest weights, oldest first."""
+    """Priority Refresh, oldest positions first."""
 
     enabled: bool = True
-    """Whether priorities are refreshed."""
+    """Whether to refresh."""
     per_sample: float = not_negative(1.0)
     """Positions refreshed per sample trained on."""
     slice: int = positive(256)
-    """Positions refreshed per pass."""
+    """Positions per pass."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +238,7 @@ class LearnerConfig:
     """The loss and its data."""
 
     ranks: int = not_negative(0, LAYOUT | PARALLEL)
-    """Learner processes that train one network; 0: one per GPU that hosts a learner, 1 on the CPU."""
+    """Learner processes; 0: one per GPU with a learner, 1 on a CPU."""
     batch_size: int = positive(256)
     """Samples per train step over all ranks."""
     prefix_coefficient: float = not_negative(1.0)
@@ -258,71 +248,69 @@ class LearnerConfig:
     policy_coefficient: float = not_negative(1.0)
     """Weight of the policy loss."""
     consistency_coefficient: float = not_negative(2.0)
-    """Weight of the consistency loss between unrolled and observed states; 0: none."""
+    """Weight of the consistency loss; 0: none."""
     consistency_steps: int = not_negative(0)
-    """Unrolled steps in the consistency loss; 0: all of `target.unroll_steps`."""
+    """Unrolled steps in that loss; 0: all."""
     consistency_every: int = positive(1)
-    """The consistency loss uses every n-th sample of a batch, weighted n times, to save representation passes."""
+    """That loss uses every n-th sample, weighted n times, to save time."""
     dynamics_gradient_scale: float = fraction(0.5)
-    """Factor on the total gradient at each unrolled state, as in the reference's own-step form."""
+    """Factor on the gradient at each unrolled state."""
     gradient_clip: float = positive(5.0)
-    """Largest global gradient norm, after the division by the unroll steps."""
+    """Largest global gradient norm."""
     shift_px: int = not_negative(4)
-    """Random shift by up to this many pixels, edges replicated (images); 0: none."""
+    """Random shift, at most this many pixels (images)."""
     intensity_scale: float = not_negative(0.05)
-    """Random brightness 1 + scale * clip(normal, +-2) (images); 0: none."""
+    """Random brightness 1 + scale * clip(normal, +-2) (images)."""
     publish_interval_samples: int = positive(25_600)
-    """Samples trained on between weight publications to the actors."""
+    """Samples between new weights for the actors."""
     folded_targets: bool = False
-    """Consistency targets use running instead of batch statistics, folded into the weights (ablation)."""
+    """Consistency targets use running statistics (ablation)."""
     cuda_graph: bool = plain(True, EXECUTION)
-    """Capture a train step once and replay it (GPU)."""
+    """Capture a train step and replay it (GPU)."""
     norms: str = choice("fused", "torch", "compiled", "fused", use=EXECUTION)
-    """Batch norm, residual and ReLU on a GPU: `torch`: one by one; `compiled`: torch.compile, which takes minutes at
-    the start; `fused`: `kernels/norm_act`. `make gpu-check` measures which is fastest."""
+    """Batch norm, residual and ReLU by torch, torch.compile or `kernels/norm_act` (GPU)."""
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """The optimizer and its learning rate."""
+    """The optimiser and its learning rate."""
 
     name: str = choice("sgd", "sgd", "clipped_lars", "lars", "adamw")
     """`lars`: clipped_lars without the clip."""
     learning_rate: float = positive(0.2)
-    """Learning rate after the warm-up, before any decay."""
+    """Learning rate between warm-up and decay."""
     momentum: float = fraction(0.9)
-    """Momentum (sgd, clipped_lars, lars) or beta 1 (adamw)."""
+    """Momentum; beta 1 of adamw."""
     weight_decay: float = not_negative(1e-4)
-    """Weight decay (adamw: decoupled)."""
+    """Weight decay; decoupled in adamw."""
     trust: float = positive(0.02)
-    """A layer's step as a share of its weight norm, before the rate and the clip (clipped_lars, lars)."""
+    """A layer's step divided by its weight norm, before rate and clip (lars, clipped_lars)."""
     clip: float = positive(10.0)
-    """Largest trust ratio, the factor on a layer's gradient (clipped_lars)."""
+    """Largest trust ratio (clipped_lars)."""
     eps: float = positive(1e-8)
-    """Added to the norm that the trust ratio divides by (clipped_lars, lars)."""
+    """Added to the trust ratio's denominator (lars, clipped_lars)."""
     warmup_fraction: float = fraction(0.01)
-    """Fraction of the main train steps over which the rate grows linearly from 0."""
+    """Fraction of main train steps with linear warm-up."""
     decay_factor: float = not_negative(0.1)
     """Factor on the learning rate at each decay."""
     decay_fraction: float = positive(1.0)
-    """Fraction of the main train steps between decays, after the warm-up."""
+    """Fraction of main train steps between decays."""
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Length of a run. Every other schedule is a fraction of it."""
+    """Length of a run; other schedules are fractions of it."""
 
     env_steps: int = positive(100_000, MAY_GROW)
-    """Agent steps in total, the head start included."""
+    """Agent steps, head start included."""
     train_steps: int = positive(100_000, MAY_GROW)
-    """Train steps paced with the env steps (the main phase)."""
+    """Train steps while playing (the main phase)."""
     frozen_train_steps: int = not_negative(20_000, MAY_GROW)
-    """Train steps after the last env step, on frozen data."""
+    """Train steps after the last env step."""
     head_start_env_steps: int = positive(2_000)
-    """Env steps with random actions before training starts."""
+    """Env steps with random actions before training."""
     pacing_slack_env_steps: int = not_negative(0)
-    """Env steps that play may be ahead of learning; at least one tick of all envs plus two train steps' share of
-    play."""
+    """Env steps that play may be ahead of learning; raised to the least that works."""
 
     @property
     def total_train_steps(self) -> int:
@@ -331,10 +319,10 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class PlacementConfig:
-    """GPU of each process. Counts: `actor.actors`, `replay.shards`, `learner.ranks`."""
+    """GPU of each process."""
 
     kind: str = choice("auto", "auto", "colocated", "split")
-    """`colocated`: every GPU hosts all roles. `split`: one GPU in eight hosts no learner. `auto`: colocated."""
+    """`colocated`, `auto`: all roles on every GPU; `split`: no learner on one GPU in eight."""
     actors: tuple[int, ...] = ()
     """GPU of each actor; empty: by kind."""
     shards: tuple[int, ...] = ()
@@ -345,7 +333,7 @@ class PlacementConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Evaluation: full games, no root noise, raw rewards."""
+    """Full games, no root noise, raw rewards."""
 
     episodes: int = positive(32)
     """Episodes at the end of the run."""
@@ -354,46 +342,45 @@ class EvaluateConfig:
     interval_episodes: int = positive(32)
     """Episodes of an interval evaluation."""
     parallel_envs: int = positive(32, EXECUTION)
-    """Episodes played in parallel as one batch."""
+    """Episodes played at once."""
     num_simulations: int = not_negative(0)
     """Simulations per search; 0: as in training."""
     action: str = choice("most_visited", "most_visited", "sampled")
-    """`sampled`: drawn from the search's improved policy, for learnt mixed strategies."""
+    """`sampled`: drawn from the search's improved policy."""
     blind: bool = True
-    """At the end of the run, also score random actions drawn with the agent's action frequencies (the blind twin)."""
+    """Also score random actions at the agent's action frequencies, at the end."""
     video: bool = plain(True, EXECUTION)
-    """Record the first evaluation episode at the end of the run."""
+    """Film the first episode at the end."""
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Resumable checkpoints: at intervals, at the end and on interruption."""
+    """Resumable checkpoints."""
 
     interval_minutes: float = not_negative(10.0)
-    """Minutes between checkpoints, so at most this much work is lost; 0: no time interval."""
+    """Minutes between checkpoints; 0: off."""
     interval_train_steps: int = not_negative(0)
-    """Train steps between checkpoints; 0: no step interval."""
+    """Train steps between checkpoints; 0: off."""
     keep_last: int = not_negative(2)
-    """Resumable checkpoints kept; older ones keep only weights that were scored. 0: no checkpoints and no replay
-    log."""
+    """Resumable checkpoints kept; of older ones, scored weights. 0: no checkpoints, no replay log."""
     restarts: int = not_negative(3)
-    """Automatic restarts from the last checkpoint after the learner group died."""
+    """Restarts from the last checkpoint after a learner died."""
 
 
 @dataclass(frozen=True)
 class SupervisorConfig:
-    """Supervision of a run's processes."""
+    """Supervision of processes."""
 
     silent_s: float = positive(15.0)
-    """A process without a heartbeat (sent twice a second) for this long is killed."""
+    """Kill a process after this long without a heartbeat."""
     hang_s: float = positive(120.0)
-    """A role that finishes neither a step nor a wait for this long is killed; its first steps have `start_s`."""
+    """Kill a process if one step or wait takes longer."""
     start_s: float = positive(300.0)
-    """A process that takes longer to start or to finish one of its first steps, which compile, is killed."""
+    """The same for its start and first steps, which compile."""
     max_restarts: int = not_negative(5)
-    """Times that each actor or reanalyzer is replaced after a death; one more death ends the run."""
+    """Replacements of each actor or reanalyzer; the next death ends the run."""
     record_interval_s: float = positive(10.0)
-    """Seconds between metric records of rings, waits and lags."""
+    """Seconds between records of rings, waits and lags."""
 
 
 @dataclass(frozen=True)
@@ -401,29 +388,29 @@ class ProfileConfig:
     """What `--profile` records besides spans."""
 
     kernels: bool = False
-    """Record GPU activity with torch.profiler in the same trace; slow and large, a few seconds are enough."""
+    """GPU activity by torch.profiler; slow and large."""
     nvtx: bool = False
-    """Emit spans as NVTX ranges too, for an external profiler (GPU)."""
+    """Emit spans as NVTX ranges, for an external profiler (GPU)."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. Cadences are counted in samples, so that they do not depend on the batch size."""
+    """Intervals are in samples, whatever the batch size."""
 
     preset: str = plain("efficientzero", EXECUTION)
-    """File of `configs/` that the run started from (`--preset`)."""
+    """File of `configs/` (`--preset`)."""
     seed: int = not_negative(0, IDENTITY)
-    """Seed of everything random: games, networks, searches, sampling."""
+    """Seed of games, networks, searches and sampling."""
     gpus: int = not_negative(0, EXECUTION | LAYOUT)
-    """GPUs to use; 0: CPU."""
+    """GPUs to use; 0: CPU. Not given: all visible (0 in presets of small games)."""
     cpu_threads: int = not_negative(0, EXECUTION)
-    """Tensor threads per process; 0: the cores divided among the processes (inline with an mlp: 1)."""
+    """Tensor threads per process; 0: cores divided among processes."""
     shm_dir: str = plain("", EXECUTION)
-    """Directory for shared segments as files, where /dev/shm is too small; empty: /dev/shm."""
+    """Directory for shared segments as files; empty: /dev/shm."""
     run_dir: str = plain("", EXECUTION)
-    """Output directory; empty: runs/<game>-<preset>-seed<seed>-<number>."""
+    """Output directory; empty: `runs/GAME-PRESET-seedN-001`."""
     init_from: str = ""
-    """Run or checkpoint that a new run takes its initial weights from, and nothing else."""
+    """Run or checkpoint to take initial weights from."""
     env: EnvConfig = field(default_factory=EnvConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     search: SearchConfig = field(default_factory=SearchConfig)

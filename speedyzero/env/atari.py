@@ -40,7 +40,7 @@ def find(config: EnvConfig) -> GameInfo | None:
     """
     if (atari := read_id(config.game)) is not None:
         implied = " ".join(f"{path}={value}" for path, value in atari[1].items())
-        raise ValueError(f"env.game={config.game!r}: here that is {atari[0]} with {implied}")
+        raise ValueError(f"env.game={config.game!r}: use {atari[0]} with {implied}")
     name = atari_roms.find_name(config.game)
     if name is None:
         return None

@@ -27,16 +27,15 @@ def read_id(game: str) -> tuple[str, dict[str, Any]] | None:
     if name is None or (spec is not None and not str(spec.entry_point).startswith("ale_py")):
         return None
     if found["ram"]:
-        raise ValueError(f"--game {game}: shows the console's memory, here games are seen; say --game {name}")
+        raise ValueError(f"--game {game}: observations are the console's memory, not images; use --game {name}")
     if found["skip"] == "NoFrameskip":
         raise ValueError(
-            f"--game {game}: leaves the skipping of frames to a wrapper; say --game {name} env.frame_skip=4, or "
-            "whatever yours skips"
+            f"--game {game}: has no frame skip of its own; use --game {name} env.frame_skip=4, or another number"
         )
     version = int(found["version"])
     if version != 5 and found["skip"] is None:
         raise ValueError(
-            f"--game {game}: skips 2 to 4 frames at random, which is not offered; say ALE/{name}-v5 (4, with sticky "
+            f"--game {game}: a random frame skip of 2 to 4 is not supported; use ALE/{name}-v5 (4, with sticky "
             f"actions) or --game {name} (env.frame_skip, without)"
         )
     frame_skip = 3 if found["skip"] and name == "SpaceInvaders" else 4

@@ -28,7 +28,7 @@ def rom_path(name: str) -> Path:
     Raises ValueError for a missing, damaged or two-player ROM, for which the emulator would end the process.
     """
     if f"ALE/{name}-v5" not in gymnasium.registry:  # ale-py registers every game that one player can play
-        raise ValueError(f"env.game={name!r}: this ROM has no game for a single player")
+        raise ValueError(f"env.game={name!r}: this ROM has no single-player game")
     try:
         path = roms.get_rom_path(rom_of_name()[name])
     except OSError as error:

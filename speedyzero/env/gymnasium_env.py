@@ -219,11 +219,11 @@ class GymnasiumLanes:
             return self._finite(lane, flat, self.spec.shape, action)
         array = np.asarray(observation)
         if array.shape != space.shape:
-            self._fail(lane, f"an observation is of shape {array.shape}, its space says {space.shape}", action)
+            self._fail(lane, f"an observation has shape {array.shape}, its space {space.shape}", action)
         if not self.spec.is_image:
             return self._finite(lane, array, self.spec.shape, action)
         if not np.can_cast(array.dtype, np.uint8, "same_kind"):
-            self._fail(lane, f"an image is of {array.dtype}, its space says uint8", action)
+            self._fail(lane, f"an image has type {array.dtype}, its space uint8", action)
         height_px, width_px, channels = self.spec.shape
         image = np.atleast_3d(array)
         if channels < image.shape[2]:

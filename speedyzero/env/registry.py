@@ -80,4 +80,4 @@ def check_drawable(config: EnvConfig, where: str) -> None:
     try:
         try_game(config, render=True)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}; without it nothing is filmed") from error
+        raise ValueError(f"{where}: {error}; without it no video is made") from error

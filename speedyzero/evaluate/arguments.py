@@ -20,7 +20,7 @@ def _parser(prog: str) -> Parser:
     parser.add_argument("--action", choices=choices(EvaluateConfig, "action"), help="default: as the run was evaluated")
     parser.add_argument("--video", type=Path, help="film one episode into this .mp4 or .gif file")
     parser.add_argument(
-        "--blind", action="store_true", help="score its blind twin, too: the same actions as often, without looking"
+        "--blind", action="store_true", help="also score its blind twin: random actions at the agent's frequencies"
     )
     return parser
 

@@ -70,10 +70,10 @@ def evaluate_run(
     print(f"{result.game}, {which} weights, train step {saved.meta['step']}")
     print(f"score     {result}")
     print(
-        f"policy    {result.policy_information:.2f} nats of information about the positions, 0 for one that never looks"
+        f"policy    {result.policy_information:.2f} nats of information about the observation (0: one policy for all)"
     )
     if twin is not None:
-        print(f"blind     {twin}: the same actions as often, drawn without looking")
+        print(f"blind     {twin}: random actions at the agent's frequencies")
     print(f"protocol  {describe(result.protocol)}; {duration_s:.0f} s")
     print(f"written   {kept}")
     if film is not None:

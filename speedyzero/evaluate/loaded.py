@@ -45,7 +45,7 @@ class LoadedAgent:
         lanes = len(observations) if observations.ndim else 0
         if observations.shape != (lanes, *self.spec.shape) or observations.dtype != self.spec.dtype or not lanes:
             raise ValueError(
-                f"observations are {observations.dtype} {list(observations.shape)}, this agent sees "
+                f"observations are {observations.dtype} {list(observations.shape)}, this agent takes "
                 f"{self.spec.dtype} [lanes, {', '.join(map(str, self.spec.shape))}]"
             )
         begun = np.zeros(lanes, np.bool_) if first is None else np.asarray(first, np.bool_)

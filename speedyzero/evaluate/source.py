@@ -49,7 +49,7 @@ def _found(directory: Path, which: str) -> Source:
     path = directory / "config.yaml"
     if not path.is_file():
         raise ValueError(
-            f"{directory}: no config.yaml there, so not the directory of a run, and no checkpoint; name one, as "
+            f"{directory}: neither a run's directory (no config.yaml) nor a checkpoint; name one, as "
             "runs/Pong-laptop-seed0-001"
         )
     return Source(load_config(path), load_weights(find_weights(directory, which)), directory)

@@ -27,7 +27,7 @@ def first_network(config: Config, game: GameInfo, *, begun: bool = False) -> Net
         where = Path(config.init_from)
         directory = where if (where / MANIFEST_FILE).is_file() else newest(where)
         if directory is None:
-            raise ValueError(f"init_from={where}: no checkpoint there, nor the directory of a run that has one")
+            raise ValueError(f"init_from={where}: neither a checkpoint nor a run's directory with one")
         try:
             load_weights_into(network, load_weights(directory).state)
         except ValueError as error:

@@ -42,7 +42,7 @@ class ScalarCodec(nn.Module):
     def __init__(self, config: CodecConfig):
         super().__init__()
         if abs(config.limit / config.step - round(config.limit / config.step)) > 1e-6:
-            raise ValueError(f"codec limit={config.limit} is no whole multiple of step={config.step}")
+            raise ValueError(f"codec limit={config.limit} is not a multiple of step={config.step}")
         self.limit, self.step, self.bins = config.limit, config.step, config.bins
         support = (torch.arange(config.bins, dtype=torch.float64) - config.bins // 2) * config.step
         self.register_buffer("support", support.float(), persistent=False)

@@ -44,7 +44,7 @@ class Listener:
     def _hang_up(self, error: OSError) -> None:
         broken, self._stream = self._stream, None
         assert broken is not None
-        _log.warning("the output can no longer be written (%s): taken for a hang-up", error)
+        _log.warning("output can no longer be written (%s): treated as a hang-up", error)
         _redirect_to_null(broken)
         os.kill(os.getpid(), signal.SIGHUP)
 

@@ -99,12 +99,12 @@ class MetricsWriter:
             _append(self._path, self._lines)
         except OSError as error:
             if not self._is_refused:
-                self._say(f"metrics cannot be written, training goes on: {error}")
+                self._say(f"metrics cannot be written, training continues: {error}")
             self._is_refused = True
             del self._lines[:-MOST_HELD], self._scalars[:-MOST_HELD]
             return
         if self._is_refused:
-            self._say(f"metrics are written again, including {len(self._lines)} that were held")
+            self._say(f"metrics can be written again; {len(self._lines)} waiting ones are written too")
             self._is_refused = False
         self._add_events()
         self._lines.clear()

@@ -91,7 +91,7 @@ def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> 
     if "gpus" in given:
         check_gpus(given["gpus"])
     if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
-        raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run goes on in its own directory; name one")
+        raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run continues in its own directory; name one")
     directory = directory_to_resume(where or ("" if flags.reshard else flags.run_dir) or "")
     if not flags.reshard:
         check_unlocked(directory)

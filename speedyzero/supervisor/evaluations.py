@@ -29,7 +29,7 @@ class Evaluations:
         """
         if unscored_step > self._unscored_step:
             self._unscored_step = unscored_step
-            self._keeper.note(f"no score of train step {unscored_step}: its weights were not saved; training goes on")
+            self._keeper.note(f"no score of train step {unscored_step}: its weights were not saved; training continues")
         if self._process is not None and not self._process.alive:
             self._book()
         is_last = checkpoint_step >= self._config.schedule.total_train_steps

@@ -189,7 +189,7 @@ class InlineRoles:
             try:
                 keeper.evaluate(step, episodes=run.config.evaluate.interval_episodes)
             except OSError as error:
-                keeper.note(f"the score of train step {step} was not kept, training goes on: {error}")
+                keeper.note(f"the score of train step {step} was not kept, training continues: {error}")
 
     def end(self) -> None:
         if not self.done:
@@ -234,7 +234,7 @@ class InlineCheckpoints:
             self._store.write(snapshot_of(self._run))
         except OSError as error:
             _log.warning("%s", error)
-            self._note(f"checkpoint of train step {step} was not saved, training goes on: {error}")
+            self._note(f"checkpoint of train step {step} was not saved, training continues: {error}")
             return
         log = self._run.reanalyzer.log
         try:

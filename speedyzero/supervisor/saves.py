@@ -55,7 +55,7 @@ class Saves:
             self._store.give_up(step)
             self._settle(step)
             self._note(
-                f"checkpoint of train step {step} was not saved, {', '.join(failed)} could not; training goes on"
+                f"checkpoint of train step {step} was not saved, {', '.join(failed)} could not; training continues"
             )
         elif all(self._board.counter(name, "saved_step") >= step for name in self._savers):
             self._finish(step)
@@ -81,6 +81,6 @@ class Saves:
             thin_out(self._store, self._config, logs={})
         except (OSError, ValueError) as error:
             _log.warning("%s", error)
-            self._note(f"{error}; training goes on")
+            self._note(f"{error}; training continues")
         else:
             _log.info("checkpoint of train step %d saved", step)

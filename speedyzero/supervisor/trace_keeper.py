@@ -62,7 +62,7 @@ class TraceKeeper:
             write_trace(trace, self._path)
         except OSError as error:
             _log.warning("%s", error)
-            self._note(f"the profile could not be written, the run goes on: {error}")
+            self._note(f"the profile could not be written, the run continues: {error}")
             return
         self._note(self._summary(trace, store))
 

@@ -19,8 +19,8 @@ _TIMEOUT_S = 60.0  # the driver may have to wake eight GPUs
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 _NAME_BYTES = 256
 MPS_RISK = (
-    "an MPS daemon runs: if one process is killed, as a run does with one that hangs, the effects on the others' GPU "
-    "work are undefined, and page-locked memory takes space in /dev/shm"
+    "an MPS daemon runs: when a run kills a hanging process, GPU work of other processes may fail; page-locked memory "
+    "takes space in /dev/shm"
 )
 
 

@@ -20,16 +20,16 @@ class ProfileRequest:
     seconds: float | None = None
 
     @classmethod
-    def parse(cls, words: str) -> ProfileRequest:
-        """words: the argument as given, empty for the whole run. Raises ValueError if it is not a duration."""
-        if not words:
+    def parse(cls, text: str) -> ProfileRequest:
+        """text: the argument as given, empty for the whole run. Raises ValueError if it is not a duration."""
+        if not text:
             return cls()
         try:
-            seconds = float(words)
+            seconds = float(text)
         except ValueError:
             seconds = math.nan
         if not 0 < seconds < math.inf:
-            raise ValueError(f"--profile {words}: must be seconds above 0, or left out for the whole run")
+            raise ValueError(f"--profile {text}: must be seconds above 0, or left out for the whole run")
         return cls(seconds)
 
 

@@ -119,9 +119,9 @@ def test_an_id_of_an_atari_game_implies_its_protocol(game: str, name: str, frame
 @pytest.mark.parametrize(
     ("game", "words"),
     [
-        ("PongNoFrameskip-v4", "say --game Pong env.frame_skip=4"),
-        ("Pong-v4", "at random, which is not offered; say ALE/Pong-v5"),
-        ("Pong-ram-v4", "shows the console's memory"),
+        ("PongNoFrameskip-v4", "use --game Pong env.frame_skip=4"),
+        ("Pong-v4", "random frame skip of 2 to 4 is not supported; use ALE/Pong-v5"),
+        ("Pong-ram-v4", "observations are the console's memory"),
     ],
 )
 def test_an_id_whose_protocol_is_not_offered_is_refused(game: str, words: str):

@@ -1,6 +1,7 @@
-"""The page of settings is what the sources say, and says something of each."""
+"""The page of settings is current and complete."""
 
 from docs import settings_page
+from speedyzero.config.documents import presets
 from speedyzero.config.settings import SETTINGS
 
 
@@ -11,3 +12,7 @@ def test_the_page_is_as_the_sources_are():
 def test_every_setting_has_a_meaning():
     meanings = settings_page._meanings()
     assert [path for path in SETTINGS if not meanings.get(path)] == []
+
+
+def test_every_preset_has_a_letter():
+    assert set(settings_page.PRESETS.values()) == set(presets())

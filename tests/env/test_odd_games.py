@@ -26,7 +26,7 @@ def odd(what: str) -> EnvConfig:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (odd("shape"), r"shape \(5,\), its space says \(3,\)"),
+        (odd("shape"), r"shape \(5,\), its space \(3,\)"),
         (odd("words"), "not of numbers"),
         (odd("raises in reset"), "RuntimeError: no licence for the simulator"),
         (odd("raises in close"), "OSError: socket is gone"),

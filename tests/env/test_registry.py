@@ -63,7 +63,7 @@ def test_other_kinds():
         ("no_such_module:Env-v0", "no_such_module"),
         ("Pendulum-v1", "Discrete actions are needed"),
         ("ALE/Pong-v5", "Pong with env.frame_skip=4 env.sticky_actions=0.25"),
-        ("PongNoFrameskip-v4", "say --game Pong env.frame_skip=4"),
+        ("PongNoFrameskip-v4", "use --game Pong env.frame_skip=4"),
     ],
 )
 def test_refusals_are_one_line(game, words):
@@ -74,7 +74,7 @@ def test_refusals_are_one_line(game, words):
 
 @pytest.mark.parametrize("game", sorted(NEED_TWO_PLAYERS))
 def test_roms_that_would_end_the_process_are_refused(game):
-    with pytest.raises(ValueError, match="single player"):
+    with pytest.raises(ValueError, match="single-player"):
         check_game(EnvConfig(game=game))
 
 

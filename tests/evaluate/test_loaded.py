@@ -52,7 +52,7 @@ def test_it_plays_as_evaluation_does(tmp_path, game):
 def test_what_it_cannot_look_at_is_refused(tmp_path):
     agent = speedyzero.load(saved(tmp_path, "Catch"))
     for bad in (np.zeros((2, 10, 5), np.uint8), np.zeros((2, 10, 5, 1), np.float32), np.zeros((0, 10, 5, 1), np.uint8)):
-        with pytest.raises(ValueError, match="this agent sees uint8"):
+        with pytest.raises(ValueError, match="this agent takes uint8"):
             agent.act(bad)
     agent.act(np.zeros((2, 10, 5, 1), np.uint8))
     with pytest.raises(ValueError, match="3 lanes, it has played 2"):

@@ -4,7 +4,7 @@ Runs the fault suite with the contract's counts and prints its table: each promi
 which test, pass or fail. A row fails where a test of it failed, a count was not reached, a time was longer than
 promised, or nothing was told. A line for each row goes to
 benchmarks/results/soak.jsonl. Exit code: 0 where no row failed. `--latest` prints the newest line of each row as
-the table of `docs/results/contract.md`, and tries nothing.
+a Markdown table (`docs/results/contract.md` is its summary), and tries nothing.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     ),
     "no such setting to force": (nothing, ["--force", "optimizer.nam"], ["did you mean optimizer.name?"]),
     "more GPUs than there are": (nothing, ["--gpus", "99"], ["gpus=99"]),
-    "two directories": (nothing, ["--run-dir", "elsewhere"], ["goes on in its own directory"]),
+    "two directories": (nothing, ["--run-dir", "elsewhere"], ["continues in its own directory"]),
     "a future format": (future_format, [], ["format version 9; this program reads 1"]),
     "no learner's state": (without("learner.safetensors"), [], ["learner.safetensors", "No such file"]),
     "weights alone": (unlisted("state.json"), [], ["has no checkpoint to resume from"]),

@@ -71,7 +71,7 @@ def test_errors_at_any_call(run, tmp_path, number):
                 calls.end()
 
         told += strike(run, tmp_path, failing)
-    assert told and all("was not saved, training goes on" in line for line in told)
+    assert told and all("was not saved, training continues" in line for line in told)
     assert_recovered(run, tmp_path)
     name = errno.errorcode[number]
     reached(14, f"{share(EACH)} saves with {name} at one call: {len(told)} lost and told", counts={name: share(EACH)})
@@ -92,7 +92,7 @@ def test_a_limit_on_the_size_of_files(run, tmp_path):
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
         told += strike(run, tmp_path, limited)
-    assert told and all("was not saved, training goes on" in line for line in told)
+    assert told and all("was not saved, training continues" in line for line in told)
     assert_recovered(run, tmp_path)
     count = share(EACH)
     reached(14, f"{count} saves under RLIMIT_FSIZE: {len(told)} lost and told", counts={"RLIMIT_FSIZE": count})
@@ -114,7 +114,7 @@ def test_a_full_disk_lets_a_run_train_to_its_end(tmp_path):
     )
     output = run.stdout + run.stderr
     assert run.returncode == 1, output
-    assert "metrics cannot be written, training goes on" in output
+    assert "metrics cannot be written, training continues" in output
     for step in (10, 20, 30, 40):
         assert f"no score of train step {step}: its weights were not saved" in output
     assert "trained to train step 40, but the weights could not be saved" in output

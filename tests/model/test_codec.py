@@ -113,5 +113,5 @@ def test_decoding_is_in_float32():
 
 
 def test_bins_that_miss_the_limit_are_refused():
-    with pytest.raises(ValueError, match=r"limit=1.0 is no whole multiple of step=0.3"):
+    with pytest.raises(ValueError, match=r"limit=1.0 is not a multiple of step=0.3"):
         ScalarCodec(CodecConfig(limit=1.0, step=0.3))

@@ -103,7 +103,7 @@ def test_output_that_nobody_reads_any_more_ends_the_run_in_order(tmp_path):
         assert run.process.wait(timeout=LIMIT_S) == 130
         assert run.group() == [] and run.shared_names() == []
     assert load_weights(newest(tmp_path / "run")).meta["step"] >= 3
-    assert "taken for a hang-up" in (tmp_path / "run" / "log.txt").read_text()
+    assert "treated as a hang-up" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_interrupts_are_counted_and_raised_only_when_nobody_else_runs():
