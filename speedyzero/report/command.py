@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from speedyzero.arguments.command_line import Parser, check_writable, parse
+from speedyzero.system.atomic_file import write_atomically
 
 PAGE_FILE, PICTURES_FOLDER = "report.html", "report"
 
@@ -30,9 +31,19 @@ def check(argv: Sequence[str], prog: str) -> Callable[[], Path]:
     check_writable(out, f"--out {out}")
 
     def make() -> Path:
-        from speedyzero.report.making import make_report
+        from speedyzero.report.figures import draw
+        from speedyzero.report.groups import group_runs
+        from speedyzero.report.page import page
 
-        return make_report(runs, out)
+        groups = group_runs(runs)
+        pictures = draw(groups)
+        folder, path = out / PICTURES_FOLDER, out / PAGE_FILE
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in pictures:
+            write_atomically(folder / f"{picture.name}.png", picture.png)
+        write_atomically(path, page(groups, pictures).encode())
+        print(f"written   {path}, and its pictures in {folder}")
+        return path
 
     return make
 

@@ -1,123 +1,49 @@
-"""The curves of a report: score, losses, certainty, replay, speed. (Process utilisation: `utilisation.py`.)
-
-One colour per group of seeds; for a single run the raw values are drawn pale behind their running mean.
-"""
+"""The report's pictures: scores, policy and value. One colour per group of seeds; everything else is TensorBoard's."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
+import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
 
 from speedyzero.evaluate.human_normalised import reference_scores
-from speedyzero.report.canvas import (
-    Clock,
-    count_axis,
-    draw_line,
-    draw_metric,
-    finished,
-    from_zero,
-    headed,
-    legend_of,
-    nothing,
-    panels,
-)
-from speedyzero.report.groups import Group, Line, combined, smoothed
+from speedyzero.report.groups import Group
+from speedyzero.report.lines import GAMES_IN_A_MEAN, Clock, Line, combined, evaluations, games, metric
 from speedyzero.report.reading import RunRecord
 
-GAMES_IN_A_MEAN = 20
-_REFERENCE_STYLES: dict[str, tuple[Literal[":", "--", "-."], str]] = {
-    "random play": (":", "random"),
-    "human": ("--", "human"),
-    "EfficientZero at 100k": ("-.", "efficientzero"),
+WIDTH_IN, DPI = 11.6, 150  # shown 1,160 px wide: sharp on a screen of finer pixels, too
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "legend.frameon": False,
 }
-_MOST_STRETCH = 4.0  # of the score axis to include a reference
+_GREY = "#777777"
+_REFERENCES = (
+    ("random play", ":", "random"),
+    ("human", "--", "human"),
+    ("EfficientZero at 100k", "-.", "efficientzero"),
+)
 
 
 @dataclass(frozen=True)
 class Picture:
     name: str  # of its file, without .png
     title: str
-    words: str  # how to read it
+    note: str  # how to read it
     png: bytes
-
-
-def score_picture(groups: Sequence[Group], *, title: str = "Score", name: str = "score") -> Picture:
-    """groups: of one game."""
-    figure, (by_steps, by_time) = panels(1, 2, row_in=3.6)
-    clock = Clock.of(groups)
-    for group in groups:
-        for axes, on_clock in ((by_steps, False), (by_time, True)):
-            _draw_scores(axes, group, clock if on_clock else None)
-    count_axis(by_steps, "env steps (agent's actions)")
-    clock.axis(by_time)
-    by_steps.set_ylabel("score of a game (raw reward)")
-    runs = [run for group in groups for run in group.runs]
-    evaluated = any(len(run.evaluations.mean) for run in runs)
-    played = any(len(run.series("actor/game_score").values) for run in runs)
-    handles = legend_of(groups)
-    colour = groups[0].colour if len(groups) == 1 else "#444444"
-    if evaluated:
-        handles.append(Line2D([], [], color=colour, marker="o", markersize=4, label="evaluations, with 95% interval"))
-    if played:
-        label = f"games of actors, mean of {GAMES_IN_A_MEAN}"
-        handles.append(Line2D([], [], color=colour, alpha=0.5, linewidth=0.9, label=label))
-    if evaluated or played:
-        handles += _draw_references((by_steps, by_time), groups[0].game)
-        by_time.set_ylim(by_steps.get_ylim())
-    else:
-        for axes in (by_steps, by_time):
-            nothing(axes, "no game has ended yet")
-    words = (
-        "Evaluations: full games by the newest weights without noise (dots). Training games, with noise (thin line). "
-        "The interval is over episodes for one run, over seeds for several."
-    )
-    return Picture(name, title, words, finished(figure, handles))
-
-
-def _draw_scores(axes: Axes, group: Group, clock: Clock | None) -> None:
-    """clock: None for env steps on the x axis."""
-
-    def evaluations(run: RunRecord) -> Line:
-        found = run.evaluations
-        x = found.env_steps if clock is None else found.times_s / clock.seconds
-        if len(group.runs) > 1:
-            return Line(x, found.mean)
-        return Line(x, found.mean, found.low, found.high)
-
-    def games(run: RunRecord) -> Line:
-        series = run.series("actor/game_score")
-        x = run.env_steps_by(series.times_s) if clock is None else series.times_s / clock.seconds
-        return smoothed(Line(x, series.values), GAMES_IN_A_MEAN)
-
-    draw_line(axes, combined(group, games), colour=group.colour, alpha=0.5, linewidth=0.9)
-    line = combined(group, evaluations)
-    if line is not None and len(group.runs) == 1 and line.low is not None and line.high is not None:
-        spread = np.nan_to_num(np.stack([line.y - line.low, line.high - line.y]))
-        axes.errorbar(line.x, line.y, yerr=spread, fmt="none", ecolor=group.colour, capsize=2, linewidth=1)
-        line = Line(line.x, line.y)
-    draw_line(axes, line, colour=group.colour, marker="o")
-
-
-def _draw_references(all_axes: Sequence[Axes], game: str) -> list[Line2D]:
-    """Draw published scores as horizontal lines; those that would flatten the curves appear only in the legend."""
-    known = reference_scores(game)
-    if known is None:
-        return []
-    low, high = all_axes[0].get_ylim()
-    handles = []
-    for label, (style, field) in _REFERENCE_STYLES.items():
-        level = getattr(known, field)
-        is_near = max(high, level) - min(low, level) <= _MOST_STRETCH * (high - low)
-        for axes in all_axes if is_near else ():
-            axes.axhline(level, color="#777777", linestyle=style, linewidth=1)
-        words = f"{label} ({level:g}{'' if is_near else ', beyond the axis'})"
-        handles.append(Line2D([], [], color="#777777", linestyle=style, label=words))
-    return handles
 
 
 @dataclass(frozen=True)
@@ -126,136 +52,137 @@ class _Panel:
     title: str
     unit: str
     dashed: str = ""  # a second metric in the same panel
-    from_zero: bool = False
-    smooth: bool = True
 
 
-def loss_picture(groups: Sequence[Group]) -> Picture:
-    cross_entropy = "cross-entropy (nats a sample)"
-    plan = [
-        _Panel("learner/loss", "total, weighted", "weighted loss (a sample)"),
-        _Panel("learner/prefix_loss", "value prefix (or reward)", cross_entropy, from_zero=True),
-        _Panel("learner/value_loss", "value", cross_entropy, from_zero=True),
-        _Panel("learner/policy_loss", "policy", cross_entropy, from_zero=True),
-        _Panel("learner/consistency_loss", "consistency", "-cosine (a sample)"),
-        _Panel("learner/learning_rate", "learning rate", "step size", from_zero=True, smooth=False),
-    ]
-    words = "Sums over the unrolled steps, unweighted. The policy loss cannot fall below the entropy of its targets."
-    return Picture("losses", "Losses", words, _drawn(plan, groups, rows=2))
+_POLICY_AND_VALUE = (
+    _Panel("actor/value_return_correlation", "values and returns", "correlation"),
+    _Panel("actor/policy_information", "information: network -, search - -", "nats", "actor/search_information"),
+    _Panel("actor/prior_agreement", "network and search agree on the action", "share of positions"),
+    _Panel("actor/q_spread", "spread of Q over the actions", "discounted reward"),
+    _Panel("learner/policy_entropy", "entropy: network -, search - -", "nats", "learner/target_policy_entropy"),
+    _Panel("learner/projection_similarity", "projections of two positions", "mean cosine"),
+)
 
 
-def certainty_picture(groups: Sequence[Group]) -> Picture:
-    plan = [
-        _Panel(
-            "learner/policy_entropy",
-            "policy: network —, search - -",
-            "entropy (nats)",
-            "learner/target_policy_entropy",
-            from_zero=True,
-        ),
-        _Panel("learner/value_entropy", "value, over its bins", "entropy (nats)", from_zero=True),
-        _Panel("learner/predicted_root_value", "value that the network predicts", "discounted reward"),
-    ]
-    words = (
-        "On sampled positions. Entropy falls as the policy becomes more certain; if it is 0 early, exploration has "
-        "stopped. The search's policy (dashed) is the network's target."
+def draw(groups: Sequence[Group]) -> list[Picture]:
+    """All pictures, in the page's order."""
+    games = dict.fromkeys(group.game for group in groups)
+    with matplotlib.rc_context(_STYLE):
+        scores = [_scores(game, [group for group in groups if group.game == game]) for game in games]
+        return [*scores, _policy_and_value(groups)]
+
+
+def _scores(game: str, groups: Sequence[Group]) -> Picture:
+    figure, (by_steps, by_time) = _panels(1, 2, row_in=3.6)
+    _draw_scores(by_steps, groups, RunRecord.env_steps_by)
+    _draw_scores(by_time, groups, lambda _, times_s: times_s / 60)
+    by_steps.set(xlabel="env steps (agent's actions)", xlim=(0, None), ylabel="score of a game (raw reward)")
+    by_steps.xaxis.set_major_formatter(EngFormatter(sep=""))
+    by_time.set(xlabel="time at work (minutes)", xlim=(0, None))
+    handles = _legend(groups)
+    if by_steps.has_data():
+        colour = groups[0].colour if len(groups) == 1 else _GREY
+        games_label = f"actors' games, mean of {GAMES_IN_A_MEAN}"
+        handles.append(Line2D([], [], color=colour, marker="o", label="evaluations, with 95% interval"))
+        handles.append(Line2D([], [], color=colour, alpha=0.5, linewidth=0.9, label=games_label))
+        handles += _draw_references((by_steps, by_time), game)
+    else:
+        _mark_empty((by_steps, by_time), "no game has ended yet")
+    note = (
+        "Evaluations: full games by the newest weights without noise (dots). Training games, with noise (thin line). "
+        "The interval is over episodes for one run, over seeds for several."
     )
-    return Picture("certainty", "Policy and value", words, _drawn(plan, groups, rows=1))
+    name = "".join(c if c.isalnum() else "-" for c in game)
+    return Picture(f"score-{name}", f"Score in {game}", note, _png(figure, handles))
 
 
-def knowledge_picture(groups: Sequence[Group]) -> Picture:
-    plan = [
-        _Panel("actor/value_return_correlation", "values and returns", "correlation"),
-        _Panel(
-            "actor/policy_information",
-            "policy's information: network —, search - -",
-            "nats",
-            "actor/search_information",
-            from_zero=True,
-        ),
-        _Panel("actor/prior_agreement", "network and search agree on the action", "share of positions", from_zero=True),
-        _Panel("actor/q_spread", "spread of Q over the actions", "discounted reward", from_zero=True),
-        _Panel("learner/policy_information", "policy's information on sampled positions", "nats", from_zero=True),
-        _Panel("learner/projection_similarity", "projections of two positions", "mean cosine"),
-    ]
-    words = (
-        "On positions as they are played, before training on them; the last two on sampled positions. An agent whose "
-        "values do not correlate with the returns, or whose policy has no information about the position, has learnt "
-        "nothing of the game, whatever its score. Projections near 1: the consistency loss has collapsed."
-    )
-    return Picture("knowledge", "Does it look?", words, _drawn(plan, groups, rows=2))
-
-
-def replay_picture(groups: Sequence[Group]) -> Picture:
-    plan = [
-        _Panel(
-            "reanalyzer/priority_age_median",
-            "age of priorities: median —, oldest - -",
-            "train steps",
-            "reanalyzer/priority_age_max",
-            from_zero=True,
-        ),
-        _Panel(
-            "reanalyzer/refreshed_share", "priorities refreshed by newest weights", "share of positions", from_zero=True
-        ),
-        _Panel("reanalyzer/refresh_rank_correlation", "old and refreshed priorities", "rank correlation"),
-        _Panel("reanalyzer/eligible_positions", "replay", "positions to sample from", from_zero=True, smooth=False),
-        _Panel("learner/batch_age", "age of batches when learned from", "train steps", from_zero=True),
-        _Panel("learner/target_lag", "age of the network that makes targets", "train steps", from_zero=True),
-    ]  # of the first shard
-    words = "The age of the learner's input. With several shards: of the first."
-    return Picture("replay", "Replay and staleness", words, _drawn(plan, groups, rows=2))
-
-
-def _drawn(plan: Sequence[_Panel], groups: Sequence[Group], *, rows: int) -> bytes:
-    figure, all_axes = panels(rows, len(plan) // rows)
-    for axes, panel in zip(all_axes, plan, strict=True):
-        headed(axes, panel.title)
-        drawn = draw_metric(axes, groups, panel.metric, smooth=panel.smooth)
-        if panel.dashed:
-            drawn |= draw_metric(axes, groups, panel.dashed, style="--")
-        if not drawn:
-            nothing(axes)
-            continue
-        count_axis(axes, "train steps")
-        axes.set_ylabel(panel.unit)
-        if panel.from_zero:
-            from_zero(axes)
-    return finished(figure, legend_of(groups))
-
-
-def speed_picture(groups: Sequence[Group]) -> Picture:
-    figure, (played, learned, rate) = panels(1, 3)
-    clock = Clock.of(groups)
-
-    def progress(run: RunRecord, *, train: bool) -> Line:
-        if train:
-            series = run.series("learner/loss")
-            return Line(series.times_s / clock.seconds, series.steps.astype(np.float64))
-        times_s = np.linspace(0, run.duration_s, 100)
-        return Line(times_s / clock.seconds, run.env_steps_by(times_s))
-
+def _draw_scores(axes: Axes, groups: Sequence[Group], clock: Clock) -> None:
     for group in groups:
-        draw_line(played, combined(group, lambda run: progress(run, train=False)), colour=group.colour)
-        draw_line(learned, combined(group, lambda run: progress(run, train=True)), colour=group.colour)
-        draw_line(rate, combined(group, lambda run: _rate(progress(run, train=True), clock)), colour=group.colour)
-    for axes, title, unit in (
-        (played, "played", "env steps"),
-        (learned, "learned", "train steps"),
-        (rate, "speed of learning", "train steps per second"),
-    ):
-        headed(axes, title)
-        axes.set_ylabel(unit)
-        from_zero(axes)
-        clock.axis(axes)
-    words = "Play and learning are paced together, so both grow alike; flat stretches: head start, saves or waits."
-    return Picture("speed", "Speed", words, finished(figure, legend_of(groups)))
+        played = combined(group, lambda run: games(run, clock))
+        _draw(axes, played, color=group.colour, alpha=0.5, linewidth=0.9)
+        evaluated = combined(group, lambda run: evaluations(run, clock))
+        _draw(axes, evaluated, bars=len(group.runs) == 1, color=group.colour, marker="o")
 
 
-def _rate(progress: Line, clock: Clock) -> Line:
-    """Train steps per second in 40 equal intervals of the time."""
-    if len(progress.x) < 3 or progress.x[0] == progress.x[-1]:
-        return Line(np.zeros(0), np.zeros(0))
-    edges = np.linspace(progress.x[0], progress.x[-1], 41)
-    steps = np.interp(edges, progress.x, progress.y)
-    return Line((edges[1:] + edges[:-1]) / 2, np.diff(steps) / np.diff(edges) / clock.seconds)
+def _draw_references(all_axes: Sequence[Axes], game: str) -> list[Line2D]:
+    """Draw published scores as horizontal lines where they are within the axes; returns the legend of all of them."""
+    known, handles = reference_scores(game), []
+    for axes in all_axes:
+        axes.set_ylim(axes.get_ylim())  # a line does not widen them
+    for label, style, field in _REFERENCES if known else ():
+        level = getattr(known, field)
+        for axes in all_axes:
+            axes.axhline(level, color=_GREY, linestyle=style, linewidth=1)
+        handles.append(Line2D([], [], color=_GREY, linestyle=style, label=f"{label} ({level:g})"))
+    return handles
+
+
+def _policy_and_value(groups: Sequence[Group]) -> Picture:
+    """Over train steps, smoothed; for a single run with pale raw values."""
+    figure, all_axes = _panels(2, 3, row_in=2.6)
+    for axes, panel in zip(all_axes, _POLICY_AND_VALUE, strict=True):
+        axes.set_title(panel.title)
+        for name, style in ((panel.metric, "-"), (panel.dashed, "--")):
+            for group in groups:
+                if len(group.runs) == 1:
+                    raw = metric(group.runs[0], name, raw=True)
+                    _draw(axes, raw, color=group.colour, linestyle=style, alpha=0.25, linewidth=0.8)
+                line = combined(group, lambda run, name=name: metric(run, name))
+                _draw(axes, line, color=group.colour, linestyle=style)
+        if axes.has_data():
+            axes.set(xlabel="train steps", ylabel=panel.unit, xlim=(0, None))
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        else:
+            _mark_empty([axes], "not recorded")
+    note = (
+        "On positions as they are played, before training on them; entropy and projections on sampled positions. An "
+        "agent whose values do not correlate with the returns, or whose policy has no information about the position, "
+        "has learnt nothing of the game, whatever its score. Projections near 1: the consistency loss has collapsed."
+    )
+    return Picture("policy-and-value", "Policy and value", note, _png(figure, _legend(groups)))
+
+
+def _panels(rows: int, columns: int, *, row_in: float) -> tuple[Figure, list[Axes]]:
+    """A figure and its axes, row by row."""
+    figure = Figure(figsize=(WIDTH_IN, row_in * rows + 0.4), layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def _draw(axes: Axes, line: Line | None, *, bars: bool = False, **options) -> None:
+    """A line with its interval, as a band or as bars; a single point as a dot."""
+    if line is None or not len(line.x):
+        return
+    if len(line.x) == 1:
+        options["marker"] = "o"
+    axes.plot(line.x, line.y, **options)
+    if line.low is None or line.high is None:
+        return
+    if bars:
+        axes.vlines(line.x, line.low, line.high, color=options["color"], linewidth=1)
+    else:
+        axes.fill_between(line.x, line.low, line.high, color=options["color"], alpha=0.18, linewidth=0)
+
+
+def _mark_empty(all_axes: Sequence[Axes], why: str) -> None:
+    for axes in all_axes:
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=_GREY)
+
+
+def _legend(groups: Sequence[Group]) -> list[Line2D]:
+    """A line for each group; none for a single run."""
+    if len(groups) == 1 and len(groups[0].runs) == 1:
+        return []
+    labels = [f"{group.label} ({len(group.runs)} seeds)" if len(group.runs) > 1 else group.label for group in groups]
+    return [Line2D([], [], color=group.colour, label=label) for group, label in zip(groups, labels, strict=True)]
+
+
+def _png(figure: Figure, handles: Sequence[Line2D]) -> bytes:
+    """handles: of the legend above the panels."""
+    if handles:
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        columns = max(1, min(len(handles), 150 // (longest + 8)))
+        figure.legend(handles=list(handles), loc="outside upper left", ncols=columns, fontsize=8.5)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI)
+    return picture.getvalue()

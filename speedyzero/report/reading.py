@@ -6,7 +6,6 @@ Locks and writes nothing, so a run may continue while it is read. Axes: N values
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from speedyzero.checkpoint.found import LOCK_FILE
 from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER
-from speedyzero.checkpoint.scores import read_scores
+from speedyzero.checkpoint.scores import all_scores
 from speedyzero.config import Config
 from speedyzero.config.documents import load_config
 from speedyzero.observe.metrics import METRICS_FILE, MetricSeries, read_metrics
@@ -25,24 +24,12 @@ _NOTHING = MetricSeries(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 
 
 @dataclass(frozen=True)
-class Evaluations:
-    """Scores of a run's weights. N evaluations."""
-
-    steps: np.ndarray  # [N] float64: train steps of the weights
-    env_steps: np.ndarray  # [N], played by then
-    times_s: np.ndarray  # [N]: when training reached the step, not when the score was known
-    mean: np.ndarray  # [N]
-    low: np.ndarray  # [N], of the 95% interval over episodes; NaN if not recorded
-    high: np.ndarray  # [N]
-
-
-@dataclass(frozen=True)
 class RunRecord:
     run_dir: Path
     config: Config
     settings: str  # all of them, as YAML
     metrics: dict[str, MetricSeries]
-    scores: dict[str, dict]  # "last" and "best", or empty
+    scores: list[dict[str, Any]]  # every evaluation, oldest first
     systems: list[dict[str, Any]]  # one for each start or resume
     at_work: bool  # a process holds the run's lock
     crashes: tuple[str, ...]  # files with tracebacks
@@ -57,23 +44,16 @@ class RunRecord:
 
     @property
     def train_steps(self) -> int:
-        return max((int(series.steps.max()) for series in self.metrics.values() if len(series.steps)), default=0)
+        return max((int(series.steps.max()) for series in self.metrics.values()), default=0)
 
     @property
     def env_steps(self) -> int:
-        recorded = self._env_steps.values
-        return int(recorded.max()) if len(recorded) else 0
+        return int(self._env_steps.values.max(initial=0))
 
     @property
     def duration_s(self) -> float:
         """Active seconds, including those before a resume."""
-        return max(
-            (float(series.times_s.max()) for series in self.metrics.values() if len(series.times_s)), default=0.0
-        )
-
-    @property
-    def is_finished(self) -> bool:
-        return bool(self.scores) and self.scores["last"]["step"] >= self.config.schedule.total_train_steps
+        return max((float(series.times_s.max()) for series in self.metrics.values()), default=0.0)
 
     @property
     def state(self) -> str:
@@ -82,50 +62,22 @@ class RunRecord:
         words = f"stopped at train step {self.train_steps:,} of {total:,}"
         if self.at_work:
             words = f"at work, at train step {self.train_steps:,} of {total:,}"
-        elif self.is_finished:
+        elif self.scores and self.scores[-1]["step"] >= total:
             words = "finished"
         if resumed > 0:
             words += f"; resumed {resumed} time{'s' if resumed > 1 else ''}"
         return words + (f"; tracebacks in {', '.join(self.crashes)}" if self.crashes else "")
 
-    @cached_property
-    def evaluations(self) -> Evaluations:
-        mean = self.series("evaluate/mean_score")
-        bounds = []
-        for name in ("low", "high"):
-            bound = self.series(f"evaluate/mean_score_{name}")
-            known = dict(zip(bound.steps.tolist(), bound.values.tolist(), strict=True))
-            bounds.append(np.array([known.get(step, np.nan) for step in mean.steps.tolist()], np.float64))
-        return Evaluations(
-            steps=mean.steps.astype(np.float64),
-            env_steps=self.env_steps_at(mean.steps),
-            times_s=self.time_at(mean.steps),
-            mean=mean.values,
-            low=bounds[0],
-            high=bounds[1],
-        )
-
-    def env_steps_at(self, train_steps: np.ndarray) -> np.ndarray:
-        """Env steps played at given train steps, [N] float64."""
-        known = self._env_steps
-        if not len(known.steps):
-            return np.zeros(len(train_steps))
-        return np.interp(train_steps, known.steps, np.maximum.accumulate(known.values))
-
     def env_steps_by(self, times_s: np.ndarray) -> np.ndarray:
         """Env steps played at given times, [N] float64, the head start included."""
         known = self._env_steps
-        if not len(known.steps):
-            return np.zeros(len(times_s))
         times, values = [0.0, *known.times_s], [0.0, *np.maximum.accumulate(known.values)]
         return np.interp(times_s, times, values)
 
     def time_at(self, train_steps: np.ndarray) -> np.ndarray:
         """Times at which given train steps were reached, [N] float64."""
         known = self.series("learner/loss")
-        if not len(known.steps):
-            return np.zeros(len(train_steps))
-        return np.interp(train_steps, known.steps, known.times_s)
+        return np.interp(train_steps, known.steps, known.times_s) if len(known.steps) else np.zeros(len(train_steps))
 
     @property
     def _env_steps(self) -> MetricSeries:
@@ -144,7 +96,7 @@ def read_run(run_dir: Path) -> RunRecord:
         config=load_config(config_file),
         settings=config_file.read_text(encoding="utf-8"),
         metrics=read_metrics(run_dir) if (run_dir / METRICS_FILE).is_file() else {},  # none in the first seconds
-        scores=read_scores(run_dir),
+        scores=all_scores(run_dir),
         systems=read_systems(run_dir),
         at_work=is_locked(run_dir / CHECKPOINTS_FOLDER / LOCK_FILE),
         crashes=tuple(sorted(path.name for path in run_dir.glob("crash.*.txt"))),

@@ -2,61 +2,46 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from speedyzero.observe.metrics import MetricSeries
+from speedyzero.report.groups import Group
 from speedyzero.report.reading import read_run
-from speedyzero.report.utilisation import KINDS, shares_of
-from tests.report.run_dirs import line, make_run
+from speedyzero.report.utilisation import KINDS, shares_of, utilisation
+from tests.report.run_dirs import make_run
 
 
-def run_with(tmp_path: Path, counters: dict[str, list[float]], times_s: list[float]):
-    run_dir = make_run(tmp_path / "run", processes=(), evaluated=False)
-    with (run_dir / "metrics.jsonl").open("w") as file:
-        for i, time_s in enumerate(times_s):
-            for kind in KINDS:
-                values = counters.get(kind, [0.0] * len(times_s))
-                if i < len(values):
-                    file.write(json.dumps(line(f"time/actor-0/{kind}_s", 0, values[i], time_s)) + "\n")
-    return read_run(run_dir)
+@pytest.mark.parametrize(
+    ("counters", "times_s", "shares"),
+    [
+        # A part of the time is not accounted for.
+        ({"busy": [4, 9, 10], "wait_pacing": [1, 6, 10]}, [10, 20, 25], [0.4, 0.4, 0, 0, 0]),
+        # The process was replaced after 10 s and counts anew.
+        ({"busy": [8, 2], "wait_input": [1, 3]}, [10, 20], [0.5, 0, 0.2, 0, 0]),
+        # The clock is read a little after the counters, and no more than all time is ever shown.
+        ({"busy": [12], "wait_input": [4]}, [10], [0.75, 0, 0.25, 0, 0]),
+        # The last records are still being written, or the first.
+        ({"busy": [4, 9], "wait_group": [1]}, [10, 20], [0.4, 0, 0, 0, 0.1]),
+        ({"busy": [4], "wait_group": []}, [10], [0, 0, 0, 0, 0]),
+    ],
+)
+def test_shares_are_growth_over_time(tmp_path: Path, counters: dict, times_s: list[float], shares: list[float]):
+    run = read_run(make_run(tmp_path / "run", processes=(), evaluated=False))
+    for kind in KINDS:
+        values = np.array(counters.get(kind, np.zeros(len(times_s))), np.float64)
+        series = MetricSeries(np.zeros(len(values), np.int64), values, np.array(times_s[: len(values)]))
+        run.metrics[f"time/actor-0/{kind}_s"] = series
+    np.testing.assert_allclose(shares_of(run)["actor-0"], shares)
 
 
-def test_shares_are_growth_over_time(tmp_path: Path):
-    run = run_with(tmp_path, {"busy": [4.0, 9.0, 10.0], "wait_pacing": [1.0, 6.0, 10.0]}, [10.0, 20.0, 25.0])
-    shares = shares_of(run)["actor-0"]
-    np.testing.assert_allclose(shares.edges_s, [0, 10, 20, 25])
-    np.testing.assert_allclose(shares.share[0], [0.4, 0.5, 0.2])
-    np.testing.assert_allclose(shares.share[1], [0.1, 0.5, 0.8])
-    np.testing.assert_allclose(shares.overall[:2], [10 / 25, 10 / 25])
-
-
-def test_a_process_that_was_replaced_counts_anew(tmp_path: Path):
-    run = run_with(tmp_path, {"busy": [8.0, 2.0], "wait_input": [1.0, 3.0]}, [10.0, 20.0])
-    shares = shares_of(run)["actor-0"].share
-    np.testing.assert_allclose(shares[:, 1], [0.2, 0.0, 0.3, 0.0, 0.0])
-
-
-def test_more_than_all_time_is_never_shown(tmp_path: Path):
-    """A step that was long is booked when it ends; the clock is read a little after the counters."""
-    run = run_with(tmp_path, {"busy": [12.0], "wait_input": [4.0]}, [10.0])
-    np.testing.assert_allclose(shares_of(run)["actor-0"].share[:, 0], [0.75, 0, 0.25, 0, 0])
-
-
-def test_a_line_that_is_still_being_written_is_left_for_later(tmp_path: Path):
-    run = run_with(tmp_path, {"busy": [4.0, 8.0], "wait_group": [1.0]}, [10.0, 20.0])
-    assert shares_of(run)["actor-0"].share.shape == (len(KINDS), 1)
-
-
-def test_many_records_are_drawn_as_few_intervals_of_the_same_whole(tmp_path: Path):
-    times_s = [float(i) for i in range(1, 500)]
-    run = run_with(tmp_path, {"busy": [0.3 * time_s for time_s in times_s]}, times_s)
-    shares = shares_of(run)["actor-0"]
-    assert shares.share.shape[1] <= 60
-    np.testing.assert_allclose(shares.share[0], 0.3)
-    assert shares.edges_s[-1] == 499.0
-
-
-def test_one_process_has_no_shares(tmp_path: Path):
-    assert shares_of(read_run(make_run(tmp_path / "run", processes=()))) == {}
+def test_groups_have_the_mean_of_their_seeds(tmp_path: Path):
+    inline, one = make_run(tmp_path / "inline", processes=()), make_run(tmp_path / "one", processes=("actor-0",))
+    runs = (read_run(inline), read_run(one), read_run(one))
+    del runs[2].metrics["time/actor-0/wait_group_s"]  # that run's shares are 0
+    found = utilisation([Group("a", "", runs), Group("b", "", runs[:1])])
+    assert list(found) == ["a: actor-0"]
+    np.testing.assert_allclose(found["a: actor-0"], [0.25, 0.125, 0.06, 0, 0])
+    assert list(utilisation([Group("a", "", runs)])) == ["actor-0"]
