@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +123,14 @@ class Child:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
+
+
+def until(done, step=lambda: time.sleep(0.001)):
+    """Take steps until `done()`; a planted bug that stops all progress fails instead of hanging."""
+    deadline = time.monotonic() + 2 * WAIT_S
+    while not done():
+        step()
+        assert time.monotonic() < deadline, "nothing moves any more"
 
 
 def _countdown(left):

@@ -1,36 +1,10 @@
 """The network of linear layers."""
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from tests.model.networks import NUM_ACTIONS, TINY_MODEL, VECTOR_SPEC, tiny_network
-
-
-@pytest.mark.parametrize("prefix_horizon", [0, 5])
-def test_shapes(prefix_horizon):
-    network = tiny_network(VECTOR_SPEC, prefix_horizon=prefix_horizon)
-    latent = network.represent(torch.rand(4, 6))
-    assert latent.shape == (4, TINY_MODEL.mlp_latent)
-    state = network.initial_prefix_state(4)
-    assert len(state) == (2 if prefix_horizon else 0)
-    assert all(tensor.shape == (4, TINY_MODEL.lstm_hidden) and not tensor.any() for tensor in state.values())
-    transition = network.dynamics(latent, torch.tensor([0, 4, 2, 1]), state)
-    assert transition.latent.shape == latent.shape
-    assert transition.prefix_logits.shape == (4, TINY_MODEL.prefix_codec.bins)
-    assert transition.prefix_state.keys() == state.keys()
-    prediction = network.predict(latent)
-    assert prediction.policy_logits.shape == (4, NUM_ACTIONS)
-    assert prediction.value_logits.shape == (4, TINY_MODEL.value_codec.bins)
-    projection = network.project(latent)
-    assert projection.shape == network.predict_projection(projection).shape == (4, TINY_MODEL.projector_out)
-
-
-def test_images_are_flattened():
-    network = tiny_network(VECTOR_SPEC)
-    image = torch.rand(4, 2, 3, 1)
-    assert torch.equal(network.represent(image), network.represent(image.flatten(1)))
 
 
 def test_rows_do_not_see_each_other():
