@@ -47,7 +47,7 @@ class Usage:
     shared_bytes: int  # of a program
     stack_bytes: int  # of a thread
     registers: int  # of a thread
-    has_wgmma: bool
+    has_wgmma: bool  # looked for where it is needed
     barriers: int
     found: tuple[str, ...]  # those that should be absent
 
@@ -83,7 +83,7 @@ def compile_case(case: Case) -> Usage:
         shared_bytes=max(compiled.metadata.shared, static_shared),
         stack_bytes=stack,
         registers=registers,
-        has_wgmma="GMMA" in _cuobjdump("--dump-sass", compiled.asm["cubin"]),
+        has_wgmma=case.needs_wgmma and "GMMA" in _cuobjdump("--dump-sass", compiled.asm["cubin"]),
         barriers=len(re.findall(r"\bbar\.(?:warp\.)?sync", ptx)),
         found=tuple(instruction for instruction in case.absent if instruction in ptx),
     )

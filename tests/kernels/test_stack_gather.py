@@ -65,23 +65,6 @@ def test_numba_s_pixels_are_the_definition_s(channels, following, is_augmented):
     assert torch.equal(fast, plain)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("batch", [1, 7, 63])
-def test_a_root_s_stack_is_the_shards(monkeypatch, device, backend, batch):
-    shard = a_shard()
-    lane, step = positions(batch, rows=shard.rows)
-    seen = watch(monkeypatch, "kernels.stack_gather", reference="stack_gather", kernel="stack_gather_kernel")
-    found = stack_gather(
-        *on(device, shard.frame, shard.first, lane, step), stack=STACK, pad_channels_to=16,
-        out=poisoned(batch, 16, 17, 19, device), backend=backend,
-    )  # fmt: skip
-    assert seen == [backend]
-    assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
-    expected = to_network_input(torch.from_numpy(shard.gather_stacks(lane, step)))
-    assert torch.equal(found[:, :12].cpu(), expected)
-    assert torch.equal(found[:, 12:], torch.zeros_like(found[:, 12:]))
-
-
 @pytest.mark.parametrize("backend", BF16_BACKENDS)
 def test_bfloat16_is_the_rounded_float32(device, backend):
     shard = a_shard()
@@ -95,13 +78,14 @@ def test_bfloat16_is_the_rounded_float32(device, backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("stack", "height", "channels"), [(4, 6, 3), (1, 6, 1), (3, 20, 2)])
-def test_windows_and_every_part_of_them(device, backend, stack, height, channels):
+def test_windows_and_every_part_of_them(monkeypatch, device, backend, stack, height, channels):
     shard = a_shard(height=height, channels=channels, stack=stack)
     lane, step = positions(7, rows=shard.rows)
     window = to_network_input(torch.from_numpy(shard.gather_windows(lane, step, unroll_steps=UNROLL)))
     stored = on(device, shard.frame, shard.first, lane, step)
+    seen = watch(monkeypatch, "kernels.stack_gather", reference="stack_gather", kernel="stack_gather_kernel")
     found = stack_gather(*stored, stack=stack, following=UNROLL, backend=backend)
-    assert torch.equal(found.cpu(), window)
+    assert seen == [backend] and torch.equal(found.cpu(), window)
     for j in range(UNROLL + 1):  # the stack of unrolled state j
         found = stack_gather(*stored, stack=stack, following=j, skip=j, backend=backend)
         assert torch.equal(found.cpu(), window[:, j * channels : (j + stack) * channels])

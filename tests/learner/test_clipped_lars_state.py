@@ -15,17 +15,6 @@ from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
 from tests.refusal import refusal
 
 
-def test_copies_with_the_same_gradients_stay_equal_to_the_bit_in_any_order():
-    """Learner ranks hold the same reduced gradients and must never drift apart."""
-    one, two, backwards = random_parameters(), random_parameters(), random_parameters()
-    optimizers = [ClippedLARS(some, lr=0.3) for some in (one, two, backwards[::-1])]
-    for step in range(20):
-        for some, optimizer in zip((one, two, backwards), optimizers, strict=True):
-            train(optimizer, some, [step])
-    for a, b, c in zip(one, two, backwards, strict=True):
-        assert torch.equal(a, b) and torch.equal(a, c)
-
-
 def test_a_step_on_a_gpu_never_waits_for_it():
     """Fake tensors on a device that need not exist: reading a number from one raises."""
     with FakeTensorMode():

@@ -48,15 +48,6 @@ def test_two_hot_in_other_bins():
     assert distribution[1, 37:39].tolist() == pytest.approx([0.006, 0.994], abs=1e-6)
 
 
-def test_any_leading_axes():
-    codec = ScalarCodec(CodecConfig(limit=2.0, step=0.1))
-    x = torch.linspace(-3, 3, 24).view(2, 3, 4)
-    encoded = codec.encode(x)
-    assert encoded.shape == (2, 3, 4, 41)
-    assert torch.equal(encoded[1, 2, 3], codec.encode(x[1, 2, 3]))
-    assert codec.decode(encoded.log()).shape == (2, 3, 4)
-
-
 @pytest.mark.parametrize("config", BINS)
 def test_decoding_inverts_encoding(config):
     codec = ScalarCodec(config)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speedyzero.model.flat import acting_tensors, flatten, unflatten_into
+from speedyzero.model.flat import flatten, unflatten_into
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
 from tests.refusal import refusal
 
@@ -28,16 +28,6 @@ def test_round_trip(spec):
         elif tensor.is_floating_point():
             assert torch.equal(tensor, wanted[name]), name
         assert tensor.data_ptr() == places[name]
-
-
-def test_everything_that_acting_needs_and_nothing_else():
-    network = tiny_network(IMAGE_SPEC)
-    names = acting_tensors(network)
-    parameters = {name for name, _ in network.named_parameters()}
-    assert parameters - names.keys() == {name for name in parameters if name.startswith(("projector.", "predictor."))}
-    assert {"representation.stem.norm.running_mean", "prefix_head.norm.running_var"} < names.keys()
-    assert not any(name.endswith("num_batches_tracked") for name in names)
-    assert flatten(network).shape == (sum(tensor.numel() for tensor in names.values()),)
 
 
 @SPECS

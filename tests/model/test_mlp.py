@@ -2,9 +2,8 @@
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from tests.model.networks import NUM_ACTIONS, TINY_MODEL, VECTOR_SPEC, tiny_network
+from tests.model.networks import TINY_MODEL, VECTOR_SPEC, tiny_network
 
 
 def test_rows_do_not_see_each_other():
@@ -18,15 +17,6 @@ def test_rows_do_not_see_each_other():
     row = network.dynamics(network.represent(x[2:3]), action[2:3], network.initial_prefix_state(1))
     torch.testing.assert_close(row.latent[0], whole.latent[2])
     torch.testing.assert_close(row.prefix_logits[0], whole.prefix_logits[2])
-
-
-def test_the_action_is_a_one_hot_input_of_a_linear_layer():
-    network = tiny_network(VECTOR_SPEC, prefix_horizon=0)
-    latent, action = torch.rand(5, TINY_MODEL.mlp_latent), torch.tensor([4, 0, 1, 1, 3])
-    inner = network.dynamics_latent(latent) + F.one_hot(action, NUM_ACTIONS).float() @ network.dynamics_action.weight
-    step = network.dynamics_output(F.relu(network.dynamics_norm(inner)))
-    expected = network.latent_norm(latent + step)
-    torch.testing.assert_close(network.dynamics(latent, action, {}).latent, expected)
 
 
 def test_the_prefix_depends_on_the_recurrent_state_and_the_latent_does_not():

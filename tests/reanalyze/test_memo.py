@@ -123,15 +123,3 @@ def test_searches_are_cut_into_batches(search_batch):
     np.testing.assert_allclose(policies, make_memo(shard).policies(loaded_agent(CONFIG), lane, step), atol=1e-5)
     memo.network_values(agent, lane, step + 4)
     assert agent.largest_batch == min(search_batch, 8)
-
-
-def test_uniform_ties_are_seeded():
-    """Ties at random depend on who is searched together; the same request gives the same again."""
-    config = changed(search={"first_pick": "uniform"})
-    shard = make_shard(30)
-    lane, step = np.repeat([0, 1], 10), np.tile(np.arange(20, 30), 2)
-    first, again, newer = (
-        make_memo(shard, config).policies(loaded_agent(config, version=version), lane, step) for version in (2, 2, 6)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - newer).max() > 0.1

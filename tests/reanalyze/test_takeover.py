@@ -28,6 +28,8 @@ ACTORS, ENVS, BATCH = 2, 2, CONFIG.learner.batch_size
 TWO_ACTORS = changed(actor={"actors": ACTORS, "envs": ENVS}, replay={"capacity_steps": 20 * ACTORS * ENVS})
 SHAPES = [[(4, LIFE), (3, LIMIT), (6, GAME_OVER)], [(1, LIMIT), (2, LIFE), (9, GAME_OVER)]]
 NEVER = 10**9
+
+
 class Killed(BaseException):
     pass
 

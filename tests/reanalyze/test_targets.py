@@ -15,8 +15,18 @@ from hypothesis import strategies as st
 
 from speedyzero.reanalyze.targets import NO_STEP, TargetPlan, assemble_values, plan_targets, td_steps_by_age
 from speedyzero.replay.shard import Shard, ShardShape
-from tests.replay.episodes import GAME_OVER, LIFE, LIFE_AND_LIMIT, LIMIT, NUM_ACTIONS, SPEC
-from tests.replay.episodes import Lane, made_up_lane, shapes, tick
+from tests.replay.episodes import (
+    GAME_OVER,
+    LIFE,
+    LIFE_AND_LIMIT,
+    LIMIT,
+    NUM_ACTIONS,
+    SPEC,
+    Lane,
+    made_up_lane,
+    shapes,
+    tick,
+)
 
 K = 3
 NONE = NO_STEP
