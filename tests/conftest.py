@@ -18,8 +18,11 @@ from speedyzero.system.stop_signals import STOP_SIGNALS
 SHARED_MEMORY = Path("/dev/shm")
 # Whole machines, sweeps of dead runs, kills: one after another where tests run side by side, so that none of them sees
 # another's dead run. They are the longest chain, and begin first.
-INLINE = "test_(inline|not_finite|bad_resumes|reshard|checkpoint_)"  # one process, which shares no memory
-MACHINE = re.compile(rf"tests/((faults|supervisor)/(?!{INLINE})|shm|ablate/test_command|test_shared_edges|weights)")
+# In one process, which shares no memory:
+INLINE = (
+    "test_(alarms|bad_resumes|checkpoint_|gpu_memory|inline|limit_now|mirrored_run|no_code|not_finite|reshard|soak)"
+)
+MACHINE = re.compile(rf"tests/((faults|supervisor)/(?!{INLINE})|shm)")
 _MARK = f"SPEEDYZERO_TEST_RUN={uuid.uuid4().hex}"
 
 

@@ -24,7 +24,7 @@ from benchmarks.gpu.networks import atari_config, frame_spec, random_frames, ran
 from benchmarks.gpu.search_modes import CALLS_TO_REPLAY, MODES, searcher
 from speedyzero.model.agent import Agent
 from speedyzero.search import SearchConfig, SearchResult, search
-from tests.search.models import DeviceTables, TableModel, dirichlet, gumbel, root_states
+from tests.search.models import TableModel, dirichlet, gumbel, root_states
 
 SAME_ROOTS = 0.999
 VALUE_TOLERANCE = 1e-5
@@ -93,7 +93,7 @@ def check_tables(
 
     on_cpu = replace(config, backend="numba")
     want = search(model.root(states), model.recurrent, on_cpu, noise, generator())
-    tables = DeviceTables(model, device)
+    tables = model.on(device)
     for mode, tally in tallies.items():
         run_search = searcher(mode, tables.root(states), tables.recurrent, config)
         for _ in range(CALLS_TO_REPLAY - 1 if device.type == "cuda" else 0):

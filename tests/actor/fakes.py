@@ -133,9 +133,6 @@ class Game:
 
     def scores(self) -> list[float]:
         """Of the games reported since the last call."""
-        found = []
-        while not self.edges.metrics.empty:
-            record = self.edges.metrics.get()
-            assert record.name == "actor/game_score"
-            found.append(record.value)
-        return found
+        records = list(self.edges.metrics.drain())
+        assert {record.name for record in records} <= {"actor/game_score"}
+        return [record.value for record in records]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speedyzero.actor.actor import sample_visits, temperature_at
-from speedyzero.config import ActorConfig, ScheduleConfig
+from speedyzero.config import ActorConfig
 from speedyzero.system import keyed_random
 from speedyzero.topology.records import StepRecord
 from tests.actor.fakes import FREE, RANDOM_PHASE, Game, LookingAgent, ScriptedEnv, config_of
@@ -38,15 +38,8 @@ def test_actions_are_uniform_before_the_head_start():
     assert chi_square(acted(records), [1 / 3] * 3) < CHI_SQUARE_2
 
 
-def test_search_begins_with_the_head_start():
-    schedule = ScheduleConfig(
-        env_steps=1000, train_steps=10, frozen_train_steps=0, head_start_env_steps=24, pacing_slack_env_steps=1000
-    )
-    game = Game(config_of(schedule=schedule), many_lanes(6))
-    game.play(4)  # 24 env steps: none of these had them yet
-    assert not game.agent.stacks
-    game.play(1)
-    assert len(game.agent.stacks) == 1
+def test_a_temperature_near_zero_takes_the_most_visited_without_an_overflow():
+    assert sample_visits(np.array([[800, 801]]), np.array([0.01]), temperature=1e-4).tolist() == [1]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 0.25, 2.0])
@@ -56,14 +49,8 @@ def test_odds_are_visits_to_the_power_of_one_over_the_temperature(temperature):
     actions = sample_visits(np.tile(visits, (4000, 1)), uniform, temperature=temperature)
     odds = visits ** (1 / temperature)
     np.testing.assert_allclose(np.bincount(actions, minlength=4) / 4000, odds / odds.sum(), atol=1 / 4000)
-
-
-def test_unvisited_actions_are_never_chosen():
-    visits = np.array([[0, 7, 0], [0, 0, 7], [7, 0, 0]])
-    for u in (np.nextafter(0, 1), 0.5, np.nextafter(1, 0)):
-        assert sample_visits(visits, np.full(3, u), temperature=1.0).tolist() == [1, 2, 0]
-    # A temperature near 0 takes the most visited one, without an overflow.
-    assert sample_visits(np.array([[800, 801]]), np.array([0.01]), temperature=1e-4).tolist() == [1]
+    for u in (np.nextafter(0, 1), np.nextafter(1, 0)):  # what was not visited is never chosen
+        assert sample_visits(np.array([[0, 7, 0]]), np.array([u]), temperature=temperature).tolist() == [1]
 
 
 def test_temperature_by_train_steps():

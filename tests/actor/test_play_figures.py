@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from speedyzero.actor.play_figures import WINDOW_TICKS, PlayedTick, PlayFigures
-from speedyzero.observe.information import information
 
 LANES, ACTIONS = 2, 3
 
@@ -83,10 +82,3 @@ def test_windows_follow_one_another():
     play = PlayFigures(0.5)
     complete = [t for t in range(3 * WINDOW_TICKS) if play.add(a_tick(value=t % 7, reward=t % 5))]
     assert np.diff(complete).tolist() == [WINDOW_TICKS]
-
-
-def test_information_is_mutual_information():
-    """Against its definition as a sum over positions and actions."""
-    policy = np.random.default_rng(0).dirichlet(np.ones(4), size=50)
-    marginal = policy.mean(0)
-    assert information(policy) == pytest.approx((policy * np.log(policy / marginal)).sum(1).mean())

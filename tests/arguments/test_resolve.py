@@ -17,6 +17,7 @@ from speedyzero.config import Config, documents, get
 from speedyzero.config.documents import deviations, load_config, presets, save_config
 from speedyzero.config.settings import SETTINGS, build
 from speedyzero.config.validation import validate
+from tests.refusal import refusal
 
 
 @pytest.fixture(autouse=True)
@@ -30,24 +31,11 @@ def preset_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refusal(**arguments) -> str:
-    """The one line that a bad input is refused with."""
-    with pytest.raises(ValueError) as caught:
-        resolve(**arguments)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
-
-
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_is_valid(name: str):
     config = resolve(preset=name)
     validate(config)
     assert config.preset == name
-
-
-def test_the_presets_of_this_version_are_there():
-    assert presets() == "atari100k cartpole catch efficientzero fast laptop minatar speedyzero vector".split()
 
 
 def test_efficientzero_is_the_reference_to_the_letter():
@@ -60,11 +48,7 @@ def test_efficientzero_is_the_reference_to_the_letter():
     assert config.search.first_pick == "uniform"
     assert config.search.discount == pytest.approx(0.997**4, rel=1e-8)
     assert (config.search.num_simulations, config.search.prefix_horizon, config.target.unroll_steps) == (50, 5, 5)
-    assert (config.target.td_steps, config.target.td_decay_fraction, config.target_interval) == (
-        5,
-        0.3,
-        200,
-    )
+    assert (config.target.td_steps, config.target.td_decay_fraction, config.target_interval) == (5, 0.3, 200)
     assert math.floor(config.reanalyze.policy_share * config.learner.batch_size) == 253
     assert (config.optimizer.name, config.optimizer.learning_rate, config.optimizer.momentum) == ("sgd", 0.2, 0.9)
     assert config.optimizer.warmup_fraction * main == 1_000
@@ -125,16 +109,14 @@ def test_an_id_of_an_atari_game_implies_its_protocol(game: str, name: str, frame
     ],
 )
 def test_an_id_whose_protocol_is_not_offered_is_refused(game: str, words: str):
-    with pytest.raises(ValueError, match=words):
-        resolve("laptop", game)
+    assert words in refusal(resolve, "laptop", game)
 
 
 def test_the_default_preset_and_gpus_suit_the_machine(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resolve_module, "visible_gpus", lambda: 2)
     assert (resolve().preset, resolve().gpus) == ("speedyzero", 2)
     assert resolve(gpus=1).gpus == 1
-    with pytest.raises(ValueError, match="gpus=3, but 2 visible"):
-        resolve(gpus=3)
+    assert "gpus=3, but 2 visible" in refusal(resolve, gpus=3)
     assert (resolve(gpus=0).preset, resolve(gpus=0).gpus) == ("laptop", 0)
     assert (resolve(overrides=["gpus=0"]).preset, resolve(gpus=1).gpus) == ("laptop", 1)
     assert (resolve(game="Catch").preset, resolve(game="Catch").gpus) == ("catch", 0)  # the preset's
@@ -175,18 +157,18 @@ def test_the_default_preset_and_gpus_suit_the_machine(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_bad_argument_is_one_line(argument: str, words: list[str]):
-    line = refusal(preset="efficientzero", overrides=[argument])
+    line = refusal(resolve, preset="efficientzero", overrides=[argument])
     assert argument in line
     for expected in words:
         assert expected in line
 
 
 def test_bad_flags_are_one_line():
-    assert "unknown preset; did you mean laptop?; there are atari100k, cartpole" in refusal(preset="labtop")
-    assert "unknown preset" in refusal(preset="../configs/laptop")
-    assert "seed from --seed" in refusal(seed=-1)
-    assert "--gpus: gpus=3, but 0 visible" in refusal(gpus=3)
-    assert "did you mean CartPole-v1" in refusal(game="CartPool-v1")
+    assert "unknown preset; did you mean laptop?; there are atari100k, cartpole" in refusal(resolve, preset="labtop")
+    assert "unknown preset" in refusal(resolve, preset="../configs/laptop")
+    assert "seed from --seed" in refusal(resolve, seed=-1)
+    assert "--gpus: gpus=3, but 0 visible" in refusal(resolve, gpus=3)
+    assert "did you mean CartPole-v1" in refusal(resolve, game="CartPool-v1")
 
 
 @pytest.mark.parametrize(
@@ -205,7 +187,7 @@ def test_bad_flags_are_one_line():
 )
 def test_a_bad_preset_is_one_line_that_names_its_file(preset_folder: Path, text: str | bytes, words: list[str]):
     (preset_folder / "bad.yaml").write_bytes(text.encode() if isinstance(text, str) else text)
-    line = refusal(preset="bad")
+    line = refusal(resolve, preset="bad")
     for expected in ["configs/bad.yaml", *words]:
         assert expected in line
 
@@ -259,10 +241,7 @@ def test_a_bad_saved_config_is_one_line_that_names_it(tmp_path: Path, text: str 
     path = tmp_path / "config.yaml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(ValueError) as caught:
-        load_config(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(path) in refusal(load_config, path)
 
 
 def test_deviations_are_what_differs_from_the_paper():
@@ -271,8 +250,3 @@ def test_deviations_are_what_differs_from_the_paper():
     assert found["env.image_size_px"] == (64, 96)
     assert found["search.algorithm"] == ("gumbel", "puct")
     assert not {"preset", "seed", "gpus", "run_dir", "env.game"} & set(found)
-
-
-def test_presets_are_found_in_the_checkout():
-    root = Path(documents.__file__).resolve().parents[2]
-    assert root / "configs" == documents.PRESET_FOLDER

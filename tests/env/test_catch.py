@@ -1,8 +1,8 @@
-"""Catch by hand: one game square by square, and games keyed by (seed, lane, number)."""
+"""Catch by hand: one game square by square."""
 
 import numpy as np
 
-from speedyzero.env.catch import HEIGHT, WIDTH, CatchLanes
+from speedyzero.env.catch import CatchLanes
 
 LEFT, STAY, RIGHT = 0, 1, 2
 
@@ -45,32 +45,3 @@ def test_a_miss_costs_one_and_the_next_tick_begins_a_new_game():
     assert step.started[0] and not step.game_over[0] and step.reward[0] == 0
     assert step.frame[0, 9, 2, 0] == 255 and step.frame[0, 0].sum() == 255
     assert not env.step(np.array([STAY])).started[0]
-
-
-def test_columns_are_keyed_by_lane_and_game():
-    def columns(lanes: int, first_lane: int = 0, seed: int = 7) -> list[list[int]]:
-        env = CatchLanes(lanes=lanes, seed=seed, first_lane=first_lane)
-        frame = env.reset()
-        games = [[ball_column(f) for f in frame]]
-        for _ in range(30):
-            for _ in range(HEIGHT):
-                step = env.step(np.full(lanes, STAY))
-            assert step.started.all()
-            games.append([ball_column(f) for f in step.frame])
-        return games
-
-    four = columns(4)
-    assert [row[:2] for row in four] == columns(2)
-    assert [row[2:] for row in four] == columns(2, first_lane=2)
-    assert four != columns(4, seed=8)
-    assert any(len(set(row)) > 1 for row in four)
-    assert {column for row in four for column in row} == set(range(WIDTH))
-
-
-def test_reset_begins_again_at_game_0():
-    env = CatchLanes(lanes=3, seed=1)
-    first = env.reset()
-    for _ in range(25):
-        env.step(np.full(3, STAY))
-    np.testing.assert_array_equal(env.reset(), first)
-    assert not env.step(np.full(3, STAY)).started.any()

@@ -12,6 +12,7 @@ from speedyzero.config import EnvConfig
 from speedyzero.env.gymnasium_env import GymnasiumLanes
 from speedyzero.env.registry import check_game, make_env, try_game
 from speedyzero.system import keyed_random
+from tests.refusal import refusal
 
 CARTPOLE = EnvConfig(game="CartPole-v1", clip_reward="false")
 
@@ -120,15 +121,6 @@ def test_games_are_seeded_by_lane_and_number():
     np.testing.assert_array_equal(alone.reset()[0], expected_first(2, 0))
 
 
-def test_reset_begins_again_at_game_0():
-    env = make_env(CARTPOLE, lanes=2, seed=0)
-    first = env.reset()
-    for _ in range(30):
-        env.step(np.zeros(2, np.int64))
-    np.testing.assert_array_equal(env.reset(), first)
-    assert not env.step(np.zeros(2, np.int64)).started.any()
-
-
 def test_actions_begin_at_0_for_us():
     env = GymnasiumLanes(replace(CARTPOLE, game=scripted_id()), lanes=2, seed=0)
     assert env.num_actions == 4
@@ -177,29 +169,21 @@ def test_images_are_brought_to_size(shape, grayscale, expected):
     assert env.render(0).shape == (192, 192, 3)
 
 
-@pytest.mark.parametrize(
-    "space",
-    [
-        spaces.Box(0, 255, (3, 32, 32), np.uint8),
-        spaces.Text(5),
-        spaces.Sequence(spaces.Discrete(3)),
-        spaces.Dict(screen=spaces.Box(0, 255, (32, 32, 3), np.uint8)),
-    ],
-)
+@pytest.mark.parametrize("space", [
+    spaces.Box(0, 255, (3, 32, 32), np.uint8), spaces.Text(5), spaces.Sequence(spaces.Discrete(3)),
+    spaces.Dict(screen=spaces.Box(0, 255, (32, 32, 3), np.uint8)),
+])  # fmt: skip
 def test_unsupported_observations(space):
-    with pytest.raises(ValueError, match="observations|images") as error:
-        check_game(replace(CARTPOLE, game=scripted_id(space=space)))
-    assert "\n" not in str(error.value)
+    game = scripted_id(space=space)
+    assert game in refusal(check_game, replace(CARTPOLE, game=game))
 
 
 def test_pictures_of_a_vector_environment():
     env = make_env(CARTPOLE, lanes=1, seed=0)
     env.reset()
-    with pytest.raises(ValueError, match="render=True"):
-        env.render(0)
+    assert "render=True" in refusal(env.render, 0)
     if importlib.util.find_spec("pygame") is None:
-        with pytest.raises(ValueError, match="gymnasium.classic"):
-            try_game(CARTPOLE, render=True)
+        assert "gymnasium[classic" in refusal(try_game, CARTPOLE, render=True)
     else:
         drawn = make_env(CARTPOLE, lanes=2, seed=0, render=True)
         drawn.reset()
@@ -209,5 +193,5 @@ def test_pictures_of_a_vector_environment():
 
 @pytest.mark.filterwarnings("ignore:.*render_mode")
 def test_an_environment_that_cannot_be_drawn_says_so():
-    with pytest.raises(ValueError, match="rgb_array"):
-        make_env(replace(CARTPOLE, game=scripted_id()), lanes=1, seed=0, render=True)
+    drawn = replace(CARTPOLE, game=scripted_id())
+    assert "rgb_array" in refusal(make_env, drawn, lanes=1, seed=0, render=True)

@@ -9,6 +9,7 @@ from speedyzero.config import EnvConfig
 from speedyzero.env import user_modules
 from speedyzero.env.base import GameError
 from speedyzero.env.registry import check_game, make_env, try_game
+from tests.refusal import refusal
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def odd(what: str) -> EnvConfig:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (odd("shape"), r"shape \(5,\), its space \(3,\)"),
+        (odd("shape"), "shape (5,), its space (3,)"),
         (odd("words"), "not of numbers"),
         (odd("raises in reset"), "RuntimeError: no licence for the simulator"),
         (odd("raises in close"), "OSError: socket is gone"),
@@ -35,8 +36,8 @@ def odd(what: str) -> EnvConfig:
         (odd("reward text"), "a reward is str '1'; a number is needed"),
         (odd("reward two"), "a number is needed"),
         (odd("reward none"), "a number is needed"),
-        (odd("mask"), r"env\.action_mask=ignore"),
-        (EnvConfig(game="odd_games:Needy-v0"), "argument: 'size' .*arguments are given as env.kwargs"),
+        (odd("mask"), "env.action_mask=ignore"),
+        (EnvConfig(game="odd_games:Needy-v0"), "arguments are given as env.kwargs"),
         (EnvConfig(game="odd_games:Needy-v0", kwargs={"sice": 3}), "with env.kwargs={'sice': 3}: TypeError"),
         (EnvConfig(game="odd_games:Shows-v0", kwargs={"space": "dict", "wrong": True}), "not of its space Dict"),
         (EnvConfig(game="odd_games:Missing-v0"), "Missing"),
@@ -45,15 +46,13 @@ def odd(what: str) -> EnvConfig:
     ids=lambda value: value if isinstance(value, str) else str(value.kwargs),
 )
 def test_what_cannot_be_used_is_refused_in_one_line(config, words):
-    with pytest.raises(ValueError, match=words) as error:
-        try_game(config)
-    assert "\n" not in str(error.value) and (config.game in str(error.value))
+    line = refusal(try_game, config)
+    assert words in line and config.game in line
 
 
 def test_a_game_that_cannot_draw_itself_is_refused_where_it_is_to_be_filmed():
     try_game(EnvConfig(game="odd_games:Watched-v0"), render=True)
-    with pytest.raises(ValueError, match="no rgb_array"):
-        try_game(odd(""), render=True)
+    assert "no rgb_array" in refusal(try_game, odd(""), render=True)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +85,7 @@ def test_an_array_of_one_is_its_number():
 
 def test_a_mask_is_ignored_only_where_that_is_said():
     try_game(EnvConfig(game="odd_games:Base-v0", kwargs={"odd": "mask"}, action_mask="ignore"))
-    with pytest.raises(ValueError, match="action_mask"):
-        try_game(EnvConfig(game="Taxi-v4"))
+    assert "action_mask" in refusal(try_game, EnvConfig(game="Taxi-v4"))
 
 
 @pytest.mark.parametrize(
@@ -132,12 +130,10 @@ def test_a_game_is_learnt_from_what_it_pays():
 def test_no_module_is_imported_that_the_user_has_not_named(tmp_path, monkeypatch):
     (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ValueError, match="add --game planted:Game-v0"):
-        check_game(EnvConfig(game="planted:Game-v0"))
+    assert "add --game planted:Game-v0" in refusal(check_game, EnvConfig(game="planted:Game-v0"))
     assert not (tmp_path / "canary").exists()
     user_modules.allow("planted:Game-v0")
-    with pytest.raises(ValueError, match="Game"):
-        check_game(EnvConfig(game="planted:Game-v0"))
+    refusal(check_game, EnvConfig(game="planted:Game-v0"))
     assert (tmp_path / "canary").exists()
 
 
@@ -149,6 +145,4 @@ def test_a_module_that_cannot_be_imported(source, words, tmp_path, monkeypatch):
     (tmp_path / "broken.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
     user_modules.allow("broken:Game-v0")
-    with pytest.raises(ValueError, match=words) as error:
-        check_game(EnvConfig(game="broken:Game-v0"))
-    assert "\n" not in str(error.value)
+    assert words in refusal(check_game, EnvConfig(game="broken:Game-v0"))

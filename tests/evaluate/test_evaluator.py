@@ -1,7 +1,6 @@
 """The evaluation protocol on real games, played by rules whose scores are known."""
 
 import random
-import sys
 from dataclasses import replace
 
 import gymnasium
@@ -10,12 +9,14 @@ import pytest
 import torch
 
 from speedyzero.config import EnvConfig
-from speedyzero.env.registry import make_env, try_game
+from speedyzero.env.registry import make_env
 from speedyzero.evaluate.evaluator import evaluate
 from speedyzero.system.keyed_random import EVALUATE, seed_for
 from tests.evaluate.fake_players import FakePlayer, always, balance, catch_columns, follow_the_ball, lean
 
+gymnasium.register("speedyzero_test/Pole-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv")
 CATCH = EnvConfig(game="Catch", stack=2)
+SMALL = {"image_size_px": 48, "grayscale": True, "stack": 1}
 CART_POLE = EnvConfig(game="CartPole-v1", stack=1, clip_reward="true")
 BREAKOUT = EnvConfig(game="Breakout", image_size_px=48, grayscale=True, stack=2)
 
@@ -38,15 +39,6 @@ def test_a_constant_action_catches_one_column(action, caught_column):
     assert result.mean == pytest.approx((2 * (ball == caught_column).sum() - 40) / 40)
 
 
-def test_the_same_again():
-    results = [evaluate(FakePlayer(balance, 2), CART_POLE, episodes=3, parallel_envs=3, seed=5) for _ in range(2)]
-    assert str(results[0].to_json()) == str(results[1].to_json())
-    other = evaluate(FakePlayer(always(0), 2), CART_POLE, episodes=8, parallel_envs=8, seed=6)
-    assert other.episode_lengths.tolist() != (
-        evaluate(FakePlayer(always(0), 2), CART_POLE, episodes=8, parallel_envs=8, seed=5).episode_lengths.tolist()
-    )
-
-
 @pytest.mark.parametrize("parallel_envs", [1, 3, 7, 50])
 def test_scores_do_not_depend_on_how_many_play_side_by_side(parallel_envs):
     whole = evaluate(FakePlayer(lean, 2), CART_POLE, episodes=7, parallel_envs=7)
@@ -65,47 +57,52 @@ def test_finished_lanes_are_not_searched_for():
     assert player.tie_seeds == list(range(len(sizes)))
 
 
-def mixing(player: FakePlayer, shares: list[float]) -> FakePlayer:
-    """The player with a policy that likes other actions too."""
-    search = player.search
+class Mixing(FakePlayer):
+    """Always stays, with a policy that likes other actions too."""
 
-    def mixed(stacked, **how):
-        result = search(stacked, **how)
-        return replace(result, policy=torch.tensor([shares] * len(stacked)))
+    def __init__(self):
+        super().__init__(always(1), 3)
 
-    player.search = mixed
-    return player
+    def search(self, stacked, **how):
+        return replace(super().search(stacked, **how), policy=torch.tensor([[0.0, 0.25, 0.75]] * len(stacked)))
 
 
 def test_sampled_actions_are_the_policy_s_and_the_same_however_many_play():
     """Catch: which columns are reached tells what was done, 9 times a game."""
-    whole = mixing(FakePlayer(always(1), 3), [0.0, 0.25, 0.75])
+    whole = Mixing()
     result = evaluate(whole, CATCH, episodes=40, parallel_envs=40, action="sampled")
     assert result.protocol["action"] == "sampled"
     paddle = np.stack([catch_columns(batch)[1] for batch in whole.batches])  # [T, E], starts at 2, walls at 0 and 4
     moved = np.diff(paddle, axis=0)[:2]
     moved = moved[(paddle[:-1] < 4)[:2]]
     assert set(moved.tolist()) == {0, 1} and 0.6 < moved.mean() < 0.9
-    by_seven = evaluate(
-        mixing(FakePlayer(always(1), 3), [0.0, 0.25, 0.75]), CATCH, episodes=40, parallel_envs=7, action="sampled"
-    )
+    by_seven = evaluate(Mixing(), CATCH, episodes=40, parallel_envs=7, action="sampled")
     assert by_seven.episode_scores.tolist() == result.episode_scores.tolist()
-    greedy = evaluate(mixing(FakePlayer(always(1), 3), [0.0, 0.25, 0.75]), CATCH, episodes=40, parallel_envs=40)
-    assert greedy.protocol["action"] == "most visited"
-    assert (
-        greedy.episode_scores.tolist()
-        == evaluate(FakePlayer(always(1), 3), CATCH, episodes=40, parallel_envs=40).episode_scores.tolist()
+    greedy, plain = (
+        evaluate(player, CATCH, episodes=40, parallel_envs=40) for player in (Mixing(), FakePlayer(always(1), 3))
     )
+    assert greedy.protocol["action"] == "most visited"
+    assert greedy.episode_scores.tolist() == plain.episode_scores.tolist()
 
 
-def test_a_sure_policy_is_played_as_it_is_when_sampled():
-    result = evaluate(FakePlayer(follow_the_ball, 3), CATCH, episodes=20, parallel_envs=20, action="sampled")
-    assert result.episode_scores.tolist() == [1.0] * 20
+def test_rewards_are_not_clipped():
+    limited = EnvConfig(game="MsPacman", eval_limit_frames=600, **SMALL)
+    result = evaluate(FakePlayer(always(3), 9), limited, episodes=1, parallel_envs=1)
+    assert result.mean >= 20 and result.mean % 10 == 0  # a pill is worth 10 points
 
 
-def test_a_good_policy_is_cut_off_at_the_time_limit():
-    result = evaluate(FakePlayer(balance, 2), CART_POLE, episodes=2, parallel_envs=2)
-    assert result.episode_scores.tolist() == [500.0, 500.0]
+@pytest.mark.parametrize(
+    ("config", "player", "ticks"),
+    [
+        (CART_POLE, FakePlayer(balance, 2), 500),
+        (EnvConfig(game="Pong", eval_limit_frames=80, **SMALL), FakePlayer(always(0), 6), 20),
+        (EnvConfig(game="speedyzero_test/Pole-v0", stack=1, eval_limit_frames=50), FakePlayer(balance, 2), 50),
+    ],
+    ids=["the game's own", "the setting", "of a game without"],
+)
+def test_limits_cut_off(config, player, ticks):
+    result = evaluate(player, config, episodes=2, parallel_envs=2)
+    assert result.episode_lengths.tolist() == [ticks, ticks]
     assert result.protocol["truncated_episodes"] == 2
 
 
@@ -163,31 +160,6 @@ def test_a_game_goes_on_through_lost_lives_and_scores_are_raw():
     assert result.human_normalised == pytest.approx((score.mean() - 1.7) / (30.5 - 1.7))
 
 
-def test_rewards_are_not_clipped():
-    limited = EnvConfig(game="MsPacman", image_size_px=48, grayscale=True, stack=1, eval_limit_frames=600)
-    result = evaluate(FakePlayer(always(3), 9), limited, episodes=1, parallel_envs=1)
-    assert result.mean >= 20 and result.mean % 10 == 0  # a pill is worth 10 points
-
-
-def test_the_frame_limit_of_evaluation_holds():
-    limited = EnvConfig(game="Pong", image_size_px=48, grayscale=True, stack=1, eval_limit_frames=80)
-    result = evaluate(FakePlayer(always(0), 6), limited, episodes=2, parallel_envs=2)
-    assert result.episode_lengths.tolist() == [20, 20]
-    assert result.protocol["truncated_episodes"] == 2
-
-
-def test_a_game_without_a_limit_of_its_own_is_cut_off_all_the_same():
-    gymnasium.register("speedyzero_test/Pole-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv")
-    result = evaluate(
-        FakePlayer(balance, 2),
-        EnvConfig(game="speedyzero_test/Pole-v0", stack=1, eval_limit_frames=50),
-        episodes=2,
-        parallel_envs=2,
-    )
-    assert result.episode_lengths.tolist() == [50, 50]
-    assert result.protocol["truncated_episodes"] == 2
-
-
 def test_the_stack_repeats_the_first_frame_and_then_moves():
     player = FakePlayer(follow_the_ball, 3)
     evaluate(player, CATCH, episodes=3, parallel_envs=3)
@@ -203,16 +175,3 @@ def test_the_protocol_says_how_many_simulations(asked, reported):
     assert player.simulations == {asked}
     assert result.protocol["simulations"] == reported
     assert "frame_skip" not in result.protocol, "Catch skips no frames"
-
-
-@pytest.mark.parametrize(("episodes", "parallel_envs"), [(0, 1), (1, 0)])
-def test_at_least_one(episodes, parallel_envs):
-    with pytest.raises(ValueError, match="1 or more"):
-        evaluate(FakePlayer(always(0), 3), CATCH, episodes=episodes, parallel_envs=parallel_envs)
-
-
-def test_a_game_that_cannot_be_drawn(monkeypatch):
-    try_game(CATCH, render=True)
-    monkeypatch.setitem(sys.modules, "pygame", None)  # as if it were not installed
-    with pytest.raises(ValueError, match="pygame"):
-        try_game(CART_POLE, render=True)

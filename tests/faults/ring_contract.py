@@ -103,8 +103,16 @@ def trials(row: int, full_count: int) -> Iterator[int]:
             print(f"\ncontract row {row}: {trial + 1} of {count} tried", end="", flush=True)
 
 
-def reached(row: int, figure: str, *, counts: Mapping[str, int] | None = None, worst_s: float | None = None) -> None:
-    """Tell what a test has shown, once it has. counts: by the names of the row's `asked`. worst_s: the longest."""
+def reached(
+    row: int, figure: str = "", *, counts: Mapping[str, int] | None = None, worst_s: float | None = None
+) -> None:
+    """Report what a test has shown, once it has. counts: by the names of the row's `asked`. worst_s: the longest time.
+
+    figure: what else was seen; without it counts and time say all.
+    """
+    said = [f"{count:,} {name}" for name, count in (counts or {}).items()]
+    said += [f"at most {worst_s:.2f} s"] if worst_s is not None else []
+    figure = figure or ", ".join(said)
     unknown = set(counts or ()) - set(CONTRACT[row].asked)
     assert not unknown, f"row {row} asks for {list(CONTRACT[row].asked)}, not {unknown}"
     print(f"\ncontract row {row}: {figure}", end="", flush=True)

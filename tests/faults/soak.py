@@ -14,7 +14,6 @@ import json
 import os
 import sys
 import tempfile
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import RESULTS, write_result
-from tests.faults.ring_contract import CONTRACT, Promise, is_soak
+from tests.faults.ring_contract import CONTRACT
 
 SUITE = Path(__file__).parent
 LONGEST_TEST_S = 1800  # then it hangs
@@ -56,9 +55,6 @@ class Outcomes:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", type=int, help="of the contract; default: all of them")
-    parser.add_argument(
-        "--tenth", action="store_true", help="as `make test` tries them: counts are not asked, nothing is written"
-    )
     parser.add_argument("--latest", action="store_true", help="print what was recorded last of each row, as Markdown")
     arguments = parser.parse_args()
     if arguments.latest:
@@ -68,7 +64,7 @@ def main() -> int:
     if unknown:
         parser.error(f"there are rows {min(CONTRACT)} to {max(CONTRACT)}, not {sorted(unknown)}")
     chosen = frozenset(arguments.rows or CONTRACT)
-    os.environ["SOAK"] = "0" if arguments.tenth else "1"
+    os.environ["SOAK"] = "1"
     tests, told, started_s = Outcomes(chosen), [], time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SOAK_TABLE"] = str(Path(folder) / "told.jsonl")
@@ -79,10 +75,9 @@ def main() -> int:
     rows = [judged(row, tests, told) for row in sorted(chosen)]
     print_table(rows)
     print(f"{time.monotonic() - started_s:.0f} s")
-    if not arguments.tenth:
-        for line in rows:
-            path = write_result("soak", line, packages=PACKAGES)
-        print("written to", path)
+    for line in rows:
+        path = write_result("soak", line, packages=PACKAGES)
+    print("written to", path)
     return int(code != 0 or any(line["verdict"] == "FAIL" for line in rows))
 
 
@@ -96,8 +91,8 @@ def judged(row: int, tests: Outcomes, told: Sequence[dict]) -> dict:
     worst_s = max((line["worst_s"] for line in figures if line["worst_s"] is not None), default=None)
     faults = [f"{test} {tests.troubles[test]}" for test in own if test in tests.troubles]
     if promise.asked:
-        faults += [] if figures else ["nothing was told"]
-        faults += shortfalls(promise, counts) if figures else []
+        short = [f"{counts[name]} < {asked} {name}" for name, asked in promise.asked.items() if counts[name] < asked]
+        faults += short if figures else ["nothing was told"]
         if promise.limit_s is not None and worst_s is not None and worst_s > promise.limit_s:
             faults.append(f"{worst_s:.1f} s > {promise.limit_s:g} s")
     return {
@@ -112,12 +107,6 @@ def judged(row: int, tests: Outcomes, told: Sequence[dict]) -> dict:
         "verdict": "FAIL" if faults else "pass",
         "why": "; ".join(faults),
     }
-
-
-def shortfalls(promise: Promise, counts: Counter[str]) -> list[str]:
-    if not is_soak():
-        return []
-    return [f"{counts[name]} < {asked} {name}" for name, asked in promise.asked.items() if counts[name] < asked]
 
 
 def recorded_table(lines: Sequence[str]) -> list[str]:
@@ -137,21 +126,12 @@ def recorded_table(lines: Sequence[str]) -> list[str]:
 
 
 def print_table(rows: Sequence[dict]) -> None:
-    print("\n\nThe reliability contract\n")
+    print("\n\nThe reliability contract")
     for line in rows:
-        print(f"{line['row']:>3}  {line['verdict']:5} {line['promise']}")
-        asked = [f"{count:,} {name}" for name, count in line["asked"].items()]
-        if line["limit_s"] is not None:
-            worst = "nothing" if line["worst_s"] is None else f"{line['worst_s']:.2f} s"
-            asked.append(f"at most {line['limit_s']:g} s, {worst} seen")
-        for name, parts in (
-            ("asked", ["; ".join(asked)]),
-            ("figure", line["figures"]),
-            ("test", [f"{test.rpartition('/')[2]}, {seconds} s" for test, seconds in line["tests"].items()]),
-            ("why", [line["why"]]),
-        ):
-            for part in filter(None, parts):
-                print(textwrap.fill(part, 130, initial_indent=f"{name:>17}  ", subsequent_indent=" " * 19))
+        print(f"\n{line['row']:>3}  {line['verdict']:5} {line['promise']}")
+        for name in ("asked", "limit_s", "reached", "worst_s", "figures", "tests", "why"):
+            if line[name]:
+                print(f"{name:>17}  {line[name]}")
     verdicts = Counter(line["verdict"] for line in rows)
     print("\n" + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
 

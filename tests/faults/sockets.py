@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,51 +17,33 @@ _WAITING = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07", "raw": "07", "
 class InetSocket:
     """listens: it waits for strangers: a TCP socket that accepts, or a bound one of another kind without a peer."""
 
-    pid: int
-    protocol: str
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     port: int
     listens: bool
 
     @property
     def is_loopback(self) -> bool:
-        mapped = getattr(self.address, "ipv4_mapped", None)
-        return (mapped or self.address).is_loopback
+        return (getattr(self.address, "ipv4_mapped", None) or self.address).is_loopback
 
 
 def inet_sockets(pids: Iterable[int]) -> list[InetSocket]:
-    """Every internet socket that the processes hold. Ended ones hold none."""
+    """Every internet socket that the processes hold, of their own network namespaces. Ended ones hold none."""
     found = []
     for pid in pids:
-        inodes = _socket_inodes(pid)
-        for table, waiting in _WAITING.items():
-            found += [
-                InetSocket(pid, table, *_endpoint(fields[1]), listens=fields[3] == waiting)
-                for fields in _rows(pid, table)
-                if fields[9] in inodes
-            ]
+        held = set()
+        try:
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(FileNotFoundError):  # closed in between
+                    held.add(os.readlink(descriptor))
+            tables = {name: Path(f"/proc/{pid}/net/{name}") for name in _WAITING}
+            rows = {name: path.read_text().splitlines()[1:] for name, path in tables.items() if path.exists()}
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        for name, lines in rows.items():
+            for fields in map(str.split, lines):
+                if f"socket:[{fields[9]}]" in held:
+                    found.append(InetSocket(*_endpoint(fields[1]), listens=fields[3] == _WAITING[name]))
     return found
-
-
-def _socket_inodes(pid: int) -> set[str]:
-    inodes = set()
-    try:
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            target = os.readlink(descriptor)
-            if target.startswith("socket:["):
-                inodes.add(target.removeprefix("socket:[").removesuffix("]"))
-    except (FileNotFoundError, ProcessLookupError):
-        pass  # it ended meanwhile
-    return inodes
-
-
-def _rows(pid: int, table: str) -> list[list[str]]:
-    """The lines of the process's own network namespace."""
-    try:
-        lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()
-    except OSError:  # it ended, or the kernel has no such protocol
-        return []
-    return [line.split() for line in lines[1:]]
 
 
 def _endpoint(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:

@@ -14,14 +14,7 @@ from speedyzero import cli
 from speedyzero.checkpoint.manifest import MANIFEST_FILE, checkpoint_dir, entry_of, read_manifest, write_manifest
 from speedyzero.checkpoint.store import CheckpointStore
 from tests.faults.ring_contract import reached
-from tests.faults.small_run import NEWER, OLDER, copy_of, make_small_run
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bad") / "made"
-    make_small_run(path)
-    return path
+from tests.faults.small_run import NEWER, OLDER, contents, copy_of
 
 
 def both(run_dir: Path) -> list[Path]:
@@ -179,13 +172,8 @@ def test_no_permission_is_one_line(made, capsys):
     reached(16, "no permission", counts={"bad resumes": 1})
 
 
-def test_what_may_differ_is_told_and_taken(made, tmp_path, monkeypatch):
+def test_what_may_differ_is_told_and_taken(made, tmp_path, taken):
     run_dir = copy_of(made, tmp_path / "run")
-    taken = []
-    monkeypatch.setattr(
-        "speedyzero.supervisor.arguments._train",
-        lambda config, server, *, resume, profile: taken.append((config, resume)),
-    )
     words = ["schedule.train_steps=400", "checkpoint.keep_last=1", "optimizer.weight_decay=0.5"]
     forced = ["--force", "optimizer.weight_decay"]
     for where in (str(run_dir), str(checkpoint_dir(run_dir, OLDER))):
@@ -213,13 +201,8 @@ def edit(run_dir: Path, **values: str) -> None:
     path.write_text("\n".join(lines))
 
 
-def test_edits_of_the_config_are_named_or_taken(made, tmp_path, monkeypatch, capsys):
+def test_edits_of_the_config_are_named_or_taken(made, tmp_path, taken, capsys):
     run_dir = copy_of(made, tmp_path / "run")
-    taken = []
-    monkeypatch.setattr(
-        "speedyzero.supervisor.arguments._train",
-        lambda config, server, *, resume, profile: taken.append((config, resume)),
-    )
     edit(run_dir, frozen_train_steps="70", hang_s="60.0")
     assert cli.run(cli.check_train, ["--inline", "--resume", str(run_dir)], prog="train.py") == cli.DONE
     ((config, resume),) = taken
@@ -232,7 +215,3 @@ def test_edits_of_the_config_are_named_or_taken(made, tmp_path, monkeypatch, cap
     assert cli.run(cli.check_train, given, prog="train.py") == cli.DONE
     edit(run_dir, td_steps="four")
     assert "config.yaml: target.td_steps=four" in refusal(["--inline", "--resume", str(run_dir)], capsys)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,18 +21,46 @@ from speedyzero.supervisor.resume import find_resumable
 from tests.checkpoint.failing_calls import FailingCalls
 from tests.faults.inline_runs import advance
 from tests.faults.ring_contract import reached, share
-from tests.faults.small_run import make_small_run, resumed, save
+from tests.faults.small_run import copy_of, resumed, save
 
 EACH = 20
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[InlineRun]:
-    make_small_run(tmp_path)
-    run = resumed(tmp_path)
+def run_dir(made, tmp_path) -> Path:
+    return copy_of(made, tmp_path / "run")
+
+
+@pytest.fixture
+def run(run_dir) -> Iterator[InlineRun]:
+    run = resumed(run_dir)
     yield run
     run.close()
+
+
+@contextmanager
+def failing(number: int, trial: int) -> Iterator[None]:
+    """An error at one system call."""
+    with pytest.MonkeyPatch.context() as patch:
+        calls = FailingCalls(patch)
+        calls.begin(fail_at=2 + 3 * trial, failure=lambda: OSError(number, os.strerror(number)))
+        yield
+        calls.end()
+
+
+@contextmanager
+def limited(trial: int) -> Iterator[None]:
+    """As a quota on the size of files: what fits is written, what does not fails in its middle."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200 + 3000 * trial, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+STRIKES = {"ENOSPC": partial(failing, errno.ENOSPC), "EIO": partial(failing, errno.EIO), "RLIMIT_FSIZE": limited}
 
 
 def strike(run: InlineRun, run_dir: Path, struck: Callable[[], AbstractContextManager]) -> list[str]:
@@ -57,45 +86,14 @@ def assert_recovered(run: InlineRun, run_dir: Path) -> None:
 
 
 @pytest.mark.contract(14)
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
-def test_errors_at_any_call(run, tmp_path, number):
-    told = []
-    for trial in range(share(EACH)):
-
-        @contextmanager
-        def failing(call: int = 2 + 3 * trial) -> Iterator[None]:
-            with pytest.MonkeyPatch.context() as patch:
-                calls = FailingCalls(patch)
-                calls.begin(fail_at=call, failure=lambda: OSError(number, os.strerror(number)))
-                yield
-                calls.end()
-
-        told += strike(run, tmp_path, failing)
-    assert told and all("was not saved, training continues" in line for line in told)
-    assert_recovered(run, tmp_path)
-    name = errno.errorcode[number]
-    reached(14, f"{share(EACH)} saves with {name} at one call: {len(told)} lost and told", counts={name: share(EACH)})
-
-
-@pytest.mark.contract(14)
-def test_a_limit_on_the_size_of_files(run, tmp_path):
-    """As a quota: what fits is written, what does not fails in its middle."""
-    told, limits = [], resource.getrlimit(resource.RLIMIT_FSIZE)
-    for trial in range(share(EACH)):
-
-        @contextmanager
-        def limited(size: int = 200 + 3000 * trial) -> Iterator[None]:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-            try:
-                yield
-            finally:
-                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-        told += strike(run, tmp_path, limited)
-    assert told and all("was not saved, training continues" in line for line in told)
-    assert_recovered(run, tmp_path)
-    count = share(EACH)
-    reached(14, f"{count} saves under RLIMIT_FSIZE: {len(told)} lost and told", counts={"RLIMIT_FSIZE": count})
+@pytest.mark.parametrize("name", STRIKES)
+def test_a_save_that_fails(run, run_dir, name):
+    told, count = [], share(EACH)
+    for trial in range(count):
+        told += strike(run, run_dir, partial(STRIKES[name], trial))
+    assert told
+    assert_recovered(run, run_dir)
+    reached(14, f"{count} saves under {name}: {len(told)} lost and told", counts={name: count})
 
 
 @pytest.mark.contract(14)
@@ -123,12 +121,12 @@ def test_a_full_disk_lets_a_run_train_to_its_end(tmp_path):
 
 
 @pytest.mark.contract(14)
-def test_a_damaged_older_checkpoint_costs_no_newer_one(run, tmp_path):
+def test_a_damaged_older_checkpoint_costs_no_newer_one(run, run_dir):
     step = run.learner.train_step
-    assert save(run, tmp_path) == []
+    assert save(run, run_dir) == []
     advance(run, to_step=step + 1)
-    part = checkpoint_dir(tmp_path, step) / "replay_0.json"
+    part = checkpoint_dir(run_dir, step) / "replay_0.json"
     part.write_bytes(part.read_bytes()[:-7])
-    told = save(run, tmp_path)
-    assert find_resumable(tmp_path)[1].step == step + 1
+    told = save(run, run_dir)
+    assert find_resumable(run_dir)[1].step == step + 1
     assert not any("was not saved" in line for line in told)

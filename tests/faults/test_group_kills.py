@@ -17,7 +17,6 @@ from tests.faults.whole_run import WholeRun
 
 TWO_RANKS = ("learner.ranks=2",)
 ENDLESS = (*TWO_RANKS, "schedule.train_steps=100000", "schedule.env_steps=400000")
-LISTENING = "0A"  # the state in /proc/net/tcp
 
 
 @pytest.mark.contract(5)
@@ -40,20 +39,15 @@ def test_a_dead_rank_ends_the_group_and_the_run(number, tmp_path):
                 output
             )
             assert run.group() == [] and run.shared_names() == []
-    figure = f"{trials} {number.name}s of one of 2 ranks: the run ended within {worst_s:.1f} s"
-    reached(5, figure, counts={f"{number.name}s of a rank of two": trials}, worst_s=worst_s)
+    reached(5, counts={f"{number.name}s of a rank of two": trials}, worst_s=worst_s)
 
 
-@pytest.mark.contract(19)
-def test_two_ranks_on_two_shards_end_by_themselves_and_listen_on_loopback_alone(tmp_path):
+def test_two_ranks_on_two_shards_end_by_themselves(tmp_path):
     settings = (*TWO_RANKS, "replay.shards=2", "actor.envs=8")
     with WholeRun.start(tmp_path / "run", *settings) as run:
-        run.wait_for_step(20)
-        addresses = listening_addresses(run.group())
         output = run.output()
         assert run.process.returncode == 0, output
         assert run.group() == [] and run.shared_names() == []
-    assert addresses and all(address == "0100007F" for address in addresses), addresses  # 127.0.0.1
     metrics = {name: series.values[-1] for name, series in read_metrics(tmp_path / "run").items()}
     for pair in ("0-0", "1-1"):
         for ring in (f"batches.{pair}", f"priorities.{pair}"):
@@ -61,33 +55,3 @@ def test_two_ranks_on_two_shards_end_by_themselves_and_listen_on_loopback_alone(
         assert metrics[f"ring/batches.{pair}/consumed"] == 120
     assert metrics["time/learner-1/wait_group_s"] > 0
     assert load_weights(newest(tmp_path / "run")).meta["step"] == 120
-    reached(19, f"2 gloo ranks: {len(addresses)} listening sockets, all on 127.0.0.1")
-
-
-@pytest.mark.contract(7)
-def test_an_interrupted_group_saves_its_weights(tmp_path):
-    with WholeRun.start(tmp_path / "run", *ENDLESS) as run:
-        run.wait_for_step(30)
-        os.killpg(run.process.pid, signal.SIGINT)
-        output = run.output()
-        assert run.process.returncode == 130 and "Traceback" not in output and "killed" not in output, output
-        assert run.group() == [] and run.shared_names() == []
-    assert load_weights(newest(tmp_path / "run")).meta["step"] >= 30
-
-
-def listening_addresses(pids: list[int]) -> list[str]:
-    """Local addresses, as in /proc/net/tcp, of the sockets on which any of the processes listens."""
-    inodes = set()
-    for pid in pids:
-        for entry in os.listdir(f"/proc/{pid}/fd"):
-            try:
-                target = os.readlink(f"/proc/{pid}/fd/{entry}")
-            except FileNotFoundError:  # closed in between
-                continue
-            inodes.add(target.removeprefix("socket:[").removesuffix("]"))
-    found = []
-    for table in ("tcp", "tcp6"):
-        with open(f"/proc/net/{table}") as file:
-            rows = [line.split() for line in file.readlines()[1:]]
-        found += [row[1].split(":")[0] for row in rows if row[3] == LISTENING and row[9] in inodes]
-    return found

@@ -11,41 +11,27 @@ import torch
 from speedyzero import cli
 from speedyzero.checkpoint.stored import newest_valid
 from speedyzero.config.documents import read_config_document
+from speedyzero.config.placement import place
+from speedyzero.env.registry import check_game
 from speedyzero.learner.state import LearnerState
 from speedyzero.reanalyze.restored import env_steps_of, restore_shard
 from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.supervisor.inline import build_run
 from speedyzero.topology.pacing import Pacing
 from tests.faults.inline_runs import advance
-from tests.faults.small_run import NEWER, copy_of, make_small_run
-from tests.faults.test_bad_resumes import contents
+from tests.faults.small_run import NEWER, contents, copy_of
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("reshard") / "made"
-    make_small_run(path)
-    return path
-
-
-def resharded(old: Path, new: Path, words: list[str], monkeypatch, *, inline: bool):
+def resharded(old: Path, new: Path, words: list[str], taken: list, *, inline: bool = True):
     """What `train` would go on with."""
-    taken = []
-    monkeypatch.setattr(
-        "speedyzero.supervisor.arguments._train",
-        lambda config, server, *, resume, profile: taken.append((config, resume)),
-    )
     flags = ["--inline"] if inline else []
     command = [*flags, "--resume", str(old), "--reshard", "--run-dir", str(new), *words]
     assert cli.run(cli.check_train, command, prog="train.py") == cli.DONE
-    return taken[0]
+    return taken.pop()
 
 
 def restored(run_dir: Path, checkpoint) -> list[Shard]:
     config = read_config_document(checkpoint.document("meta")["config"], "test")
-    from speedyzero.config.placement import place
-    from speedyzero.env.registry import check_game
-
     game = check_game(config.env)
     shards = [Shard(shard_shape(config, game.spec, game.num_actions)) for _ in place(config).shards]
     for index, shard in enumerate(shards):
@@ -54,10 +40,10 @@ def restored(run_dir: Path, checkpoint) -> list[Shard]:
 
 
 @pytest.mark.parametrize("envs", [3, 5])
-def test_a_run_goes_on_with_other_environments(made, tmp_path, monkeypatch, capsys, envs):
+def test_a_run_goes_on_with_other_environments(made, tmp_path, taken, capsys, envs):
     old, new = copy_of(made, tmp_path / "old"), tmp_path / "new"
     before = contents(old)
-    config, resume = resharded(old, new, [f"actor.envs={envs}"], monkeypatch, inline=True)
+    config, resume = resharded(old, new, [f"actor.envs={envs}"], taken)
     told = capsys.readouterr().out
     assert f"actor.envs={envs} (the run has 8)" in told and str(new) in told and "positions kept" in told
     assert contents(old) == before
@@ -80,9 +66,9 @@ def test_a_run_goes_on_with_other_environments(made, tmp_path, monkeypatch, caps
     run.close()
 
 
-def test_shards_and_learners_share_out_the_replay(made, tmp_path, monkeypatch):
+def test_shards_and_learners_share_out_the_replay(made, tmp_path, taken):
     words = "actor.actors=4 replay.shards=2 learner.ranks=2 actor.envs=2".split()
-    _, resume = resharded(made, tmp_path / "new", words, monkeypatch, inline=False)
+    _, resume = resharded(made, tmp_path / "new", words, taken, inline=False)
     source, checkpoint = newest_valid(made), resume.checkpoint
     parts = [env_steps_of(checkpoint, index) for index in (0, 1)]
     assert [len(part) for part in parts] == [2, 2]
@@ -94,9 +80,9 @@ def test_shards_and_learners_share_out_the_replay(made, tmp_path, monkeypatch):
     assert not np.array_equal(shards[0].frame, shards[1].frame)
 
 
-def test_a_resharded_run_is_resumed_and_resharded_again(made, tmp_path, monkeypatch):
-    resharded(made, tmp_path / "wide", ["actor.envs=5"], monkeypatch, inline=True)
-    _, resume = resharded(tmp_path / "wide", tmp_path / "narrow", ["actor.envs=8"], monkeypatch, inline=True)
+def test_a_resharded_run_is_resumed_and_resharded_again(made, tmp_path, taken):
+    resharded(made, tmp_path / "wide", ["actor.envs=5"], taken)
+    _, resume = resharded(tmp_path / "wide", tmp_path / "narrow", ["actor.envs=8"], taken)
     assert resume.step == NEWER
     assert sum(env_steps_of(resume.checkpoint, 0)) == sum(env_steps_of(newest_valid(made), 0))
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-import stat
 import time
 from dataclasses import replace
 
@@ -19,13 +18,12 @@ UID_OFFSET = 24  # of the header's uid
 
 
 @pytest.fixture
-def live():
+def live(shm_run):
     """A run with one of everything, in use."""
-    setup = Setup(Run.new())
+    setup = Setup(shm_run)
     setup.create_ring()
     Board.create(setup.run, setup.board)
-    yield setup
-    remove_run(setup.run)
+    return setup
 
 
 def names_of(run_id, *more):
@@ -35,7 +33,6 @@ def names_of(run_id, *more):
 @pytest.mark.contract(8)
 def test_dead_runs_are_swept_beside_a_live_one(live, tmp_path):
     runs, rng = share(20), random.Random(5)
-    swept = 0
     producer, consumer = Ring.attach(live.run, live.ring).producer(), Ring.attach(live.run, live.ring).consumer()
     for i in range(runs):
         dead = Child("litter", live, on_disk=str(tmp_path) if i % 4 >= 2 else "")
@@ -48,16 +45,13 @@ def test_dead_runs_are_swept_beside_a_live_one(live, tmp_path):
             time.sleep(rng.uniform(0, 0.002))
         dead.kill()
         dead.wait()
-        left = len(names_of(run_id, tmp_path))
         sweep_dead_runs(tmp_path)
         assert names_of(run_id, tmp_path) == []
-        swept += left
         producer.begin().number[...] = i
         producer.commit()
         assert Ring.attach(live.run, live.ring).stats().in_flight == 1 and consumer.get().number == i
     assert len(names_of(live.run.run_id)) == 4
-    figure = f"{runs} dead runs: {swept} of {swept} objects swept beside a live run that went on"
-    reached(8, figure, counts={"dead runs": runs})
+    reached(8, counts={"dead runs": runs})
 
 
 @pytest.mark.contract(9)
@@ -73,8 +67,7 @@ def test_two_runs_started_at_once_never_meet(live):
             for child in pair:
                 child.close()
     assert len(names_of(live.run.run_id)) == 4, "their sweeps leave the third run alone"
-    figure = f"{starts} starts of 2 runs with the same names: 0 cross-reads in {2 * starts * count} records"
-    reached(9, figure, counts={"starts of two runs": starts})
+    reached(9, counts={"starts of two runs": starts})
 
 
 @pytest.fixture
@@ -90,15 +83,6 @@ def as_nobody():
             os.seteuid(0)
 
     return call
-
-
-@pytest.mark.contract(19)
-def test_shared_objects_are_for_their_owner_only(live):
-    paths = names_of(live.run.run_id)
-    assert len(paths) == 4
-    for path in paths:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600 and path.stat().st_uid == os.geteuid()
-    reached(19, f"{len(paths)} kinds of shared objects: mode 0600, own uid")
 
 
 @pytest.mark.contract(19)
@@ -166,20 +150,3 @@ def test_a_forged_header_does_not_help_another_user(live, as_nobody):
             WeightSlots.attach(run, setup.weights)
     finally:
         as_nobody(remove_run, run)
-
-
-@pytest.mark.contract(19)
-def test_no_socket_is_opened(live):
-    """Everything here goes through shared memory."""
-    before = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_socket(fd)}
-    ring = Ring.attach(live.run, live.ring)
-    ring.producer(), ring.consumer()
-    after = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_socket(fd)}
-    assert after == before
-
-
-def _is_socket(fd):
-    try:
-        return stat.S_ISSOCK(os.fstat(int(fd)).st_mode)
-    except OSError:
-        return False

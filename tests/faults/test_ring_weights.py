@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from speedyzero.shm import Run, WeightSlots, remove_run
+from speedyzero.shm import WeightSlots
 from tests.faults.ring_child import WAIT_S, Child, Setup, version_words
 from tests.faults.ring_contract import reached, share
 
@@ -14,10 +14,8 @@ WORDS = 2048  # 16 kB a version
 
 
 @pytest.fixture
-def setup():
-    setup = Setup(Run.new(), weight_words=WORDS)
-    yield setup
-    remove_run(setup.run)
+def setup(shm_run):
+    return Setup(shm_run, weight_words=WORDS)
 
 
 class SlowCopy(np.ndarray):

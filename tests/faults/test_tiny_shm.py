@@ -64,10 +64,7 @@ def test_ten_sizes_of_shared_memory(tmp_path):
         else:
             assert outcome.code == 0 and outcome.left == [], outcome
             assert (run_dir / "scores.json").exists()
-    figure = (
-        f"{len(too_small)} sizes below the {needed:,} bytes needed refused, to the page; {len(sizes)} tried, 0 SIGBUS"
-    )
-    reached(15, figure, counts={"sizes of a tiny tmpfs": len(sizes)})
+    reached(15, counts={"sizes of a tiny tmpfs": len(sizes)})
 
 
 @pytest.mark.contract(15)
@@ -89,6 +86,4 @@ def test_the_way_out_is_one(tmp_path):
     free = {"needed": bells, "free": bells - PAGE}
     assert_refused(none, "/dev/shm", **free, way_out="semaphores stay in /dev/shm", run_dir=runs[1])
     assert enough.code == 0 and enough.left == [], enough
-    reached(
-        15, "shm_dir= that is too small refused likewise; one with room serves where /dev/shm holds semaphores alone"
-    )
+    reached(15, "shm_dir=: too small refused, with room taken")

@@ -30,23 +30,24 @@ ENDLESS = ("schedule.train_steps=100000", "schedule.env_steps=400000")
 
 @dataclass(frozen=True)
 class Pair:
-    """Started at the same moment, alike in everything but the directory."""
+    """Started at the same moment."""
 
     orphaned: WholeRun
     interrupted: WholeRun
     run_dir: Path  # of the interrupted one
 
     @classmethod
-    def start(cls, folder: Path, stack: ExitStack) -> Pair:
-        first, second = (stack.enter_context(WholeRun.start(folder / name, *ENDLESS)) for name in ("one", "two"))
+    def start(cls, folder: Path, stack: ExitStack, *of_the_second: str) -> Pair:
+        first = stack.enter_context(WholeRun.start(folder / "one", *ENDLESS))
+        second = stack.enter_context(WholeRun.start(folder / "two", *ENDLESS, *of_the_second))
         return cls(first, second, folder / "two")
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Both at work. The last test of this file ends them."""
+    """Both at work, the second with two learner ranks. The last test of this file ends them."""
     with ExitStack() as stack:
-        pair = Pair.start(tmp_path_factory.mktemp("pair"), stack)
+        pair = Pair.start(tmp_path_factory.mktemp("pair"), stack, "learner.ranks=2")
         for run in (pair.orphaned, pair.interrupted):
             run.wait_for_step(1)
         yield pair
@@ -54,25 +55,24 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.mark.contract(9)
 def test_no_process_of_one_run_has_anything_of_the_other(pair):
-    owners = {run.wiring.run.run_id: run.mapped() for run in (pair.orphaned, pair.interrupted)}
-    processes = 0
-    for run_id, mapped in owners.items():
-        assert set().union(*mapped.values()) == {run_id}
-        users = [pid for pid, ids in mapped.items() if ids]
-        assert len(users) == 4 and len(mapped) == 5, "all but the fork server, which has none of it"
-        processes += len(mapped)
-    reached(9, f"2 whole runs at once: none of {processes} processes has mapped anything of the other run")
+    for run in (pair.orphaned, pair.interrupted):
+        mapped = run.mapped()
+        assert set().union(*mapped.values()) == {run.wiring.run.run_id}
+        users, roles = [pid for pid, ids in mapped.items() if ids], len(run.wiring.processes)
+        assert (len(users), len(mapped)) == (roles + 1, roles + 2), "all but the fork server, which has none of it"
+    reached(9, "2 whole runs at once: no process has mapped anything of the other run")
 
 
 @pytest.mark.contract(19)
-def test_no_process_of_a_run_holds_an_internet_socket(pair):
+def test_only_a_group_of_learners_holds_internet_sockets_and_those_on_loopback(pair):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         ours = [(one.port, one.listens, one.is_loopback) for one in inet_sockets([os.getpid()])]
         assert (port, True, True) in ours, "the scan must find what is there"
-    assert inet_sockets(pair.interrupted.group()) == []
-    figure = f"{len(pair.interrupted.group())} processes of a run with one learner: no internet socket at all"
-    reached(19, figure, counts={"runs whose sockets were scanned": 1})
+    assert inet_sockets(pair.orphaned.group()) == []
+    of_a_group = inet_sockets(pair.interrupted.group())
+    assert any(one.listens for one in of_a_group) and all(one.is_loopback for one in of_a_group), of_a_group
+    reached(19, counts={"runs whose sockets were scanned": 1})
 
 
 @pytest.mark.contract(19)
@@ -90,11 +90,7 @@ def test_another_user_can_do_nothing_to_a_run(pair):
     finally:
         own.unlink()
     assert attack(paths) == []
-    reached(
-        19,
-        f"{len(paths)} objects of a live run: 0600; a second uid can do nothing to them",
-        counts={"runs that a second uid attacked": 1},
-    )
+    reached(19, counts={"runs that a second uid attacked": 1})
 
 
 @pytest.mark.contract(6, 7, 8, 9)
@@ -113,21 +109,11 @@ def test_one_that_loses_its_supervisor_and_one_that_is_interrupted(pair, tmp_pat
             ended_s = max(ended_s, interrupt(own.interrupted, own.run_dir, rng, more=more))
         interruptions[more] += 1
     count = trial + 1
-    reached(
-        6,
-        f"{count} supervisors killed: the last descendant ended after at most {worst_s:.1f} s",
-        counts={"supervisors killed": count},
-        worst_s=worst_s,
-    )
-    reached(
-        7,
-        f"interrupted once {interruptions[0]}, twice {interruptions[1]} times: a checkpoint, exit 130 after at "
-        f"most {ended_s:.1f} s, nothing left",
-        counts={"interrupted once": interruptions[0], "interrupted twice": interruptions[1]},
-        worst_s=ended_s,
-    )
-    reached(8, f"{count} dead whole runs swept beside a live one that went on", counts={"dead whole runs": count})
-    reached(9, f"{count} starts of 2 whole runs", counts={"starts of two whole runs": count})
+    reached(6, counts={"supervisors killed": count}, worst_s=worst_s)
+    counts = {"interrupted once": interruptions[0], "interrupted twice": interruptions[1]}
+    reached(7, counts=counts, worst_s=ended_s)
+    reached(8, counts={"dead whole runs": count})
+    reached(9, counts={"starts of two whole runs": count})
 
 
 def lose_supervisor(run: WholeRun, rng: random.Random, *, at_work: bool) -> float:
@@ -161,5 +147,6 @@ def interrupt(run: WholeRun, run_dir: Path, rng: random.Random, *, more: int) ->
     assert "Traceback" not in output and "killed" not in output
     assert run.group() == [] and run.shared_names() == []
     consumed = read_metrics(run_dir)["ring/batches.0-0/consumed"].values[-1]
-    assert 1 <= load_weights(newest(run_dir)).meta["step"] == consumed
+    step = load_weights(newest(run_dir)).meta["step"]
+    assert step == consumed if run.config.learner.ranks < 2 else consumed - 1 <= step <= consumed and step >= 1
     return took_s

@@ -23,17 +23,10 @@ from speedyzero.shm.run import SHM_MOUNT, run_id_of
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 600.0 if os.environ.get("SOAK") == "1" else 150.0  # far beyond any wait that succeeds
 SHORT = (
-    "schedule.env_steps=1000",
-    "schedule.train_steps=120",
-    "schedule.head_start_env_steps=520",
-    "search.num_simulations=4",
-    "learner.batch_size=32",
-    "target.interval_samples=1600",
-    "learner.publish_interval_samples=320",
-    "evaluate.episodes=20",
-    "evaluate.video=false",
-    "supervisor.record_interval_s=0.5",
-)
+    "schedule.env_steps=1000 schedule.train_steps=120 schedule.head_start_env_steps=520 search.num_simulations=4 "
+    "learner.batch_size=32 target.interval_samples=1600 learner.publish_interval_samples=320 evaluate.episodes=20 "
+    "evaluate.video=false supervisor.record_interval_s=0.5"
+).split()
 
 
 @dataclass

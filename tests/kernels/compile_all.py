@@ -1,4 +1,4 @@
-"""Compile every case of `cases_*.py` and print one JSON line for each: python -m tests.kernels.compile_all
+"""Compile every case and print one JSON line for each: python -m tests.kernels.compile_all
 
 Started by `test_triton_compiles.py` without the interpreter's variable. With names as arguments, those cases only.
 With SOAK=1 every case is there for every capability; without, all for sm_90 and the convolution, whose tile depends on
@@ -8,24 +8,21 @@ the card, for all.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import sys
 import traceback
-from pathlib import Path
 
-from tests.kernels.cases_network import CAPABILITIES
+from tests.kernels import cases_network, cases_tree
 from tests.kernels.sm90 import Case, compile_case
 
 
 def all_cases() -> list[Case]:
     """The cases of all kernels."""
-    files = sorted(Path(__file__).parent.glob("cases_*.py"))
-    cases = [case for file in files for case in importlib.import_module(f"tests.kernels.{file.stem}").CASES]
-    names = [case.name for case in cases]
+    cases = [*cases_network.CASES, *cases_tree.CASES]
+    assert len({case.name for case in cases}) == len(cases)
     if os.environ.get("SOAK") == "1":
-        others = [capability for capability in CAPABILITIES if capability != 90]
+        others = [capability for capability in cases_network.CAPABILITIES if capability != 90]
         cases += [
             dataclasses.replace(
                 case, name=f"{case.name}-sm_{capability}", capability=capability, needs_wgmma=False,
@@ -34,9 +31,6 @@ def all_cases() -> list[Case]:
             for case in cases if case.capability == 90 and not case.name.startswith("conv3x3")
             for capability in others
         ]  # fmt: skip
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise ValueError(f"cases of the same name: {sorted(twice)}")
     return cases
 
 

@@ -1,7 +1,7 @@
 """Compile Triton kernels for a GPU, which needs none, and read off what the machine code uses.
 
-A kernel's author lists `Case`s as CASES in `cases_*.py` beside this file; these name the kernel by its dotted path, for
-a process under the interpreter can't compile. `compile_all.py` compiles them all, `test_triton_compiles.py` checks.
+`cases_network.py` and `cases_tree.py` list `Case`s, which name the kernel by its dotted path, for a process under the
+interpreter can't compile. `compile_all.py` compiles them all, `test_triton_compiles.py` checks.
 """
 
 from __future__ import annotations
@@ -24,15 +24,20 @@ class Case:
     kernel: str  # "package.module:function"
     signature: Mapping[str, str]  # argument -> Triton type, as "*fp32" or "i32"; constexprs left out
     constexprs: Mapping[str, Any] = field(default_factory=dict)
-    aligned: tuple[str, ...] = ()  # arguments that are multiples of 16 (pointers: of 16 bytes)
+    aligned: tuple[str, ...] | None = None  # arguments that are multiples of 16 (bytes); None: every pointer
     capability: int = 90  # sm_90
-    options: Mapping[str, Any] = field(default_factory=dict)  # num_warps, num_stages, enable_fp_fusion, ...
+    options: Mapping[str, Any] = field(default_factory=lambda: {"num_warps": 4})
     max_shared_bytes: int = 0
     max_stack_bytes: int = 0  # spilled registers lie there
     max_registers: int = 255
     needs_wgmma: bool = False
     min_barriers: int = 0  # which the interpreter would not miss
     absent: tuple[str, ...] = ()  # PTX instructions that round as they must not
+
+
+def arguments(text: str, dtype: str = "") -> dict[str, str]:
+    """`rows:*T count:i32`: Triton's type by argument. T: dtype."""
+    return dict(part.split(":") for part in text.replace("*T", f"*{dtype}").split())
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Usage:
     shared_bytes: int  # of a program
     stack_bytes: int  # of a thread
     registers: int  # of a thread
-    has_wgmma: bool
+    has_wgmma: bool  # looked for where it is needed
     barriers: int
     found: tuple[str, ...]  # those that should be absent
 
@@ -59,11 +64,13 @@ def compile_case(case: Case) -> Usage:
     unknown = set(types) ^ set(kernel.arg_names)
     if unknown:
         raise ValueError(f"{case.name}: {case.kernel} takes {kernel.arg_names}; missing or too many: {sorted(unknown)}")
+    pointers = tuple(name for name, kind in case.signature.items() if kind.startswith("*"))
+    aligned = pointers if case.aligned is None else case.aligned
     source = ASTSource(
         fn=kernel,
         signature={name: types[name] for name in kernel.arg_names},
         constexprs=dict(case.constexprs),
-        attrs={(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in case.aligned},
+        attrs={(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in aligned},
     )
     compiled = triton.compile(source, target=GPUTarget("cuda", case.capability, 32), options=dict(case.options))
     ptx = compiled.asm["ptx"]
@@ -76,7 +83,7 @@ def compile_case(case: Case) -> Usage:
         shared_bytes=max(compiled.metadata.shared, static_shared),
         stack_bytes=stack,
         registers=registers,
-        has_wgmma="GMMA" in _cuobjdump("--dump-sass", compiled.asm["cubin"]),
+        has_wgmma=case.needs_wgmma and "GMMA" in _cuobjdump("--dump-sass", compiled.asm["cubin"]),
         barriers=len(re.findall(r"\bbar\.(?:warp\.)?sync", ptx)),
         found=tuple(instruction for instruction in case.absent if instruction in ptx),
     )

@@ -11,6 +11,7 @@ from speedyzero.config import CodecConfig
 from speedyzero.model.codec import ScalarCodec
 from speedyzero.model.codec import unsquash as codec_unsquash
 from tests.kernels.backends import BACKENDS, BF16_BACKENDS, watch
+from tests.refusal import refusal
 
 EPSILON = 0.001
 
@@ -131,10 +132,7 @@ def test_reference_is_the_models_codec():
 
 def test_misfits_are_refused(monkeypatch):
     hidden, weight, bias = a_head(3, 32, 41, torch.device("cpu"))
-    with pytest.raises(ValueError, match=r"\[41, 31\].*\[3, 32\]"):
-        decode_head(hidden, weight[:, :31], bias, step=1.0)
-    with pytest.raises(ValueError, match="backend=cuda"):
-        decode_head(hidden, weight, bias, step=1.0, backend="cuda")
+    assert "[41, 31]" in refusal(decode_head, hidden, weight[:, :31], bias, step=1.0)
+    assert "backend=cuda" in refusal(decode_head, hidden, weight, bias, step=1.0, backend="cuda")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    with pytest.raises(ValueError, match="CUDA"):
-        decode_head(hidden, weight, bias, step=1.0, backend="triton")
+    assert "CUDA" in refusal(decode_head, hidden, weight, bias, step=1.0, backend="triton")

@@ -9,6 +9,7 @@ from kernels.conv3x3_latent.layout import all_image_rows, as_images, num_rows, z
 from kernels.parent_gather import States, parent_gather
 from tests.kernels.backends import BACKENDS, BF16_BACKENDS, watch
 from tests.kernels.test_triton_tree import lazily_mapped
+from tests.refusal import refusal
 
 
 def random_nodes(nodes: int, batch: int, channels: int, grid: int, hidden: int, device, dtype=torch.float32) -> States:
@@ -91,16 +92,14 @@ def test_refuses_what_does_not_fit(device):
     states = random_nodes(2, 3, 16, 2, 4, device)
     out = poisoned_out(states, 3, 2)
     row = torch.zeros(3, dtype=torch.int64, device=device)
-
-    def refused(message, nodes=states, parent_row=row, into=out, batch=3):
-        with pytest.raises(ValueError, match=message):
-            parent_gather(nodes, parent_row, into, batch=batch, grid=2)
-
-    refused(r"nodes.latent is .* must be", batch=30)
-    refused(r"out.latent is", into=States(out.latent[1:], out.h, out.c))
-    refused(r"parent_row is \[3\] torch.int32", parent_row=row.int())
-    refused(r"all or none", into=States(out.latent, None, None))
-    refused(r"all or none", nodes=States(states.latent, states.h, None))
-    refused(r"nodes.h is \[2, 2, 4\]", nodes=States(states.latent, states.h[:, :2], states.c))
-    refused(r"out.c is \[3, 4\] torch.float64", into=States(out.latent, out.h, out.c.double()))
-    refused(r"out.h is", into=States(out.latent, out.h.t().contiguous().t(), out.c))
+    for named, nodes, parent_row, into, batch in (
+        ("nodes.latent", states, row, out, 30),
+        ("out.latent", states, row, States(out.latent[1:], out.h, out.c), 3),
+        ("parent_row", states, row.int(), out, 3),
+        ("all or none", states, row, States(out.latent, None, None), 3),
+        ("all or none", States(states.latent, states.h, None), row, out, 3),
+        ("nodes.h is [2, 2, 4]", States(states.latent, states.h[:, :2], states.c), row, out, 3),
+        ("out.c", states, row, States(out.latent, out.h, out.c.double()), 3),
+        ("out.h", states, row, States(out.latent, out.h.t().contiguous().t(), out.c), 3),
+    ):
+        assert named in refusal(parent_gather, nodes, parent_row, into, batch=batch, grid=2)

@@ -1,22 +1,20 @@
-"""Searches in one launch, in each of the three ways, against numba; padded roots; and what could not be captured."""
+"""Searches in one launch, in each of the three ways, against numba; padded roots; and captures."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 
-from kernels.capture import CaptureError
 from speedyzero.search import RootOutput, SearchConfig, Searcher, SearchResult, StateStep, StepOutput, search
 from speedyzero.search.searcher import padded_batch
 from tests.kernels.conftest import HAS_GPU
 from tests.kernels.noted_launches import note_launches
-from tests.search.models import DeviceTables, TableModel, dirichlet, gumbel, root_states
+from tests.refusal import refusal
+from tests.search.models import TableModel, assert_same_search, dirichlet, gumbel, root_states
 
 ACTIONS = 3
-needs_interpreter = pytest.mark.skipif(HAS_GPU, reason="a fake capture notes the interpreter's launches")
 
 
 def config_with(**settings) -> SearchConfig:
@@ -29,7 +27,7 @@ class Case:
     def __init__(self, config: SearchConfig, device: torch.device):
         self.config, self.device = config, device
         self.table = TableModel.random(1, ACTIONS, has_prefix=config.prefix_horizon > 0)
-        self.on_device = DeviceTables(self.table, device)
+        self.on_device = self.table.on(device)
 
     def root(self, seed: int, batch: int) -> RootOutput:
         return self.on_device.root(root_states(seed, batch))
@@ -51,13 +49,6 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def assert_same(found: SearchResult, expected: SearchResult) -> None:
-    assert torch.equal(found.visits.cpu(), expected.visits)
-    assert torch.equal(found.action.cpu(), expected.action)
-    for name in ("policy", "value", "q_values"):
-        torch.testing.assert_close(getattr(found, name).cpu(), getattr(expected, name), atol=1e-5, rtol=0)
-
-
 PUCT, TIES = dict(), dict(first_pick="uniform", prefix_horizon=0)
 GUMBEL = dict(algorithm="gumbel", max_considered_actions=2)
 
@@ -73,7 +64,8 @@ def test_every_launch_agrees_with_numba(monkeypatch, device, launch, settings):
     kernels = [] if HAS_GPU else note_launches(monkeypatch)
     found = [case.search(searcher, seed, batch) for seed, batch in ((3, 3), (4, 2))]
     for (seed, batch), result in zip(((3, 3), (4, 2)), found, strict=True):
-        assert_same(result, case.expected(seed, batch))
+        assert_same_search(result, case.expected(seed, batch))
+        assert not any(tensor.is_inference() for tensor in vars(result).values())
     assert len(searcher.kept) == 1
     if not HAS_GPU:
         rule = case.config.algorithm
@@ -90,7 +82,7 @@ def test_noise_is_drawn_before_the_launch(device):
         found = searcher.search(case.root(seed, 2), case.config, generator=generator(seed))
         config = dataclasses.replace(case.config, backend="numba")
         root = case.table.root(root_states(seed, 2))
-        assert_same(found, search(root, case.table.recurrent, config, generator=generator(seed)))
+        assert_same_search(found, search(root, case.table.recurrent, config, generator=generator(seed)))
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
@@ -103,7 +95,7 @@ def test_padded_roots_are_zeros_whatever_was_there(device, algorithm):
     bad = RootOutput(torch.full_like(root.policy_logits, torch.nan), torch.full_like(root.value, torch.nan), root.state)
     searcher.search(bad, case.config, torch.full_like(noise, torch.nan))
     found = case.search(searcher, 2, 1)
-    assert_same(found, case.expected(2, 1))
+    assert_same_search(found, case.expected(2, 1))
     (static,) = searcher.kept
     tree = static.algorithm.tree
     assert tree.q[:, 0].isfinite().all() and tree.value_total.isfinite().all() and tree.prior[:, 0].isfinite().all()
@@ -127,65 +119,12 @@ def test_memory_is_kept_for_each_size_configuration_and_kind_of_state(device):
     assert len(searcher.kept) == 3
 
 
-def test_results_are_no_inference_tensors(device):
-    case = Case(config_with(num_simulations=1), device)
-    found = case.search(Searcher(StateStep(case.on_device.recurrent), pad=int), 1, 1)
-    assert not any(tensor.is_inference() for tensor in vars(found).values())
-
-
 def test_refused(device):
     case = Case(config_with(), device)
-    model = StateStep(case.on_device.recurrent)
-    with pytest.raises(ValueError, match="launch=graph: must be one of eager, simulation, whole"):
-        Searcher(model, launch="graph")
-    with pytest.raises(ValueError, match="search.backend=reference is reference here"):
-        Searcher(model).search(case.root(1, 1), dataclasses.replace(case.config, backend="reference"))
-    with pytest.raises(ValueError, match=r"noise: \[2, 3\]"):
-        Searcher(model).search(case.root(1, 1), case.config, case.noise(1, 2))
+    model, root = StateStep(case.on_device.recurrent), case.root(1, 1)
+    assert "launch=graph" in refusal(Searcher, model, launch="graph")
+    plain = dataclasses.replace(case.config, backend="reference")
+    assert "search.backend=reference" in refusal(Searcher(model).search, root, plain)
+    assert "noise: [2, 3]" in refusal(Searcher(model).search, root, case.config, case.noise(1, 2))
     short = StateStep(lambda state, action: StepOutput(torch.zeros(1), torch.zeros(1), torch.zeros(1, 2), state))
-    with pytest.raises(ValueError, match=r"reward of the recurrent function: \[1\].*\[16\]"):
-        Searcher(short, pad=padded_batch).search(case.root(1, 1), case.config, case.noise(1, 1))
-
-
-@needs_interpreter
-@pytest.mark.parametrize(("launch", "settings"), [("simulation", PUCT), ("whole", TIES), ("whole", GUMBEL)])
-def test_a_search_can_be_captured(monkeypatch, device, launch, settings):
-    """After the warm-up every search makes the same operations on the same memory, and the host waits for nothing."""
-    case = Case(config_with(num_simulations=2, **settings), device)
-    note_launches(monkeypatch)
-    searcher = Searcher(StateStep(case.on_device.recurrent), launch=launch, pad=lambda b: 2, capture_mode="fake")
-    for seed, batch in ((1, 2), (2, 1), (3, 2)):
-        assert_same(case.search(searcher, seed, batch), case.expected(seed, batch))
-
-
-class Uncapturable:
-    """A model that does what a replay would not, from its third call on."""
-
-    def __init__(self, tables: DeviceTables, fault: str):
-        self._tables, self._fault, self.calls = tables, fault, 0
-
-    def recurrent(self, state: dict[str, torch.Tensor], action: torch.Tensor) -> StepOutput:
-        self.calls += 1
-        step = self._tables.recurrent(state, action)
-        if self._fault == "item":
-            return dataclasses.replace(step, value=step.value * (1.0 if action.sum().item() >= 0 else 2.0))
-        if self._fault == "number":
-            return dataclasses.replace(step, value=step.value * float(self.calls))
-        return dataclasses.replace(step, value=step.value + torch.from_numpy(np.ones(1, np.float32)).cpu())
-
-
-@needs_interpreter
-@pytest.mark.parametrize("fault, message", [
-    ("item", "the host reads a number"),
-    ("number", "differs from call 1"),
-    ("host", "data crosses between host and device"),
-])  # fmt: skip
-def test_what_a_replay_would_not_do_is_found(monkeypatch, device, fault, message):
-    case = Case(config_with(num_simulations=2), device)
-    note_launches(monkeypatch)
-    model = Uncapturable(case.on_device, fault)
-    searcher = Searcher(StateStep(model.recurrent), pad=int, capture_mode="fake")
-    case.search(searcher, 1, 1)
-    with pytest.raises(CaptureError, match=message):
-        for seed in (2, 3):
-            case.search(searcher, seed, 1)
+    assert "[16]" in refusal(Searcher(short, pad=padded_batch).search, root, case.config, case.noise(1, 1))

@@ -1,8 +1,7 @@
-"""Whole searches by Triton's kernels, against the oracle and numba, and how the kernels are launched."""
+"""How Triton's kernels are launched in whole searches."""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import subprocess
 import sys
@@ -12,11 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from kernels.tie_break import absorb
-from speedyzero.search import RootOutput, SearchConfig, SearchResult, StepOutput, search
-from tests.search.models import TableModel, dirichlet, gumbel, root_states
-from tests.search.oracle import Oracle
-from tests.search.test_against_oracle import assert_same
+from speedyzero.search import SearchConfig, SearchResult, search
+from tests.search.models import TableModel, root_states
 
 SEED = 9
 LAUNCHES = {
@@ -52,52 +48,8 @@ def recorders(monkeypatch) -> dict[str, Recorder]:
 
 
 def search_on(device, model: TableModel, states, config: SearchConfig, noise) -> SearchResult:
-    """The result on the CPU of a search on `device`; the model looks its tables up on the CPU."""
-
-    def to(tensor):
-        return tensor.to(device)
-
-    def recurrent(state, action):
-        step = model.recurrent({key: x.cpu() for key, x in state.items()}, action.cpu())
-        state = {key: to(x) for key, x in step.state.items()}
-        return StepOutput(to(step.reward), to(step.value), to(step.policy_logits), state)
-
-    root = model.root(states)
-    root = RootOutput(to(root.policy_logits), to(root.value), {key: to(x) for key, x in root.state.items()})
-    result = search(root, recurrent, config, to(torch.from_numpy(noise)), torch.Generator().manual_seed(SEED))
-    return SearchResult(**{name: x.cpu() for name, x in vars(result).items()})
-
-
-@pytest.mark.parametrize("settings, batch, actions", [
-    (dict(prefix_horizon=3), 4, 6),
-    (dict(prefix_horizon=0), 2, 2),
-    (dict(prefix_horizon=3, first_pick="uniform"), 3, 3),
-    (dict(prefix_horizon=3, algorithm="gumbel"), 3, 3),
-    (dict(prefix_horizon=0, algorithm="gumbel", max_considered_actions=4), 1, 18),
-])  # fmt: skip
-def test_agrees_with_the_oracle_and_with_numba(device, recorders, settings, batch, actions):
-    simulations = 12
-    config = SearchConfig(num_simulations=simulations, backend="triton", **settings)
-    model = TableModel.random(batch + actions, actions, has_prefix=config.prefix_horizon > 0)
-    states = root_states(3, batch)
-    noise = (dirichlet if config.algorithm == "puct" else gumbel)(4, batch, actions)
-    result = search_on(device, model, states, config, noise)
-    counts = {name: len(recorder.launches) for name, recorder in recorders.items()}
-    assert counts == {"puct": 0, "gumbel": 0, "expand": simulations} | {config.algorithm: simulations}
-
-    tie_seed = int(torch.randint(2**32, (), generator=torch.Generator().manual_seed(SEED)))
-
-    def pick_tie_of(row):
-        return lambda simulation, depth, count: absorb(absorb(absorb(tie_seed, row), simulation), depth) * count >> 32
-
-    pick = pick_tie_of if config.first_pick == "uniform" else lambda row: None
-    want = [Oracle(model, config, noise[row]).run(int(states[row]), pick(row)) for row in range(batch)]
-    assert_same(result, want, case=settings)
-    numba = search_on("cpu", model, states, dataclasses.replace(config, backend="numba"), noise)
-    assert torch.equal(result.visits, numba.visits)
-    assert torch.equal(result.action, numba.action)
-    for name in ("policy", "value", "q_values"):
-        torch.testing.assert_close(getattr(result, name), getattr(numba, name), atol=1e-5, rtol=0)
+    model, noise = model.on(device), torch.from_numpy(noise).to(device)
+    return search(model.root(states), model.recurrent, config, noise, torch.Generator().manual_seed(SEED))
 
 
 @pytest.mark.parametrize("algorithm", ["puct", "gumbel"])

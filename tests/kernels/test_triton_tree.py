@@ -11,8 +11,6 @@ import mmap
 import numpy as np
 import pytest
 import torch
-import triton
-import triton.language as tl
 
 from kernels import tree as tree_module
 from kernels.expand_backup import bind_expand_backup
@@ -22,7 +20,6 @@ from kernels.gumbel_select import GumbelRule, bind_gumbel
 from kernels.puct_select import PuctRule
 from kernels.puct_select.triton_gpu import launcher as select_launcher
 from kernels.tree import Tree, plant
-from kernels.triton_tree import LAUNCH, ordered_sum
 from tests.kernels.grown_trees import (
     A5_BITS,
     DISCOUNT,
@@ -36,20 +33,29 @@ from tests.kernels.grown_trees import (
 )
 
 ALGORITHMS = ("puct", "puct-random-ties", "gumbel")
-LAST = 49
 # batch, actions, the simulations whose kernels are launched
-SIZES = [(1, 1, (7,)), (3, 2, (LAST,)), (7, 3, (0, 1, 14)), (1, 6, (LAST,)), (7, 18, (20,))]
+SIZES = [(1, 1, (7,)), (3, 2, (49,)), (7, 3, (0, 1, 14)), (1, 6, (49,)), (7, 18, (20,))]
+GROWTHS = [
+    *(dict(algorithm=each, batch=b, actions=a, stages=stages) for each in ALGORITHMS for b, a, stages in SIZES),
+    *(dict(algorithm=each, batch=3, actions=6, stages=(15,), has_prefix=False, poison=A5_BITS) for each in ALGORITHMS),
+    *(dict(algorithm=each, batch=2, actions=6, stages=(0, 9), is_flat=True) for each in ALGORITHMS[:2]),
+    dict(algorithm="gumbel", batch=2, actions=6, stages=(0, 9), is_flat=True, gumbel_logit=torch.zeros(2, 6)),
+    dict(algorithm="puct", batch=5, actions=6, stages=(20,), value_delta_max=50.0),
+    dict(algorithm="puct", batch=63, actions=6, stages=(2,), poison=A5_BITS),
+    dict(algorithm="gumbel", batch=63, actions=2, stages=(1,), poison=A5_BITS),
+]
 
 
-def assert_select_agrees(growth: Growth, device: torch.device) -> None:
+@pytest.mark.parametrize("growth", GROWTHS, ids=str)
+def test_each_kernel_agrees_with_the_reference(device, growth):
+    """Many roots, plain rewards, choices among equals, a narrow range of Q."""
+    growth = grow(**growth)
     for simulation, stage in growth.stages.items():
         tree = copied(stage.before_select, device)
         bind_select(tree, on_device(growth.rule, device), backend="triton")(simulation)
         assert_same_bits(tree, stage.before_expand)
-
-
-def assert_expand_agrees(growth: Growth, device: torch.device) -> None:
-    for simulation, stage in growth.stages.items():
+        if isinstance(growth.rule, GumbelRule) and growth.has_prefix:
+            continue  # a backup is the same for both rules
         tree, want = copied(stage.before_expand, device), copied(stage.before_expand)
         expand(tree, growth, simulation, backend="triton")
         expand(want, growth, simulation, backend="reference")
@@ -57,6 +63,14 @@ def assert_expand_agrees(growth: Growth, device: torch.device) -> None:
         torch.testing.assert_close(tree.prior[:, simulation + 1].cpu().double(), exact, atol=3e-7, rtol=0)
         tree.prior[:, simulation + 1] = want.prior[:, simulation + 1].to(device)
         assert_same_bits(tree, want)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_trees_above_are_deep(algorithm):
+    """Several prefixes are reset on the way."""
+    batch, actions, (last,) = SIZES[1]
+    tree = grow(algorithm, batch=batch, actions=actions, stages=(last,)).stages[last].before_expand
+    assert depths(tree, last + 2).max() > 3 * HORIZON
 
 
 def expand(tree: Tree, growth: Growth, simulation: int, *, backend: str) -> None:
@@ -78,52 +92,6 @@ def depths(tree: Tree, num_nodes: int) -> torch.Tensor:
     return depth
 
 
-@pytest.mark.parametrize("batch, actions, stages", SIZES)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_select_agrees_with_the_reference(device, algorithm, batch, actions, stages):
-    assert_select_agrees(grow(algorithm, batch=batch, actions=actions, stages=stages), device)
-
-
-@pytest.mark.parametrize("batch, actions, stages", SIZES)
-def test_expand_backup_agrees_with_the_reference(device, batch, actions, stages):
-    assert_expand_agrees(grow("puct", batch=batch, actions=actions, stages=stages), device)
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_the_trees_above_are_deep_and_some_leaves_reset(algorithm):
-    deepest, resets = 0, []
-    for batch, actions, stages in SIZES:
-        for simulation, stage in grow(algorithm, batch=batch, actions=actions, stages=stages).stages.items():
-            deepest = max(deepest, int(depths(stage.before_expand, simulation + 2)[:, -1].max()))
-            resets += stage.before_expand.reset.tolist()
-    assert deepest > 3 * HORIZON
-    assert set(resets) == {True, False}
-
-
-def test_many_roots_agree_with_the_reference(device):
-    growth = grow("puct", batch=63, actions=6, stages=(2,), poison=A5_BITS)
-    assert_select_agrees(growth, device)
-    assert_expand_agrees(growth, device)
-    assert_select_agrees(grow("gumbel", batch=63, actions=2, stages=(1,), poison=A5_BITS), device)
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_plain_rewards_agree_with_the_reference(device, algorithm):
-    growth = grow(algorithm, batch=3, actions=6, stages=(15,), has_prefix=False, poison=A5_BITS)
-    assert_select_agrees(growth, device)
-    assert_expand_agrees(growth, device)
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_choices_among_equals_agree_with_the_reference(device, algorithm):
-    settings = {"gumbel_logit": torch.zeros(2, 6)} if algorithm == "gumbel" else {}
-    assert_select_agrees(grow(algorithm, batch=2, actions=6, stages=(0, 9), is_flat=True, **settings), device)
-
-
-def test_a_narrow_range_of_q_is_widened(device):
-    assert_select_agrees(grow("puct", batch=5, actions=6, stages=(20,), value_delta_max=50.0), device)
-
-
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_one_kernel_expands_and_selects_as_two_do(device, algorithm):
     simulation = 18
@@ -140,23 +108,6 @@ def test_one_kernel_expands_and_selects_as_two_do(device, algorithm):
 
 def bind_fused(tree: Tree, rule: PuctRule | GumbelRule, *, backend: str):
     return bind_expand_then_select(tree, rule, discount=DISCOUNT, has_prefix=True, backend=backend)
-
-
-@triton.jit
-def _write_ordered_sum(x, out, A: tl.constexpr, A_PAD: tl.constexpr):
-    lane = tl.arange(0, A_PAD)
-    tl.store(out + lane, ordered_sum(tl.load(x + lane), A))
-
-
-def test_sums_go_from_the_lowest_action_up(device):
-    """2^24 + 1 is 2^24 in float32: from the left the 1 gets lost twice. Lanes beyond the actions don't count."""
-    actions, width = 18, 32
-    row = torch.full((width,), math.nan, device=device)
-    row[:actions] = 0.0
-    row[:4] = torch.tensor([2.0**24, 1.0, 1.0, -(2.0**24)])
-    out = torch.empty_like(row)
-    _write_ordered_sum[(1,)](row, out, A=actions, A_PAD=width, **LAUNCH)
-    assert out.tolist() == [0.0] * width
 
 
 def test_root_sigma_in_float64(device):

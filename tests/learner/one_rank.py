@@ -43,8 +43,7 @@ def train(small: SmallLearner, batches: list[BatchRecord]) -> dict[str, np.ndarr
         weights.append(flatten(small.network).numpy())
         if not small.edges.priorities.empty:
             priorities.append(small.edges.priorities.get().priority)
-    records = [small.edges.metrics.get() for _ in range(len(small.edges.metrics._records))]
-    losses = [record.value for record in records if record.name == "learner/loss"]
+    losses = [record.value for record in small.edges.metrics.drain() if record.name == "learner/loss"]
     return {"weights": np.stack(weights), "priorities": np.array(priorities), "losses": np.array(losses)}
 
 

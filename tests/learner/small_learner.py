@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 import torch
 
 from speedyzero.config import Config, LearnerConfig, ReplayConfig, ScheduleConfig, SearchConfig, TargetConfig
 from speedyzero.env.base import ObservationSpec
+from speedyzero.learner.augment import Augment
 from speedyzero.learner.group import Group
 from speedyzero.learner.learner import Learner
 from speedyzero.model.base import Network
@@ -16,8 +18,9 @@ from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.runtime.local_edges import InlineEdges, MemoryWeights
 from speedyzero.topology.edges import TARGETS, WEIGHTS, LearnerEdges
 from speedyzero.topology.pacing import Pacing
-from speedyzero.topology.records import BatchRecord, StepRecord, WeightsRecord
+from speedyzero.topology.records import BatchRecord, WeightsRecord
 from tests.model.networks import NUM_ACTIONS, tiny_config, tiny_network
+from tests.replay.episodes import blank_step
 
 LANES, ROWS, UNROLL, BATCH = 2, 40, 3, 4
 FIRST_STEPS = (0, 9, 20)  # of both lanes: where an episode begins
@@ -90,27 +93,11 @@ def filled_shard(spec: ObservationSpec, *, stack: int) -> Shard:
         ShardShape(lanes=LANES, rows=ROWS, spec=spec, num_actions=NUM_ACTIONS, stack=stack, lookahead=UNROLL + 2)
     )
     rng = np.random.default_rng(0)
-    none = np.zeros(LANES, np.bool_)
     for t in range(30):
         frame = rng.normal(size=(LANES, *spec.shape)).astype(np.float32)
         if spec.is_image:
             frame = np.stack([np.full(spec.shape, 100 * lane + t, np.uint8) for lane in range(LANES)])
-        numbers = np.zeros(LANES, np.float32)
-        shard.append(
-            StepRecord(
-                frame=frame,
-                action=np.zeros(LANES, np.int16),
-                reward=numbers,
-                raw_reward=numbers,
-                first=np.full(LANES, t in FIRST_STEPS),
-                terminal=none,
-                truncated=none,
-                last=none,
-                root_value=numbers,
-                visit_policy=np.zeros((LANES, NUM_ACTIONS), np.float32),
-                actor_version=np.zeros(LANES, np.int64),
-            )
-        )
+        shard.append(blank_step(frame, num_actions=NUM_ACTIONS, first=np.full(LANES, t in FIRST_STEPS)))
     return shard
 
 
@@ -145,3 +132,12 @@ def spoiled(batch: BatchRecord, number: float) -> BatchRecord:
 def snapshot(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """A copy of every parameter and buffer, counters too."""
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def draw_there(patch: pytest.MonkeyPatch) -> None:
+    """Augmentation is drawn by the kernel's definition, as on a GPU."""
+
+    def draw(self, batch, *, train_step, view, device):
+        return self._draw_there(batch, train_step, view, device)
+
+    patch.setattr(Augment, "draw", draw)

@@ -1,17 +1,13 @@
 """Clipped LARS against a scalar implementation, by hand, and at its limits."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from speedyzero.config import Config, OptimizerConfig
-from speedyzero.config.validation import validate
 from speedyzero.learner.clipped_lars import ClippedLARS
 from tests.learner.parameters import give_gradients, random_parameters, train
+from tests.refusal import refusal
 
 INF = math.inf
 
@@ -112,15 +108,6 @@ def test_infinite_trust_with_a_clip_of_one_is_sgd(momentum):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_an_infinite_clip_is_lars():
-    """The length of an update is trust |w|, however small the gradient; the clip bounds it."""
-    gradient = [[3e-5, 4e-5]]
-    for clip, length in ((INF, 0.1), (10.0, 5e-4)):
-        weight, optimizer = one_step([[3.0, 4.0]], gradient, lr=1.0, weight_decay=0.0, trust=0.02, clip=clip, eps=1e-15)
-        assert (weight - torch.tensor([[3.0, 4.0]])).norm().item() == pytest.approx(length, rel=1e-3)
-        assert optimizer.trust_ratio_summary().largest_unclipped == pytest.approx(2_000.0, rel=1e-4)
-
-
 @pytest.mark.parametrize(("trust", "clip"), [(0.02, 0.25), (0.02, 10.0), (0.02, INF), (INF, 0.25), (INF, 10.0)])
 def test_a_zero_norm_takes_the_plain_step_within_the_clip(trust, clip):
     ratio = min(1.0, clip)
@@ -136,102 +123,20 @@ def test_a_zero_norm_takes_the_plain_step_within_the_clip(trust, clip):
         assert optimizer.trust_ratios.tolist() == [ratio]
 
 
-def test_tensors_of_one_dimension_take_undecayed_sgd_unless_their_group_says_otherwise():
-    weight, optimizer = one_step([2.0, -1.0], [1.0, 1.0], lr=0.1, weight_decay=0.5, trust=1e-3, clip=0.1)
-    torch.testing.assert_close(weight, torch.tensor([1.9, -1.1]))
-    assert optimizer.trust_ratios.numel() == 0 and optimizer.trust_ratio_summary() is None
-    weight, _ = one_step([[2.0, -1.0]], [[1.0, 1.0]], lr=0.1, weight_decay=0.5, trust=1e-3, clip=0.1, adaptive=False)
-    torch.testing.assert_close(weight, torch.tensor([[1.8, -1.05]]))
-
-
-@settings(max_examples=60)
-@given(
-    weight=st.lists(st.floats(-(2.0**50), 2.0**50, width=32), min_size=4, max_size=4),
-    gradient=st.lists(st.floats(-(2.0**50), 2.0**50, width=32), min_size=4, max_size=4),
-    weight_decay=st.sampled_from([0.0, 1e-4]),
-    limits=st.sampled_from([(0.02, 10.0), (INF, 1.0), (INF, 10.0), (0.02, INF), (1e-30, 1e-30)]),
-)
-def test_finite_input_stays_finite(weight, gradient, weight_decay, limits):
+@pytest.mark.parametrize("size", [1e-45, 1e-40, 1e-30, 1e-22, 2.0**50])
+@pytest.mark.parametrize(("trust", "clip"), [(0.02, 10.0), (INF, 1.0), (INF, 10.0), (0.02, INF), (1e-30, 1e-30)])
+def test_finite_input_stays_finite(size, trust, clip):
     """Denormals included, whose norms underflow."""
-    trust, clip = limits
-    moved, optimizer = one_step(
-        [weight], [gradient], lr=0.4, weight_decay=weight_decay, trust=trust, clip=clip, eps=1e-8
-    )
-    assert torch.isfinite(moved).all() and torch.isfinite(optimizer.trust_ratios).all()
-
-
-@pytest.mark.parametrize("size", [1e-45, 1e-40, 1e-30, 1e-22])
-def test_denormals_of_either_kind_stay_finite(size):
-    for weight, gradient in ((size, 1.0), (1.0, size), (size, size)):
-        moved, optimizer = one_step([[weight] * 3], [[gradient] * 3], lr=0.4, clip=INF)
+    for weight, gradient in ((size, 1.0), (1.0, -size), (size, size)):
+        moved, optimizer = one_step([[weight] * 3], [[gradient] * 3], lr=0.4, trust=trust, clip=clip)
         assert torch.isfinite(moved).all() and torch.isfinite(optimizer.trust_ratios).all()
 
 
-@settings(max_examples=60)
-@given(
-    seed=st.integers(0, 1_000),
-    scale=st.floats(-6, 6),
-    weight_decay=st.floats(0, 0.1),
-    trust=st.one_of(st.floats(1e-4, 1e4), st.just(INF)),
-    clip=st.floats(1e-4, 1.0),
-)
-def test_with_a_clip_of_at_most_one_no_update_is_longer_than_sgd_s(seed, scale, weight_decay, trust, clip):
-    ours, theirs = random_parameters(seed=seed), random_parameters(seed=seed)
-    before = [p.detach().clone() for p in ours]
-    options = {"lr": 0.1, "momentum": 0.9, "weight_decay": weight_decay}
-    groups = [{"params": [p], "adaptive": p.ndim >= 2} for p in ours]
-    for some, optimizer in (
-        (ours, ClippedLARS(groups, **options, trust=trust, clip=clip)),
-        (theirs, torch.optim.SGD(theirs, **options)),
-    ):
-        give_gradients(some, seed)
-        for parameter in some:
-            parameter.grad.mul_(10.0**scale)
-        optimizer.step()
-    for a, b, start in zip(ours, theirs, before, strict=True):
-        slack = 1e-6 * start.norm()  # of rounding
-        assert (a - start).norm() <= (b - start).norm() * (1 + 1e-6) + slack
-
-
-def test_a_closure_s_loss_is_returned():
-    parameter = torch.nn.Parameter(torch.ones(2, 2))
-    optimizer = ClippedLARS([parameter], lr=0.1)
-
-    def closure():
-        optimizer.zero_grad()
-        loss = parameter.square().sum()
-        loss.backward()
-        return loss
-
-    assert optimizer.step(closure).item() == 4.0
-    assert (parameter < 1).all()
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"lr": -0.1},
-        {"lr": math.nan},
-        {"momentum": -1.0},
-        {"weight_decay": INF},
-        {"trust": 0.0},
-        {"clip": 0.0},
-        {"clip": math.nan},
-        {"eps": 0.0},
-        {"trust": INF, "clip": INF},
-    ],
-)
+@pytest.mark.parametrize("setting", [
+    {"lr": -0.1}, {"lr": math.nan}, {"momentum": -1.0}, {"weight_decay": INF}, {"trust": 0.0}, {"clip": 0.0},
+    {"clip": math.nan}, {"eps": 0.0}, {"trust": INF, "clip": INF},
+])  # fmt: skip
 def test_settings_out_of_range_are_refused(setting):
     (name, value), *_ = setting.items()
-    with pytest.raises(ValueError, match=f"{name}={value}"):
-        ClippedLARS(random_parameters(), **setting)
-    with pytest.raises(ValueError, match=f"{name}={value}"):
-        ClippedLARS([{"params": random_parameters(), **setting}])
-
-
-@pytest.mark.parametrize("name", ["trust", "clip", "eps"])
-@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, INF])
-def test_a_configuration_out_of_range_is_refused(name, value):
-    config = Config(optimizer=replace(OptimizerConfig(), **{name: value}))
-    with pytest.raises(ValueError, match=f"optimizer.{name}={value}"):
-        validate(config)
+    assert f"{name}={value}" in refusal(ClippedLARS, random_parameters(), **setting)
+    assert f"{name}={value}" in refusal(ClippedLARS, [{"params": random_parameters(), **setting}])

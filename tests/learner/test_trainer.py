@@ -9,16 +9,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kernels.capture import CaptureError
 from speedyzero.config import Config, LearnerConfig, OptimizerConfig
-from speedyzero.learner import batch_loss
 from speedyzero.learner.batch import Batch
-from speedyzero.learner.device_step import make_state, state_tensors
+from speedyzero.learner.device_step import state_tensors
 from speedyzero.learner.group import LoneLearner
-from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.learner.trainer import Trainer
 from tests.learner.small_learner import small_config
-from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, TINY_MODEL, VECTOR_SPEC, tiny_network
+from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, VECTOR_SPEC, tiny_network
 
 SPECS = pytest.mark.parametrize("spec", [IMAGE_SPEC, VECTOR_SPEC], ids=["image", "vector"])
 OPTIMIZERS = pytest.mark.parametrize("name", ["sgd", "clipped_lars", "adamw"])
@@ -35,11 +32,7 @@ def config_with(name: str = "sgd", **learner) -> Config:
 
 def trainer_of(spec, config: Config, **how) -> Trainer:
     network = tiny_network(spec, prefix_horizon=config.search.prefix_horizon)
-    return Trainer(config, network, how.pop("group", None) or lone(), device=torch.device("cpu"), **how)
-
-
-def lone() -> LoneLearner:
-    return LoneLearner()
+    return Trainer(config, network, how.pop("group", None) or LoneLearner(), device=torch.device("cpu"), **how)
 
 
 def random_batch(spec, seed: int) -> Batch:
@@ -130,16 +123,13 @@ def test_a_bad_batch_changes_nothing_to_the_bit(spec, name, good_steps):
     assert equal(everything(trainer), everything(other)) and not equal(everything(trainer), before)
 
 
-@pytest.mark.parametrize("number", [math.inf, math.nan])
-def test_a_bad_gradient_of_a_finite_loss_changes_nothing(number):
+def test_a_bad_gradient_of_a_finite_loss_changes_nothing():
     trainer = trainer_of(IMAGE_SPEC, config_with(), deferred=True)
     trainer.update(random_batch(IMAGE_SPEC, 1), 1)
     before = everything(trainer)
-    handle = trainer.network.value_head.output.weight.register_hook(lambda gradient: gradient * number)
+    trainer.network.value_head.output.weight.register_hook(lambda gradient: gradient * math.inf)
     update = trainer.update(random_batch(IMAGE_SPEC, 2), 2)
     assert math.isfinite(update.loss.total) and not update.is_finite and equal(everything(trainer), before)
-    handle.remove()
-    assert trainer.update(random_batch(IMAGE_SPEC, 3), 3).is_finite and not equal(everything(trainer), before)
 
 
 @SPECS
@@ -194,41 +184,6 @@ def test_with_more_ranks_the_averaging_lies_between_two_captured_parts():
     assert group.calls == 6 and equal(everything(two), everything(one))
 
 
-def read_by_the_host(loss):
-    loss.total.item()
-    return loss
-
-
-def weighed_by_what_is_large(loss):
-    values = loss.root_value
-    return replace(loss, total=loss.total + 0 * values[values > values.mean()].sum())
-
-
-@pytest.mark.parametrize("planted", [read_by_the_host, weighed_by_what_is_large])
-def test_a_step_that_cannot_be_captured_is_found_out(monkeypatch, planted):
-    original = batch_loss.loss_of
-    monkeypatch.setattr(batch_loss, "loss_of", lambda *a, **k: planted(original(*a, **k)))
-    trainer = trainer_of(VECTOR_SPEC, config_with(), deferred=True, capture_mode="fake")
-    for step in range(3):
-        trainer.update(random_batch(VECTOR_SPEC, step), step)
-    with pytest.raises(CaptureError):
-        trainer.update(random_batch(VECTOR_SPEC, 3), 3)
-
-
-@OPTIMIZERS
-def test_an_optimiser_s_first_state_is_zero_and_moves_nothing(name):
-    network = tiny_network(VECTOR_SPEC)
-    optimizer = build_optimizer(OptimizerConfig(name=name, learning_rate=0.5), network, capturable=True)
-    for group in optimizer.param_groups:
-        group["lr"] = torch.zeros(())
-    before = [parameter.detach().clone() for parameter in network.parameters()]
-    make_state(optimizer)
-    assert equal([p.detach() for p in network.parameters()], before)
-    assert all(parameter.grad is None for parameter in network.parameters())
-    found = state_tensors(optimizer)
-    assert len(found) >= len(before) and not any(tensor.any() for tensor in found)
-
-
 def test_loaded_state_is_used():
     """A state that was there before the first update is not made anew."""
     source = trainer_of(VECTOR_SPEC, config_with("adamw"), deferred=True)
@@ -240,24 +195,3 @@ def test_loaded_state_is_used():
     for trainer in (source, resumed):
         trainer.update(random_batch(VECTOR_SPEC, 4), 4)
     assert equal(everything(resumed), everything(source))
-
-
-def test_a_batch_of_another_shape_is_refused():
-    trainer = trainer_of(VECTOR_SPEC, config_with(), deferred=True)
-    batch = random_batch(VECTOR_SPEC, 0)
-    trainer.update(batch, 0)
-    with pytest.raises(ValueError, match=r"weight is \[3\], the step was made for \[4\]"):
-        trainer.update(replace(batch, weight=batch.weight[:3]), 1)
-
-
-def test_padded_inputs_give_the_same_update():
-    """Root and target stacks with channels of zeros, as a mirror gives them."""
-    plain, padded = (trainer_of(IMAGE_SPEC, config_with()) for _ in range(2))
-    for step in range(1, 4):
-        batch = random_batch(IMAGE_SPEC, step)
-        widened = [torch.cat([x, torch.zeros(B, 10, 36, 36)], 1) for x in (batch.root, *batch.following)]
-        a = plain.update(batch, step)
-        b = padded.update(replace(batch, root=widened[0], following=tuple(widened[1:])), step)
-        torch.testing.assert_close(b.loss.total, a.loss.total, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(everything(padded), everything(plain), rtol=1e-3, atol=1e-4)
-    assert padded.network.representation.stem.layer.weight.shape == (TINY_MODEL.stem_channels, 6, 3, 3)

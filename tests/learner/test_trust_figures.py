@@ -28,11 +28,6 @@ def test_a_part_s_figure_is_its_farthest_layer_before_the_clip():
     }
 
 
-def test_a_layer_of_no_part_is_refused():
-    with pytest.raises(ValueError, match="layer decoder.0"):
-        trust_ratio_figures(summary(decoder__0=1.0))
-
-
 @pytest.mark.parametrize("prefix_horizon", [0, 5])
 @pytest.mark.parametrize("spec", [IMAGE_SPEC, VECTOR_SPEC], ids=["image", "vector"])
 def test_every_scaled_layer_of_our_networks_has_a_part(spec, prefix_horizon):

@@ -5,7 +5,7 @@ import torch
 
 from speedyzero.learner.unroll import target_views, unroll
 from speedyzero.model.base import Network, Prediction, Transition
-from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, VECTOR_SPEC, tiny_network
+from tests.model.networks import NUM_ACTIONS, VECTOR_SPEC, tiny_network
 
 MIXES = pytest.mark.parametrize("mixes", [True, False])
 
@@ -114,51 +114,6 @@ def test_merged_steps_are_the_same_steps():
         gradients.append([parameter.grad.clone() for parameter in network.parameters()])
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("spec", [IMAGE_SPEC, VECTOR_SPEC], ids=["image", "vector"])
-def test_no_gradient_reaches_the_target_branch(spec):
-    network = tiny_network(spec)
-    shape = (2, 6, 36, 36) if spec.is_image else (2, 6)
-    views = target_views(network, [torch.rand(shape), torch.rand(shape)])
-    assert views.projection.shape == (2, 2, 8) and not views.projection.requires_grad
-    assert [latent.requires_grad for latent in views.latents] == [False, False]
-
-
-def test_target_projections_are_the_projections_of_each_stack():
-    network = tiny_network(IMAGE_SPEC).eval()
-    stacks = [torch.rand(2, 6, 36, 36, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
-    views = target_views(network, stacks)
-    for j, stack in enumerate(stacks):
-        torch.testing.assert_close(views.latents[j], network.represent(stack))
-        torch.testing.assert_close(views.projection[j], network.project(network.represent(stack)))
-
-
-def test_batch_statistics_move_in_the_target_branch():
-    """In training mode, as in the reference; heads and dynamics, which do not run there, stay."""
-    network = tiny_network(IMAGE_SPEC)
-    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    target_views(network, [torch.rand(3, 6, 36, 36) for _ in range(4)])
-    for name, buffer in network.named_buffers():
-        moved = not torch.equal(buffer, before[name])
-        assert moved == name.startswith(("representation.", "projector.")), name
-        if name.endswith("num_batches_tracked"):
-            assert buffer == before[name] + (4 if moved else 0)
-
-
-def test_every_step_is_a_batch_of_its_own_for_batch_norm():
-    """K + 1 predicted states and K views, K steps of dynamics: as many batches in the running statistics."""
-    network = tiny_network(IMAGE_SPEC)
-    views = [torch.rand(3, 4, 5, 5) for _ in range(4)]
-    unroll(
-        network, torch.rand(3, 6, 36, 36), torch.zeros(3, 4, dtype=torch.int64),
-        prefix_horizon=5, gradient_scale=0.5, projected_steps=4, views=views,
-    )  # fmt: skip
-    batches = {name: buffer.item() for name, buffer in network.named_buffers() if name.endswith("num_batches_tracked")}
-    expected = {"representation": 1, "action_conv": 4, "dynamics_block": 4, "prefix_head": 4, "prediction_block": 9}
-    expected |= {"policy_head": 9, "value_head": 9, "projector": 4, "predictor": 4}
-    assert {name.split(".")[0]: count for name, count in batches.items()} == expected
-    assert all(count == expected[name.split(".")[0]] for name, count in batches.items())
 
 
 def test_views_enter_the_prediction_s_statistics_between_the_unrolled_states():

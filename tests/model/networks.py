@@ -16,19 +16,10 @@ from speedyzero.model.build import build_network
 IMAGE_SPEC = ObservationSpec(shape=(36, 36, 3), dtype=np.dtype(np.uint8))
 VECTOR_SPEC = ObservationSpec(shape=(3,), dtype=np.dtype(np.float32))
 TINY_MODEL = ModelConfig(
-    stem_channels=3,
-    latent_channels=4,
-    reduced_channels=2,
-    head_hidden=5,
-    lstm_hidden=6,
-    projector_hidden=7,
-    projector_out=8,
-    predictor_hidden=9,
-    mlp_hidden=10,
-    mlp_latent=11,
-    value_codec=CodecConfig(limit=4.0, step=0.5),
-    prefix_codec=CodecConfig(limit=2.0, step=0.5),
-)
+    stem_channels=3, latent_channels=4, reduced_channels=2, head_hidden=5, lstm_hidden=6,
+    projector_hidden=7, projector_out=8, predictor_hidden=9, mlp_hidden=10, mlp_latent=11,
+    value_codec=CodecConfig(limit=4.0, step=0.5), prefix_codec=CodecConfig(limit=2.0, step=0.5),
+)  # fmt: skip
 NUM_ACTIONS = 5
 
 

@@ -1,36 +1,9 @@
 """The network of linear layers."""
 
-import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from tests.model.networks import NUM_ACTIONS, TINY_MODEL, VECTOR_SPEC, tiny_network
-
-
-@pytest.mark.parametrize("prefix_horizon", [0, 5])
-def test_shapes(prefix_horizon):
-    network = tiny_network(VECTOR_SPEC, prefix_horizon=prefix_horizon)
-    latent = network.represent(torch.rand(4, 6))
-    assert latent.shape == (4, TINY_MODEL.mlp_latent)
-    state = network.initial_prefix_state(4)
-    assert len(state) == (2 if prefix_horizon else 0)
-    assert all(tensor.shape == (4, TINY_MODEL.lstm_hidden) and not tensor.any() for tensor in state.values())
-    transition = network.dynamics(latent, torch.tensor([0, 4, 2, 1]), state)
-    assert transition.latent.shape == latent.shape
-    assert transition.prefix_logits.shape == (4, TINY_MODEL.prefix_codec.bins)
-    assert transition.prefix_state.keys() == state.keys()
-    prediction = network.predict(latent)
-    assert prediction.policy_logits.shape == (4, NUM_ACTIONS)
-    assert prediction.value_logits.shape == (4, TINY_MODEL.value_codec.bins)
-    projection = network.project(latent)
-    assert projection.shape == network.predict_projection(projection).shape == (4, TINY_MODEL.projector_out)
-
-
-def test_images_are_flattened():
-    network = tiny_network(VECTOR_SPEC)
-    image = torch.rand(4, 2, 3, 1)
-    assert torch.equal(network.represent(image), network.represent(image.flatten(1)))
+from tests.model.networks import TINY_MODEL, VECTOR_SPEC, tiny_network
 
 
 def test_rows_do_not_see_each_other():
@@ -44,15 +17,6 @@ def test_rows_do_not_see_each_other():
     row = network.dynamics(network.represent(x[2:3]), action[2:3], network.initial_prefix_state(1))
     torch.testing.assert_close(row.latent[0], whole.latent[2])
     torch.testing.assert_close(row.prefix_logits[0], whole.prefix_logits[2])
-
-
-def test_the_action_is_a_one_hot_input_of_a_linear_layer():
-    network = tiny_network(VECTOR_SPEC, prefix_horizon=0)
-    latent, action = torch.rand(5, TINY_MODEL.mlp_latent), torch.tensor([4, 0, 1, 1, 3])
-    inner = network.dynamics_latent(latent) + F.one_hot(action, NUM_ACTIONS).float() @ network.dynamics_action.weight
-    step = network.dynamics_output(F.relu(network.dynamics_norm(inner)))
-    expected = network.latent_norm(latent + step)
-    torch.testing.assert_close(network.dynamics(latent, action, {}).latent, expected)
 
 
 def test_the_prefix_depends_on_the_recurrent_state_and_the_latent_does_not():

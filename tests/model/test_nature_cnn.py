@@ -1,11 +1,10 @@
-"""The strided convolutional network: shapes, what travels with its weights, and its standardised input."""
+"""The strided convolutional network: what travels with its weights, and its standardised input."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
 from speedyzero.env.base import ObservationSpec
@@ -35,25 +34,12 @@ def frames(batch: int, *, seed: int = 0) -> np.ndarray:
     return (picture + rng.integers(0, 3, size=(batch, 2, *SPEC.shape))).astype(np.uint8)
 
 
-def test_shapes():
-    network = a_network()
-    latent = network.represent(to_network_input(torch.from_numpy(frames(3))))
-    assert latent.shape == (3, TINY_MODEL.mlp_latent)
-    assert network.dynamics(latent, torch.tensor([0, 1, 2]), {}).latent.shape == latent.shape
-    assert network.predict(latent).value_logits.shape == (3, TINY_MODEL.value_codec.bins)
-
-
 def test_convolutions_and_the_mean_image_lie_channels_last():
     """Else each pass copies its frames, twice: a sixth of a train step."""
     network = a_network()
     images = [tensor for tensor in network.state_dict().values() if tensor.dim() == 4 and tensor.shape[1] > 1]
     assert len(images) == 5 and all(t.is_contiguous(memory_format=torch.channels_last) for t in images)
     assert to_network_input(torch.from_numpy(frames(3))).is_contiguous(memory_format=torch.channels_last)
-
-
-def test_small_images_and_vectors_are_refused():
-    with pytest.raises(ValueError, match=r"network=nature_cnn needs a square image of 32 px or more"):
-        build_network(CONFIG, ObservationSpec(shape=(31, 31, 1), dtype=np.dtype(np.uint8)), NUM_ACTIONS)
 
 
 def test_statistics_are_those_of_the_batches_and_then_stay():

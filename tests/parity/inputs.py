@@ -16,17 +16,10 @@ from speedyzero.system import keyed_random
 
 BATCH, UNROLL, ACTIONS, STACK, IMAGE_PX = 6, 5, 6, 2, 96
 MODEL = ModelConfig(
-    stem_channels=4,
-    latent_channels=8,
-    reduced_channels=3,
-    head_hidden=7,
-    lstm_hidden=12,
-    projector_hidden=11,
-    projector_out=10,
-    predictor_hidden=9,
-    value_codec=CodecConfig(limit=10.0, step=1.0),
-    prefix_codec=CodecConfig(limit=5.0, step=1.0),
-)
+    stem_channels=4, latent_channels=8, reduced_channels=3, head_hidden=7, lstm_hidden=12,
+    projector_hidden=11, projector_out=10, predictor_hidden=9,
+    value_codec=CodecConfig(limit=10.0, step=1.0), prefix_codec=CodecConfig(limit=5.0, step=1.0),
+)  # fmt: skip
 DISCOUNT = 0.997**4
 SIMULATIONS, ROOTS = 50, 8
 

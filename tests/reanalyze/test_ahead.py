@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.replay.shard import Shard, shard_shape
@@ -21,14 +20,18 @@ AHEAD = changed(reanalyze={"ahead_batch": SLICE})
 class AheadMachine(Machine):
     """Its reanalyzer has an agent for the next target network."""
 
-    def __init__(self, config=AHEAD, *, ticks: int = 70):
-        super().__init__(config, LANES, ticks=0)
-        self.following = WatchedAgent(config)
+    def __init__(self, *, published: bool = True):
+        """published: the next network's weights are there already, and it is time for them."""
+        super().__init__(AHEAD, LANES, ticks=0)
+        self.following = WatchedAgent(AHEAD)
         self.reanalyzer = Reanalyzer(
-            config, self.edges.of(ReanalyzerEdges), Pacing.of(config), self.agent,
-            Shard(shard_shape(config, SPEC, NUM_ACTIONS)), following=self.following,
+            AHEAD, self.edges.of(ReanalyzerEdges), Pacing.of(AHEAD), self.agent,
+            Shard(shard_shape(AHEAD, SPEC, NUM_ACTIONS)), following=self.following,
         )  # fmt: skip
-        self.play(ticks)
+        self.play(70)
+        if published:
+            self.publish(INTERVAL)
+            self.go_to(INTERVAL)
 
     def go_to(self, train_step: int) -> None:
         self.edges.board.train_steps = train_step
@@ -49,8 +52,6 @@ def eligible(run: AheadMachine) -> set[tuple[int, int]]:
 
 def test_everything_is_searched_once_with_the_next_networks_weights():
     run = AheadMachine()
-    run.publish(INTERVAL)
-    run.go_to(INTERVAL)
     steps = run.fill()
     assert run.agent.version == 0 and run.following.version == INTERVAL
     assert len(run.following.searched) == len(set(run.following.searched)) == run.sampler.size
@@ -60,9 +61,8 @@ def test_everything_is_searched_once_with_the_next_networks_weights():
 
 def test_after_the_switch_nothing_is_left_to_search_and_targets_are_the_same():
     ahead, plain = AheadMachine(), Machine(CONFIG, LANES, ticks=70)
-    for run in (ahead, plain):
-        run.publish(INTERVAL)
-        run.go_to(INTERVAL) if run is ahead else setattr(run.edges.board, "train_steps", INTERVAL)
+    plain.publish(INTERVAL)
+    plain.edges.board.train_steps = INTERVAL
     ahead.fill()
     ahead.edges.batches.get()
     plain.batch()  # the first draw of both
@@ -83,8 +83,6 @@ def test_after_the_switch_nothing_is_left_to_search_and_targets_are_the_same():
 
 def test_batches_come_first():
     run = AheadMachine()
-    run.publish(INTERVAL)
-    run.go_to(INTERVAL)
     for _ in range(3):
         assert run.batch() is not None
         assert run.following.searched == []
@@ -92,8 +90,6 @@ def test_batches_come_first():
 
 def test_likely_positions_come_first():
     run = AheadMachine()
-    run.publish(INTERVAL)
-    run.go_to(INTERVAL)
     lane, step = (array[-SLICE:] for array in run.sampler.likeliest_first())
     leaf = run.sampler._leaf(lane, step)
     run.sampler._weights.set(leaf, np.full(len(leaf), 99.0))
@@ -103,15 +99,13 @@ def test_likely_positions_come_first():
 
 
 def test_nothing_is_done_before_the_next_weights_are_there():
-    run = AheadMachine()
+    run = AheadMachine(published=False)
     run.go_to(INTERVAL - 1)
     assert run.fill() == 0 and run.following.version == -1
 
 
 def test_what_comes_later_is_searched_too():
     run = AheadMachine()
-    run.publish(INTERVAL)
-    run.go_to(INTERVAL)
     run.fill()
     before = len(run.following.searched)
     run.play(3)
@@ -124,8 +118,6 @@ def test_what_comes_later_is_searched_too():
 def test_a_network_that_was_skipped_leaves_its_table_unused():
     """The reanalyzer was slow and takes over a later one than it had prepared for."""
     run = AheadMachine()
-    run.publish(INTERVAL)
-    run.go_to(INTERVAL)
     run.fill()
     run.edges.batches.get()
     table = run.reanalyzer.memo._table
@@ -134,21 +126,3 @@ def test_a_network_that_was_skipped_leaves_its_table_unused():
     run.batch()
     assert run.agent.version == 3 * INTERVAL and run.reanalyzer.memo._table is table
     assert len(run.agent.searched) > 0
-
-
-def test_without_a_memo_nothing_is_made_ahead():
-    run = AheadMachine(changed(reanalyze={"memo": False}))
-    run.publish(INTERVAL)
-    run.go_to(INTERVAL)
-    assert run.fill() == 0
-
-
-@pytest.mark.parametrize(("tables", "fill"), [(1, False), (2, True)])
-def test_memory_is_counted(tables, fill):
-    run = AheadMachine()
-    run.publish(INTERVAL)
-    run.go_to(INTERVAL)
-    if fill:
-        run.fill()
-    rows = run.shard.lanes * run.shard.rows
-    assert run.reanalyzer.memo.nbytes == tables * rows * (4 * 8 + 2 * 4 + 4 * NUM_ACTIONS)

@@ -88,16 +88,6 @@ def test_noise_is_keyed_by_place_and_version(config):
         np.testing.assert_allclose(values[i], alone.value[0], atol=1e-5)
 
 
-def test_noise_is_at_work():
-    shard = make_shard(30)
-    lane, step = np.repeat([0, 1], 10), np.tile(np.arange(20, 30), 2)
-    noisy = make_memo(shard).policies(loaded_agent(CONFIG), lane, step)
-    plain = make_memo(shard, PLAIN).policies(loaded_agent(PLAIN), lane, step)
-    other_version = make_memo(shard).policies(loaded_agent(CONFIG, version=1), lane, step)
-    assert np.abs(noisy - plain).max() > 0.1
-    assert np.abs(noisy - other_version).max() > 0.1
-
-
 def test_a_position_is_searched_once_per_version():
     shard, agent = make_shard(30), loaded_agent(CONFIG, version=4)
     memo = make_memo(shard)
@@ -124,29 +114,6 @@ def test_a_search_leaves_the_network_value_behind():
     assert agent.searched == [(0, 20), (1, 21)]
 
 
-def test_without_the_memo_every_request_is_searched():
-    shard, agent = make_shard(30), loaded_agent(CONFIG)
-    memo = make_memo(shard, memo=False)
-    lane, step = places((0, 20), (0, 20), (1, 25))
-    for _ in range(2):
-        memo.policies(agent, lane, step)
-        memo.network_values(agent, lane, step)
-    assert agent.searched == [(0, 20), (0, 20), (1, 25)] * 2
-    assert agent.seen == [(0, 20), (0, 20), (1, 25)] * 4
-
-
-def test_an_overwritten_row_is_not_served():
-    """Step 41 lies where step 21 was remembered."""
-    shard, agent = make_shard(22), loaded_agent(CONFIG)
-    memo = make_memo(shard)
-    before = memo.root_values(agent, *places((0, 21))), memo.network_values(agent, *places((0, 21)))
-    play(shard, ROWS)
-    after = memo.root_values(agent, *places((0, 41))), memo.network_values(agent, *places((0, 41)))
-    assert agent.searched == [(0, 21), (0, 41)]
-    assert np.abs(before[0] - after[0]).max() > 1e-3
-    assert np.abs(before[1] - after[1]).max() > 1e-3
-
-
 @pytest.mark.parametrize("search_batch", [1, 3, 100])
 def test_searches_are_cut_into_batches(search_batch):
     shard, agent = make_shard(30), loaded_agent(CONFIG)
@@ -156,15 +123,3 @@ def test_searches_are_cut_into_batches(search_batch):
     np.testing.assert_allclose(policies, make_memo(shard).policies(loaded_agent(CONFIG), lane, step), atol=1e-5)
     memo.network_values(agent, lane, step + 4)
     assert agent.largest_batch == min(search_batch, 8)
-
-
-def test_uniform_ties_are_seeded():
-    """Ties at random depend on who is searched together; the same request gives the same again."""
-    config = changed(search={"first_pick": "uniform"})
-    shard = make_shard(30)
-    lane, step = np.repeat([0, 1], 10), np.tile(np.arange(20, 30), 2)
-    first, again, newer = (
-        make_memo(shard, config).policies(loaded_agent(config, version=version), lane, step) for version in (2, 2, 6)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - newer).max() > 0.1

@@ -52,6 +52,13 @@ class Refreshing:
         self.refresh.refresh_for(samples, train_step=NEWEST)
         return self.agent.seen[before:]
 
+    def judged(self, count: int, *, version: int = 1) -> list[tuple[int, int]]:
+        """The first eligible positions, which the learner judged before the newest weights came."""
+        lane, step = self.eligible(count)
+        self.judge(lane, step, version=version)
+        self.publish()
+        return pairs(lane, step)
+
     def priority(self, lane: int, step: int) -> float:
         return float(self.shard.priority[lane, step % self.shard.rows])
 
@@ -67,19 +74,21 @@ class Refreshing:
         return tuple(np.array(found[:count]).T)
 
 
+def pairs(lane: np.ndarray, step: np.ndarray) -> list[tuple[int, int]]:
+    return list(zip(lane.tolist(), step.tolist(), strict=True))
+
+
 def test_refreshed_priorities_are_the_errors_of_the_newest_weights():
     """Against the episodes themselves: |v - z| + 1e-6, v by the newest weights, bootstraps by the target network."""
     refreshing = Refreshing()
-    lane, step = refreshing.eligible(SLICE)
-    refreshing.judge(lane, step, version=1)
-    refreshing.publish()
-    assert sorted(refreshing.refresh_for(SLICE)) == sorted(zip(lane.tolist(), step.tolist(), strict=True))
+    positions = refreshing.judged(SLICE)
+    assert sorted(refreshing.refresh_for(SLICE)) == sorted(positions)
     newest, target = (loaded_agent(CONFIG, weights_seed=seed, version=seed) for seed in (NEWEST, TARGET))
 
     def value(agent: WatchedAgent, number: int, row: int) -> float:
         return float(agent.root(stack_of(number, LANES[number], row, stack=STACK)).value[0])
 
-    for number, root in zip(lane.tolist(), step.tolist(), strict=True):
+    for number, root in positions:
         episode, i = LANES[number].find(root)
         z = episode.value(i, td_steps=2, discount=0.9, value_of_row=partial(value, target, number))
         expected = abs(value(newest, number, root) - z) + 1e-6
@@ -96,9 +105,7 @@ def test_the_oldest_priorities_come_first_and_what_was_never_drawn_is_left_alone
         refreshing.judge(lane[part::3], step[part::3], version=version)
     refreshing.publish()
     for part in np.argsort(versions):
-        assert sorted(refreshing.refresh_for(SLICE)) == sorted(
-            zip(lane[part::3].tolist(), step[part::3].tolist(), strict=True)
-        )
+        assert sorted(refreshing.refresh_for(SLICE)) == sorted(pairs(lane[part::3], step[part::3]))
     stamp = refreshing.shard.stamp
     assert (stamp == NEWEST).sum() == 3 * SLICE and (stamp == -1).sum() == stamp.size - 3 * SLICE
     assert refreshing.refresh_for(10 * SLICE) == []  # all is as new as the newest weights
@@ -106,9 +113,7 @@ def test_the_oldest_priorities_come_first_and_what_was_never_drawn_is_left_alone
 
 def test_only_what_is_paid_for_is_refreshed_in_whole_slices():
     refreshing = Refreshing(per_sample=0.5)
-    lane, step = refreshing.eligible(4 * SLICE)
-    refreshing.judge(lane, step, version=1)
-    refreshing.publish()
+    refreshing.judged(4 * SLICE)
     assert [len(refreshing.refresh_for(SLICE)) for _ in range(4)] == [0, SLICE, 0, SLICE]
     assert len(refreshing.refresh_for(4 * SLICE)) == 2 * SLICE
 
@@ -116,9 +121,7 @@ def test_only_what_is_paid_for_is_refreshed_in_whole_slices():
 def test_the_share_refreshed_counts_what_the_learner_judged_since_too():
     refreshing = Refreshing()
     assert np.isnan(refreshing.figures.share)  # nothing was drawn yet
-    lane, step = refreshing.eligible(4 * SLICE)
-    refreshing.judge(lane, step, version=1)
-    refreshing.publish()
+    lane, step = np.array(refreshing.judged(4 * SLICE)).T
     refreshing.refresh_for(SLICE)
     assert refreshing.figures.share == 0.25
     refreshing.judge(lane[-SLICE:], step[-SLICE:], version=NEWEST + 1)
@@ -142,20 +145,15 @@ def test_a_sweep_begins_with_newer_weights_alone():
 
 def test_the_newer_of_learner_and_refresh_wins_whoever_comes_last():
     refreshing = Refreshing()
-    lane, step = refreshing.eligible(2 * SLICE)
-    refreshing.judge(lane, step, version=1)
-    refreshing.publish()
+    lane, step = np.array(refreshing.judged(2 * SLICE)).T
     refreshing.refresh_for(SLICE)  # the sweep has begun; the second half is still to come
-    later, later_step = lane[SLICE:], step[SLICE:]
-    refreshing.judge(later, later_step, version=NEWEST + 2, priority=5.0)
+    refreshing.judge(lane[SLICE:], step[SLICE:], version=NEWEST + 2, priority=5.0)
     refreshing.refresh_for(SLICE)
-    for number, root in zip(later.tolist(), later_step.tolist(), strict=True):
+    stale = PriorityRecord(lane[:SLICE], step[:SLICE], NEWEST - 1, np.full(SLICE, 9.0, np.float32))
+    assert refreshing.sampler.update(stale) == 0 and refreshing.figures.ratio > 0
+    for number, root in pairs(lane[SLICE:], step[SLICE:]):
         assert refreshing.priority(number, root) == 5.0
         assert refreshing.shard.stamp[number, root % refreshing.shard.rows] == NEWEST + 2
-    stale = PriorityRecord(lane[:SLICE], step[:SLICE], NEWEST - 1, np.full(SLICE, 9.0, np.float32))
-    assert refreshing.sampler.update(stale) == 0
-    expected = [refreshing.priority(*position) for position in zip(later.tolist(), later_step.tolist(), strict=True)]
-    assert refreshing.figures.ratio > 0 and expected == [5.0] * SLICE
 
 
 def test_what_newer_weights_have_judged_is_not_judged_again():
@@ -164,16 +162,12 @@ def test_what_newer_weights_have_judged_is_not_judged_again():
     refreshing.judge(lane[:SLICE], step[:SLICE], version=NEWEST + 1)
     refreshing.judge(lane[SLICE:], step[SLICE:], version=NEWEST - 1)
     refreshing.publish()
-    assert sorted(refreshing.refresh_for(2 * SLICE)) == sorted(
-        zip(lane[SLICE:].tolist(), step[SLICE:].tolist(), strict=True)
-    )
+    assert sorted(refreshing.refresh_for(2 * SLICE)) == sorted(pairs(lane[SLICE:], step[SLICE:]))
 
 
 def test_positions_that_were_overwritten_meanwhile_are_left_out():
     refreshing = Refreshing()
-    lane, step = refreshing.eligible(2 * SLICE)
-    refreshing.judge(lane, step, version=1)
-    refreshing.publish()
+    refreshing.judged(2 * SLICE)
     refreshing.refresh_for(SLICE)
     for row in range(70, 70 + 30):  # lanes of 40 rows
         refreshing.run.edges.steps.put(tick(LANES, row))

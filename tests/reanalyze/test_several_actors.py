@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +14,7 @@ from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.runtime.local_edges import InlineEdges, MemoryQueue
 from speedyzero.topology.edges import STEPS, ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
-from speedyzero.topology.records import PriorityRecord
-from tests.reanalyze.tiny import CONFIG, changed
+from tests.reanalyze.tiny import CONFIG, changed, no_agent
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, frames, made_up_lane, tick
 
 ACTORS, ENVS = 3, 2
@@ -38,10 +35,8 @@ class Fleet:
         self.queues = [MemoryQueue(STEPS) for _ in range(ACTORS)]
         edges = dataclasses.replace(InlineEdges().of(ReanalyzerEdges), steps=self.queues)
         pacing = Pacing(CONFIG_3.schedule, tick_env_steps=ACTORS * ENVS)
-        where = {"device": torch.device("cpu"), "input_dtype": torch.float32, "pad_channels_to": 1}
-        agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS, **where)
         shard = Shard(shard_shape(CONFIG_3, SPEC, NUM_ACTIONS))
-        self.reanalyzer = Reanalyzer(CONFIG_3, edges, pacing, agent, shard)
+        self.reanalyzer = Reanalyzer(CONFIG_3, edges, pacing, no_agent(), shard)
         self.shard, self.sampler = shard, self.reanalyzer.sampler
         self.lanes = [made_up_lane(SHAPES[lane % 3 :] + SHAPES, lane=lane, min_rows=120) for lane in range(6)]
         self.rows = [0] * ACTORS
@@ -90,31 +85,6 @@ def test_each_lane_goes_at_the_pace_of_its_actor(turns):
     if eligible:
         sample = fleet.sampler.draw(20 * len(eligible))  # a stratified draw: every position of equal priority comes
         assert set(zip(sample.lane.tolist(), sample.step.tolist(), strict=True)) == eligible
-
-
-def test_an_append_touches_no_other_actors_priorities():
-    fleet = Fleet()
-    fleet.play(*[0, 1, 2] * 25)
-    position = sorted(fleet.eligible())
-    lane, step = np.array(position).T
-    given_priority = np.linspace(0.1, 0.9, len(lane), dtype=np.float32)
-    assert fleet.sampler.update(PriorityRecord(lane, step, 7, given_priority)) == len(lane)
-    fleet.play(1, 1, 1)
-    slot = step % fleet.shard.rows
-    kept = ~np.isin(lane, fleet.shard.lanes_of(1))
-    assert 0 < kept.sum() < len(lane)
-    np.testing.assert_array_equal(fleet.shard.priority[lane[kept], slot[kept]], given_priority[kept])
-    np.testing.assert_array_equal(fleet.shard.stamp[lane[kept], slot[kept]], 7)
-    leaf = lane * fleet.shard.rows + slot
-    weight = given_priority.astype(np.float64) ** CONFIG_3.replay.alpha
-    np.testing.assert_array_equal(fleet.sampler._weights.get(leaf)[kept], weight[kept])
-    moved = fleet.shard.lanes_of(1)
-    newest = fleet.shard.newest_eligible()[moved]
-    new = [(e, s) for e, s in zip(moved.tolist(), newest.tolist(), strict=True) if not fleet.lanes[e].rows[s].last]
-    assert new
-    for e, s in new:
-        assert fleet.shard.priority[e, s % fleet.shard.rows] == 1 and fleet.shard.stamp[e, s % fleet.shard.rows] == -1
-    assert fleet.sampler.size == len(fleet.eligible())
 
 
 def test_age_counts_the_transitions_of_all_actors():

@@ -7,11 +7,9 @@ of the store that frees a record), after which the whole reanalyzer is made anew
 from __future__ import annotations
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,14 +22,13 @@ from speedyzero.shm import Doorbell, Ring, Run, SharedArrays, remove_run
 from speedyzero.topology.edges import ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
 from speedyzero.topology.records import PriorityRecord
-from tests.reanalyze.tiny import CONFIG, changed
+from tests.reanalyze.tiny import CONFIG, changed, no_agent
 from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, shapes, tick
 
 ACTORS, ENVS, BATCH = 2, 2, CONFIG.learner.batch_size
 TWO_ACTORS = changed(actor={"actors": ACTORS, "envs": ENVS}, replay={"capacity_steps": 20 * ACTORS * ENVS})
 SHAPES = [[(4, LIFE), (3, LIMIT), (6, GAME_OVER)], [(1, LIMIT), (2, LIFE), (9, GAME_OVER)]]
 NEVER = 10**9
-TURNS = ("tick", "tick", "tick", "replace", "priorities")
 
 
 class Killed(BaseException):
@@ -123,10 +120,8 @@ class Replay:
         for receiver in (*steps, priorities):
             receiver.fate = self.fate
         edges = dataclasses.replace(InlineEdges().of(ReanalyzerEdges), steps=steps, priorities=[priorities])
-        where = {"device": torch.device("cpu"), "input_dtype": torch.float32, "pad_channels_to": 1}
-        agent = SimpleNamespace(version=-1, num_actions=NUM_ACTIONS, **where)
         pacing = Pacing(TWO_ACTORS.schedule, tick_env_steps=ACTORS * ENVS)
-        self.reanalyzer = Reanalyzer(TWO_ACTORS, edges, pacing, agent, Shard(wiring.shard_shape, arrays))
+        self.reanalyzer = Reanalyzer(TWO_ACTORS, edges, pacing, no_agent(), Shard(wiring.shard_shape, arrays))
 
     def settle(self, deaths: list[int]) -> None:
         """Let the reanalyzer do what there is to do, dying before the stores with these numbers."""

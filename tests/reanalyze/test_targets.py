@@ -57,15 +57,8 @@ def hand_shard(offset: int, *, rows: int = 18) -> Shard:
 
 
 def plan_at(shard: Shard, step: int, *, td_steps=2, horizon=5, unroll_steps=K, discount=0.5, lane=0) -> TargetPlan:
-    return plan_targets(
-        shard,
-        np.array([lane]),
-        np.array([step]),
-        np.array([td_steps]),
-        unroll_steps=unroll_steps,
-        discount=discount,
-        prefix_horizon=horizon,
-    )
+    place = np.array([lane]), np.array([step]), np.array([td_steps])
+    return plan_targets(shard, *place, unroll_steps=unroll_steps, discount=discount, prefix_horizon=horizon)
 
 
 def values_by(plan: TargetPlan, value_of_row) -> list[float]:
@@ -123,19 +116,10 @@ def test_prefixes_by_hand(offset, root, horizon, expected):
 
 
 @pytest.mark.parametrize("offset", OFFSETS)
-@pytest.mark.parametrize(
-    ("root", "mask", "action"),
-    [
-        (0, [1, 1, 1], [1, 1, 2]),
-        (1, [1, 1, 0], [1, 2, 0]),
-        (2, [1, 0, 0], [2, 0, 0]),
-        (3, [1, 1, 0], [1, 2, 0]),
-        (4, [1, 0, 0], [2, 0, 0]),
-        (7, [1, 0, 0], [2, 0, 0]),
-        (9, [1, 1, 0], [1, 2, 0]),
-        (12, [1, 1, 1], [1, 1, 1]),
-    ],
-)
+@pytest.mark.parametrize(("root", "mask", "action"), [
+    (0, [1, 1, 1], [1, 1, 2]), (1, [1, 1, 0], [1, 2, 0]), (2, [1, 0, 0], [2, 0, 0]), (3, [1, 1, 0], [1, 2, 0]),
+    (4, [1, 0, 0], [2, 0, 0]), (7, [1, 0, 0], [2, 0, 0]), (9, [1, 1, 0], [1, 2, 0]), (12, [1, 1, 1], [1, 1, 1]),
+])  # fmt: skip
 def test_masks_actions_and_policy_steps_by_hand(offset, root, mask, action):
     plan = plan_at(hand_shard(offset), offset + root)
     assert plan.action_mask[0].tolist() == mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import torch
 
@@ -89,6 +90,12 @@ def loaded_agent(config: Config, *, weights_seed: int = 1, version: int = 0) -> 
     agent = WatchedAgent(config)
     agent.load(random_weights(config, weights_seed), version=version)
     return agent
+
+
+def no_agent() -> SimpleNamespace:
+    """In the place of an agent that is never asked."""
+    where = {"device": torch.device("cpu"), "input_dtype": torch.float32, "pad_channels_to": 1}
+    return SimpleNamespace(version=-1, num_actions=NUM_ACTIONS, **where)
 
 
 class Machine:

@@ -133,6 +133,16 @@ def tick(lanes: list[Lane], row: int, *, actor_version: int = 0) -> StepRecord:
     )
 
 
+def blank_step(frame: np.ndarray, *, num_actions: int, first: np.ndarray) -> StepRecord:
+    """A tick in which nothing happened but what is seen. frame: [E, ...], first: [E]."""
+    lanes = len(frame)
+    none, numbers = np.zeros(lanes, np.bool_), np.zeros(lanes, np.float32)
+    return StepRecord(
+        frame, np.zeros(lanes, np.int16), numbers, numbers, first, none, none, none, numbers,
+        np.zeros((lanes, num_actions), np.float32), np.zeros(lanes, np.int64),
+    )  # fmt: skip
+
+
 def frames(lane, row) -> np.ndarray:
     """The frames of places, [..., 4]: lane and row, and two numbers that tell any two rows apart at a glance."""
     lane, row = np.broadcast_arrays(lane, row)

@@ -78,12 +78,6 @@ def test_by_hand(offset, rows, ending):
         np.testing.assert_array_equal(getattr(shard, name), array)
 
 
-def test_before_any_row():
-    shard = make_shard()
-    shard.cut_off(actor=0)
-    assert not shard.last.any() and not shard.truncated.any()
-
-
 def test_a_successor_that_dies_after_one_row():
     shard, lane = make_shard(), hand_lane(0)
     for row in range(5):

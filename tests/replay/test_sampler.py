@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speedyzero.config import ReplayConfig
-from speedyzero.replay.sampler import MIN_PRIORITY, Sampler
+from speedyzero.replay.sampler import Sampler
 from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.topology.records import PriorityRecord
-from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, Lane, made_up_lane, shapes, tick
+from tests.refusal import refusal
+from tests.replay.episodes import GAME_OVER, LIMIT, NUM_ACTIONS, SPEC, Lane, made_up_lane, shapes, tick
 
 CHI_SQUARE_16 = 39.25  # 99.9% quantile with 16 degrees of freedom; seeds are fixed, so what passes goes on passing
 
@@ -20,14 +21,7 @@ class Replay:
     def __init__(self, lanes: list[Lane], *, rows=64, stack=2, lookahead=3, seed=0, **config):
         self.lanes = lanes
         self.shard = Shard(
-            ShardShape(
-                lanes=len(lanes),
-                rows=rows,
-                spec=SPEC,
-                num_actions=NUM_ACTIONS,
-                stack=stack,
-                lookahead=lookahead,
-            )
+            ShardShape(len(lanes), rows, SPEC, num_actions=NUM_ACTIONS, stack=stack, lookahead=lookahead)
         )
         self.sampler = Sampler(self.shard, ReplayConfig(**config), seed=seed)
 
@@ -105,28 +99,6 @@ def test_exactly_the_eligible_positions_are_drawn(lane_shapes, stack, lookahead,
     assert set(replay.drawn(64)) <= set(replay.eligible())
 
 
-@given(st.lists(st.integers(0, 1), max_size=90))
-def test_actors_feed_their_lanes_at_their_own_pace(turns):
-    """Each lane of two actors holds and offers what it would in a shard of its own."""
-    lanes = [made_up_lane([(4, LIFE), (3, GAME_OVER)], lane=lane, min_rows=100) for lane in range(2)]
-    size = {"rows": 20, "spec": SPEC, "num_actions": NUM_ACTIONS, "stack": 2, "lookahead": 3}
-    shard = Shard(ShardShape(lanes=2, actors=2, **size))
-    sampler = Sampler(shard, ReplayConfig(uniform_share=1.0), seed=0)
-    alone = [Replay([lane], rows=20) for lane in lanes]
-    for actor in turns:
-        shard.append(tick([lanes[actor]], int(shard.head[actor])), actor=actor)
-        sampler.follow(actor=actor)
-        alone[actor].play(1)
-    for lane, replay in enumerate(alone):
-        assert shard.ticks[lane] == shard.head[lane] == replay.shard.head[0]
-        np.testing.assert_array_equal(shard.reward[lane], replay.shard.reward[0])
-    expected = [(lane, step) for lane, replay in enumerate(alone) for _, step in replay.eligible()]
-    assert sampler.size == len(expected)
-    if expected:
-        sample = sampler.draw(len(expected))  # all alike: each once
-        assert sorted(zip(sample.lane.tolist(), sample.step.tolist(), strict=True)) == expected
-
-
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 def test_stated_probability_is_the_formula(alpha, share):
@@ -180,15 +152,6 @@ def test_a_row_of_the_batch_says_nothing_of_the_position(share):
         assert chi_square(replay, [batch[row] for batch in batches], expected) < CHI_SQUARE_16
 
 
-def test_draws_are_reproducible():
-    def draws(seed: int) -> list[tuple[int, int]]:
-        return small_replay(seed=seed).drawn(16, batches=3)
-
-    assert draws(1) == draws(1)
-    assert draws(1) != draws(2)
-    assert draws(1)[:16] != draws(1)[16:32]
-
-
 def test_new_positions_get_the_running_maximum():
     replay = small_replay()
     priority = replay.shard.priority
@@ -223,12 +186,6 @@ def test_of_two_priorities_for_one_position_the_later_counts():
     assert replay.probabilities()[0, 2] == pytest.approx(4 / 20)
 
 
-def test_small_priorities_are_raised():
-    replay = small_replay()
-    replay.set({(0, 0): 0.0}, version=0)
-    assert replay.shard.priority[0, 0] == np.float32(MIN_PRIORITY)
-
-
 def test_positions_that_are_gone_or_not_yet_there_or_never_drawn_keep_out():
     """Row 64 of a lane takes the place of row 0, whose late priority must not become its own."""
     replay = Replay([made_up_lane([(4, GAME_OVER)], min_rows=90)], rows=64)
@@ -259,10 +216,8 @@ def test_a_reused_row_starts_anew():
 def test_a_priority_that_is_no_number_is_refused():
     """It would spoil the sums above its leaf for good."""
     replay = small_replay()
-    with pytest.raises(ValueError, match="nan"):
-        replay.set({(0, 0): 1.0, (0, 1): float("nan")}, version=0)
-    with pytest.raises(ValueError, match="inf"):
-        replay.set({(0, 1): float("inf")}, version=0)
+    assert "nan" in refusal(replay.set, {(0, 0): 1.0, (0, 1): float("nan")}, version=0)
+    assert "inf" in refusal(replay.set, {(0, 1): float("inf")}, version=0)
     assert set(replay.shard.priority[:, :9].ravel()) == {0.0, 1.0}
 
 

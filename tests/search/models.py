@@ -7,12 +7,13 @@ square: not a plain sum, under which a reset forgotten everywhere would be none 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from speedyzero.search import RootOutput, StepOutput
+from speedyzero.search import RootOutput, SearchResult, StepOutput
 
 STATES = 1009
 
@@ -23,6 +24,7 @@ class TableModel:
     value: np.ndarray  # [STATES] float32
     logits: np.ndarray  # [STATES, A] float32
     has_prefix: bool
+    device: torch.device = torch.device("cpu")
 
     @staticmethod
     def random(seed: int, num_actions: int, *, has_prefix: bool, logit_scale: float = 1.0) -> TableModel:
@@ -34,52 +36,36 @@ class TableModel:
             has_prefix=has_prefix,
         )
 
+    def on(self, device: torch.device) -> TableModel:
+        """With tables that lie there: no number crosses to the host during a search."""
+        return replace(self, device=device)
+
     @property
     def num_actions(self) -> int:
         return self.logits.shape[1]
 
+    @cached_property
+    def tables(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Reward, value and logits on the device."""
+        reward, value, logits = (torch.from_numpy(x).to(self.device) for x in (self.reward, self.value, self.logits))
+        return reward, value, logits
+
     def root(self, states) -> RootOutput:
-        states = np.asarray(states)
-        state = {"number": torch.from_numpy(states.astype(np.int64))}
-        if self.has_prefix:
-            state["prefix_state_sum"] = torch.zeros(len(states), 1)
-        return RootOutput(torch.from_numpy(self.logits[states]), torch.from_numpy(self.value[states]), state)
-
-    def recurrent(self, state: dict[str, torch.Tensor], action: torch.Tensor) -> StepOutput:
-        number = next_state(state["number"], action)
-        reward = torch.from_numpy(self.reward)[number]
-        new_state = {"number": number}
-        if self.has_prefix:
-            new_state["prefix_state_sum"] = state["prefix_state_sum"] + reward[:, None]
-            reward = value_prefix(new_state["prefix_state_sum"][:, 0])
-        return StepOutput(
-            reward, torch.from_numpy(self.value)[number], torch.from_numpy(self.logits)[number], new_state
-        )
-
-
-class DeviceTables:
-    """A table model whose tables lie on the device: no number crosses to the host during a search."""
-
-    def __init__(self, model: TableModel, device: torch.device):
-        self._model, self._device = model, device
-        self._reward, self._value, self._logits = (
-            torch.from_numpy(x).to(device) for x in (model.reward, model.value, model.logits)
-        )
-
-    def root(self, states: np.ndarray) -> RootOutput:
-        number = torch.from_numpy(states.astype(np.int64)).to(self._device)
+        number = torch.from_numpy(np.asarray(states).astype(np.int64)).to(self.device)
         state = {"number": number}
-        if self._model.has_prefix:
-            state["prefix_state_sum"] = torch.zeros(len(states), 1, device=self._device)
-        return RootOutput(self._logits[number], self._value[number], state)
+        if self.has_prefix:
+            state["prefix_state_sum"] = torch.zeros(len(states), 1, device=self.device)
+        _, value, logits = self.tables
+        return RootOutput(logits[number], value[number], state)
 
     def recurrent(self, state: dict[str, torch.Tensor], action: torch.Tensor) -> StepOutput:
+        rewards, value, logits = self.tables
         number = next_state(state["number"], action)
-        reward, new_state = self._reward[number], {"number": number}
-        if self._model.has_prefix:
+        reward, new_state = rewards[number], {"number": number}
+        if self.has_prefix:
             new_state["prefix_state_sum"] = state["prefix_state_sum"] + reward[:, None]
             reward = value_prefix(new_state["prefix_state_sum"][:, 0])
-        return StepOutput(reward, self._value[number], self._logits[number], new_state)
+        return StepOutput(reward, value[number], logits[number], new_state)
 
 
 def next_state(number, action):
@@ -102,3 +88,11 @@ def dirichlet(seed: int, batch: int, num_actions: int, alpha: float = 0.3) -> np
 
 def gumbel(seed: int, batch: int, num_actions: int) -> np.ndarray:
     return np.random.default_rng(seed).gumbel(size=(batch, num_actions)).astype(np.float32)
+
+
+def assert_same_search(found: SearchResult, expected: SearchResult) -> None:
+    """Of two backends: visits and actions exactly, values within 1e-5."""
+    assert torch.equal(found.visits.cpu(), expected.visits)
+    assert torch.equal(found.action.cpu(), expected.action)
+    for name in ("policy", "value", "q_values"):
+        torch.testing.assert_close(getattr(found, name).cpu(), getattr(expected, name), atol=1e-5, rtol=0)

@@ -7,6 +7,7 @@ import torch
 from kernels.tie_break import absorb
 from speedyzero.search import SearchConfig, search
 from tests.kernels.backends import TREE_BACKENDS as BACKENDS
+from tests.refusal import refusal
 from tests.search.models import TableModel, dirichlet, gumbel, root_states
 from tests.search.oracle import Oracle
 
@@ -44,21 +45,15 @@ def compare(config: SearchConfig, num_actions: int, make_noise, pick_tie_of_row=
     return want
 
 
-@pytest.mark.parametrize("horizon", [0, 1, 3, 5])
-@pytest.mark.parametrize("simulations", [1, 5, 16, 50])
+@pytest.mark.parametrize("horizon", [0, 1, 3])
+@pytest.mark.parametrize("simulations", [1, 16, 50])
 @pytest.mark.parametrize("num_actions", [2, 6, 18])
 @pytest.mark.parametrize("algorithm", ["puct", "gumbel"])
 def test_matches_oracle(algorithm, num_actions, simulations, horizon):
     config = SearchConfig(num_simulations=simulations, algorithm=algorithm, prefix_horizon=horizon)
-    compare(config, num_actions, dirichlet if algorithm == "puct" else gumbel)
-
-
-@pytest.mark.parametrize("algorithm", ["puct", "gumbel"])
-def test_trees_reach_past_two_resets(algorithm):
-    """Guards the grid above: without deep trees the reset rules would go untested."""
-    config = SearchConfig(num_simulations=50, algorithm=algorithm, prefix_horizon=3)
-    want = compare(config, 2, dirichlet if algorithm == "puct" else gumbel)
-    assert max(result.depth for result in want) > 6
+    want = compare(config, num_actions, dirichlet if algorithm == "puct" else gumbel)
+    if (num_actions, simulations, horizon) == (2, 50, 3):
+        assert max(result.depth for result in want) > 6, "without deep trees the reset rules would go untested"
 
 
 @pytest.mark.parametrize("simulations", [1, 16, 50])
@@ -89,8 +84,8 @@ def test_the_reference_s_range_is_refused_where_it_is_not_computed(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     model, states = TableModel.random(0, 3, has_prefix=True), root_states(3, 1)
     for changes in (dict(algorithm="gumbel"), dict(backend="triton")):
-        with pytest.raises(ValueError, match="min_max"):
-            search(model.root(states), model.recurrent, SearchConfig(min_max="depth_first", **changes))
+        config = SearchConfig(min_max="depth_first", **changes)
+        assert "min_max" in refusal(search, model.root(states), model.recurrent, config)
 
 
 @pytest.mark.parametrize("settings", [

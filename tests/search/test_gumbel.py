@@ -9,7 +9,7 @@ import torch
 from kernels.gumbel_select import considered_visits
 from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
 from tests.kernels.backends import TREE_BACKENDS as BACKENDS
-from tests.search.models import STATES, TableModel, gumbel, next_state, root_states
+from tests.search.models import STATES, TableModel, next_state, root_states
 from tests.search.test_puct import scripted_model, scripted_root
 
 
@@ -23,18 +23,6 @@ from tests.search.test_puct import scripted_model, scripted_root
 ])  # fmt: skip
 def test_considered_visits(num_considered, simulations, want):
     assert considered_visits(num_considered, simulations) == tuple(want)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("most, simulations, want", [(4, 16, [6, 6, 2, 2]), (8, 16, [4, 4, 2, 2, 1, 1, 1, 1])])
-def test_root_visits_halve(backend, most, simulations, want):
-    config = SearchConfig(
-        algorithm="gumbel", max_considered_actions=most, num_simulations=simulations, prefix_horizon=0, backend=backend
-    )
-    model = TableModel.random(0, 10, has_prefix=False)
-    result = search(model.root(root_states(0, 5)), model.recurrent, config, torch.from_numpy(gumbel(0, 5, 10)))
-    for row in result.visits:
-        assert sorted(row.tolist(), reverse=True) == want + [0] * (10 - most)
 
 
 # Two simulations by hand. Three actions, the two best of gumbel + logits considered, discount 0.5, root value 0.
@@ -88,19 +76,6 @@ def test_below_the_root_by_hand(backend):
     assert result.visits.tolist() == [[4, 0]]
     # Returns at the root: 0, 0.5 * -1, 0.5 * 1, 0.5 * (1 + 0.5 * 0).
     np.testing.assert_allclose(result.value, [(0 - 0.5 + 0.5 + 0.5) / 5], atol=1e-6)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_no_gumbel_noise_takes_the_best_logits(backend):
-    logits = torch.tensor([[0.0, 2.0, 1.0, 2.0]])
-    root = RootOutput(logits, torch.zeros(1), {})
-    step = StepOutput(torch.zeros(1), torch.zeros(1), torch.zeros(1, 4), {})
-    config = SearchConfig(
-        algorithm="gumbel", num_simulations=2, max_considered_actions=2, gumbel_scale=0.0, backend=backend
-    )
-    result = search(root, lambda state, action: step, config)
-    assert result.visits.tolist() == [[0, 1, 0, 1]]
-    assert result.action.tolist() == [1]  # equal scores: the lowest index
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -8,7 +8,7 @@ import torch
 
 from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
 from tests.kernels.backends import TREE_BACKENDS as BACKENDS
-from tests.search.models import TableModel, root_states
+from tests.search.models import TableModel
 
 
 def scripted_model(steps, calls):
@@ -74,22 +74,6 @@ def test_three_simulations_by_hand(backend, horizon, q_of_action_0, value, prefi
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_noise_is_mixed_into_the_root_only(backend):
-    """Priors 0.9, 0.1 and noise 0, 1: with a fraction of 0.5 the root prefers 1, the node below still 0."""
-    calls: list = []
-    config = SearchConfig(num_simulations=2, root_noise_fraction=0.5, prefix_horizon=0, backend=backend)
-    steps = [(1.0, 1.0, [0.9, 0.1]), (0.0, 0.0, [0.9, 0.1])]
-    search(scripted_root([0.9, 0.1], 0.0), scripted_model(steps, calls), config, torch.tensor([[0.0, 1.0]]))
-    # Root priors (0.45, 0.55); then T = 1 and v = 1 for both: u = (0.45, 0.275) * c(1): action 0.
-    assert [action for _, _, action in calls] == [1, 0]
-    calls.clear()
-    config = SearchConfig(num_simulations=2, root_noise_fraction=1.0, prefix_horizon=0, backend=backend)
-    search(scripted_root([0.9, 0.1], 0.0), scripted_model(steps, calls), config, torch.tensor([[0.0, 1.0]]))
-    # Root priors (0, 1): action 1 again, and below it action 0 by its own priors.
-    assert calls == [(0, 0.5, 1), (1, 10.0, 0)]
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_ties_go_to_the_lowest_index(backend):
     """Where everything is equal the visits go round from the left, and so does the action."""
     root = RootOutput(torch.zeros(2, 4), torch.zeros(2), {"latent": torch.zeros(2, 1)})
@@ -98,47 +82,6 @@ def test_ties_go_to_the_lowest_index(backend):
     result = search(root, lambda state, action: step, config)
     assert result.visits.tolist() == [[2, 2, 1, 1]] * 2
     assert result.action.tolist() == [0, 0]
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_uniform_first_pick_is_uniform(backend):
-    """With sqrt(T) = 0 at first every action scores alike, whatever the prior."""
-    batch, actions = 6000, 5
-    logits = torch.tensor([3.0, 0.0, 0.0, 0.0, -3.0]).expand(batch, -1).contiguous()
-    root = RootOutput(logits, torch.zeros(batch), {"latent": torch.zeros(batch, 1)})
-    step = StepOutput(torch.zeros(batch), torch.zeros(batch), logits, root.state)
-    config = SearchConfig(num_simulations=1, first_pick="uniform", backend=backend)
-    result = search(root, lambda state, action: step, config, generator=torch.Generator().manual_seed(1))
-    expected = batch / actions
-    chi_square = ((result.visits.sum(0) - expected) ** 2 / expected).sum()
-    assert chi_square < 18.47  # 0.999 quantile at 4 degrees of freedom
-
-
-def test_uniform_ties_are_drawn_anew_at_every_simulation():
-    """Root priors 1, 0. Where the first pick is 0 the second simulation passes through it, to a pick among equals."""
-    batch = 4000
-    logits = torch.tensor([100.0, -100.0]).expand(batch, -1).contiguous()
-    root = RootOutput(logits, torch.zeros(batch), {"latent": torch.zeros(batch, 1)})
-    step = StepOutput(torch.zeros(batch), torch.zeros(batch), torch.zeros(batch, 2), root.state)
-    actions = []
-
-    def recurrent(state, action):
-        actions.append(action)
-        return step
-
-    config = SearchConfig(num_simulations=2, first_pick="uniform", root_noise_fraction=0.0)
-    search(root, recurrent, config, generator=torch.Generator().manual_seed(2))
-    second = actions[1][actions[0] == 0].float()
-    assert 1800 < len(second) < 2200
-    assert 0.45 < second.mean() < 0.55
-
-
-def test_prior_first_pick_follows_the_prior():
-    model = TableModel.random(0, 6, has_prefix=False)
-    states = root_states(1, 64)
-    config = SearchConfig(num_simulations=1, root_noise_fraction=0.0, prefix_horizon=0)
-    result = search(model.root(states), model.recurrent, config)
-    assert torch.equal(result.action, model.root(states).policy_logits.argmax(-1))
 
 
 def test_drawn_noise_is_symmetric():

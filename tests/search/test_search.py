@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 
@@ -10,7 +9,8 @@ from kernels.gumbel_select.numba_cpu import LANES
 from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
 from speedyzero.search.checks import backend_for
 from tests.kernels.backends import TREE_BACKENDS as BACKENDS
-from tests.search.models import TableModel, dirichlet, gumbel, root_states
+from tests.refusal import refusal
+from tests.search.models import TableModel, assert_same_search, dirichlet, gumbel, root_states
 
 ALGORITHMS = ("puct", "gumbel")
 
@@ -18,27 +18,6 @@ ALGORITHMS = ("puct", "gumbel")
 def assert_equal_results(a, b):
     for field in dataclasses.fields(a):
         assert torch.equal(getattr(a, field.name), getattr(b, field.name)), field.name
-
-
-def constant_search(batch, actions, state, config, **kwargs):
-    root = RootOutput(torch.zeros(batch, actions), torch.zeros(batch), state)
-    step = StepOutput(torch.zeros(batch), torch.zeros(batch), torch.zeros(batch, actions), state)
-    return search(root, lambda state, action: step, config, **kwargs)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_rows_are_independent(algorithm, backend):
-    batch, actions = 9, 6
-    model = TableModel.random(0, actions, has_prefix=True)
-    states = root_states(0, batch)
-    noise = (dirichlet if algorithm == "puct" else gumbel)(1, batch, actions)
-    config = SearchConfig(num_simulations=20, algorithm=algorithm, prefix_horizon=3, backend=backend)
-    whole = search(model.root(states), model.recurrent, config, torch.from_numpy(noise))
-    order = np.random.default_rng(2).permutation(batch)
-    shuffled = search(model.root(states[order]), model.recurrent, config, torch.from_numpy(noise[order]))
-    for field in dataclasses.fields(whole):
-        assert torch.equal(getattr(whole, field.name)[order], getattr(shuffled, field.name)), field.name
 
 
 @pytest.mark.parametrize("settings", [dict(), dict(first_pick="uniform"), dict(algorithm="gumbel")])
@@ -56,35 +35,18 @@ def test_backends_agree_on_a_large_batch(settings):
         )
         for backend in ("numba", "reference")
     )
-    assert torch.equal(numba.visits, reference.visits)
-    assert torch.equal(numba.action, reference.action)
-    torch.testing.assert_close(numba.policy, reference.policy, atol=1e-5, rtol=0)
-    torch.testing.assert_close(numba.value, reference.value, atol=1e-5, rtol=0)
+    assert_same_search(numba, reference)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_one_simulation_and_one_action(algorithm, backend):
+@pytest.mark.parametrize("simulations", [1, 9])
+def test_one_action(algorithm, backend, simulations):
     model = TableModel.random(0, 1, has_prefix=True)
-    states = root_states(0, 3)
-    for simulations in (1, 9):
-        config = SearchConfig(num_simulations=simulations, algorithm=algorithm, backend=backend, discount=1.0)
-        result = search(model.root(states), model.recurrent, config)
-        assert result.visits.tolist() == [[simulations]] * 3
-        assert result.policy.tolist() == [[1.0]] * 3
-        assert result.action.tolist() == [0] * 3
-    # The chain of states by hand, for the last: returns are the sums of rewards plus the leaf's value.
-    for row, number in enumerate(states):
-        total, reward_sum, prefix, rewards = model.value[number], 0.0, 0.0, 0.0
-        for depth in range(1, 10):
-            number = (number * 31 + 5) % 1009
-            reward_sum += model.reward[number]
-            rewards += reward_sum**2 - prefix
-            prefix = reward_sum**2
-            if depth == 5:
-                reward_sum = prefix = 0.0
-            total += rewards + model.value[number]
-        assert result.value[row] == pytest.approx(total / 10, abs=1e-5)
+    config = SearchConfig(num_simulations=simulations, algorithm=algorithm, backend=backend, discount=1.0)
+    result = search(model.root(root_states(0, 3)), model.recurrent, config)
+    assert result.visits.tolist() == [[simulations]] * 3 and result.action.tolist() == [0] * 3
+    assert result.policy.tolist() == [[1.0]] * 3
 
 
 @pytest.mark.parametrize("settings", [
@@ -107,22 +69,6 @@ def test_chance_is_the_generators(settings):
 
     torch.manual_seed(1)
     assert_equal_results(search(root, model.recurrent, config), first)
-
-
-@pytest.mark.parametrize("settings, noise", [
-    (dict(root_noise_fraction=0.0), None),
-    (dict(algorithm="gumbel", gumbel_scale=0.0), None),
-    (dict(), dirichlet),
-    (dict(algorithm="gumbel"), gumbel),
-])  # fmt: skip
-def test_nothing_is_drawn_without_need(settings, noise):
-    model = TableModel.random(0, 6, has_prefix=False)
-    generator = torch.Generator().manual_seed(1)
-    before = generator.get_state()
-    given = None if noise is None else torch.from_numpy(noise(0, 4, 6))
-    config = SearchConfig(num_simulations=4, prefix_horizon=0, **settings)
-    search(model.root(root_states(0, 4)), model.recurrent, config, given, generator)
-    assert torch.equal(generator.get_state(), before)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -196,46 +142,38 @@ def test_results_may_enter_a_loss(algorithm):
     assert not any(getattr(result, field.name).requires_grad for field in dataclasses.fields(result))
 
 
-@pytest.mark.parametrize("settings, message", [
-    (dict(backend="triton"), "search.backend=triton needs CUDA tensors, got cpu"),
-    (dict(backend="cuda"), "search.backend=cuda: must be"),
-    (dict(algorithm="alphabeta"), "search.algorithm=alphabeta: must be one of puct, gumbel"),
-    (dict(num_simulations=0), "search.num_simulations=0"),
-])  # fmt: skip
-def test_refuses_configurations(settings, message, monkeypatch):
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    with pytest.raises(ValueError, match=message):
-        constant_search(2, 3, {}, SearchConfig(**settings))
-
-
 @pytest.mark.parametrize("device, backend", [("cpu", "numba"), ("cuda", "triton"), ("mps", "reference")])
 def test_auto_is_the_fastest_form_for_the_device(device, backend):
     assert backend_for("auto", torch.device(device)) == backend
 
 
-def test_numba_is_refused_on_a_gpu():
-    with pytest.raises(ValueError, match="search.backend=numba needs CPU tensors, got cuda"):
-        backend_for("numba", torch.device("cuda"))
-
-
-def test_refuses_what_does_not_fit():
-    config = SearchConfig(num_simulations=2)
+def test_refuses_what_does_not_fit(monkeypatch):
     latent = {"latent": torch.zeros(2, 4)}
     root = RootOutput(torch.zeros(2, 3), torch.zeros(2), latent)
     step = StepOutput(torch.zeros(2), torch.zeros(2), torch.zeros(2, 3), latent)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
 
-    def refused(message, root=root, step=step, noise=None):
-        with pytest.raises(ValueError, match=message):
-            search(root, lambda state, action: step, config, noise)
+    def message(root=root, step=step, noise=None, **settings):
+        config = SearchConfig(**{"num_simulations": 2, **settings})
+        return refusal(search, root, lambda state, action: step, config, noise)
 
-    refused(r"root's value: \[3\] torch.float32, must be \[2\]", dataclasses.replace(root, value=torch.zeros(3)))
-    refused(r"root's value: \[2\] torch.float64", dataclasses.replace(root, value=torch.zeros(2).double()))
-    refused(r"policy_logits are \[2\]", dataclasses.replace(root, policy_logits=torch.zeros(2)))
-    refused(r"state\['latent'\] is \[5, 4\]", dataclasses.replace(root, state={"latent": torch.zeros(5, 4)}))
-    refused(r"noise: \[2, 4\]", noise=torch.zeros(2, 4))
-    refused(r"reward of the recurrent", step=dataclasses.replace(step, reward=torch.zeros(2, 1)))
-    refused(r"value of the recurrent", step=dataclasses.replace(step, value=torch.zeros(2).bfloat16()))
-    refused(r"policy_logits of the recurrent", step=dataclasses.replace(step, policy_logits=torch.zeros(2, 4)))
-    refused(r"state\['latent'\] of the recurrent function is nothing", step=dataclasses.replace(step, state={}))
-    wrong_state = {"latent": torch.zeros(2, 5)}
-    refused(r"is \[2, 5\], the root's is \[2, 4\]", step=dataclasses.replace(step, state=wrong_state))
+    for settings in ({"backend": "triton"}, {"backend": "cuda"}, {"algorithm": "alphabeta"}, {"num_simulations": 0}):
+        ((name, value),) = settings.items()
+        assert f"search.{name}={value}" in message(**settings)
+    assert "search.backend=numba" in refusal(backend_for, "numba", torch.device("cuda"))
+    for named, changed in (
+        ("root's value: [3]", {"value": torch.zeros(3)}),
+        ("torch.float64", {"value": torch.zeros(2).double()}),
+        ("policy_logits are [2]", {"policy_logits": torch.zeros(2)}),
+        ("[5, 4]", {"state": {"latent": torch.zeros(5, 4)}}),
+    ):
+        assert named in message(root=dataclasses.replace(root, **changed))
+    assert "noise: [2, 4]" in message(noise=torch.zeros(2, 4))
+    for named, changed in (
+        ("reward of the recurrent", {"reward": torch.zeros(2, 1)}),
+        ("value of the recurrent", {"value": torch.zeros(2).bfloat16()}),
+        ("policy_logits of the recurrent", {"policy_logits": torch.zeros(2, 4)}),
+        ("state['latent'] of the recurrent", {"state": {}}),
+        ("[2, 5]", {"state": {"latent": torch.zeros(2, 5)}}),
+    ):
+        assert named in message(step=dataclasses.replace(step, **changed))

@@ -1,0 +1,15 @@
+"""What a call is refused with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+
+def refusal(function: Callable, *args, **kwargs) -> str:
+    """The message of the ValueError that the call raises: one line."""
+    with pytest.raises(ValueError) as caught:
+        function(*args, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
