@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from speedyzero.runtime.shared_edges import SpanSender
-from speedyzero.runtime.wiring import SPAN_LAYOUT
-from speedyzero.shm import Board, BoardSpec, Ring, RingSpec, Run, remove_run
-from speedyzero.topology.records import SPAN_NAMES, SPANS_PER_BLOCK, SpanBlock
+from speedyzero.shm import Board, BoardSpec, RecordLayout, Ring, RingSpec, Run, remove_run
+from speedyzero.topology.records import SPAN_FIELDS, SPAN_NAMES, SPANS_PER_BLOCK, SpanBlock
 from speedyzero.tracing import spans as spans_module
 from speedyzero.tracing.process_spans import NO_MORE, NOT_YET, WANTED, ProcessSpans
 from speedyzero.tracing.span_store import SpanStore
@@ -16,6 +15,8 @@ from speedyzero.tracing.spans import Recorder, Span, activate
 
 MS = 1_000_000
 STEP, SEARCH, UPDATE = (SPAN_NAMES.index(name) for name in ("step", "search", "update"))
+
+SPAN_LAYOUT = RecordLayout.stored(SpanBlock, {"N": SPANS_PER_BLOCK, "F": SPAN_FIELDS})
 
 
 @pytest.fixture(autouse=True)
