@@ -47,7 +47,7 @@ class Usage:
     shared_bytes: int  # of a program
     stack_bytes: int  # of a thread
     registers: int  # of a thread
-    has_wgmma: bool  # looked for where it is needed
+    has_wgmma: bool
     barriers: int
     found: tuple[str, ...]  # those that should be absent
 
@@ -74,7 +74,7 @@ def compile_case(case: Case) -> Usage:
     )
     compiled = triton.compile(source, target=GPUTarget("cuda", case.capability, 32), options=dict(case.options))
     ptx = compiled.asm["ptx"]
-    resources = _cuobjdump("--dump-resource-usage", compiled.asm["cubin"])
+    resources = _resource_usage(compiled.asm["cubin"])
     numbers = re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", resources)
     if numbers is None:
         raise ValueError(f"no resource usage in cuobjdump's answer: {resources}")
@@ -83,18 +83,18 @@ def compile_case(case: Case) -> Usage:
         shared_bytes=max(compiled.metadata.shared, static_shared),
         stack_bytes=stack,
         registers=registers,
-        has_wgmma=case.needs_wgmma and "GMMA" in _cuobjdump("--dump-sass", compiled.asm["cubin"]),
+        has_wgmma="wgmma.mma_async" in ptx,
         barriers=len(re.findall(r"\bbar\.(?:warp\.)?sync", ptx)),
         found=tuple(instruction for instruction in case.absent if instruction in ptx),
     )
 
 
-def _cuobjdump(flag: str, cubin: bytes) -> str:
+def _resource_usage(cubin: bytes) -> str:
     import triton.backends.nvidia
 
     tools = Path(triton.backends.nvidia.__file__).parent / "bin"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        answer = subprocess.run([tools / "cuobjdump", flag, file.name], capture_output=True, text=True, check=True)
-    return answer.stdout
+        command = [tools / "cuobjdump", "--dump-resource-usage", file.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
