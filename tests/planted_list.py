@@ -541,13 +541,6 @@ BUGS = (
         PROFILE,
     ),
     Bug(
-        "gains-know-no-next-limit",
-        "speedyzero/profile/diagnosis.py",
-        "    factor = max(1.0, min(bounds.values()))\n",
-        "    factor = max(1.0, max(bounds.values()))\n",
-        PROFILE,
-    ),
-    Bug(
         "unaccounted-time-is-hidden",
         "speedyzero/profile/shares.py",
         "        return self.wall_s - self.busy_s - sum(self.waits_s.values())\n",
