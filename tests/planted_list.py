@@ -461,7 +461,7 @@ BUGS = (
         "speedyzero/env/atari_roms.py",
         "    except OSError as error:",
         "    except ZeroDivisionError as error:",
-        ("tests/doctor/test_planted_machine.py",),
+        ("tests/doctor/test_checks.py",),
     ),
     Bug(
         "doctor-removes-what-it-finds",
