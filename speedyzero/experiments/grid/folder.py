@@ -185,7 +185,5 @@ def exit_in_words(exit_code: int) -> str:
         return "ended without a final score"
     if exit_code > 0:
         return f"exit code {exit_code}"
-    try:
-        return f"killed by {signal.Signals(-exit_code).name}"
-    except ValueError:  # a real-time signal has no name
-        return f"killed by signal {-exit_code}"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"killed by {names.get(-exit_code, f'signal {-exit_code}')}"  # a real-time signal has no name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, run
+from speedyzero.cli import BAD_INPUT, DONE, check_command, run
 from speedyzero.experiments.grid.folder import RunsFailed
 from speedyzero.observe.metrics import read_metrics
 
@@ -108,22 +107,23 @@ TINY = (
 )
 
 
-def start(out: Path, *words: str) -> subprocess.Popen:
-    line = [sys.executable, "-m", "speedyzero", "ablate", *ON_AND_OFF, *TINY, *words, "--jobs", "1", "--out", str(out)]
+def start(out: Path) -> subprocess.Popen:
+    words = [*ON_AND_OFF, *TINY, "--inline", "--seeds", "1", "--jobs", "1", "--out", str(out)]
+    line = [sys.executable, "-m", "speedyzero", "ablate", *words]
     return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_killed_ablation_goes_on_where_it_was(tmp_path: Path):
     """Real runs. It is killed when the first run is finished and the second has begun."""
     first, second = tmp_path / "runs/base-seed0", tmp_path / "runs/refresh.enabled=false-seed0"
-    killed = start(tmp_path, "--inline", "--seeds", "1")
+    killed = start(tmp_path)
     wait_for(lambda: (second / "config.yaml").exists(), killed)
     killed.kill()
     killed.communicate()
     wait_for(lambda: not users_of(tmp_path))
     finished = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
 
-    again = start(tmp_path, "--inline", "--seeds", "1")
+    again = start(tmp_path)
     output, _ = again.communicate(timeout=LIMIT_S)
     assert again.returncode == DONE
     assert "1 of 2 runs are finished already" in output
@@ -133,24 +133,6 @@ def test_a_killed_ablation_goes_on_where_it_was(tmp_path: Path):
     metrics = read_metrics(first)
     (waited_s,) = metrics["evaluate/training_waited_s"].values  # inline, so the final evaluation held all else up
     assert 0 < waited_s < metrics["evaluate/training_waited_s"].times_s[0]
-
-
-def test_an_interrupted_ablation_stops_its_processes_and_leaves_nothing(tmp_path: Path):
-    """A real run as processes, with shared memory."""
-    going = start(tmp_path, "schedule.train_steps=100000", "schedule.env_steps=400000")
-    wait_for(lambda: bool(shared_by(tmp_path)), going)
-    shared = shared_by(tmp_path)
-    going.send_signal(signal.SIGINT)
-    going.communicate(timeout=LIMIT_S)
-    assert going.returncode == INTERRUPTED
-    assert not users_of(tmp_path)
-    assert not shared & set(os.listdir("/dev/shm"))
-
-
-def shared_by(folder: Path) -> set[str]:
-    """Names in shared memory of the processes that use a folder: they carry their maker's process id."""
-    makers = users_of(folder)
-    return {name for name in os.listdir("/dev/shm") if any(f".{pid}-" in name for pid in makers)}
 
 
 def users_of(folder: Path) -> list[int]:
