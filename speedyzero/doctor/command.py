@@ -1,6 +1,6 @@
 """`python -m speedyzero doctor`: whether a run can start here, one line per check.
 
-    ok       driver          NVIDIA 580.65
+    ok       torch           2.13.0, for CUDA 13.0
     wrong    shared memory   /dev/shm has 64.0 MiB free, Pong (speedyzero) takes 912.4 MiB
              fix             sudo mount -o remount,size=913m /dev/shm ...
 
@@ -16,20 +16,26 @@ from speedyzero.arguments.command_line import Parser, parse
 from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config
 from speedyzero.config.documents import presets
+from speedyzero.doctor import readings
 from speedyzero.doctor.checks_software import software_findings
 from speedyzero.doctor.checks_system import system_findings
 from speedyzero.doctor.finding import WARNING, WRONG, Finding, wrong
-from speedyzero.doctor.machine import Machine, Torch
 from speedyzero.doctor.need import Need, need_of
-from speedyzero.doctor.readings import read_machine, read_torch
+from speedyzero.doctor.readings import Torch
 
 CANNOT_START = 1
 
 
 def check(argv: Sequence[str], prog: str) -> Callable[[], None]:
     """The action of `doctor` for these arguments. Raises ValueError for bad input."""
-    flags = parse(_parser(prog), argv)
-    torch = read_torch()  # determines how many GPUs the run would use
+    parser = Parser(prog=prog, allow_abbrev=False, description="Check whether a run can start here, with fixes.")
+    parser.add_argument("--game", help="of the run to check; all arguments as for train")
+    parser.add_argument("--preset", help=", ".join(presets()))
+    parser.add_argument("--gpus", type=int, help="default: all that torch can use")
+    parser.add_argument("--run-dir")
+    parser.add_argument("settings", nargs="*", metavar="key=value")
+    flags = parse(parser, argv)
+    torch = readings.read_torch()  # determines how many GPUs the run would use
     gpus = len(torch.gpus) if flags.gpus is None else flags.gpus
     if gpus < 0:
         raise ValueError(f"--gpus {gpus}: must be 0 or more")
@@ -42,59 +48,36 @@ def check(argv: Sequence[str], prog: str) -> Callable[[], None]:
 
 def examine(config: Config | None, torch: Torch, *, gpus: int) -> None:
     """Print every finding. config: None if torch is broken. Raises SystemExit(1) if a run cannot start."""
-    run = config or Config()
-    machine = read_machine(torch=torch, run_dir=run.run_dir, shm_dir=run.shm_dir)
-    findings = findings_of(machine, config, gpus=gpus)
+    findings = findings_of(config, torch, gpus=gpus)
     for finding in findings:
         print(f"{finding.status:8} {finding.check:14} {finding.what}")
-        if finding.mend:
-            print(f"{'':8} {'fix':14} {finding.mend}")
-    count = {status: sum(finding.status == status for finding in findings) for status in (WARNING, WRONG)}
-    if count[WRONG]:
-        print(f"a run cannot start: {count[WRONG]} wrong, {_warnings(count[WARNING])}")
+        if finding.fix:
+            print(f"{'':8} {'fix':14} {finding.fix}")
+    wrongs, warnings = (sum(finding.status == status for finding in findings) for status in (WRONG, WARNING))
+    also = f"{warnings or 'no'} warning{'' if warnings == 1 else 's'}"
+    if wrongs:
+        print(f"a run cannot start: {wrongs} wrong, {also}")
         raise SystemExit(CANNOT_START)
-    print(f"a run can start: {_warnings(count[WARNING])}")
+    print(f"a run can start: {also}")
 
 
-def findings_of(machine: Machine, config: Config | None, *, gpus: int) -> list[Finding]:
+def findings_of(config: Config | None, torch: Torch, *, gpus: int) -> list[Finding]:
     """The findings of all checks, in display order."""
+    rom_errors = readings.rom_errors()
     # Importing a broken emulator may raise anything; no run of any game starts without it.
-    need, refusal = _need_of(config) if machine.rom_errors is not None else (None, "")
-    game = need.game if need is not None else _game_of(config or Config(), machine)
+    need, refusal = _need_of(config) if config is not None and rom_errors is not None else (None, "")
     findings = [
-        *software_findings(machine, need, gpus=gpus, game=game),
-        *system_findings(machine, need, gpus=gpus),
+        *software_findings(torch, need, gpus=gpus, rom_errors=rom_errors, refusal=refusal),
+        *system_findings(config or Config(), need, gpus=min(gpus, len(torch.gpus))),
     ]
     if refusal and all(finding.status != WRONG for finding in findings):
-        findings.append(wrong("the run", refusal, "other settings"))
+        findings.append(wrong("the run", refusal, "other settings, or another machine"))
     return findings
 
 
-def _need_of(config: Config | None) -> tuple[Need | None, str]:
+def _need_of(config: Config) -> tuple[Need | None, str]:
     """The run's need, or why the run would be refused."""
-    if config is None:
-        return None, ""
     try:
         return need_of(config), ""
     except (ValueError, ImportError, OSError) as error:
         return None, " ".join(str(error).split())
-
-
-def _game_of(config: Config, machine: Machine) -> str:
-    """The game's name in the ROM list, or as configured if it is not listed."""
-    wanted = config.env.game.replace("_", "").lower()
-    return next((name for name in machine.rom_errors or () if name.lower() == wanted), config.env.game)
-
-
-def _warnings(count: int) -> str:
-    return f"{count} warning{'' if count == 1 else 's'}" if count else "no warnings"
-
-
-def _parser(prog: str) -> Parser:
-    parser = Parser(prog=prog, allow_abbrev=False, description="Check whether a run can start here, with fixes.")
-    parser.add_argument("--game", help="of the run to check; all arguments as for train")
-    parser.add_argument("--preset", help=", ".join(presets()))
-    parser.add_argument("--gpus", type=int, help="default: all that torch can use")
-    parser.add_argument("--run-dir")
-    parser.add_argument("settings", nargs="*", metavar="key=value")
-    return parser

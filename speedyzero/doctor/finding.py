@@ -14,20 +14,24 @@ class Finding:
     check: str
     status: str
     what: str
-    mend: str = ""
+    fix: str = ""
     """The command or setting that fixes it; for every finding that is not ok."""
 
     def __post_init__(self) -> None:
-        assert (self.status == OK) == (not self.mend), self
+        assert (self.status == OK) == (not self.fix), self
 
 
 def ok(check: str, what: str) -> Finding:
     return Finding(check, OK, what)
 
 
-def warning(check: str, what: str, mend: str) -> Finding:
-    return Finding(check, WARNING, what, mend)
+def warning(check: str, what: str, fix: str) -> Finding:
+    return Finding(check, WARNING, what, fix)
 
 
-def wrong(check: str, what: str, mend: str) -> Finding:
-    return Finding(check, WRONG, what, mend)
+def wrong(check: str, what: str, fix: str) -> Finding:
+    return Finding(check, WRONG, what, fix)
+
+
+def amount(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:,.1f} MiB" if size_bytes < 2**30 else f"{size_bytes / 2**30:,.1f} GiB"

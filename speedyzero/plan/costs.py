@@ -6,8 +6,9 @@ this has not run on a GPU yet. `--cost NAME=SECONDS` replaces an estimate, for e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -38,10 +39,10 @@ class Costs:
     refresh_s: float
     host_env_step_s: float
     host_batch_s: float
-    sync_s: float  # gradient synchronisation of one train step
-    search_call_s: float  # minimum per call, for small batches
-    train_step_s: float  # minimum per train step, for small batches
     source: str
+    sync_s: float = 0.0  # gradient synchronisation of one train step
+    search_call_s: float = 0.0  # minimum per call, for small batches
+    train_step_s: float = 0.0  # minimum per train step, for small batches
 
     def with_entered(self, entered: Mapping[str, float]) -> Costs:
         """A copy with the user's costs."""
@@ -68,35 +69,29 @@ def flops_of(config: Config, game: GameInfo) -> Flops:
         size = (1, stack * shape[2], *shape[:2]) if game.spec.is_image else (1, stack * shape[0])
         observation, action = torch.zeros(size), torch.zeros(1, dtype=torch.int64)
     network.eval()
-    count = FlopCounterMode(display=False)
-    with torch.no_grad(), count:
-        latent = network.represent(observation)
-        network.predict(latent)
-    root = float(count.get_total_flops())
-    count = FlopCounterMode(display=False)
-    with torch.no_grad(), count:
-        following = network.dynamics(latent, action, network.initial_prefix_state(1))
-        network.predict(following.latent)
-    step = float(count.get_total_flops())
-    count = FlopCounterMode(display=False)
-    with torch.no_grad(), count:
-        projected = network.project(latent)
-    project = float(count.get_total_flops())
-    count = FlopCounterMode(display=False)
-    with torch.no_grad(), count:
-        network.predict_projection(projected)
-    predict = float(count.get_total_flops())
+    represent, latent = _counted(network.represent, observation)
+    predict, _ = _counted(network.predict, latent)
+    dynamics, _ = _counted(network.dynamics, latent, action, network.initial_prefix_state(1))
+    project, projected = _counted(network.project, latent)
+    compare, _ = _counted(network.predict_projection, projected)
+    root, step = represent + predict, dynamics + predict
     # Consistency: compared states are projected and predicted from; their frames are represented and projected, forward
     # only (counted as a whole root inference, 2% more).
     compared = consistency_steps(config) / config.learner.consistency_every
-    trained = root + config.target.unroll_steps * step + compared * (project + predict)
+    trained = root + config.target.unroll_steps * step + compared * (project + compare)
     return Flops(root, step, sample=BACKWARD * trained + compared * (root + project))
 
 
+def _counted(part: Callable[..., Any], *inputs: Any) -> tuple[float, Any]:
+    """Floating-point operations of a part of the network, and its output."""
+    count = FlopCounterMode(display=False)
+    with torch.no_grad(), count:
+        result = part(*inputs)
+    return float(count.get_total_flops()), result
+
+
 def estimated(config: Config, game: GameInfo, gpu: str) -> Costs:
-    """Costs for a GPU by name. Raises ValueError for an unknown GPU."""
-    if gpu not in CHIPS:
-        raise ValueError(f"--gpu {gpu}: figures are there for {', '.join(CHIPS)}")
+    """Costs for a GPU by its name in CHIPS."""
     chip, flops = CHIPS[gpu], flops_of(config, game)
     searching, training = SEARCH_SHARE * chip.peak_flops, TRAINING_SHARE * chip.peak_flops
     with torch.device("meta"):

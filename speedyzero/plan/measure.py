@@ -76,9 +76,6 @@ def _timed(run: InlineRun, config: Config, head: int) -> Costs:
         refresh_s=value_s,
         host_env_step_s=env_step_s,
         host_batch_s=batch_s,
-        sync_s=0.0,
-        search_call_s=0.0,  # included in search_s at this preset's batch sizes
-        train_step_s=0.0,
         source="measured on this machine, processor time of one thread",
     )
 

@@ -1,1 +1,1 @@
-"""Analyses a profiled run: shares of time, the critical path, the bottleneck, and advice."""
+"""Analyses a profiled run: shares of time, the critical path and the bottleneck."""

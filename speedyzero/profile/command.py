@@ -1,4 +1,4 @@
-"""`python -m speedyzero profile RUN_DIR`: reads a run's trace and prints what the run waited for."""
+"""`python -m speedyzero profile RUN_DIR`: reads a run's trace and prints its bottleneck and what the run waited for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from speedyzero.arguments.command_line import Parser, parse
-from speedyzero.profile.advice import advise
 from speedyzero.profile.critical_path import HAND_OVER
 from speedyzero.profile.diagnosis import Diagnosis, diagnose
 from speedyzero.profile.shares import SLEEP, Shares, shares_in_turns
@@ -40,14 +39,14 @@ def load(run_dir: Path) -> tuple[Trace, Diagnosis]:
 
 
 def report(trace: Trace, diagnosis: Diagnosis, run_dir: Path) -> str:
-    """The command's output."""
+    """The command's output. Its first line names the bottleneck."""
     blocks = [
+        [diagnosis.sentence, *diagnosis.remarks],
         _head(trace, diagnosis, run_dir),
         list(_process_lines(trace, diagnosis)),
         list(_path_lines(diagnosis)),
         list(_ring_lines(trace)),
         list(_span_lines(trace, diagnosis)),
-        list(_conclusion(trace, diagnosis)),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
@@ -149,14 +148,3 @@ def _span_lines(trace: Trace, diagnosis: Diagnosis) -> Iterator[str]:
                 f"{row.track + ' ' + row.name:34}{row.count:>8}{row.total_s:>9.2f}{row.median_ms:>11.3f}"
                 f"{row.p99_ms:>10.3f}{moved:>9}"
             )
-
-
-def _conclusion(trace: Trace, diagnosis: Diagnosis) -> Iterator[str]:
-    yield diagnosis.sentence
-    yield from diagnosis.remarks
-    advice = advise(trace, diagnosis)
-    if not advice:
-        yield "no known change would gain more than 2%."
-    for one in advice:
-        yield f"  {one.change}"
-        yield f"      at most {one.gain.factor:.2f}x  ({one.gain.why})"

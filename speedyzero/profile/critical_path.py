@@ -24,10 +24,9 @@ HAND_OVER = "hand-over"
 
 @dataclass(frozen=True)
 class CriticalPath:
-    """seconds: on the path, by track and HAND_OVER. jumps: counts by (waiting track, its wait, track waited for)."""
+    """Seconds on the path, by track and HAND_OVER."""
 
     seconds: Mapping[str, float]
-    jumps: Mapping[tuple[str, str, str], int]
 
     def share(self, name: str) -> float:
         return self.seconds.get(name, 0.0) / (sum(self.seconds.values()) or 1.0)
@@ -70,7 +69,6 @@ def critical_path(
     """last: the track that ends the run."""
     lines = {name: _Timeline(found, window.begin_ns) for name, found in intervals.items()}
     seconds: Counter[str] = Counter()
-    jumps: Counter[tuple[str, str, str]] = Counter()
     name, time_ns = last, window.end_ns
     while time_ns > window.begin_ns:
         under_way = lines[name].before(time_ns)
@@ -84,7 +82,6 @@ def critical_path(
             other = _working(others, lines, time_ns)
             if other is None or other in seen:
                 break
-            jumps[at, under_way.kind, other] += 1
             seen.append(other)
             at, under_way = other, lines[other].before(time_ns)
         if under_way.kind == BUSY:
@@ -93,7 +90,7 @@ def critical_path(
         ended_ns, name = max((lines[one].last_work(time_ns), one) for one in seen)
         seconds[HAND_OVER] += time_ns - ended_ns
         time_ns = ended_ns
-    return CriticalPath({key: spent_ns / 1e9 for key, spent_ns in seconds.items()}, jumps)
+    return CriticalPath({key: spent_ns / 1e9 for key, spent_ns in seconds.items()})
 
 
 def _working(others: Sequence[str], lines: Mapping[str, _Timeline], time_ns: int) -> str | None:

@@ -45,12 +45,6 @@ def span_rows(track: Track, window: Window) -> list[SpanRow]:
     return sorted(rows, key=lambda row: -row.total_s)
 
 
-def part_of(track: Track, window: Window, name: str) -> float:
-    """The share of a track's step time spent in spans of a name."""
-    total = {row.name: row.total_s for row in span_rows(track, window)}
-    return total.get(name, 0.0) / total["step"] if total.get("step") else 0.0
-
-
 def _within(track: Track, window: Window) -> np.ndarray:
     end_ns = track.spans[:, 1] + track.spans[:, 2]
     return track.spans[(end_ns > window.begin_ns) & (track.spans[:, 1] < window.end_ns)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +10,8 @@ import pytest
 from speedyzero.arguments.resolve import resolve
 from speedyzero.config.placement import Placement
 from speedyzero.env.registry import check_game
-from speedyzero.plan.arguments import COSTS as ENTERED
-from speedyzero.plan.arguments import add_arguments, cores_of, planned_config, read_costs
+from speedyzero.plan.arguments import _parser, planned_config, read_costs
+from speedyzero.plan.command import _alike_as_one
 from speedyzero.plan.costs import Costs, estimated, flops_of
 from speedyzero.plan.model import pace_of, predict
 from speedyzero.plan.workload import Workload, distinct, workload_at
@@ -34,9 +33,7 @@ WORK = Workload(env_steps=10.0, searches=100.0, values=20.0, refreshes=30.0, sam
 
 
 def config_of(*words: str):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return planned_config(parser.parse_args(list(words)))
+    return planned_config(_parser("plan").parse_args(list(words)))
 
 
 def test_the_networks_operations_are_those_of_the_design():
@@ -121,7 +118,7 @@ def test_more_gpus_are_never_slower_and_a_faster_search_helps_who_waits_for_it()
     costs = estimated(one, game, "H100")
     slow, fast = predict(one, costs, cores=16), predict(eight, costs, cores=128)
     assert 1.0 < slow.total_s / fast.total_s <= 8.0
-    assert eight.preset == "speedyzero" and cores_of(argparse.Namespace(cores=None, gpus=8)) == 128
+    assert eight.preset == "speedyzero"
     quicker = costs.with_entered({"search_s": costs.search_s / 10})
     assert predict(one, quicker, cores=16).total_s < slow.total_s
     assert "entered: search_s" in quicker.source
@@ -144,13 +141,13 @@ def test_what_cannot_be_planned_is_one_line(words, expected):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("word", ["search_s", "search_s=fast", "search_s=-1", "search_s=inf"])
+@pytest.mark.parametrize("word", ["search_s", "search_s=fast", "search_s=-1", "search_s=inf", "speed=1", "source=1"])
 def test_odd_costs_are_refused(word):
     with pytest.raises(ValueError, match="--cost"):
         read_costs([word])
 
 
-def test_costs_that_can_be_entered_are_those_that_there_are():
-    assert set(ENTERED) == {field.name for field in fields(Costs)} - {"source"}
-    with pytest.raises(ValueError, match="--cost speed: there are search_s, value_s"):
-        read_costs(["speed=1"])
+def test_gpus_with_equal_figures_are_one_line_and_different_pairs_are_two():
+    figures = {"cuda:0": 1.0, "cuda:1": 2.0, "cuda:2": 1.0, "cuda:3": 2.0, "cuda:4": 3.0, "64 cores": 3.0}
+    expected = {"2 GPUs as cuda:0": 1.0, "2 GPUs as cuda:1": 2.0, "cuda:4": 3.0, "64 cores": 3.0}
+    assert _alike_as_one(figures) == expected

@@ -88,7 +88,7 @@ def test_a_run_in_one_process_is_a_trace_of_turns(tmp_path, capsys):
     assert (learner.spans[:, 0] == SPAN_NAMES.index("update")).sum() == 20
     assert sum(diagnosis.path.share(name) for name in PROCESSES) == pytest.approx(1.0)
     text = report(trace, diagnosis, run_dir)
-    assert "all, in turns" in text and "run it as processes" in text
+    assert "all, in turns" in text and "of the roles' sequential work" in text.splitlines()[0]
     assert capsys.readouterr().err  # progress
 
 

@@ -57,16 +57,6 @@ class AblationOutcome:
             "clock_s": np.round(self.clock_s, 2).tolist(),
         }
 
-    @classmethod
-    def of_json(cls, entry: dict) -> AblationOutcome:
-        return cls(
-            entry["arm"],
-            entry["seed"],
-            np.array(entry["steps"], np.int64),
-            np.array(entry["scores"], np.float64),
-            np.array(entry["clock_s"], np.float64),
-        )
-
 
 def read_outcome(run: GridRun, run_dir: Path) -> AblationOutcome:
     """The outcome of a finished run. Raises ValueError if its metrics are damaged."""

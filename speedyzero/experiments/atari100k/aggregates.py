@@ -33,9 +33,6 @@ class Estimate:
     value: float
     ci95: tuple[float, float] | None
 
-    def to_json(self) -> dict:
-        return {"value": self.value, "ci95": None if self.ci95 is None else list(self.ci95)}
-
 
 @dataclass(frozen=True)
 class PerformanceProfile:

@@ -19,7 +19,7 @@ _OF_A_SYSTEM = ("commit", "cpu", "cores", "gpus")
 
 @dataclass(frozen=True)
 class GameOutcome:
-    """One finished run."""
+    """One finished run, as in `results.json`."""
 
     game: str
     seed: int
@@ -33,22 +33,6 @@ class GameOutcome:
     policy_information: float | None  # nats; None if it was not recorded
     protocol: dict[str, Any]  # of the final evaluation
     systems: tuple[dict[str, Any], ...]  # the distinct hardware and commits it was trained on
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "game": self.game,
-            "seed": self.seed,
-            "score": self.score,
-            "human_normalised": self.human_normalised,
-            "env_steps": self.env_steps,
-            "train_steps": self.train_steps,
-            "train_s": round(self.train_s, 1),
-            "early_score": self.early_score,
-            "blind_twin": self.blind_twin,
-            "policy_information": self.policy_information,
-            "protocol": self.protocol,
-            "systems": list(self.systems),
-        }
 
 
 def read_outcome(run: GridRun, run_dir: Path, score: dict[str, Any]) -> GameOutcome:
@@ -66,7 +50,7 @@ def read_outcome(run: GridRun, run_dir: Path, score: dict[str, Any]) -> GameOutc
         human_normalised=normalised,
         env_steps=score["env_steps"],
         train_steps=score["step"],
-        train_s=float(training_clock_s(read_metrics(run_dir))[-1]),
+        train_s=round(float(training_clock_s(read_metrics(run_dir))[-1]), 1),
         early_score=_early_score(run_dir),
         blind_twin=(score.get("blind_twin") or {}).get("mean"),
         policy_information=score.get("policy_information"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -36,19 +36,14 @@ class Summary:
 
     def to_json(self) -> dict:
         def of_profile(profile: PerformanceProfile) -> dict:
-            bands = {"low": profile.low, "high": profile.high}
-            return {
-                "thresholds": profile.thresholds.tolist(),
-                "share": profile.share.tolist(),
-                **{name: None if band is None else band.tolist() for name, band in bands.items()},
-            }
+            return {name: None if array is None else array.tolist() for name, array in vars(profile).items()}
 
         return {
             "is_the_benchmark": not self.why_not,
             "why_not": list(self.why_not),
             "games": list(self.games),
             "runs": self.runs,
-            "aggregates": {name: one.to_json() for name, one in self.aggregates.items()},
+            "aggregates": {name: asdict(one) for name, one in self.aggregates.items()},
             "efficientzero_published_of_the_same_games": {name: one.value for name, one in self.published.items()},
             "profile": of_profile(self.profile),
             "efficientzero_published_profile": of_profile(self.published_profile),

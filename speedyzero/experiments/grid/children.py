@@ -16,10 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
+from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.system.prctl import die_with
-from speedyzero.system.stop_signals import not_ignored
 
 TICK_S = 0.05
 PATIENCE_S = 60.0  # between SIGINT and SIGKILL
@@ -64,7 +63,7 @@ def run_jobs(
     """
     waiting = list(jobs)
     running: list[_Running | None] = [None] * len(slots)
-    with _Interrupts() as interrupts:
+    with Interrupts() as interrupts:
         try:
             while waiting or any(running):
                 if interrupts.count:
@@ -80,24 +79,6 @@ def run_jobs(
                 time.sleep(TICK_S)
         finally:
             _end([child.process for child in running if child is not None], interrupts)
-
-
-class _Interrupts:
-    """Counts `STOP_SIGNALS` instead of raising."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __enter__(self) -> _Interrupts:
-        self._before = {number: signal.signal(number, self._note) for number in not_ignored()}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
 
 
 def _start(job: Job, environment: Mapping[str, str], descriptor: int) -> _Running:
@@ -116,7 +97,7 @@ def _start(job: Job, environment: Mapping[str, str], descriptor: int) -> _Runnin
     return _Running(job, process, time.monotonic())
 
 
-def _end(processes: Sequence[subprocess.Popen], interrupts: _Interrupts) -> None:
+def _end(processes: Sequence[subprocess.Popen], interrupts: Interrupts) -> None:
     """Send the children SIGINT, again for each further Ctrl-C, and kill those that do not end in time."""
     passed_on, patient_until_s = -1, time.monotonic() + PATIENCE_S
     while alive := [process for process in processes if process.poll() is None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,22 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, run
-from speedyzero.experiments.ablate.command import AblationFolder
-from speedyzero.experiments.ablate.plan import Ablation, Arm
-from speedyzero.experiments.grid import folder
+from speedyzero.cli import BAD_INPUT, DONE, check_command, run
 from speedyzero.experiments.grid.folder import RunsFailed
 from speedyzero.observe.metrics import read_metrics
 
 ROOT = Path(__file__).parents[3]
 LIMIT_S = 150.0  # far beyond any wait that succeeds
 ON_AND_OFF = ["--game", "Catch", "--gpus", "0", "--seeds", "2", "--vary", "refresh.enabled"]
-
-
-@pytest.fixture
-def faked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "PROGRAM", (sys.executable, str(ROOT / "tests/experiments/ablate/fake_train.py")))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 def ablate(*words: str, out: Path) -> int:
@@ -38,7 +28,7 @@ def lines_of(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
 
 
-def test_raw_results_table_and_picture(faked: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_raw_results_plan_table_and_picture(befall, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert ablate(*ON_AND_OFF, "--inline", out=tmp_path) == DONE
     scores = [(line["arm"], line["seed"], line["final_score"], line["train_s"]) for line in lines_of(tmp_path)]
     assert scores == [
@@ -47,13 +37,15 @@ def test_raw_results_table_and_picture(faked: None, tmp_path: Path, capsys: pyte
         ("base", 1, 0.6, 30.0),
         ("refresh.enabled=false", 1, 0.1, 30.0),
     ]
+    plan = json.loads((tmp_path / "ablation.json").read_text())
+    assert plan["game"] == "Catch" and plan["arms"]["refresh.enabled=false"] == ["refresh.enabled=false"]
     assert "| base | 2 | 0.55 (0.50 to 0.60) |" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     told = capsys.readouterr().out
     assert "refresh.enabled=false, seed 1: score 0.1" in told and "4/4  " in told  # in whatever order they finish
 
 
-def test_finished_runs_stay_and_more_seeds_are_added(faked: None, tmp_path: Path):
+def test_finished_runs_stay_and_more_seeds_are_added(befall, tmp_path: Path):
     ablate(*ON_AND_OFF, out=tmp_path)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/config.yaml")}
     assert ablate(*ON_AND_OFF, "--seeds", "3", out=tmp_path) == DONE
@@ -62,21 +54,23 @@ def test_finished_runs_stay_and_more_seeds_are_added(faked: None, tmp_path: Path
     assert not (tmp_path / "abandoned").exists()
 
 
-def test_one_failing_run_does_not_end_the_rest_and_is_begun_anew(faked: None, tmp_path: Path, capsys):
-    words = ["--game", "Catch", "--gpus", "0", "--seeds", "2", "--vary", "optimizer.name=lars,adamw"]
-    for attempt in (1, 2):
-        with pytest.raises(RunsFailed, match="2 of 4 runs failed") as failed:
-            ablate(*words, out=tmp_path)
-        assert "optimizer.name=lars-seed0 (1)" in str(failed.value)
-        assert "this one cannot be trained" in str(failed.value)
-        assert [(line["arm"], line.get("failed")) for line in lines_of(tmp_path)] == [
-            ("base", None),
-            ("optimizer.name=lars", 1),
-        ] * 2
-        assert "FAILED with exit code 1" in capsys.readouterr().out
-        assert "| base | 2 |" in (tmp_path / "table.md").read_text()
-        # what the first attempt left is kept, aside
-        assert len(list((tmp_path / "abandoned").glob("*/config.yaml"))) == 2 * (attempt - 1)
+def test_a_run_that_fails_does_not_end_the_rest_and_is_begun_anew(befall, how, tmp_path: Path, capsys):
+    befall(**{"refresh.enabled=false-seed0": "killed"})
+    with pytest.raises(RunsFailed, match="1 of 4 runs have no score") as failed:
+        ablate(*ON_AND_OFF, out=tmp_path)
+    assert "refresh.enabled=false, seed 0: killed by SIGKILL: on the way" in str(failed.value)
+    assert [(line["arm"], line.get("failed")) for line in lines_of(tmp_path)] == [
+        ("base", None),
+        ("refresh.enabled=false", -9),
+        ("base", None),
+        ("refresh.enabled=false", None),
+    ]
+    assert "FAILED, killed by SIGKILL" in capsys.readouterr().out
+    assert "| refresh.enabled=false | 1 |" in (tmp_path / "table.md").read_text()
+    befall()
+    assert ablate(*ON_AND_OFF, out=tmp_path) == DONE
+    assert set(how().values()) == {"begun"}  # not resumed: a curve has one clock
+    assert [path.name for path in (tmp_path / "abandoned").iterdir()] == ["refresh.enabled=false-seed0-001"]
 
 
 @pytest.mark.parametrize(
@@ -103,14 +97,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert not out.exists()
 
 
-def test_runs_of_other_settings_or_another_mode_are_never_mixed(faked: None, tmp_path: Path, capsys):
-    ablate(*ON_AND_OFF, out=tmp_path)
-    assert ablate(*ON_AND_OFF, "schedule.train_steps=60", out=tmp_path) == BAD_INPUT
-    assert "schedule.train_steps=1200, now 60" in capsys.readouterr().err
-    assert ablate(*ON_AND_OFF, "--inline", out=tmp_path) == BAD_INPUT
-    assert "inline=False" in capsys.readouterr().err
-
-
 TINY = (
     "schedule.env_steps=700",
     "schedule.train_steps=40",
@@ -121,22 +107,23 @@ TINY = (
 )
 
 
-def start(out: Path, *words: str) -> subprocess.Popen:
-    line = [sys.executable, "-m", "speedyzero", "ablate", *ON_AND_OFF, *TINY, *words, "--jobs", "1", "--out", str(out)]
+def start(out: Path) -> subprocess.Popen:
+    words = [*ON_AND_OFF, *TINY, "--inline", "--seeds", "1", "--jobs", "1", "--out", str(out)]
+    line = [sys.executable, "-m", "speedyzero", "ablate", *words]
     return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_killed_ablation_goes_on_where_it_was(tmp_path: Path):
     """Real runs. It is killed when the first run is finished and the second has begun."""
     first, second = tmp_path / "runs/base-seed0", tmp_path / "runs/refresh.enabled=false-seed0"
-    killed = start(tmp_path, "--inline", "--seeds", "1")
+    killed = start(tmp_path)
     wait_for(lambda: (second / "config.yaml").exists(), killed)
     killed.kill()
     killed.communicate()
     wait_for(lambda: not users_of(tmp_path))
     finished = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
 
-    again = start(tmp_path, "--inline", "--seeds", "1")
+    again = start(tmp_path)
     output, _ = again.communicate(timeout=LIMIT_S)
     assert again.returncode == DONE
     assert "1 of 2 runs are finished already" in output
@@ -146,24 +133,6 @@ def test_a_killed_ablation_goes_on_where_it_was(tmp_path: Path):
     metrics = read_metrics(first)
     (waited_s,) = metrics["evaluate/training_waited_s"].values  # inline, so the final evaluation held all else up
     assert 0 < waited_s < metrics["evaluate/training_waited_s"].times_s[0]
-
-
-def test_an_interrupted_ablation_stops_its_processes_and_leaves_nothing(tmp_path: Path):
-    """A real run as processes, with shared memory."""
-    going = start(tmp_path, "schedule.train_steps=100000", "schedule.env_steps=400000")
-    wait_for(lambda: bool(shared_by(tmp_path)), going)
-    shared = shared_by(tmp_path)
-    going.send_signal(signal.SIGINT)
-    going.communicate(timeout=LIMIT_S)
-    assert going.returncode == INTERRUPTED
-    assert not users_of(tmp_path)
-    assert not shared & set(os.listdir("/dev/shm"))
-
-
-def shared_by(folder: Path) -> set[str]:
-    """Names in shared memory of the processes that use a folder: they carry their maker's process id."""
-    makers = users_of(folder)
-    return {name for name in os.listdir("/dev/shm") if any(f".{pid}-" in name for pid in makers)}
 
 
 def users_of(folder: Path) -> list[int]:
@@ -184,11 +153,3 @@ def wait_for(condition, process: subprocess.Popen | None = None) -> None:
         assert process is None or process.poll() is None, process.communicate()[0]
         assert time.monotonic() - started_s < LIMIT_S
         time.sleep(0.02)
-
-
-def test_what_a_folder_says_of_itself(faked: None, tmp_path: Path):
-    ablation = Ablation(arms=(Arm("base", ()),), seeds=(0,), game="catch", gpus=0, settings=("refresh.enabled=false",))
-    (outcome,) = AblationFolder(ablation, tmp_path).carry_out()
-    assert (outcome.arm, outcome.final_score) == ("base", 0.0)
-    plan = json.loads((tmp_path / "ablation.json").read_text())
-    assert plan["game"] == "Catch" and plan["settings"] == ["refresh.enabled=false"] and plan["arms"] == {"base": []}

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from speedyzero.arguments.resolve import resolve
-from speedyzero.experiments.ablate.outcome import AblationOutcome, read_outcome
+from speedyzero.experiments.ablate.outcome import read_outcome
 from speedyzero.experiments.grid.run import GridRun
 
 # train step, seconds on the wall, name, value: 10 steps a second, and 5 s for each evaluation that is waited for
@@ -58,11 +57,3 @@ def test_figures_by_hand(tmp_path: Path):
     assert outcome.final_score == 1.0
     assert outcome.score_at_half == pytest.approx(-1 / 3)  # at train step 50, between -1 at 30 and 0 at 60
     assert outcome.area == pytest.approx((-1.0 * 30 - 0.5 * 30 + 0.5 * 40) / 100)
-
-
-def test_a_line_of_results_comes_back(tmp_path: Path):
-    outcome = read_outcome(planned(), written(tmp_path))
-    back = AblationOutcome.of_json(json.loads(json.dumps(outcome.to_json())))
-    for name in ("steps", "scores", "clock_s"):
-        assert np.array_equal(getattr(back, name), getattr(outcome, name)), name
-    assert (back.arm, back.seed, back.area) == (outcome.arm, outcome.seed, outcome.area)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import imageio.v3 as imageio
 import numpy as np
 
 from speedyzero.evaluate.result import bootstrap_ci95
-from speedyzero.experiments.ablate.curves import curve_of, draw_curves
+from speedyzero.experiments.ablate.curves import curve_of
 from speedyzero.experiments.ablate.outcome import AblationOutcome
 from speedyzero.experiments.ablate.table import table_of
 
@@ -49,12 +46,3 @@ def test_runs_that_were_evaluated_at_other_steps_meet_where_all_are_known():
     curve = curve_of([dense, sparse])
     assert curve.steps.tolist() == [50, 75, 100]
     assert curve.mean.tolist() == [0.0, 0.25, 1.0]
-
-
-def test_the_picture_is_drawn(tmp_path: Path):
-    path = tmp_path / "curves.png"
-    draw_curves(OUTCOMES, path, title="Catch")
-    image = imageio.imread(path)
-    assert image.shape[:2] == (405, 990)
-    colours = {tuple(pixel) for pixel in image[..., :3].reshape(-1, 3)}
-    assert {(0x1F, 0x77, 0xB4), (0xFF, 0x7F, 0x0E)} <= colours  # matplotlib's first two: a line for each arm

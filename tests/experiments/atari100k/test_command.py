@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,39 +11,19 @@ from speedyzero.cli import BAD_INPUT, DONE, INTERRUPTED, check_command, run
 from speedyzero.env import atari_roms
 from speedyzero.experiments.atari100k import command
 from speedyzero.experiments.atari100k.summary import Summary
-from speedyzero.experiments.grid import folder
 from speedyzero.experiments.grid.folder import RunsFailed
 
-ROOT = Path(__file__).parents[3]
 TWO_GAMES = ["--games", "Pong", "breakout", "--preset", "laptop", "--gpus", "0"]
 
 
 @pytest.fixture(autouse=True)
-def faked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def undrawn(befall, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "PICTURES", {name: stub_picture for name in command.PICTURES})
-    fake = (sys.executable, str(ROOT / "tests/experiments/atari100k/fake_train.py"))
-    monkeypatch.setattr(folder, "PROGRAM", fake)
-    monkeypatch.setattr(folder, "SCORE", (*fake, "score"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)  # an interrupted command ignores it from then on
 
 
 def stub_picture(summary: Summary, path: Path) -> None:
     """Drawing costs seconds; test_results.py draws."""
     path.write_text(f"{summary.runs} runs")
-
-
-@pytest.fixture
-def plan(monkeypatch: pytest.MonkeyPatch):
-    """What befalls runs, by their names."""
-
-    def set_plan(**what: str) -> None:
-        monkeypatch.setenv("FAKE_PLAN", json.dumps(what))
-
-    set_plan()
-    return set_plan
 
 
 def atari100k(*words: str, out: Path) -> int:
@@ -57,13 +34,8 @@ def results(out: Path) -> dict:
     return json.loads((out / "results.json").read_text())
 
 
-def how(out: Path) -> dict[str, str]:
-    """What was last done with each run that has ended well."""
-    return {path.parent.name: path.read_text() for path in (out / "runs").glob("*/how.txt")}
-
-
-def test_failing_runs_do_not_end_the_rest_and_are_mended_by_a_rerun(plan, tmp_path: Path, capsys):
-    plan(**{"Pong-seed1": "crash", "Breakout-seed0": "killed"})
+def test_failing_runs_do_not_end_the_rest_and_are_mended_by_a_rerun(befall, how, tmp_path: Path, capsys):
+    befall(**{"Pong-seed1": "crash", "Breakout-seed0": "killed"})
     with pytest.raises(RunsFailed, match="2 of 4 runs have no score") as failed:  # exit code 1
         atari100k(*TWO_GAMES, "--seeds", "2", out=tmp_path)
     crashed, killed = (
@@ -77,28 +49,28 @@ def test_failing_runs_do_not_end_the_rest_and_are_mended_by_a_rerun(plan, tmp_pa
     assert [(one["game"], one["seed"]) for one in results(tmp_path)["runs"]] == [("Pong", 0), ("Breakout", 1)]
     assert "Breakout, seed 1: score 3.7, 0.069 human-normalised" in capsys.readouterr().out
 
-    plan()
+    befall()
     assert atari100k(*TWO_GAMES, "--seeds", "2", out=tmp_path) == DONE
     begun_anew = {"Pong-seed0": "begun", "Breakout-seed1": "begun", "Pong-seed1": "begun"}
-    assert how(tmp_path) == {**begun_anew, "Breakout-seed0": "resumed"}
+    assert how() == {**begun_anew, "Breakout-seed0": "resumed"}
     assert [path.name for path in (tmp_path / "abandoned").iterdir()] == ["Pong-seed1-001"]
     assert "2 of 4 runs are finished already" in capsys.readouterr().out
     assert results(tmp_path)["missing"] == []
 
 
-def test_an_interrupted_benchmark_goes_on_where_it_was(plan, tmp_path: Path, capsys):
+def test_an_interrupted_benchmark_goes_on_where_it_was(befall, how, tmp_path: Path, capsys):
     words = [*TWO_GAMES, "--seeds", "2", "schedule.env_steps=3400"]
-    plan(**{"Breakout-seed0": "interrupt"})
+    befall(**{"Breakout-seed0": "interrupt"})
     assert atari100k(*words, out=tmp_path) == INTERRUPTED
     missing = {(one["game"], one["seed"]): one["reason"] for one in results(tmp_path)["missing"]}
     assert missing == dict.fromkeys([("Breakout", 0), ("Pong", 1), ("Breakout", 1)], "not run yet")
-    assert how(tmp_path) == {"Pong-seed0": "begun"}
+    assert how() == {"Pong-seed0": "begun"}
     assert "Breakout, seed 1: not run yet" in (tmp_path / "table.md").read_text()
     first = (tmp_path / "runs/Pong-seed0/how.txt").stat().st_mtime_ns
 
-    plan()
+    befall()
     assert atari100k(*words, out=tmp_path) == DONE
-    assert how(tmp_path)["Breakout-seed0"] == "resumed"
+    assert how()["Breakout-seed0"] == "resumed"
     assert (tmp_path / "runs/Pong-seed0/how.txt").stat().st_mtime_ns == first
     assert not (tmp_path / "abandoned").exists()
     check_what_is_written(tmp_path)
@@ -121,7 +93,7 @@ def check_what_is_written(out: Path) -> None:
         "early_score": None,
         "blind_twin": None,
         "policy_information": None,
-        "train_s": 130.0,
+        "train_s": 30.0,
         "protocol": {"episodes": 16, "truncated_episodes": 1},
         "systems": [{"commit": "abc", "cpu": "slow", "cores": 2, "gpus": []}],
     }
@@ -140,15 +112,17 @@ def check_what_is_written(out: Path) -> None:
         assert part in table
 
 
-def test_a_run_that_was_stopped_in_its_final_evaluation_is_scored_and_not_trained_again(plan, tmp_path: Path, capsys):
-    plan(**{"Pong-seed0": "unscored"})
+def test_a_run_that_was_stopped_in_its_final_evaluation_is_scored_and_not_trained_again(
+    befall, how, tmp_path: Path, capsys
+):
+    befall(**{"Pong-seed0": "unscored"})
     one = ["--games", "Pong", "--preset", "laptop", "--gpus", "0", "--seeds", "1"]
     with pytest.raises(RunsFailed, match="killed by SIGKILL"):
         atari100k(*one, out=tmp_path)
     assert not (tmp_path / "table.md").exists()  # there is no score
-    plan()
+    befall()
     assert atari100k(*one, out=tmp_path) == DONE
-    assert how(tmp_path) == {"Pong-seed0": "scored"}
+    assert how() == {"Pong-seed0": "scored"}
 
     # runs of other settings, or of another mode, are never mixed
     assert atari100k(*one, "schedule.train_steps=60", out=tmp_path) == BAD_INPUT
@@ -157,7 +131,7 @@ def test_a_run_that_was_stopped_in_its_final_evaluation_is_scored_and_not_traine
     assert "inline=False" in capsys.readouterr().err
 
 
-def test_a_missing_rom_is_told_and_the_other_games_are_played(plan, tmp_path: Path, monkeypatch, capsys):
+def test_a_missing_rom_is_told_and_the_other_games_are_played(befall, how, tmp_path: Path, monkeypatch, capsys):
     def without_breakout(name: str) -> Path:
         if name == "Breakout":
             raise ValueError("env.game='Breakout': its ROM can't be read: breakout.bin")

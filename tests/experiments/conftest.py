@@ -1,0 +1,38 @@
+"""Grids whose runs are made up at once, by `fake_train.py`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from speedyzero.experiments.grid import folder
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def befall(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Sets what befalls runs, by their names; at first nothing."""
+    fake = (sys.executable, str(ROOT / "tests/experiments/fake_train.py"))
+    monkeypatch.setattr(folder, "PROGRAM", fake)
+    monkeypatch.setattr(folder, "SCORE", (*fake, "score"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    def set_plan(**what: str) -> None:
+        monkeypatch.setenv("FAKE_PLAN", json.dumps(what))
+
+    set_plan()
+    before = signal.getsignal(signal.SIGINT)
+    yield set_plan
+    signal.signal(signal.SIGINT, before)  # an interrupted command ignores it from then on
+
+
+@pytest.fixture
+def how(tmp_path: Path) -> Callable[[], dict[str, str]]:
+    """What was last done with each run that has ended well."""
+    return lambda: {path.parent.name: path.read_text() for path in (tmp_path / "runs").glob("*/how.txt")}
