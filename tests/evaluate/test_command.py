@@ -89,7 +89,7 @@ def test_what_is_missing_is_one_line(tmp_path, run_dir, config):
         assert "\n" not in str(error.value)
         return str(error.value)
 
-    assert "not the directory of a run" in refusal(run_dir / "nowhere")
+    assert "neither a run's directory" in refusal(run_dir / "nowhere")
     assert "choose last or best" in refusal(run_dir, which="first")
     assert "no evaluation yet" in refusal(run_dir, which="best")
     assert "must end in" in refusal(run_dir, video_path=run_dir / "out.avi")

@@ -57,7 +57,7 @@ def test_what_it_cannot_look_at_is_refused(tmp_path):
     agent.act(np.zeros((2, 10, 5, 1), np.uint8))
     with pytest.raises(ValueError, match="3 lanes, it has played 2"):
         agent.act(np.zeros((3, 10, 5, 1), np.uint8))
-    with pytest.raises(ValueError, match="not the directory of a run, and no checkpoint"):
+    with pytest.raises(ValueError, match="neither a run's directory"):
         speedyzero.load(tmp_path / "nowhere")
 
 
@@ -79,7 +79,7 @@ def test_a_new_run_begins_with_weights_alone(tmp_path):
         first_network(other, game)
     for wrong in (tmp_path / "nowhere", tmp_path):
         config = resolve("catch", "Catch", 0, 0, None, [f"init_from={wrong}"])
-        with pytest.raises(ValueError, match="init_from=.*no checkpoint there"):
+        with pytest.raises(ValueError, match="init_from=.*neither a checkpoint"):
             first_network(config, game)
 
 
