@@ -20,8 +20,8 @@ from speedyzero.doctor.checks_system import check_cache, check_segments, system_
 from speedyzero.doctor.finding import OK, WARNING, WRONG, Finding
 from speedyzero.doctor.need import Need
 from speedyzero.doctor.readings import Folder, Torch
-from speedyzero.shm import Run, Segment, SegmentKind, current_process
-from speedyzero.shm.liveness import place
+from speedyzero.shm import Field, Run, SharedArrays, SharedArraysSpec
+from speedyzero.shm.liveness import current_process, place
 from speedyzero.shm.sweep import SweepReport
 from speedyzero.system import gpus, memory_limits, numba_cache
 from speedyzero.system.gpus import Gpu
@@ -45,7 +45,7 @@ HEALTHY: dict[str, tuple[Any, Any]] = {
     "read_build_error": (readings, ""),
     "compute_modes": (readings, ["Default", "Default"]),
     "mps_runs": (gpus, False),
-    "sweep_dead_runs": (checks_system, SweepReport((), (), ())),
+    "sweep_dead_runs": (checks_system, SweepReport((), ())),
     "tightest_memory_limit": (memory_limits, MemoryLimit("this machine", 32 * GIB, 30 * GIB)),
     "is_in_memory": (memory_limits, True),
     "candidates": (numba_cache, [Path("/cache"), Path("/home/cache")]),
@@ -130,7 +130,7 @@ CPU_PROBLEMS: list[tuple] = [
     ("shared memory", {"is_in_memory": False}, WARNING, ["on a disk"], "mount -t tmpfs"),
     ("shared memory", {"shm_dir": "/data", **at("/data", free_bytes=MIB)}, WRONG, ["/data has 1.0 MiB"], "shm_dir="),
     ("shared memory", {"shm_dir": "/data", **at("/data", writable=False)}, WRONG, ["/data cannot"], "mkdir -m 700"),
-    ("old segments", {"sweep_dead_runs": SweepReport(("a", "b"), ("c",), ())}, WARNING, ["2 objects", "1 of"], "sweep"),
+    ("old segments", {"sweep_dead_runs": SweepReport(("a", "b"), ("c",))}, WARNING, ["2 objects", "1 of"], "sweep"),
     (
         "memory",
         {"tightest_memory_limit": MemoryLimit("control group /x", 2 * GIB, GIB // 2)},
@@ -168,7 +168,7 @@ GPU_PROBLEMS: list[tuple] = [
     ("Triton", at("/triton", writable=False), WRONG, ["/triton"], "TRITON_CACHE_DIR"),
     ("MPS", {"compute_modes": ["Exclusive_Process", "Default"]}, WRONG, ["Exclusive_Process"], "-c DEFAULT"),
     ("MPS", {"compute_modes": ["Default", "Prohibited"]}, WRONG, ["Prohibited"], "-c DEFAULT"),
-    ("MPS", {"mps_runs": True}, WARNING, ["undefined", "killed", "/dev/shm"], "echo quit"),
+    ("MPS", {"mps_runs": True}, WARNING, ["kills", "/dev/shm"], "echo quit"),
     (
         "shared memory",
         at("/dev/shm", total_bytes=1000 * MIB, free_bytes=1000 * MIB),
@@ -246,7 +246,7 @@ def test_a_broken_emulator_keeps_nothing_else_from_being_checked(monkeypatch: py
 def test_what_a_dead_run_left_is_found_and_kept(tmp_path: Path):
     me = current_process()
     dead = Run(f"{me.pid}-{me.start_ticks - 1:x}-{place()}-{secrets.token_hex(4)}", str(tmp_path))
-    Segment.create(dead, "left", SegmentKind("arrays", 0, MIB))
+    SharedArrays.create(dead, SharedArraysSpec("left", (("array", Field("uint8", (MIB,))),)))
     finding = check_segments(tmp_path)
     assert finding.status == WARNING and "MiB, in shared memory" in finding.what
     assert len(list(tmp_path.iterdir())) == 1
