@@ -74,7 +74,7 @@ def test_roms_that_would_end_the_process_are_refused():
         try:
             atari_roms.rom_path(name)
         except ValueError as error:
-            assert "single player" in str(error)
+            assert "single-player" in str(error)
             refused.add(name)
     assert refused == NEED_TWO_PLAYERS
 
