@@ -80,7 +80,7 @@ class Killed:
     def resume(self) -> None:
         """Check what is there, then go on."""
         _, checkpoint = find_resumable(self.run_dir)
-        rows, env_steps = rows_of(self.run_dir, checkpoint, cut_offs=len(self.kills))
+        rows, env_steps = rows_of(checkpoint, cut_offs=len(self.kills))
         compared = same_rows(self._rows, rows) if self._rows else 0
         self._rows = rows
         began_s, before = time.monotonic(), checkpoint.step
@@ -125,7 +125,7 @@ def newest_step(run_dir: Path) -> int:
     return int(whole[0].name.removeprefix("step_")) if whole else -1
 
 
-def rows_of(run_dir: Path, checkpoint: Checkpoint, *, cut_offs: int) -> tuple[dict[str, np.ndarray], int]:
+def rows_of(checkpoint: Checkpoint, *, cut_offs: int) -> tuple[dict[str, np.ndarray], int]:
     """Every array of the restored shard, [E, n, ...], and the env steps in its rows.
 
     Raises RuntimeError where the checkpoint's counter says another number.
@@ -133,7 +133,7 @@ def rows_of(run_dir: Path, checkpoint: Checkpoint, *, cut_offs: int) -> tuple[di
     config = read_config_document(checkpoint.document("meta")["config"], str(checkpoint.directory))
     game = check_game(config.env)
     shard = Shard(shard_shape(config, game.spec, game.num_actions))
-    restore_shard(shard, checkpoint, run_dir, index=0)
+    restore_shard(shard, checkpoint, index=0)
     assert shard.head.max() <= shard.rows, "rows were overwritten: not all of them can be counted"
     rows = {
         name: getattr(shard, name)[:, : shard.head[0]]

@@ -611,13 +611,6 @@ BUGS = (
         ("tests/observe/test_metrics.py",),
     ),
     Bug(
-        "damaged-older-checkpoint-costs-a-newer-one",
-        "speedyzero/supervisor/inline_checkpoints.py",
-        "        except (OSError, ValueError) as error:  # a damaged older one",
-        "        except OSError as error:  # a damaged older one",
-        ("tests/faults/test_checkpoint_disk.py",),
-    ),
-    Bug(
         "save-step-named-again",
         "speedyzero/learner/group_saver.py",
         "            self._named_step = step\n",

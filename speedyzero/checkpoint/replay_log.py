@@ -1,153 +1,224 @@
-"""The writer of a shard's replay log. Every row is written once, so a checkpoint costs only the new rows.
+"""The replay log: a shard's rows on disk as immutable blocks, each of consecutive ticks of one actor's lanes.
 
-Called by the process that writes the shard, after the shard:
+    RUN_DIR/replay/shard-00000.actor-00000.row-000000000064.ticks-64.5f0c6a81d2b94e37.zst
 
-    shard.append(record, actor=a)      log.append(actor=a)      writes the actor's rows once they fill a block
-    shard.cut_off(actor=a)             log.cut_off(actor=a)     schedules the changed rows to be written again
-    a checkpoint                       log.sync()               returns the position that the checkpoint refers to
-    an old checkpoint is deleted       log.discard(kept)        deletes unreferenced segments
+The name says shard (numbered over the whole run), actor, first row and ticks, and ends with the beginning of the
+content's sha256: other rows get another name, so no block is ever written over. What it holds: `row_format.py`.
 
-Pending rows stay in the shard, uncopied, and are written as they are at that time. `log_reader.py` restores a shard
-from the log; `log_format.py` defines the bytes.
+    shard.append(record, actor=a)      log.append(actor=a)      writes a block once the actor's rows fill one
+    shard.cut_off(actor=a)             log.cut_off(actor=a)     the rows that it changed are to be written again
+    a checkpoint                       log.sync()               writes all rows; the manifest entries of their blocks
+    a checkpoint is finished           log.sweep()              deletes blocks that no checkpoint lists
+
+A checkpoint lists the blocks with at least one row that the shard holds. So it adds the blocks of rows that came since
+the one before, and a block leaves the list when the shard has overwritten its last row; a restore leaves out the
+overwritten rows of the oldest block. Pending rows stay in the shard, uncopied, and are written as they then are.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from speedyzero.checkpoint.log_format import (
-    AMENDMENT,
-    NOTHING_BEFORE,
-    ROWS,
-    LogPosition,
-    encode_record,
-    encode_segment,
-    read_start,
-    segment_numbers,
-    segment_path,
+import numpy as np
+
+from speedyzero.checkpoint.manifest import (
+    BLOCK_PREFIX,
+    REPLAY_FOLDER,
+    Entry,
+    all_listed,
+    entry_of,
+    read_manifest,
+    sweep,
 )
-from speedyzero.checkpoint.log_reader import count_beyond, find_end, needed_segments
-from speedyzero.checkpoint.row_format import RowFormat
+from speedyzero.checkpoint.row_format import RowFormat, put_rows
+from speedyzero.checkpoint.stored import Checkpoint, resumable
+from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.system.atomic_file import sync_directory, write_atomically
 from speedyzero.system.writer_lock import WriterLock
 
-if TYPE_CHECKING:
-    from speedyzero.replay.shard import Shard
-
-SEGMENT_BYTES = 64 << 20
 BLOCK_TICKS, BLOCK_BYTES = 64, 32 << 20  # the limits of a block, before compression
 _REWRITTEN_ROWS = 2  # rows of each lane that Shard.cut_off changes
+_DIGITS = 16  # of a block's sha256, in its name
+_NAME = re.compile(rf"shard-(\d{{5,}})\.actor-(\d{{5,}})\.row-(\d{{12,}})\.ticks-(\d+)\.[0-9a-f]{{{_DIGITS}}}\.zst")
 
 _log = logging.getLogger("speedyzero.checkpoint")
 
 
-def replay_log_dir(run_dir: str | Path, shard: int) -> Path:
-    """The directory of a shard's log."""
-    return Path(run_dir) / "replay" / f"shard-{shard}"
+@dataclass(frozen=True)
+class Block:
+    """A block on disk; what it holds is in its name."""
+
+    name: str
+    entry: Entry
+    actor: int
+    first_row: int
+    ticks: int
+
+    @property
+    def end(self) -> int:
+        """The row after its last one."""
+        return self.first_row + self.ticks
+
+    @classmethod
+    def of(cls, content: bytes, *, shard: int, actor: int, first_row: int, ticks: int) -> Block:
+        entry = entry_of(content)
+        name = f"{_prefix(shard)}actor-{actor:05}.row-{first_row:012}.ticks-{ticks}.{entry['sha256'][:_DIGITS]}.zst"
+        return cls(name, entry, actor, first_row, ticks)
+
+
+@dataclass(frozen=True)
+class LoggedRows:
+    """The rows of one shard in a checkpoint."""
+
+    format: RowFormat
+    ticks: tuple[int, ...]  # by actor: rows written to each of its lanes so far
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": self.format.to_json(), "ticks": list(self.ticks)}
+
+    @classmethod
+    def from_json(cls, content: Any) -> LoggedRows:
+        """Raises ValueError unless `to_json` produced it."""
+        try:
+            rows = cls(RowFormat.from_json(content["format"]), tuple(content["ticks"]))
+            if len(rows.ticks) != rows.format.actors or not all(type(one) is int and one >= 0 for one in rows.ticks):
+                raise ValueError(f"{rows.format.actors} actors have ticks {list(rows.ticks)}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a description of logged rows: {error}") from error
+        return rows
+
+    def blocks(self, files: Mapping[str, Entry], *, index: int, shape: ShardShape) -> list[list[Block]]:
+        """By actor, the blocks among a checkpoint's files from which shard `index` can be restored, oldest first.
+
+        Raises ValueError, in one line, if a shard of this shape holds other rows.
+        """
+        if difference := self.format.difference(RowFormat.of(shape)):
+            raise ValueError(f"the replay log of shard {index} has {difference} as the shard")
+        found = _blocks_in(files, index=index, actors=shape.actors)
+        for actor, (blocks, ticks) in enumerate(zip(found, self.ticks, strict=True)):
+            row = needed = max(0, ticks - shape.rows)
+            for block in blocks:
+                row = max(row, block.end) if block.first_row <= row else row
+            if row != ticks:
+                raise ValueError(
+                    f"the replay log of shard {index} lacks row {row} of actor {actor}; it needs {needed} to {ticks}"
+                )
+        return found
+
+
+def restore(shard: Shard, checkpoint: Checkpoint, rows: LoggedRows, *, index: int) -> dict[str, Entry]:
+    """Restore an empty shard's rows and heads; the entries of the blocks that hold them.
+
+    Priorities and stamps are as after an append; a checkpoint has their values. Raises ValueError if a block is
+    damaged, or the rows are those of another shard.
+    """
+    if shard.ticks.any():
+        raise ValueError(f"a shard that holds {shard.ticks.tolist()} ticks already cannot be restored into")
+    blocks = rows.blocks(checkpoint.files, index=index, shape=shard.shape)
+    for actor, ticks in enumerate(rows.ticks):
+        oldest = max(0, ticks - shard.rows)
+        for block in blocks[actor]:
+            payload = checkpoint.take(BLOCK_PREFIX + block.name)
+            try:
+                columns = rows.format.decompress(payload, ticks=block.ticks)
+            except ValueError as error:
+                raise ValueError(f"checkpoint {checkpoint.directory}: {block.name}: {error}") from error
+            put_rows(shard, columns, actor=actor, first_row=block.first_row, keep_from=oldest)
+        filled = shard.lanes_of(actor)[:, None], np.arange(oldest, ticks) % shard.rows
+        shard.priority[filled], shard.stamp[filled] = 0, -1
+        shard.head[shard.lanes_of(actor)] = ticks
+    shard.ticks[:] = rows.ticks
+    return {BLOCK_PREFIX + block.name: block.entry for of_actor in blocks for block in of_actor}
 
 
 class ReplayLog:
-    """Created by `open` or `resume`. A context manager that closes the log, without a sync.
+    """The writer of one shard's log, a context manager. Raises ValueError while another process is the writer.
 
     `append` does not raise disk errors: the first is logged, the rows stay in the shard, and the next `sync` retries
     and raises if it fails.
     """
 
-    def __init__(self, directory: Path, shard: Shard, lock: WriterLock, *, segment_bytes: int):
-        self.directory = directory
-        self.position: LogPosition  # the end of what is written; only `sync` makes it durable
-        self._shard, self._lock, self._segment_bytes = shard, lock, segment_bytes
-        self._rows = RowFormat.of(shard.shape)
-        most = max(4, BLOCK_BYTES // self._rows.tick_bytes(self._rows.names))
-        self._block_ticks = max(1, min(BLOCK_TICKS, most, shard.rows // 2))  # a row is written before it is overwritten
-        self._amend_from: dict[int, int] = {}  # by actor: the first row to write again, if it was logged
-        self._descriptor = -1
-        self._is_torn = False  # the file may extend beyond the position
-        self._is_doubtful = False  # an fsync failed: the last records may not be on disk
+    def __init__(self, run_dir: str | Path, shard: Shard, *, index: int, written: Mapping[str, Entry] | None = None):
+        """written: entries of blocks that hold the shard's rows as they are."""
+        self._run_dir, self._shard, self._index = Path(run_dir), shard, index
+        self._folder = self._run_dir / REPLAY_FOLDER
+        if not self._folder.is_dir():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            sync_directory(self._run_dir)
+        self._format = RowFormat.of(shard.shape)
+        self._blocks = _blocks_in(written or {}, index=index, actors=shard.shape.actors)  # by actor, oldest first
+        self._lock = WriterLock(self._folder / f"{_prefix(index)}lock", cargo=f"the replay log of shard {index}")
+        most = max(4, BLOCK_BYTES // self._format.tick_bytes)
+        self._block_ticks = max(1, min(BLOCK_TICKS, most, shard.rows // 2))
         self._is_failing = False
 
     @classmethod
-    def open(cls, directory: str | Path, shard: Shard, *, segment_bytes: int = SEGMENT_BYTES) -> ReplayLog:
-        """Begin a log or, if a predecessor in the same run died, continue its log.
+    def open(cls, run_dir: str | Path, shard: Shard, *, index: int) -> ReplayLog:
+        """The log of a new shard, or of one that a predecessor in the same run, which died, has filled.
 
-        Raises ValueError if the shard does not hold the rows that the predecessor logged (a new shard with the log of
-        an earlier run), or if another process writes the log.
+        Raises ValueError if the shard lacks rows that the newest checkpoint has, as a new shard in an earlier run's
+        directory does.
         """
-        log = cls._locked(directory, shard, segment_bytes)
-        try:
-            log._begin_or_go_on()
-        except BaseException:
-            log.close()
-            raise
-        return log
-
-    @classmethod
-    def resume(
-        cls, directory: str | Path, shard: Shard, position: LogPosition, *, segment_bytes: int = SEGMENT_BYTES
-    ) -> ReplayLog:
-        """Continue from the position that the shard was restored to; later records are deleted with a warning.
-
-        Raises ValueError if the shard is not at that position, or if another process writes the log.
-        """
-        if tuple(shard.ticks.tolist()) != position.ticks:
-            raise ValueError(f"the shard holds {shard.ticks.tolist()} ticks, the position {list(position.ticks)}")
-        log = cls._locked(directory, shard, segment_bytes)
-        try:
-            log._take_up(position)
-            log._cut_beyond(position)
-        except BaseException:
-            log.close()
-            raise
+        newest = resumable(run_dir)[:1]
+        log = cls(run_dir, shard, index=index, written=read_manifest(newest[0]).files if newest else None)
+        for actor, blocks in enumerate(log._blocks):
+            saved = blocks[-1].end if blocks else 0
+            if saved > shard.ticks[actor]:
+                log.close()
+                raise ValueError(
+                    f"checkpoint {newest[0]} has {saved} ticks of actor {actor}, shard {index} has "
+                    f"{shard.ticks[actor]}: resume the run from a checkpoint"
+                )
+            log._forget_from(saved - _REWRITTEN_ROWS, actor)  # the predecessor may have cut the actor off since
         return log
 
     def append(self, *, actor: int) -> None:
-        """After `Shard.append`: write the actor's rows once they fill a block."""
-        pending = int(self._shard.ticks[actor]) - self.position.ticks[actor]
-        if pending < self._block_ticks or self._is_failing:
+        """After `Shard.append`: write a block of the actor's rows once they fill one."""
+        if self._is_failing or self._shard.ticks[actor] - self._next_row(actor) < self._block_ticks:
             return
         try:
-            self._write_pending([actor], at_least=self._block_ticks)
+            self._write(actor, self._block_ticks)
         except OSError as error:
             self._is_failing = True
-            _log.warning("replay log %s: %s; rows wait in memory for the next checkpoint", self.directory, error)
+            _log.warning("replay log %s: %s; rows wait in memory for the next checkpoint", self._folder, error)
 
     def cut_off(self, *, actor: int) -> None:
-        """After `Shard.cut_off`: schedule the rows that it changed to be written again."""
-        first = max(0, int(self._shard.ticks[actor]) - _REWRITTEN_ROWS)
-        self._amend_from[actor] = min(first, self._amend_from.get(actor, first))
+        """After `Shard.cut_off`: have the rows that it changed written again, with their blocks."""
+        self._forget_from(int(self._shard.ticks[actor]) - _REWRITTEN_ROWS, actor)
 
-    def sync(self) -> LogPosition:
-        """Write and fsync all rows of the shard; the position after them.
+    def sync(self) -> dict[str, Entry]:
+        """Write all rows of the shard; the entries of their blocks, for a checkpoint's manifest.
 
         Raises OSError if that fails. Nothing is lost then: the next call retries.
         """
-        self._write_pending(range(self._rows.actors), at_least=1)
-        self._force()
+        for actor in range(len(self._blocks)):
+            while pending := int(self._shard.ticks[actor]) - self._next_row(actor):
+                self._write(actor, min(pending, self._block_ticks))
+            oldest = self._oldest_row(actor)
+            self._blocks[actor] = [block for block in self._blocks[actor] if block.end > oldest]
         self._is_failing = False
-        return self.position
+        return {BLOCK_PREFIX + block.name: block.entry for block in self._all()}
 
-    def discard(self, *, kept: Iterable[LogPosition]) -> int:
-        """Delete the segments needed neither by a kept checkpoint nor by the current shard; their number.
+    def rows(self) -> LoggedRows:
+        """What is written after `sync`, for a checkpoint."""
+        return LoggedRows(self._format, tuple(self._shard.ticks.tolist()))
 
-        Raises ValueError, without deleting, if a segment needed by a kept checkpoint is missing or damaged.
+    def sweep(self) -> None:
+        """Delete the shard's blocks that neither a checkpoint nor this log lists, and files of writers that died.
+
+        Raises OSError, possibly without deleting, if a manifest cannot be read or a block not be deleted.
         """
-        needed = needed_segments(self.directory, self.position, rows=self._shard.rows)
-        for position in kept:
-            needed |= needed_segments(self.directory, position, rows=self._shard.rows)
-        unneeded = [number for number in segment_numbers(self.directory) if number not in needed]
-        for number in unneeded:
-            segment_path(self.directory, number).unlink()
-        return len(unneeded)
+        kept = {Path(name).name for name in all_listed(self._run_dir)} | {block.name for block in self._all()}
+        own = (path for path in self._folder.iterdir() if path.name.lstrip(".").startswith(_prefix(self._index)))
+        sweep(own, kept=kept | {f"{_prefix(self._index)}lock"})
 
     def close(self) -> None:
-        """Release the file and the lock. Rows since the last block are not written."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Release the lock. Rows since the last block are not written."""
         self._lock.release()
 
     def __enter__(self) -> ReplayLog:
@@ -156,135 +227,44 @@ class ReplayLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @classmethod
-    def _locked(cls, directory: str | Path, shard: Shard, segment_bytes: int) -> ReplayLog:
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = WriterLock(directory / "lock", cargo=f"the replay log {directory}")
-        for aside in directory.glob(".segment-*.part"):  # of a writer that was killed
-            aside.unlink()
-        return cls(directory, shard, lock, segment_bytes=segment_bytes)
+    def _all(self) -> Iterator[Block]:
+        return (block for blocks in self._blocks for block in blocks)
 
-    def _begin_or_go_on(self) -> None:
-        numbers = segment_numbers(self.directory)
-        if not numbers:
-            self._begin_segment(0, records=0, before=NOTHING_BEFORE, ticks=self._oldest_rows())
-            sync_directory(self.directory.parent)
-            return
-        end = find_end(self.directory, numbers[-1])
-        if len(end.position.ticks) != self._rows.actors or any(
-            logged > held for logged, held in zip(end.position.ticks, self._shard.ticks.tolist(), strict=True)
-        ):
-            raise ValueError(
-                f"replay log {self.directory} holds {list(end.position.ticks)} ticks, the shard "
-                f"{self._shard.ticks.tolist()}: resume it from a checkpoint"
-            )
-        self._take_up(end.position)
-        self._cut_beyond(end.position)
-        # The predecessor may have died during a cut-off or before logging it. No block was written since, so the
-        # affected rows are the last logged ones.
-        for actor, logged in enumerate(end.position.ticks):
-            self._amend_from[actor] = max(0, logged - _REWRITTEN_ROWS)
+    def _oldest_row(self, actor: int) -> int:
+        """The oldest row of the actor's lanes in the shard."""
+        return max(0, int(self._shard.ticks[actor]) - self._shard.rows)
 
-    def _cut_beyond(self, position: LogPosition) -> None:
-        """Delete what follows a position, last segment first, so that the rest is valid at any moment."""
-        path = segment_path(self.directory, position.segment)
-        later = [number for number in segment_numbers(self.directory) if number > position.segment]
-        extra_bytes = path.stat().st_size - position.length_bytes
-        extra_bytes += sum(segment_path(self.directory, number).stat().st_size for number in later)
-        if extra_bytes == 0:
-            return
-        if extra_bytes < 0:
-            raise ValueError(f"replay log {path} is {-extra_bytes} bytes shorter than its position")
-        beyond = count_beyond(self.directory, position)
-        _log.warning(
-            "replay log %s: %d bytes after %s ticks are given up: %d records of %d rows%s",
-            *(self.directory, extra_bytes, list(position.ticks), beyond.records, beyond.rows),
-            f", then {beyond.problem}" if beyond.problem else "",
-        )
-        for number in reversed(later):
-            segment_path(self.directory, number).unlink()
-        os.truncate(path, position.length_bytes)
-        sync_directory(self.directory)
+    def _next_row(self, actor: int) -> int:
+        """The row of the actor's lanes to write next."""
+        blocks = self._blocks[actor]
+        return max(self._oldest_row(actor), blocks[-1].end if blocks else 0)
 
-    def _take_up(self, position: LogPosition) -> None:
-        start = read_start(self.directory, position.segment)
-        if difference := start.rows.difference(self._rows):
-            raise ValueError(f"replay log {start.path} has {difference} as the shard")
-        self.position = position
-        self._descriptor = os.open(segment_path(self.directory, position.segment), os.O_RDWR)
+    def _forget_from(self, row: int, actor: int) -> None:
+        """Have rows from this one on written again."""
+        self._blocks[actor] = [block for block in self._blocks[actor] if block.end <= row]
 
-    def _oldest_rows(self) -> tuple[int, ...]:
-        """The oldest row in the shard, by actor."""
-        return tuple(max(0, ticks - self._shard.rows) for ticks in self._shard.ticks.tolist())
+    def _write(self, actor: int, ticks: int) -> None:
+        first_row = self._next_row(actor)
+        content = self._format.compress(self._shard, actor=actor, first_row=first_row, ticks=ticks)
+        block = Block.of(content, shard=self._index, actor=actor, first_row=first_row, ticks=ticks)
+        write_atomically(self._folder / block.name, content)
+        self._blocks[actor].append(block)
 
-    def _write_pending(self, actors: Iterable[int], *, at_least: int) -> None:
-        """Write these actors' amendments and rows until fewer than `at_least` rows are pending."""
-        oldest = self._oldest_rows()
-        if self._is_doubtful or any(logged < row for logged, row in zip(self.position.ticks, oldest, strict=True)):
-            self._begin_anew(oldest)
-        for actor in actors:
-            self._write_amendment(actor, oldest[actor])
-            ticks = int(self._shard.ticks[actor])
-            while (pending := ticks - self.position.ticks[actor]) >= at_least:
-                self._write(ROWS, actor, self.position.ticks[actor], min(pending, self._block_ticks), self._rows.names)
 
-    def _write_amendment(self, actor: int, oldest: int) -> None:
-        if actor in self._amend_from:
-            first = max(self._amend_from[actor], oldest)  # older rows are not needed
-            if (ticks := self.position.ticks[actor] - first) > 0:  # otherwise none of them was logged
-                self._write(AMENDMENT, actor, first, ticks, self._rows.amended)
-            del self._amend_from[actor]
+def _prefix(shard: int) -> str:
+    """What the names of a shard's files begin with."""
+    return f"shard-{shard:05}."
 
-    def _write(self, kind: bytes, actor: int, first_row: int, ticks: int, names: tuple[str, ...]) -> None:
-        """Write one record. A failed write leaves the position unchanged."""
-        if self.position.length_bytes >= self._segment_bytes:
-            self._force()
-            position = self.position
-            self._begin_segment(
-                position.segment + 1, records=position.records, before=position.digest, ticks=position.ticks
-            )
-        payload = self._rows.compress(self._shard, actor=actor, first_row=first_row, ticks=ticks, names=names)
-        record, behind = encode_record(
-            kind, payload, actor=actor, first_row=first_row, ticks=ticks, after=self.position
-        )
-        self._cut_torn()
-        self._is_torn = True
-        written = 0
-        while written < len(record):
-            written += os.pwrite(self._descriptor, record[written:], self.position.length_bytes + written)
-        self._is_torn = False
-        self.position = behind
 
-    def _force(self) -> None:
-        self._cut_torn()
-        try:
-            os.fsync(self._descriptor)
-        except OSError:
-            # Linux reports a lost write once; later calls succeed.
-            self._is_doubtful = True
-            raise
-
-    def _cut_torn(self) -> None:
-        if self._is_torn:
-            os.ftruncate(self._descriptor, self.position.length_bytes)
-            self._is_torn = False
-
-    def _begin_anew(self, oldest: tuple[int, ...]) -> None:
-        """Write all rows of the shard again, to new segments, because the log lacks some of them."""
-        position = self.position
-        _log.warning(
-            "replay log %s: %s; the shard is written anew",
-            self.directory,
-            "the disk failed" if self._is_doubtful else f"rows {list(position.ticks)} to {list(oldest)} are lost",
-        )
-        self._begin_segment(position.segment + 1, records=position.records, before=position.digest, ticks=oldest)
-        self._is_doubtful = False
-
-    def _begin_segment(self, number: int, *, records: int, before: str, ticks: tuple[int, ...]) -> None:
-        header, position = encode_segment(self._rows, number=number, records=records, ticks=ticks, before=before)
-        write_atomically(segment_path(self.directory, number), header)
-        descriptor = os.open(segment_path(self.directory, number), os.O_RDWR)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self.position, self._is_torn = descriptor, position, False
+def _blocks_in(files: Mapping[str, Entry], *, index: int, actors: int) -> list[list[Block]]:
+    """A shard's blocks among a checkpoint's files, by actor, oldest first. Raises ValueError for further actors."""
+    found: list[list[Block]] = [[] for _ in range(actors)]
+    for name, entry in files.items():
+        match = _NAME.fullmatch(name.removeprefix(BLOCK_PREFIX))
+        if match:
+            shard, actor, first_row, ticks = map(int, match.groups())
+            if shard == index:
+                if actor >= actors:
+                    raise ValueError(f"{name} is of actor {actor}; shard {index} has {actors} actors")
+                found[actor].append(Block(name.removeprefix(BLOCK_PREFIX), entry, actor, first_row, ticks))
+    return [sorted(blocks, key=lambda block: block.first_row) for blocks in found]

@@ -1,4 +1,4 @@
-"""Rows of a shard as bytes: one compressed block of the replay log.
+"""Rows of a shard as bytes: the content of one block on disk.
 
 A block is `ticks` consecutive rows of all of an actor's lanes, ordered by field, then lane, then time. Frames are not
 delta-coded: a lane's frames are adjacent, so zstd finds the repetition (bytes per frame:
@@ -10,7 +10,7 @@ Axes: E lanes of one actor, n ticks, ... a field's own axes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zstandard
 
-if TYPE_CHECKING:  # a shard's module imports torch, which a reader of the log does not need
+if TYPE_CHECKING:
     from speedyzero.replay.shard import Shard, ShardShape
 
 ZSTD_LEVEL = 3
@@ -44,31 +44,23 @@ class RowFormat:
         return cls(shape.actors, shape.lanes // shape.actors, tuple(fields))
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(name for name, _, _ in self.fields)
-
-    @property
-    def amended(self) -> tuple[str, ...]:
-        """The fields that may change after a row was written: all but the frame, the largest one."""
-        return tuple(name for name in self.names if name != "frame")
-
-    def tick_bytes(self, names: Iterable[str]) -> int:
+    def tick_bytes(self) -> int:
         """Bytes of one tick of an actor's lanes."""
         return self.lanes_per_actor * sum(
-            np.dtype(dtype).itemsize * math.prod(shape) for name, dtype, shape in self.fields if name in set(names)
+            np.dtype(dtype).itemsize * math.prod(shape) for _, dtype, shape in self.fields
         )
 
-    def compress(self, shard: Shard, *, actor: int, first_row: int, ticks: int, names: tuple[str, ...]) -> bytes:
+    def compress(self, shard: Shard, *, actor: int, first_row: int, ticks: int) -> bytes:
         """The rows from first_row up to first_row + ticks of an actor's lanes, which the shard must still hold."""
-        block = np.empty(ticks * self.tick_bytes(names), np.uint8)
-        for name, columns in self._views(block, ticks, names):
+        block = np.empty(ticks * self.tick_bytes, np.uint8)
+        for name, columns in self._views(block, ticks):
             for part, slots in runs_of(first_row, ticks, shard.rows):
                 columns[:, part] = getattr(shard, name)[_lanes(shard, actor), slots]
         return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(block.data)
 
-    def decompress(self, payload: bytes, *, ticks: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """The columns of a block, [E, n, ...] each. Raises ValueError if its size is wrong."""
-        expected = ticks * self.tick_bytes(names)
+    def decompress(self, payload: bytes, *, ticks: int) -> dict[str, np.ndarray]:
+        """The columns of a block, [E, n, ...] each, by field. Raises ValueError if its size is wrong."""
+        expected = ticks * self.tick_bytes
         try:
             # Checked first, because zstandard allocates the size that the frame's header gives.
             size = zstandard.get_frame_parameters(payload).content_size
@@ -77,7 +69,7 @@ class RowFormat:
             block = np.frombuffer(zstandard.ZstdDecompressor().decompress(payload), np.uint8)
         except zstandard.ZstdError as error:
             raise ValueError(f"the block cannot be decompressed: {error}") from error
-        return dict(self._views(block, ticks, names))
+        return dict(self._views(block, ticks))
 
     def difference(self, other: RowFormat) -> str:
         """The first difference between two formats, as "this, not other"; empty if they are equal."""
@@ -107,15 +99,13 @@ class RowFormat:
         fields = [f"{name} of {dtype} {list(shape)}" for name, dtype, shape in self.fields]
         return [f"{self.actors} actors", f"{self.lanes_per_actor} lanes of each actor", *fields]
 
-    def _views(self, block: np.ndarray, ticks: int, names: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
-        """The columns of the named fields in a block, [E, n, ...] each."""
+    def _views(self, block: np.ndarray, ticks: int) -> Iterator[tuple[str, np.ndarray]]:
+        """The columns of the fields in a block, [E, n, ...] each."""
         begin = 0
         for name, dtype, shape in self.fields:
-            if name in names:
-                size = (self.lanes_per_actor, ticks, *shape)
-                end = begin + math.prod(size) * np.dtype(dtype).itemsize
-                yield name, np.ndarray(size, dtype, block, begin)
-                begin = end
+            size = (self.lanes_per_actor, ticks, *shape)
+            yield name, np.ndarray(size, dtype, block, begin)
+            begin += math.prod(size) * np.dtype(dtype).itemsize
 
 
 def put_rows(

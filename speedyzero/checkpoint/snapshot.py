@@ -1,7 +1,7 @@
 """A checkpoint's content copied to host memory; training pauses only for this copy.
 
-The learner takes a snapshot between two train steps; `store.CheckpointStore.write` writes it to disk in another thread
-or process while training continues.
+The learner takes a snapshot between two train steps; `store.py` writes it to disk in another thread or process while
+training continues.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from speedyzero.checkpoint.weights_file import META_FILE, META_KEYS, WEIGHTS_FILE
+from speedyzero.checkpoint.manifest import META_FILE, STATE_FILE, WEIGHTS_FILE, Entry
 from speedyzero.topology.role_state import RoleState, Tensors
 
-STATE_FILE = "state.json"
-"""Present in every resumable checkpoint, missing in one that has only weights."""
+META_KEYS = ("step", "preset", "game", "num_actions", "score")
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,17 @@ class Snapshot:
     step: int
     tensors: dict[str, dict[str, Tensor]]  # by file, then by name; on the CPU, contiguous
     documents: dict[str, bytes]  # JSON by file
+    written: dict[str, Entry]  # files that are on disk already
 
     @property
     def nbytes(self) -> int:
         """Host memory used by the snapshot."""
         tensors = (tensor for file in self.tensors.values() for tensor in file.values())
         return sum(tensor.nbytes for tensor in tensors) + sum(map(len, self.documents.values()))
+
+    def contents(self) -> dict[str, bytes]:
+        """The content of its files."""
+        return self.documents | {name: safetensors.torch.save(tensors) for name, tensors in self.tensors.items()}
 
 
 def take_snapshot(
@@ -52,20 +56,28 @@ def take_snapshot(
 
     Raises ValueError if meta lacks a key, a name is invalid, or a document is not strict JSON.
     """
-    if missing := [key for key in META_KEYS if key not in meta]:
-        raise ValueError(f"meta of a checkpoint lacks {', '.join(missing)}")
+    check_meta(meta)
     files: dict[str, Tensors] = {WEIGHTS_FILE: weights}
     texts = {META_FILE: dict(meta), STATE_FILE: state}
+    written: dict[str, Entry] = {}
     for name, part in (parts or {}).items():
         tensors_file, document_file = part_files(name)
         if tensors_file in files or document_file in texts:
             raise ValueError(f"{WEIGHTS_FILE}, {META_FILE} and {STATE_FILE} have places of their own in a checkpoint")
         files[tensors_file], texts[document_file] = part.tensors, part.document
+        written |= part.written
     return Snapshot(
         step=meta["step"],
         tensors={name: _copies(group) for name, group in files.items()},
         documents={name: encode_document(content) for name, content in texts.items()},
+        written=written,
     )
+
+
+def check_meta(meta: Mapping[str, Any]) -> None:
+    """Raises ValueError if meta.json would lack a key."""
+    if missing := [key for key in META_KEYS if key not in meta]:
+        raise ValueError(f"meta of a checkpoint lacks {', '.join(missing)}")
 
 
 def part_files(name: str) -> tuple[str, str]:

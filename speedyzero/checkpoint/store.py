@@ -1,43 +1,46 @@
-"""Writing and pruning a run's checkpoints. Reading them: `stored.py`.
+"""Writing and pruning a run's checkpoints. Reading them: `stored.py`; what a manifest is: `manifest.py`.
 
     RUN_DIR/checkpoints/step_XXXXXXXXX/   weights.safetensors meta.json   as in `weights_file.py`
                                           state.json                      of the run as a whole
                                           PART.json PART.safetensors      of each role: learner, replay_0, ...
-                                          manifest.json                   size and sha256 of each; written last
-    RUN_DIR/checkpoints/lock              held by the process that writes
+                                          manifest.WRITER.json            the files that one process has written
+                                          manifest.json                   all of them; written last
+    RUN_DIR/replay/                       blocks of rows (`replay_log.py`), listed in the manifest, too
+    RUN_DIR/checkpoints/lock              held by the process that finishes checkpoints
 
-A finished checkpoint is never overwritten: a save at a step whose weights are already saved adds its other files.
-Replay rows are in each shard's log (`replay_log.py`); a checkpoint refers to a position in it.
+A file that a finished checkpoint lists is never written over: a save at a step whose weights are already saved adds
+its other files.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-
-import safetensors
-import safetensors.torch
 
 from speedyzero.checkpoint.found import LOCK_FILE
 from speedyzero.checkpoint.manifest import (
     CHECKPOINTS_FOLDER,
     MANIFEST_FILE,
+    META_FILE,
+    WEIGHTS_FILES,
+    Entry,
     checkpoint_dir,
     dirs_by_step_descending,
     entry_of,
     is_finished,
     read_manifest,
-    read_verified,
     step_of,
+    sweep,
     write_manifest,
 )
 from speedyzero.checkpoint.snapshot import Snapshot
-from speedyzero.checkpoint.stored import resumable
-from speedyzero.checkpoint.weights_file import META_FILE, WEIGHTS_FILES
+from speedyzero.checkpoint.stored import Checkpoint, resumable
 from speedyzero.system.atomic_file import sync_directory, write_atomically
 from speedyzero.system.writer_lock import WriterLock
+
+_WHOLE_RUN = "run"  # the writer of a run in one process
 
 _log = logging.getLogger("speedyzero.checkpoint")
 
@@ -46,31 +49,38 @@ class SaveError(OSError):
     """A checkpoint could not be written. Earlier ones are unchanged and training can continue."""
 
 
-def write_part(run_dir: str | Path, step: int, file: str, content: bytes) -> None:
-    """Write one file of a checkpoint that another process will finish with `CheckpointStore.write(parts=...)`.
+def add_files(directory: Path, contents: Mapping[str, bytes]) -> dict[str, Entry]:
+    """Write files of a checkpoint that may be finished; their manifest entries.
 
-    content: from `snapshot.encode_tensors` or `encode_document`. Raises SaveError if the write fails.
+    Files that its manifest lists stay as they are. Raises ValueError, without writing, if one of them has other content
+    here; only meta.json may, since it has the settings of the process that saves. A damaged checkpoint is replaced.
+    """
+    listed, entries = _listed(directory), {name: entry_of(content) for name, content in contents.items()}
+    for name in entries.keys() & listed.keys():
+        if name != META_FILE and entries[name] != listed[name]:
+            raise ValueError(f"{directory} already holds another {name}: a finished checkpoint is never written over")
+        entries[name] = listed[name]
+    directory.mkdir(parents=True, exist_ok=True)
+    sync_directory(directory.parent)
+    for name, content in contents.items():
+        if name not in listed:
+            write_atomically(directory / name, content)
+    return entries
+
+
+def write_share(
+    run_dir: str | Path, step: int, writer: str, contents: Mapping[str, bytes], *, written: Mapping[str, Entry]
+) -> None:
+    """Write one process's files of a checkpoint, then the list of them, for `CheckpointStore.finish`.
+
+    written: entries of blocks that it has written before. Raises OSError if a write fails, ValueError as `add_files`.
     """
     directory = checkpoint_dir(run_dir, step)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if is_finished(directory) and read_manifest(directory).get(file, entry_of(content)) != entry_of(content):
-            raise ValueError(f"{directory / file} is part of a finished checkpoint: it is never written over")
-        write_atomically(directory / file, content)
-    except OSError as error:
-        raise SaveError(error.errno, f"{directory / file} was not saved: {error.strerror}") from error
-
-
-def write_snapshot(run_dir: str | Path, snapshot: Snapshot) -> None:
-    """Write the files of a checkpoint that another process will finish (`CheckpointStore.finish`).
-
-    Raises OSError if a write fails, ValueError if the step has a finished checkpoint with other content.
-    """
-    _write_files(checkpoint_dir(run_dir, snapshot.step), snapshot)
+    write_manifest(directory, {**add_files(directory, contents), **written}, writer=writer)
 
 
 class CheckpointStore:
-    """The writer of a run's checkpoints, a context manager. Raises ValueError while another process is the writer."""
+    """The one who finishes a run's checkpoints, a context manager. Raises ValueError while another process does."""
 
     def __init__(self, run_dir: str | Path):
         self.run_dir = Path(run_dir)
@@ -78,16 +88,28 @@ class CheckpointStore:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = WriterLock(folder / LOCK_FILE, cargo=f"the run {run_dir}")
 
-    def write(self, snapshot: Snapshot, *, parts: Collection[str] = ()) -> Path:
-        """Write a snapshot to disk; the checkpoint's directory.
+    def write(self, snapshot: Snapshot) -> Path:
+        """Write a whole checkpoint; its directory.
 
-        parts: files that other processes have written for this step. Raises SaveError if a write fails or a file is
-        missing; the unfinished checkpoint is then removed. Raises ValueError if the step has a finished checkpoint with
-        other content.
+        Raises SaveError if a write fails; the unfinished checkpoint is then removed. Raises ValueError if the step has
+        a finished checkpoint with other content.
         """
-        directory = checkpoint_dir(self.run_dir, snapshot.step)
+        with self._cleared_on_failure(checkpoint_dir(self.run_dir, snapshot.step)):
+            write_share(self.run_dir, snapshot.step, _WHOLE_RUN, snapshot.contents(), written=snapshot.written)
+        return self.finish(snapshot.step, writers=(_WHOLE_RUN,))
+
+    def finish(self, step: int, *, writers: Collection[str]) -> Path:
+        """Finish a checkpoint whose writers have written their files and lists; its directory.
+
+        Raises SaveError if a write fails, ValueError if a list is missing; the unfinished checkpoint is then removed.
+        """
+        directory = checkpoint_dir(self.run_dir, step)
         with self._cleared_on_failure(directory):
-            self._write(directory, snapshot, parts)
+            entries = dict(read_manifest(directory).files) if is_finished(directory) else {}
+            for writer in writers:
+                entries |= read_manifest(directory, writer=writer).files
+            write_manifest(directory, entries)
+        self._clear(directory)
         return directory
 
     @contextmanager
@@ -95,6 +117,9 @@ class CheckpointStore:
         """Remove a failed save; the SaveError names the newest remaining checkpoint."""
         try:
             yield
+        except ValueError:
+            self._clear(directory)
+            raise
         except OSError as error:
             self._clear(directory)
             last = resumable(self.run_dir)
@@ -104,37 +129,22 @@ class CheckpointStore:
                 error.errno, f"checkpoint of train step {step_of(directory)} was not saved ({reason}); {state}"
             ) from error
 
-    def finish(self, step: int, *, files: Collection[str]) -> Path:
-        """Finish a checkpoint from files that other processes have written for a step; its directory.
-
-        Raises SaveError as `write`.
-        """
-        directory = checkpoint_dir(self.run_dir, step)
-        with self._cleared_on_failure(directory):
-            entries = _finished_entries(directory)
-            for name in files:
-                if name not in entries:
-                    entries[name] = entry_of((directory / name).read_bytes())
-            write_manifest(directory, entries)
-        return directory
-
     def give_up(self, step: int) -> None:
         """Remove the files of a checkpoint that will not be finished."""
         self._clear(checkpoint_dir(self.run_dir, step))
 
-    def prune(self, *, keep_last: int, keep_weights_of: Collection[int] = ()) -> list[Path]:
+    def prune(self, *, keep_last: int, keep_weights_of: Collection[int] = ()) -> None:
         """Keep the last checkpoints whole and, of older ones, only the weights of some steps (the best).
 
-        Weights-only checkpoints are kept; files of crashed saves are removed. Returns the checkpoints that remain
-        resumable: the replay logs may discard what none of them needs. Raises ValueError for keep_last below 1, OSError
-        if a file operation fails.
+        Weights-only checkpoints are kept; files of crashed saves are removed. Blocks of rows are deleted by their
+        writers, once no checkpoint lists them. Raises ValueError for keep_last below 1, OSError if a write fails.
         """
         if keep_last < 1:
             raise ValueError(f"keep_last={keep_last}: must be 1 or more")
         whole = resumable(self.run_dir)
         for directory in whole[keep_last:]:
             if step_of(directory) in keep_weights_of:
-                entries = read_manifest(directory)
+                entries = read_manifest(directory).files
                 write_manifest(directory, {name: entries[name] for name in WEIGHTS_FILES})
             else:
                 (directory / MANIFEST_FILE).unlink()  # first: without it the directory is not a checkpoint
@@ -142,7 +152,6 @@ class CheckpointStore:
         for directory in dirs_by_step_descending(self.run_dir):
             if whole and step_of(directory) < step_of(whole[0]):  # a later one may be being written
                 self._clear(directory)
-        return whole[:keep_last]
 
     def set_aside_after(self, step: int) -> list[Path]:
         """Rename the checkpoints of later steps, which a resumed run will reach again; their new paths."""
@@ -169,54 +178,29 @@ class CheckpointStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, directory: Path, snapshot: Snapshot, parts: Collection[str]) -> None:
-        entries = _write_files(directory, snapshot)
-        for name in parts:
-            entries[name] = entry_of((directory / name).read_bytes())
-        write_manifest(directory, entries)
-
     def _clear(self, directory: Path) -> None:
         """Remove files not in the manifest, and a directory without a manifest."""
         try:
-            entries = read_manifest(directory) if is_finished(directory) else None
+            kept = {MANIFEST_FILE, *read_manifest(directory).files} if is_finished(directory) else set()
         except ValueError:
             return  # damaged: kept for inspection
         try:
-            for path in directory.iterdir():
-                if entries is None or path.name not in (*entries, MANIFEST_FILE):
-                    path.unlink()
-            if entries is None:
+            sweep(directory.iterdir(), kept=kept)
+            if not kept:
                 directory.rmdir()
         except OSError as error:
             _log.warning("%s cannot be cleaned up: %s", directory, error)
 
 
-def _write_files(directory: Path, snapshot: Snapshot) -> dict[str, dict]:
-    """Write a snapshot's files, except those already in a finished checkpoint; the manifest entries of all."""
-    contents = dict(snapshot.documents)
-    contents |= {name: safetensors.torch.save(tensors) for name, tensors in snapshot.tensors.items()}
-    entries = _finished_entries(directory)
-    for name, content in contents.items():
-        if name != META_FILE and entries.get(name, entry_of(content)) != entry_of(content):
-            raise ValueError(f"{directory} already holds another {name}: a finished checkpoint is never written over")
-    new = {name: content for name, content in contents.items() if name not in entries}
-    directory.mkdir(parents=True, exist_ok=True)
-    sync_directory(directory.parent)
-    for name, content in new.items():
-        write_atomically(directory / name, content)
-        entries[name] = entry_of(content)
-    return entries
-
-
-def _finished_entries(directory: Path) -> dict[str, dict]:
-    """The manifest entries of a checkpoint that is finished and whole; empty otherwise."""
+def _listed(directory: Path) -> Mapping[str, Entry]:
+    """The manifest entries of a finished checkpoint; of a damaged one none, and its manifest is deleted."""
     if not is_finished(directory):
         return {}
     try:
-        entries = read_manifest(directory)
-        read_verified(directory, required=WEIGHTS_FILES)
+        checkpoint = Checkpoint(directory)
+        checkpoint.verify()
+        return checkpoint.files
     except ValueError as error:
         _log.warning("written over: %s", error)
         (directory / MANIFEST_FILE).unlink(missing_ok=True)
         return {}
-    return entries

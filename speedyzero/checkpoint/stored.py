@@ -1,11 +1,9 @@
-"""Reading and verifying checkpoints. Their content: `store.py`."""
+"""Reading checkpoints. Writing them: `store.py`."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,81 +12,107 @@ import safetensors.torch
 from torch import Tensor
 
 from speedyzero.checkpoint.manifest import (
+    FORMAT_VERSION,
+    STATE_FILE,
+    WEIGHTS_FILES,
     dirs_by_step_descending,
-    is_finished,
     read_manifest,
     read_verified,
     step_of,
 )
-from speedyzero.checkpoint.snapshot import STATE_FILE, part_files
-from speedyzero.checkpoint.weights_file import WEIGHTS_FILES
+from speedyzero.checkpoint.snapshot import part_files
 from speedyzero.topology.role_state import RoleState
 
 _log = logging.getLogger("speedyzero.checkpoint")
 
 
-@dataclass(frozen=True)
 class Checkpoint:
-    """A fully verified checkpoint, in memory."""
+    """A finished checkpoint. Each file is read and hashed once, when it is first used, and kept until `release`.
 
-    directory: Path
-    files: dict[str, bytes]
+    Every use of a file raises ValueError, in one line that names it, if it is not listed, missing or damaged.
+    """
+
+    def __init__(self, directory: str | Path):
+        """Reads only the manifest. Raises ValueError if it is missing or damaged."""
+        self.directory = Path(directory)
+        manifest = read_manifest(self.directory)
+        self.format_version, self.files = manifest.format_version, manifest.files
+        self._contents: dict[str, bytes] = {}
+
+    @property
+    def run_dir(self) -> Path:
+        return self.directory.resolve().parent.parent
 
     @property
     def step(self) -> int:
         return self.document("meta")["step"]
 
-    @property
-    def run_dir(self) -> Path:
-        return self.directory.parent.parent
+    def content(self, name: str) -> bytes:
+        if name not in self.files:
+            raise ValueError(f"checkpoint {self.directory}: {name} is not one of its files, {', '.join(self.files)}")
+        if name not in self._contents:
+            self._contents[name] = read_verified(self.directory, name, self.files[name])
+        return self._contents[name]
+
+    def take(self, name: str) -> bytes:
+        """The content of a file that will not be used again."""
+        content = self.content(name)
+        del self._contents[name]
+        return content
+
+    def verify(self) -> None:
+        """Read all files, the blocks of rows included."""
+        for name in self.files:
+            self.content(name)
+
+    def release(self) -> None:
+        """Free the memory of what was read."""
+        self._contents.clear()
 
     def document(self, name: str) -> Any:
-        """The content of NAME.json. Raises ValueError if it is missing or invalid."""
+        """The content of NAME.json."""
+        content = self.content(f"{name}.json")
         try:
-            return json.loads(self._content(f"{name}.json"))
+            return json.loads(content)
         except ValueError as error:
             raise ValueError(f"checkpoint {self.directory}: {name}.json: {error}") from error
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of NAME.safetensors, on the CPU. Raises ValueError if it is missing or invalid."""
+        """The tensors of NAME.safetensors, on the CPU."""
+        content = self.content(f"{name}.safetensors")
         try:
-            return safetensors.torch.load(self._content(f"{name}.safetensors"))
-        except (ValueError, KeyError, safetensors.SafetensorError) as error:
+            return safetensors.torch.load(content)
+        except (KeyError, ValueError, safetensors.SafetensorError) as error:
             raise ValueError(f"checkpoint {self.directory}: {name}.safetensors: {error}") from error
 
     def part(self, name: str) -> RoleState:
-        """The state of one role. Raises ValueError if it is missing."""
+        """The state of one role."""
         return RoleState(self.document(name), self.tensors(name))
 
     def has_part(self, name: str) -> bool:
-        return set(part_files(name)) <= set(self.files)
-
-    def _content(self, file: str) -> bytes:
-        if file not in self.files:
-            raise ValueError(f"not one of its files, {', '.join(sorted(self.files))}")
-        return self.files[file]
+        return set(part_files(name)) <= self.files.keys()
 
 
 def open_checkpoint(directory: str | Path) -> Checkpoint:
-    """Read and verify a resumable checkpoint. Raises ValueError, in one line, if it is not one."""
-    directory = Path(directory)
-    return Checkpoint(directory, read_verified(directory, required=(*WEIGHTS_FILES, STATE_FILE)))
+    """A resumable checkpoint. Raises ValueError, in one line, if it is not one."""
+    checkpoint = Checkpoint(directory)
+    _check_resumable(checkpoint)
+    return checkpoint
 
 
-def newest_valid(run_dir: str | Path, *, check: Callable[[Checkpoint], None] | None = None) -> Checkpoint:
-    """The resumable checkpoint of the highest step; damaged ones are passed over with a warning.
+def newest_valid(run_dir: str | Path) -> Checkpoint:
+    """The resumable checkpoint of the highest step, all of it verified; damaged ones are passed over with a warning.
 
-    check: raises ValueError if a checkpoint is unusable for an external reason, such as a damaged replay log. Raises
-    ValueError if no checkpoint is left, so that a resume never starts a new run.
+    Raises ValueError if none is left, so that a resume never starts a new run.
     """
     problems = []
     for directory in dirs_by_step_descending(run_dir):
         try:
-            if is_finished(directory) and STATE_FILE not in read_manifest(directory):
+            checkpoint = Checkpoint(directory)
+            if STATE_FILE not in checkpoint.files:
                 continue  # only weights, saved for an evaluation
-            checkpoint = open_checkpoint(directory)
-            if check is not None:
-                check(checkpoint)
+            _check_resumable(checkpoint)
+            checkpoint.verify()
         except ValueError as error:
             _log.warning("checkpoint of train step %d passed over: %s", step_of(directory), error)
             problems.append(str(error))
@@ -105,14 +129,20 @@ def resumable(run_dir: str | Path) -> list[Path]:
     found = []
     for directory in dirs_by_step_descending(run_dir):
         try:
-            if STATE_FILE in read_manifest(directory):
+            if STATE_FILE in read_manifest(directory).files:
                 found.append(directory)
         except ValueError:  # unfinished or damaged: reported by `newest_valid`
             continue
     return found
 
 
-def read_document(directory: str | Path, name: str) -> Any:
-    """Only NAME.json of a checkpoint, verified. Raises ValueError if it is damaged or missing."""
-    directory, file = Path(directory), f"{name}.json"
-    return Checkpoint(directory, read_verified(directory, required=(file,), only=True)).document(name)
+def _check_resumable(checkpoint: Checkpoint) -> None:
+    directory, version = checkpoint.directory, checkpoint.format_version
+    missing = [name for name in (*WEIGHTS_FILES, STATE_FILE) if name not in checkpoint.files]
+    if missing:
+        raise ValueError(f"checkpoint {directory} cannot be resumed: its manifest does not list {missing[0]}")
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"checkpoint {directory} has format version {version}; this program resumes {FORMAT_VERSION}: resume it "
+            f"with the version of SpeedyZero that wrote it, or begin a new run with its weights, init_from={directory}"
+        )

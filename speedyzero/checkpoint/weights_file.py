@@ -1,43 +1,32 @@
-"""One set of weights on disk: `RUN_DIR/checkpoints/step_XXXXXXXXX/`.
+"""One set of weights on disk: a checkpoint, or the part of one that `evaluate`, `load` and `init_from` read.
 
-    weights.safetensors   the model's state
-    meta.json             step, preset, game, num_actions, score
-    manifest.json         size and sha256 of every other file; written last, so a directory without it is unfinished
-
-A finished checkpoint is never overwritten. Nothing in it can execute code. A resumable checkpoint (`store.py`) has more
-files in the same manifest, which are not read here.
+weights.safetensors   the model's state
+meta.json             step, preset, game, num_actions, score
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 from torch import Tensor
 
 from speedyzero.checkpoint.manifest import (
-    FORMAT_VERSION,
-    MANIFEST_FILE,
+    META_FILE,
+    WEIGHTS_FILE,
+    WEIGHTS_FILES,
     checkpoint_dir,
     dirs_by_step_descending,
-    entry_of,
     is_finished,
-    read_verified,
-    verify,
     write_manifest,
 )
-from speedyzero.system.atomic_file import sync_directory, write_atomically
+from speedyzero.checkpoint.snapshot import META_KEYS, check_meta, encode_document, encode_tensors
+from speedyzero.checkpoint.store import add_files
+from speedyzero.checkpoint.stored import Checkpoint
 
 __all__ = ["META_KEYS", "SavedWeights", "checkpoint_dir", "load_weights", "newest", "save_weights"]
-
-WEIGHTS_FILE, META_FILE = "weights.safetensors", "meta.json"
-WEIGHTS_FILES = (WEIGHTS_FILE, META_FILE)
-META_KEYS = ("step", "preset", "game", "num_actions", "score")
 
 _log = logging.getLogger("speedyzero.checkpoint")
 
@@ -57,54 +46,26 @@ def save_weights(directory: str | Path, model_state: Mapping[str, Tensor], meta:
     Saving the same weights again changes nothing. Raises ValueError if meta lacks a key or is not JSON, or if
     `directory` already holds a finished checkpoint with other weights.
     """
+    check_meta(meta)
     directory = Path(directory)
-    files = encode_weights(directory, model_state, meta)
-    if is_finished(directory):
-        try:
-            finished = read_verified(directory, required=WEIGHTS_FILES, only=True)
-        except ValueError as error:
-            _log.warning("written over: %s", error)
-        else:
-            if finished[WEIGHTS_FILE] != files[WEIGHTS_FILE]:
-                raise ValueError(
-                    f"{directory} already holds other weights: a finished checkpoint is never written over"
-                )
-            return
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / MANIFEST_FILE).unlink(missing_ok=True)  # damaged and about to be replaced
-    sync_directory(directory.parent)
-    for name, content in files.items():
-        write_atomically(directory / name, content)
-    write_manifest(directory, {name: entry_of(content) for name, content in files.items()})
-
-
-def encode_weights(directory: Path, model_state: Mapping[str, Tensor], meta: Mapping) -> dict[str, bytes]:
-    """The two files of a model's weights, by name. directory: for error messages. Raises as `save_weights`."""
-    missing = [key for key in META_KEYS if key not in meta]
-    if missing:
-        raise ValueError(f"meta of checkpoint {directory} lacks {', '.join(missing)}")
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model_state.items()}
-    named = json.dumps({"format_version": FORMAT_VERSION, **meta}, indent=1, allow_nan=False) + "\n"
-    return {WEIGHTS_FILE: safetensors.torch.save(tensors), META_FILE: named.encode()}
+    entries = add_files(directory, {WEIGHTS_FILE: encode_tensors(model_state), META_FILE: encode_document(dict(meta))})
+    if not is_finished(directory):
+        write_manifest(directory, entries)
 
 
 def load_weights(directory: str | Path) -> SavedWeights:
     """Read and verify a checkpoint's weights. Raises ValueError, in one line, if they are damaged or missing."""
-    directory = Path(directory)
-    files = read_verified(directory, required=WEIGHTS_FILES, only=True)
-    try:
-        meta = json.loads(files[META_FILE])
-        state = safetensors.torch.load(files[WEIGHTS_FILE])
-    except (KeyError, ValueError, safetensors.SafetensorError) as error:
-        raise ValueError(f"checkpoint {directory} is damaged: {error!r}") from error
-    return SavedWeights(directory=directory, state=state, meta=meta)
+    checkpoint = Checkpoint(directory)
+    return SavedWeights(checkpoint.directory, checkpoint.tensors("weights"), checkpoint.document("meta"))
 
 
 def newest(run_dir: str | Path) -> Path | None:
-    """The undamaged checkpoint of the highest step, or None. Damaged ones are passed over with a warning."""
+    """The checkpoint of the highest step whose weights are whole, or None. Others are passed over with a warning."""
     for directory in dirs_by_step_descending(run_dir):
         try:
-            verify(directory, required=WEIGHTS_FILES)
+            checkpoint = Checkpoint(directory)
+            for name in WEIGHTS_FILES:
+                checkpoint.content(name)
             return directory
         except ValueError as error:
             _log.warning("passed over: %s", error)

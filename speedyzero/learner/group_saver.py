@@ -17,8 +17,9 @@ from typing import Any
 
 from speedyzero.checkpoint.save_clock import SaveClock
 from speedyzero.checkpoint.snapshot import Snapshot, take_snapshot
-from speedyzero.checkpoint.store import write_snapshot
+from speedyzero.checkpoint.store import write_share
 from speedyzero.learner.learner import Learner
+from speedyzero.learner.state import PART as LEARNER_PART
 from speedyzero.runtime.role_process import RoleProcess
 from speedyzero.runtime.wiring import LEARNER, SUPERVISOR
 from speedyzero.topology.records import MetricRecord
@@ -89,7 +90,8 @@ class GroupSaver:
 
     def _write(self, snapshot: Snapshot) -> None:
         try:
-            write_snapshot(self._process.spec.run_dir, snapshot)
+            contents, run_dir = snapshot.contents(), self._process.spec.run_dir
+            write_share(run_dir, snapshot.step, LEARNER_PART, contents, written=snapshot.written)
         except (OSError, ValueError) as error:
             _log.warning("%s", error)
             self._process.report_progress("unsaved_step", snapshot.step)

@@ -60,7 +60,7 @@ def build_reanalyzer(
     restored = None
     if checkpoint is not None and not is_restored:
         shard.ticks[:] = 0  # a predecessor may have died while restoring
-        restored = restore_shard(shard, checkpoint, checkpoint.run_dir, index=index)
+        restored = restore_shard(shard, checkpoint, index=index)
     log = open_log(run_dir, shard, restored, index=index) if run_dir is not None else None
 
     def agent() -> Agent:

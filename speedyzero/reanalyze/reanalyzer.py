@@ -227,10 +227,10 @@ class Reanalyzer:
     def part(self) -> RoleState:
         """The checkpointable state. Syncs the log, which must exist. Raises OSError if the disk fails."""
         assert self.log is not None
-        position = self.log.sync()
+        written = self.log.sync()
         version, refresh = self._agent.version, self.refresh.part() if self.refresh is not None else RoleState(None, {})
         document = {
-            "log": position.to_json(),
+            "rows": self.log.rows().to_json(),
             "env_steps": [self.shard.env_steps_of(actor) for actor in range(self.shard.shape.actors)],
             "draws": self.sampler.draws,
             "target_version": version,
@@ -239,7 +239,7 @@ class Reanalyzer:
             "refresh": refresh.document,
         }
         memo = {f"memo_{name}": array for name, array in self.memo.remembered(version).items()}
-        return RoleState(document, {**kept_priorities(self.shard), **memo, **refresh.tensors})
+        return RoleState(document, {**kept_priorities(self.shard), **memo, **refresh.tensors}, written)
 
     def restore(self, part: RoleState, *, train_step: int) -> None:
         """Restore the state of a checkpoint of this train step; shard, draws and published weights are restored

@@ -1,14 +1,12 @@
-"""A reanalyzer's part in full checkpoints: syncs its log, writes priorities and memo as a role state."""
+"""A reanalyzer's share of full checkpoints: syncs its log, writes priorities and memo as a role state."""
 
 from __future__ import annotations
 
 import logging
 import time
 
-from speedyzero.checkpoint.log_format import LogPosition
 from speedyzero.checkpoint.snapshot import encode_part
-from speedyzero.checkpoint.store import write_part
-from speedyzero.checkpoint.stored import read_document, resumable
+from speedyzero.checkpoint.store import write_share
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.reanalyze.restored import replay_part
 from speedyzero.runtime.role_process import DONE, RoleProcess
@@ -45,9 +43,8 @@ class ReplaySaver:
         process, started_s = self._process, time.monotonic()
         step = self._board.counter(LEARNER, "snapshot_step")
         try:
-            name = replay_part(self._index)
-            for file, content in encode_part(name, self._reanalyzer.part()).items():
-                write_part(process.spec.run_dir, step, file, content)
+            name, part = replay_part(self._index), self._reanalyzer.part()
+            write_share(process.spec.run_dir, step, name, encode_part(name, part), written=part.written)
         except (OSError, ValueError) as error:
             _log.warning("%s could not save train step %d: %s", self._name, step, error)
             process.report_progress("unsaved_step", step)
@@ -55,9 +52,10 @@ class ReplaySaver:
         process.report_progress("saved_step", step)
         process.metrics.put(MetricRecord("reanalyzer/save_s", step, time.monotonic() - started_s))
         try:
-            self._discard()
-        except (OSError, ValueError) as error:  # an older checkpoint is damaged, not this one
-            _log.warning("%s could not shorten its log: %s", self._name, error)
+            assert self._reanalyzer.log is not None
+            self._reanalyzer.log.sweep()
+        except OSError as error:
+            _log.warning("%s could not delete blocks that no checkpoint lists: %s", self._name, error)
 
     def save_last(self) -> None:
         """At the end of the run: save with the learner's last snapshot, if one is taken."""
@@ -71,10 +69,3 @@ class ReplaySaver:
             silent_s = self._board.heartbeat_age_s(LEARNER) or 0.0
             is_over = self._board.state(LEARNER) == DONE or silent_s > DEAD_S or time.monotonic() > deadline_s
         self.save()
-
-    def _discard(self) -> None:
-        """Delete what neither a checkpoint nor the shard needs of the log."""
-        log, name = self._reanalyzer.log, replay_part(self._index)
-        assert log is not None
-        documents = [read_document(directory, name) for directory in resumable(self._process.spec.run_dir)]
-        log.discard(kept=[LogPosition.from_json(document["log"]) for document in documents])

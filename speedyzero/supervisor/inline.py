@@ -236,12 +236,13 @@ class InlineCheckpoints:
             _log.warning("%s", error)
             self._note(f"checkpoint of train step {step} was not saved, training continues: {error}")
             return
-        log = self._run.reanalyzer.log
         try:
-            thin_out(self._store, self._run.config, logs={0: log} if log is not None else {})
-        except (OSError, ValueError) as error:  # a damaged older one; the new one is valid
+            thin_out(self._store, self._run.config)
+            assert self._run.reanalyzer.log is not None
+            self._run.reanalyzer.log.sweep()
+        except (OSError, ValueError) as error:  # the new one is valid
             _log.warning("%s", error)
-            self._note(f"older checkpoints and the log were not pruned: {error}")
+            self._note(f"older checkpoints were not pruned: {error}")
 
 
 def snapshot_of(run: InlineRun) -> Snapshot:

@@ -1,6 +1,6 @@
 """Resume a run in another layout: other numbers of GPUs, actors, environments, shards or learners.
 
-    checkpoint of the old run -> its shards -> rows dealt to the new shards -> logs and a checkpoint of a new run
+    checkpoint of the old run -> its shards -> rows dealt to the new shards -> a checkpoint of a new run
 
 The new run has its own directory, which begins with the old metrics up to the checkpoint; the old run is not changed.
 The new checkpoint's manifest is written last, so an interrupted reshard leaves nothing to resume from. Meanwhile the
@@ -16,10 +16,9 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from speedyzero.checkpoint.log_format import LogPosition
 from speedyzero.checkpoint.published import PART as PUBLISHED_PART
 from speedyzero.checkpoint.redistribute import Dealt, redistribute
-from speedyzero.checkpoint.replay_log import ReplayLog, replay_log_dir
+from speedyzero.checkpoint.replay_log import ReplayLog
 from speedyzero.checkpoint.snapshot import Snapshot, take_snapshot
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import Checkpoint
@@ -76,12 +75,11 @@ def carry_out(reshard: Reshard) -> tuple[Config, ResumedRun]:
     run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
     config = replace(config, run_dir=str(run_dir))
     shards, dealt = _dealt(config, source)
-    positions = [_logged(run_dir, index, shard) for index, shard in enumerate(shards)]
     metrics = source.run_dir / METRICS_FILE
     if metrics.exists():
         shutil.copyfile(metrics, run_dir / METRICS_FILE)
     with CheckpointStore(run_dir) as store:
-        store.write(_snapshot(config, source.checkpoint, shards, positions))
+        store.write(_snapshot(config, source.checkpoint, run_dir, shards))
     print(_result(dealt, source, run_dir), flush=True)
     return config, ResumedRun(run_dir, find_resumable(run_dir)[1], source.changes)
 
@@ -92,7 +90,7 @@ def _dealt(config: Config, source: ResumedRun) -> tuple[list[Shard], Dealt]:
     old_shape, shape = (shard_shape(one, game.spec, game.num_actions) for one in (saved, config))
     old = [Shard(old_shape) for _ in place(saved).shards]
     for index, shard in enumerate(old):
-        restore_shard(shard, source.checkpoint, source.run_dir, index=index)
+        restore_shard(shard, source.checkpoint, index=index)
     new = [Shard(shape) for _ in place(config).shards]
     dealt = redistribute(old, new)
     all_steps = sum(sum(env_steps_of(source.checkpoint, index)) for index in range(len(old)))
@@ -108,21 +106,17 @@ def _share(total: int, index: int, count: int) -> int:
     return total * (index + 1) // count - total * index // count
 
 
-def _logged(run_dir: Path, index: int, shard: Shard) -> LogPosition:
-    """Write a shard's replay log; returns its end."""
-    with ReplayLog.open(replay_log_dir(run_dir, index), shard) as log:
-        return log.sync()
-
-
-def _snapshot(config: Config, checkpoint: Checkpoint, shards: list[Shard], positions: list[LogPosition]) -> Snapshot:
-    """The old checkpoint with the new replay."""
+def _snapshot(config: Config, checkpoint: Checkpoint, run_dir: Path, shards: list[Shard]) -> Snapshot:
+    """The old checkpoint with the new replay, whose rows are written to the new run's directory."""
     meta = checkpoint.document("meta") | {"config": config_document(config)}
     parts = {name: checkpoint.part(name) for name in (LEARNER_PART, PUBLISHED_PART)}
     old = [checkpoint.document(replay_part(index)) for index in range(len(place(_saved_config(checkpoint)).shards))]
     draws = max(one["draws"] for one in old)
-    for index, (shard, position) in enumerate(zip(shards, positions, strict=True)):
+    for index, shard in enumerate(shards):
+        with ReplayLog(run_dir, shard, index=index) as log:
+            written = log.sync()
         document = {
-            "log": position.to_json(),
+            "rows": log.rows().to_json(),
             "env_steps": [shard.env_steps_of(actor) for actor in range(shard.shape.actors)],
             "draws": draws,
             "target_version": -1,  # cached searches are not moved
@@ -130,7 +124,7 @@ def _snapshot(config: Config, checkpoint: Checkpoint, shards: list[Shard], posit
             "next_record": old[0]["next_record"],
             "refresh": None,
         }
-        parts[replay_part(index)] = RoleState(document, kept_priorities(shard))
+        parts[replay_part(index)] = RoleState(document, kept_priorities(shard), written)
     state = {"train_steps": checkpoint.step, "mode": "resharded"}
     return take_snapshot(meta=meta, weights=checkpoint.tensors("weights"), state=state, parts=parts)
 

@@ -13,11 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from speedyzero.checkpoint.log_format import read_start
-from speedyzero.checkpoint.log_reader import first_needed_segment, verify
 from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER
-from speedyzero.checkpoint.replay_log import replay_log_dir
-from speedyzero.checkpoint.row_format import RowFormat
 from speedyzero.checkpoint.scores import forget_scores_after
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.checkpoint.stored import Checkpoint, newest_valid, open_checkpoint
@@ -32,7 +28,7 @@ from speedyzero.learner.state import LearnerState
 from speedyzero.model.build import build_network
 from speedyzero.observe.metrics import put_aside_after
 from speedyzero.observe.run_dir import create_run_dir, run_log
-from speedyzero.reanalyze.restored import env_steps_of, log_position, ticks_of
+from speedyzero.reanalyze.restored import env_steps_of, replay_part, rows_of, ticks_of
 from speedyzero.replay.shard import shard_shape
 from speedyzero.runtime.role_process import ResumePoint
 
@@ -81,10 +77,10 @@ def find_resumable(path: Path) -> tuple[Path, Checkpoint]:
     """
     try:
         if path.resolve().parent.name == CHECKPOINTS_FOLDER:
-            run_dir, checkpoint = path.resolve().parent.parent, open_checkpoint(path)
-            _verify_replay(run_dir, checkpoint)
-            return run_dir, checkpoint
-        return path, newest_valid(path, check=lambda checkpoint: _verify_replay(path, checkpoint))
+            checkpoint = open_checkpoint(path)
+            checkpoint.verify()
+            return checkpoint.run_dir, checkpoint
+        return path, newest_valid(path)
     except (ValueError, OSError) as error:
         raise ValueError(f"--resume {path}: {error}") from error
 
@@ -114,15 +110,15 @@ def resumed_config(
             f"{run_dir} is done: train step {checkpoint.step} of {total}; for more give schedule.train_steps= or "
             "schedule.frozen_train_steps="
         )
-    check_fits(config if not reshard else saved, run_dir, checkpoint)
+    check_fits(config if not reshard else saved, checkpoint)
     return config, ResumedRun(run_dir, checkpoint, tuple(changes))
 
 
-def check_fits(config: Config, run_dir: Path, checkpoint: Checkpoint) -> None:
+def check_fits(config: Config, checkpoint: Checkpoint) -> None:
     """Raises ValueError, in one line, if a run with these settings cannot load the checkpoint."""
     game = check_game(config.env)
     shape, shards = shard_shape(config, game.spec, game.num_actions), len(place(config).shards)
-    saved_shards = sum(checkpoint.has_part(f"replay_{index}") for index in range(shards + 1))
+    saved_shards = sum(checkpoint.has_part(replay_part(index)) for index in range(shards + 1))
     if saved_shards != shards:
         at_least = " or more" if saved_shards > shards else ""
         raise ValueError(
@@ -130,10 +126,7 @@ def check_fits(config: Config, run_dir: Path, checkpoint: Checkpoint) -> None:
             "replay.shards, actor.actors, learner.ranks as they were, or change them with --reshard"
         )
     for index in range(shards):
-        position, directory = log_position(checkpoint, index), replay_log_dir(run_dir, index)
-        start = read_start(directory, first_needed_segment(directory, position, rows=shape.rows))
-        if difference := start.rows.difference(RowFormat.of(shape)):
-            raise ValueError(f"replay log {start.path} has {difference} as this run")
+        rows_of(checkpoint, index).blocks(checkpoint.files, index=index, shape=shape)
     network = build_network(config, game.spec, game.num_actions)
     try:
         LearnerState.of(checkpoint).load_into(network, build_optimizer(config.optimizer, network))
@@ -191,18 +184,6 @@ def go_back(config: Config, resume: ResumedRun, store: CheckpointStore, *, say: 
         say(line)
         _log.warning("%s", line)
     save_config(config, resume.run_dir / CONFIG_FILE)
-
-
-def _verify_replay(run_dir: Path, checkpoint: Checkpoint) -> None:
-    config = read_config_document(checkpoint.document("meta").get("config"), f"checkpoint {checkpoint.directory}")
-    game = check_game(config.env)
-    rows = shard_shape(config, game.spec, game.num_actions).rows
-    index = 0
-    while checkpoint.has_part(f"replay_{index}"):
-        verify(replay_log_dir(run_dir, index), log_position(checkpoint, index), rows=rows)
-        index += 1
-    if index == 0:
-        raise ValueError(f"checkpoint {checkpoint.directory} has no replay")
 
 
 def _edited(run_dir: Path, saved: Config) -> dict[str, Given]:

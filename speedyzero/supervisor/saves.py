@@ -8,10 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from speedyzero.checkpoint.published import PART as PUBLISHED_PART
-from speedyzero.checkpoint.snapshot import STATE_FILE, part_files
 from speedyzero.checkpoint.store import CheckpointStore
-from speedyzero.checkpoint.weights_file import WEIGHTS_FILES
 from speedyzero.config import Config
 from speedyzero.learner.state import PART as LEARNER_PART
 from speedyzero.reanalyze.restored import replay_part
@@ -41,8 +38,7 @@ class Saves:
         self._note, self._flush = note, flush
         shards = len(wiring.placement.shards)
         self._savers = [LEARNER, *(reanalyzer_name(index) for index in range(shards))]
-        parts = [LEARNER_PART, PUBLISHED_PART, *(replay_part(index) for index in range(shards))]
-        self._files = [*WEIGHTS_FILES, STATE_FILE, *(file for part in parts for file in part_files(part))]
+        self._writers = [LEARNER_PART, *(replay_part(index) for index in range(shards))]
         self._settled_step = 0
 
     def follow(self) -> None:
@@ -77,8 +73,8 @@ class Saves:
     def _finish(self, step: int) -> None:
         try:
             self._flush()
-            self._store.finish(step, files=self._files)
-            thin_out(self._store, self._config, logs={})
+            self._store.finish(step, writers=self._writers)
+            thin_out(self._store, self._config)
         except (OSError, ValueError) as error:
             _log.warning("%s", error)
             self._note(f"{error}; training continues")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ class RoleState:
 
     document: Any  # strict JSON
     tensors: Tensors
+    written: Mapping[str, Mapping] = field(default_factory=dict)  # files on disk already: manifest entries by name
 
     def array(self, name: str) -> np.ndarray:
         """One of the tensors, as an array. Raises ValueError if it is missing."""

@@ -1,20 +1,22 @@
-"""A shard of random rows with its log, a disk that fails on demand, and what the shard held at every position."""
+"""A shard of random rows with its log, a disk that fails on demand, and what the shard held at every checkpoint."""
 
 import contextlib
 import errno
 import os
+import shutil
 
 import numpy as np
 import pytest
 
-from speedyzero.checkpoint.log_reader import restore
-from speedyzero.checkpoint.replay_log import ReplayLog
+from speedyzero.checkpoint.manifest import STATE_FILE, checkpoint_dir, entry_of, write_manifest
+from speedyzero.checkpoint.replay_log import ReplayLog, restore
+from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.env.base import ObservationSpec
 from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.topology.records import StepRecord
 
 ROWS = 24
-COUNTED = ("largest_priority", "env_steps")  # a checkpoint has them
+COUNTED = ("largest_priority", "env_steps")  # not among the rows
 
 
 def make_shard(*, actors=2, lanes=2, rows=ROWS, frame=(3,), dtype=np.uint8) -> Shard:
@@ -45,21 +47,14 @@ def contents(shard: Shard) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in {**arrays, "head": shard.head}.items()}
 
 
-def assert_restores(directory, position, expected, *, like: Shard) -> None:
-    shard = Shard(like.shape)
-    restore(directory, position, shard)
-    found = contents(shard)
-    assert [name for name in expected if expected[name] != found[name]] == []
-
-
 class LoggedShard:
-    """`synced`: every position with the arrays that it stands for."""
+    """`saved`: every checkpoint that is kept with its rows and the arrays that they stand for."""
 
-    def __init__(self, directory, *, seed=0, segment_bytes=900, **shape):
-        self.directory, self.segment_bytes = directory, segment_bytes
+    def __init__(self, run_dir, *, seed=0, index=0, **shape):
+        self.run_dir, self.index = run_dir, index
         self.shard, self.rng = make_shard(**shape), np.random.default_rng(seed)
-        self.synced = []
-        self.log = ReplayLog.open(directory, self.shard, segment_bytes=segment_bytes)
+        self.saved, self.saves = [], 0
+        self.log = ReplayLog.open(run_dir, self.shard, index=index)
 
     def append(self, ticks=1, *, actor=0):
         for _ in range(ticks):
@@ -70,54 +65,60 @@ class LoggedShard:
         self.shard.cut_off(actor=actor)
         self.log.cut_off(actor=actor)
 
-    def sync(self):
-        position = self.log.sync()
-        self.synced.append((position, contents(self.shard)))
-        return position
+    def save(self):
+        """A checkpoint of nothing but the rows; the blocks that it lists."""
+        entries = self.log.sync()
+        self.saves += 1
+        directory = checkpoint_dir(self.run_dir, self.saves)
+        directory.mkdir(parents=True)
+        write_manifest(directory, {STATE_FILE: entry_of(b""), **entries})
+        self.saved.append((directory, self.log.rows(), contents(self.shard)))
+        return set(entries)
+
+    def drop(self, number):
+        """Delete a checkpoint."""
+        directory, _, _ = self.saved.pop(number)
+        shutil.rmtree(directory)
 
     def reopen(self):
-        """The writer dies and a successor goes on with the same shard."""
+        """The writer dies and a successor continues with the same shard."""
         self.log.close()
         self.shard = Shard(self.shard.shape, {name: getattr(self.shard, name) for name in self.shard.shape.fields()})
-        self.log = ReplayLog.open(self.directory, self.shard, segment_bytes=self.segment_bytes)
+        self.log = ReplayLog.open(self.run_dir, self.shard, index=self.index)
 
     def resume(self, number):
-        """The whole run dies and goes on from a position."""
+        """The whole run dies and continues from a checkpoint; later ones are gone."""
         self.log.close()
-        del self.synced[number + 1 :]
-        position, _ = self.synced[number]
-        shard = Shard(self.shard.shape)
-        restore(self.directory, position, shard)
-        self.shard = shard
-        self.log = ReplayLog.resume(self.directory, shard, position, segment_bytes=self.segment_bytes)
+        while len(self.saved) > number + 1:
+            self.drop(-1)
+        self.shard, written = self.restored(number)
+        self.log = ReplayLog(self.run_dir, self.shard, index=self.index, written=written)
+
+    def restored(self, number, shard=None):
+        """A shard like the saved one, and what `restore` returned."""
+        directory, rows, _ = self.saved[number]
+        shard = Shard(self.shard.shape) if shard is None else shard
+        return shard, restore(shard, Checkpoint(directory), rows, index=self.index)
 
     def assert_all_restore(self):
-        for position, expected in self.synced:
-            assert_restores(self.directory, position, expected, like=self.shard)
+        for number, (_, _, expected) in enumerate(self.saved):
+            found = contents(self.restored(number)[0])
+            assert [name for name in expected if expected[name] != found[name]] == []
 
 
 class FailingDisk:
-    """Writes that stop half-way while it is full; forcing that fails once and takes what was not forced with it."""
+    """Every fsync fails while it is full; one that breaks fails a single time and loses the file."""
 
     def __init__(self, patch: pytest.MonkeyPatch):
-        self.is_full, self.is_broken, self.has_failed = False, False, False
-        self._forced_bytes = {}  # by inode
-        self._pwrite, self._write = os.pwrite, os.write
-        patch.setattr(os, "pwrite", self._pwrite_half)
+        self.is_full, self.is_broken = False, False
+        self._really_sync = os.fsync
         patch.setattr(os, "fsync", self._fsync)
 
-    def _pwrite_half(self, descriptor, content, offset):
-        if self.is_full:
-            self._pwrite(descriptor, content[: len(content) // 2], offset)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return self._pwrite(descriptor, content, offset)
-
     def _fsync(self, descriptor):
-        status = os.fstat(descriptor)
-        forced = self._forced_bytes.get(status.st_ino, 0)
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self.is_broken:
-            self.is_broken, self.has_failed = False, True
-            with contextlib.suppress(OSError):  # of a descriptor that is for reading, a directory's
-                self._pwrite(descriptor, bytes(max(0, status.st_size - forced)), forced)
+            self.is_broken = False
+            with contextlib.suppress(OSError):  # of a directory
+                os.ftruncate(descriptor, 0)
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        self._forced_bytes[status.st_ino] = status.st_size

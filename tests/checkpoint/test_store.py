@@ -4,14 +4,15 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from speedyzero.checkpoint.manifest import MANIFEST_FILE, checkpoint_dir, read_manifest, write_manifest
-from speedyzero.checkpoint.snapshot import Snapshot, encode_document, encode_tensors, take_snapshot
-from speedyzero.checkpoint.store import CheckpointStore, SaveError, write_part
-from speedyzero.checkpoint.stored import newest_valid, open_checkpoint, read_document, resumable
+from speedyzero.checkpoint.manifest import MANIFEST_FILE, checkpoint_dir, entry_of, read_manifest, write_manifest
+from speedyzero.checkpoint.snapshot import Snapshot, encode_part, take_snapshot
+from speedyzero.checkpoint.store import CheckpointStore, SaveError, write_share
+from speedyzero.checkpoint.stored import newest_valid, open_checkpoint, resumable
 from speedyzero.checkpoint.weights_file import load_weights, newest, save_weights
 from speedyzero.topology.role_state import RoleState
 from tests.checkpoint.failing_calls import Crash, FailingCalls
@@ -50,27 +51,46 @@ def test_round_trip(tmp_path):
     write_steps(tmp_path, 5)
     assert_is(open_checkpoint(checkpoint_dir(tmp_path, 5)), 5)
     assert_is(newest_valid(tmp_path), 5)
-    assert read_document(checkpoint_dir(tmp_path, 5), "learner") == {"lr": 5 / 7}
     saved = load_weights(checkpoint_dir(tmp_path, 5))  # what `evaluate` reads of it
     assert torch.equal(saved.state["w"], weights_of(5)["w"]) and saved.meta["step"] == 5
     with pytest.raises(ValueError, match="not one of its files"):
         open_checkpoint(checkpoint_dir(tmp_path, 5)).document("nothing")
 
 
-def test_parts_of_other_processes_are_in_the_manifest(tmp_path):
-    write_part(tmp_path, 3, "replay_0.json", encode_document({"at": 9}))
-    write_part(tmp_path, 3, "priorities_0.safetensors", encode_tensors({"p": torch.ones(2)}))
+def write_shares(run_dir, step, at=9) -> None:
+    """The files of two writers, and the lists of them."""
+    snapshot = snapshot_of(step)
+    write_share(run_dir, step, "learner", snapshot.contents(), written={})
+    replay = encode_part("replay_0", RoleState({"at": at}, {"p": torch.ones(2)}))
+    write_share(run_dir, step, "replay_0", replay, written=written_block(run_dir))
+
+
+def written_block(run_dir) -> dict:
+    path = run_dir / "replay" / "block"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"rows")
+    return {"../../replay/block": entry_of(b"rows")}
+
+
+def test_what_several_processes_wrote_is_one_checkpoint(tmp_path):
+    write_shares(tmp_path, 3)
     assert resumable(tmp_path) == []
     with CheckpointStore(tmp_path) as store:
-        store.write(snapshot_of(3), parts=("replay_0.json", "priorities_0.safetensors"))
-        with pytest.raises(SaveError, match="not saved"):
-            store.write(snapshot_of(4), parts=("replay_0.json",))
+        store.finish(3, writers=("learner", "replay_0"))
+        write_shares(tmp_path, 4)
+        with pytest.raises(ValueError, match="manifest.replay_1.json"):
+            store.finish(4, writers=("learner", "replay_0", "replay_1"))
     checkpoint = newest_valid(tmp_path)
     assert_is(checkpoint, 3)
-    assert checkpoint.document("replay_0") == {"at": 9} and checkpoint.tensors("priorities_0")["p"].tolist() == [1, 1]
+    assert checkpoint.document("replay_0") == {"at": 9} and checkpoint.tensors("replay_0")["p"].tolist() == [1, 1]
+    assert checkpoint.content("../../replay/block") == b"rows"
+    assert list(checkpoint.directory.glob("manifest*")) == [checkpoint.directory / MANIFEST_FILE]
     assert not checkpoint_dir(tmp_path, 4).exists()
     with pytest.raises(ValueError, match="never written over"):
-        write_part(tmp_path, 3, "replay_0.json", encode_document({"at": 10}))
+        write_shares(tmp_path, 3, at=10)
+    (tmp_path / "replay" / "block").write_bytes(b"roes")
+    with pytest.raises(ValueError, match="damaged: ../../replay/block has 4 bytes"):
+        newest_valid(tmp_path)
 
 
 def test_a_save_adds_to_weights_that_were_saved_before(tmp_path):
@@ -100,7 +120,7 @@ def test_a_run_without_a_checkpoint_says_so(tmp_path):
 def test_damage_anywhere_is_told_and_the_one_before_is_used(tmp_path, caplog, damage):
     write_steps(tmp_path, 1, 2)
     directory = checkpoint_dir(tmp_path, 2)
-    for name in [MANIFEST_FILE] if damage == "manifest" else list(read_manifest(directory)):
+    for name in [MANIFEST_FILE] if damage == "manifest" else list(read_manifest(directory).files):
         content = (directory / name).read_bytes()
         if damage == "remove":
             (directory / name).unlink()
@@ -124,43 +144,51 @@ def test_nothing_left_that_is_whole_is_no_fresh_start(tmp_path):
         newest_valid(tmp_path)
 
 
-def test_what_lies_outside_of_a_checkpoint_can_rule_it_out(tmp_path, caplog):
-    write_steps(tmp_path, 1, 2)
-
-    def check(checkpoint):
-        if checkpoint.step == 2:
-            raise ValueError("replay log is damaged")
-
-    assert_is(newest_valid(tmp_path, check=check), 1)
-    assert "replay log is damaged" in caplog.text
-
-
-def test_another_format_version_is_refused(tmp_path):
+@pytest.mark.parametrize(("version", "words"), [(3, "format version 3; this program reads 2"), (1, "resume it with")])
+def test_another_format_version_is_refused(tmp_path, version, words):
     write_steps(tmp_path, 1)
     manifest = checkpoint_dir(tmp_path, 1) / MANIFEST_FILE
-    manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(ValueError, match="format version 2; this program reads 1"):
-        open_checkpoint(manifest.parent)
+    manifest.write_text(manifest.read_text().replace('"format_version": 2', f'"format_version": {version}'))
+    for refused in (lambda: open_checkpoint(manifest.parent), lambda: newest_valid(tmp_path)):
+        with pytest.raises(ValueError, match=words):
+            refused()
+    if version == 1:
+        assert torch.equal(load_weights(manifest.parent).state["w"], weights_of(1)["w"])
 
 
-@pytest.mark.parametrize("before", ["nothing", "weights", "parts"])
+def test_each_file_is_read_once(tmp_path, monkeypatch):
+    write_steps(tmp_path, 1)
+    reads, read = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or read(path))
+    checkpoint = newest_valid(tmp_path)
+    assert_is(checkpoint, 1)
+    assert sorted(reads) == sorted([MANIFEST_FILE, *checkpoint.files])
+    checkpoint.release()
+    assert_is(checkpoint, 1)
+
+
+def save(store, step, *, in_shares) -> None:
+    if in_shares:
+        write_shares(store.run_dir, step)
+        store.finish(step, writers=("learner", "replay_0"))
+    else:
+        store.write(snapshot_of(step))
+
+
+@pytest.mark.parametrize("before", ["nothing", "weights", "shares"])
 def test_a_crash_between_any_two_calls_leaves_the_old_checkpoint_or_the_new(tmp_path, before):
     """And the next save after it succeeds and leaves nothing of the crashed one behind."""
     crashes = olds = 0
     for attempt in range(1, 200):
         run_dir = tmp_path / str(attempt)
         write_steps(run_dir, 1)
-        parts = ()
         if before == "weights":
             save_weights(checkpoint_dir(run_dir, 2), weights_of(2), {"step": 2, **META})
-        if before == "parts":
-            write_part(run_dir, 2, "replay_0.json", encode_document({"at": 1}))
-            parts = ("replay_0.json",)
         with pytest.MonkeyPatch.context() as patch, CheckpointStore(run_dir) as store:
             calls = FailingCalls(patch)
             calls.begin(fail_at=attempt, failure=Crash)
             try:
-                store.write(snapshot_of(2), parts=parts)
+                save(store, 2, in_shares=before == "shares")
                 store.prune(keep_last=2)
             except Crash:
                 crashes += 1
@@ -172,14 +200,12 @@ def test_a_crash_between_any_two_calls_leaves_the_old_checkpoint_or_the_new(tmp_
         assert_is(found, found.step)
         olds += found.step == 1
         assert newest(run_dir) is not None
-        if before == "parts":
-            write_part(run_dir, 2, "replay_0.json", encode_document({"at": 1}))
         with CheckpointStore(run_dir) as store:
-            store.write(snapshot_of(2), parts=parts)
-            store.write(snapshot_of(3))
+            for step in (2, 3):
+                save(store, step, in_shares=before == "shares")
             store.prune(keep_last=2)
         assert_is(newest_valid(run_dir), 3)
-        left = {path.name for path in run_dir.rglob("*") if path.is_file() and path.name.endswith(".part")}
+        left = [path for path in run_dir.rglob("*") if path.suffix == ".part" or path.match("manifest.*.json")]
         assert not left and [int(path.name[5:]) for path in resumable(run_dir)] == [3, 2]
     assert crashes > 15 and olds > 10
 
@@ -212,7 +238,7 @@ def test_prune_keeps_the_last_whole_and_the_best_weights(tmp_path):
     write_steps(tmp_path, 1, 2, 3, 4, 5)
     save_weights(checkpoint_dir(tmp_path, 6), weights_of(6), {"step": 6, **META})
     with CheckpointStore(tmp_path) as store:
-        assert store.prune(keep_last=2, keep_weights_of=(2,)) == [checkpoint_dir(tmp_path, step) for step in (5, 4)]
+        store.prune(keep_last=2, keep_weights_of=(2,))
         assert resumable(tmp_path) == [checkpoint_dir(tmp_path, step) for step in (5, 4)]
         assert torch.equal(load_weights(checkpoint_dir(tmp_path, 2)).state["w"], weights_of(2)["w"])
         assert sorted(path.name for path in checkpoint_dir(tmp_path, 2).iterdir()) == [
@@ -226,9 +252,9 @@ def test_prune_keeps_the_last_whole_and_the_best_weights(tmp_path):
 
 
 def test_prune_leaves_one_in_the_making_alone_and_tidies_after_crashes(tmp_path):
-    write_part(tmp_path, 2, "replay_0.json", b"{}")
+    write_shares(tmp_path, 2)
     write_steps(tmp_path, 5)
-    write_part(tmp_path, 7, "replay_0.json", b"{}")
+    write_shares(tmp_path, 7)
     with CheckpointStore(tmp_path) as store:
         store.prune(keep_last=1)
     assert not checkpoint_dir(tmp_path, 2).exists()
@@ -269,7 +295,8 @@ def test_one_writer_at_a_time_and_a_dead_one_is_no_hindrance(tmp_path):
 
 def test_a_manifest_that_lists_a_file_outside_is_refused(tmp_path):
     write_steps(tmp_path, 1)
-    entries = read_manifest(checkpoint_dir(tmp_path, 1))
-    write_manifest(checkpoint_dir(tmp_path, 1), {**entries, "../x": entries["meta.json"]})
-    with pytest.raises(ValueError, match="outside"):
-        open_checkpoint(checkpoint_dir(tmp_path, 1))
+    entries = read_manifest(checkpoint_dir(tmp_path, 1)).files
+    for name in ("../x", "../../x", "../../replay/../x", "/x", "../../replay//x"):
+        write_manifest(checkpoint_dir(tmp_path, 1), {**entries, name: entries["meta.json"]})
+        with pytest.raises(ValueError, match="outside"):
+            open_checkpoint(checkpoint_dir(tmp_path, 1))

@@ -44,8 +44,6 @@ def _without_clock(run: InlineRun) -> dict:
     document = dict(run.reanalyzer.part().document)
     if document["refresh"] is not None:
         document["refresh"] = {name: value for name, value in document["refresh"].items() if name != OF_THE_CLOCK}
-    # Where a log's records end depends on when it was forced; what they hold is compared as the shard.
-    document["log"] = document["log"]["ticks"]
     return document
 
 

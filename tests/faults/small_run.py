@@ -21,7 +21,7 @@ SETTINGS = (
     "learner.batch_size=8 search.num_simulations=2 target.interval_samples=32 "
     "learner.publish_interval_samples=80 model.mlp_hidden=16 "
     "model.mlp_latent=16 model.projector_hidden=16 model.projector_out=16 model.predictor_hidden=16 "
-    "checkpoint.keep_last=3"
+    "checkpoint.keep_last=2"
 ).split()
 OLDER, NEWER = 5, 9  # train steps of its checkpoints
 

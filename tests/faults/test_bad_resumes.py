@@ -25,10 +25,13 @@ def nothing(run_dir: Path) -> None:
     pass
 
 
-def future_format(run_dir: Path) -> None:
-    for directory in both(run_dir):
-        path = directory / MANIFEST_FILE
-        path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 9'))
+def of_format(version: int) -> Callable[[Path], None]:
+    def rewrite(run_dir: Path) -> None:
+        for directory in both(run_dir):
+            path = directory / MANIFEST_FILE
+            path.write_text(path.read_text().replace('"format_version": 2', f'"format_version": {version}'))
+
+    return rewrite
 
 
 def without(name: str) -> Callable[[Path], None]:
@@ -44,7 +47,7 @@ def unlisted(name: str) -> Callable[[Path], None]:
 
     def forget(run_dir: Path) -> None:
         for directory in both(run_dir):
-            entries = read_manifest(directory)
+            entries = read_manifest(directory).files
             del entries[name]
             write_manifest(directory, entries)
 
@@ -52,12 +55,12 @@ def unlisted(name: str) -> Callable[[Path], None]:
 
 
 def no_log(run_dir: Path) -> None:
-    for path in (run_dir / "replay" / "shard-0").glob("segment-*"):
+    for path in (run_dir / "replay").glob("*.zst"):
         path.unlink()
 
 
 def flipped_log(run_dir: Path) -> None:
-    path = next((run_dir / "replay" / "shard-0").glob("segment-*"))
+    path = min((run_dir / "replay").glob("*.zst"))
     content = path.read_bytes()
     path.write_bytes(content[:300] + bytes([content[300] ^ 1]) + content[301:])
 
@@ -70,7 +73,9 @@ def rewritten(name: str, change: Callable[[dict], None]) -> Callable[[Path], Non
             document = json.loads((directory / name).read_bytes())
             change(document)
             (directory / name).write_text(json.dumps(document))
-            write_manifest(directory, read_manifest(directory) | {name: entry_of((directory / name).read_bytes())})
+            write_manifest(
+                directory, read_manifest(directory).files | {name: entry_of((directory / name).read_bytes())}
+            )
 
     return rewrite
 
@@ -87,6 +92,7 @@ def a_file(run_dir: Path) -> None:
 
 
 NOBODY = 65534
+FIRST_BLOCK = "is damaged: ../../replay/shard-00000.actor-00000.row-000000000000"
 
 CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "another game": (nothing, ["--game", "CartPole-v1"], ["env.game=CartPole-v1 (the run has Catch)"]),
@@ -111,12 +117,13 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "no such setting to force": (nothing, ["--force", "optimizer.nam"], ["did you mean optimizer.name?"]),
     "more GPUs than there are": (nothing, ["--gpus", "99"], ["gpus=99"]),
     "two directories": (nothing, ["--run-dir", "elsewhere"], ["continues in its own directory"]),
-    "a future format": (future_format, [], ["format version 9; this program reads 1"]),
+    "a future format": (of_format(9), [], ["format version 9; this program reads 2"]),
+    "an older format": (of_format(1), [], ["format version 1; this program resumes 2", "init_from="]),
     "no learner's state": (without("learner.safetensors"), [], ["learner.safetensors", "No such file"]),
     "weights alone": (unlisted("state.json"), [], ["has no checkpoint to resume from"]),
-    "no replay in it": (unlisted("replay_0.json"), [], ["has no replay"]),
-    "no replay log": (no_log, [], ["segment-000000000.log is missing"]),
-    "a damaged replay log": (flipped_log, [], ["damaged at byte"]),
+    "no replay in it": (unlisted("replay_0.json"), [], ["has 0 shards of replay"]),
+    "no replay log": (no_log, [], [FIRST_BLOCK, "No such file"]),
+    "a damaged replay log": (flipped_log, [], [FIRST_BLOCK, "sha256"]),
     "an empty directory": (empty, [], ["has no checkpoint to resume from"]),
     "a file": (a_file, [], ["is no directory"]),
     "settings of another program": (
@@ -125,7 +132,7 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
         ["unknown setting env.gravity"],
     ),
     "no settings": (rewritten("meta.json", lambda meta: meta.pop("config")), [], ["must be a group of settings"]),
-    "a position that is none": (rewritten("replay_0.json", lambda part: part.pop("log")), [], ["no position in"]),
+    "rows that are none": (rewritten("replay_0.json", lambda part: part.pop("rows")), [], ["not a description of"]),
 }  # fmt: skip
 
 

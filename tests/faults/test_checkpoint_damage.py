@@ -1,4 +1,4 @@
-"""Whatever becomes of the bytes of a checkpoint or of the replay log: it is seen, told, and an older one is used."""
+"""Whatever becomes of the bytes of a checkpoint, its blocks of rows included: it is reported, an older one is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speedyzero.checkpoint.manifest import checkpoint_dir
+from speedyzero.checkpoint.manifest import MANIFEST_FILE, checkpoint_dir, read_manifest
 from speedyzero.supervisor.resume import find_resumable
 from tests.faults.inline_runs import advance
 from tests.faults.ring_contract import reached, share
@@ -21,8 +21,9 @@ def run_dir(made, tmp_path) -> Path:
 
 
 def files_of_the_newer(run_dir: Path) -> list[Path]:
-    """All that it is read from, the replay log included."""
-    return [*checkpoint_dir(run_dir, NEWER).iterdir(), *(run_dir / "replay" / "shard-0").glob("segment-*")]
+    """All that it is read from, the blocks of rows included."""
+    directory = checkpoint_dir(run_dir, NEWER)
+    return [directory / MANIFEST_FILE, *(directory / name for name in read_manifest(directory).files)]
 
 
 def outcome(run_dir: Path, caplog: pytest.LogCaptureFixture) -> str:

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from speedyzero import cli
+from speedyzero.checkpoint.manifest import MANIFEST_FILE, META_FILE, WEIGHTS_FILE, checkpoint_dir
 from speedyzero.checkpoint.scores import SCORES_FILE, read_scores
-from speedyzero.checkpoint.weights_file import MANIFEST_FILE, META_FILE, WEIGHTS_FILE, checkpoint_dir
 from speedyzero.config.documents import save_config
 from tests.evaluate.untrained import save_untrained, untrained_config
 from tests.faults.ring_contract import reached

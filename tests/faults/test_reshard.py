@@ -30,12 +30,12 @@ def resharded(old: Path, new: Path, words: list[str], taken: list, *, inline: bo
     return taken.pop()
 
 
-def restored(run_dir: Path, checkpoint) -> list[Shard]:
+def restored(checkpoint) -> list[Shard]:
     config = read_config_document(checkpoint.document("meta")["config"], "test")
     game = check_game(config.env)
     shards = [Shard(shard_shape(config, game.spec, game.num_actions)) for _ in place(config).shards]
     for index, shard in enumerate(shards):
-        restore_shard(shard, checkpoint, run_dir, index=index)
+        restore_shard(shard, checkpoint, index=index)
     return shards
 
 
@@ -54,7 +54,7 @@ def test_a_run_goes_on_with_other_environments(made, tmp_path, taken, capsys, en
     one, other = LearnerState.of(source), LearnerState.of(checkpoint)
     assert one.train_step == other.train_step and str(one.optimizer) == str(other.optimizer)
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
-    (was,), (shard,) = restored(old, source), restored(new, checkpoint)
+    (was,), (shard,) = restored(source), restored(checkpoint)
     priorities = [np.sort(x.priority[np.arange(x.rows) < x.head[:, None]]) for x in (was, shard)]
     assert len(priorities[1]) == int(shard.head[0]) * envs
     assert np.isin(priorities[1], priorities[0]).all()
@@ -74,7 +74,7 @@ def test_shards_and_learners_share_out_the_replay(made, tmp_path, taken):
     assert [len(part) for part in parts] == [2, 2]
     flat = [steps for part in parts for steps in part]
     assert sum(flat) == sum(env_steps_of(source, 0)) and max(flat) - min(flat) <= 1
-    shards, (was,) = restored(tmp_path / "new", checkpoint), restored(made, source)
+    shards, (was,) = restored(checkpoint), restored(source)
     assert all(shard.lanes == 4 and (shard.head == shards[0].head[0]).all() for shard in shards)
     assert sum(int(shard.head.sum()) for shard in shards) > int(was.head.sum()) - 8
     assert not np.array_equal(shards[0].frame, shards[1].frame)

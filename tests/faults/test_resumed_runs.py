@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speedyzero.checkpoint.log_format import LogPosition
-from speedyzero.checkpoint.log_reader import read_rows
 from speedyzero.checkpoint.manifest import checkpoint_dir, step_of
-from speedyzero.checkpoint.replay_log import replay_log_dir
-from speedyzero.checkpoint.stored import newest_valid, open_checkpoint, resumable
+from speedyzero.checkpoint.stored import Checkpoint, newest_valid, open_checkpoint, resumable
 from speedyzero.checkpoint.weights_file import load_weights
+from speedyzero.config import Config
+from speedyzero.env.registry import check_game
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.reanalyze.restored import log_position
+from speedyzero.reanalyze.restored import restore_shard
+from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.topology.pacing import Pacing
 from tests.faults.ring_contract import is_soak, reached, trials
 from tests.faults.whole_run import WholeRun
@@ -35,21 +35,14 @@ SAVING = (
 TOTAL = 120  # train steps
 
 
-def rows_of(run_dir: Path, position: LogPosition) -> dict[str, np.ndarray]:
-    """Every row of both actors up to a position, [8, n, ...], as a resumed run would find them."""
-    found: dict[str, list[list[np.ndarray]]] = {}
-    for block in read_rows(replay_log_dir(run_dir, 0), position, rows=10_000):
-        for name, column in block.columns.items():
-            of_actor = found.setdefault(name, [[], []])[block.actor]
-            if block.is_amendment:
-                whole = np.concatenate(of_actor, axis=1)
-                whole[:, block.first_row : block.first_row + column.shape[1]] = column
-                of_actor[:] = [whole]
-            else:
-                of_actor.append(column.copy())
-    lanes = {name: [np.concatenate(blocks, axis=1) for blocks in actors] for name, actors in found.items()}
-    shortest = min(lane.shape[1] for lane in lanes["last"])
-    return {name: np.concatenate([lane[:, :shortest] for lane in actors]) for name, actors in lanes.items()}
+def rows_of(config: Config, checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    """Every row of both actors, [8, n, ...], as a resumed run would find them."""
+    game = check_game(config.env)
+    shard = Shard(shard_shape(config, game.spec, game.num_actions))
+    restore_shard(shard, checkpoint, index=0)
+    assert shard.head.max() <= shard.rows, "rows were overwritten"
+    fields = checkpoint.document("replay_0")["rows"]["format"]["fields"]
+    return {name: getattr(shard, name)[:, : shard.head.min()] for name, _, _ in fields}
 
 
 def assert_went_on(run_dir: Path, run: WholeRun) -> None:
@@ -78,7 +71,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
         os.kill(run.process.pid, signal.SIGINT)
         assert run.wait() == 130, run.printed
     left = newest_valid(run_dir)
-    before = rows_of(run_dir, log_position(left, 0))
+    before = rows_of(run.config, left)
     assert left.step >= 50 and left.step == max(map(step_of, resumable(run_dir)))
     played = (~before["last"]).sum()
     assert abs(sum(left.document("replay_0")["env_steps"]) - played) <= 8  # an actor may have been a tick further
@@ -86,7 +79,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
         assert run.wait() == 0, run.printed
     assert f"resuming {run_dir} at train step {left.step}: 0 later" in run.printed
     assert_went_on(run_dir, run)
-    after = rows_of(run_dir, log_position(newest_valid(run_dir), 0))
+    after = rows_of(run.config, newest_valid(run_dir))
     cut = before["last"].shape[1] - 1
     for name, column in before.items():
         assert np.array_equal(column[:, : cut - 1], after[name][:, : cut - 1]), name
