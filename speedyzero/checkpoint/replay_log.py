@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from speedyzero.system.writer_lock import WriterLock
 BLOCK_TICKS, BLOCK_BYTES = 64, 32 << 20  # the limits of a block, before compression
 _REWRITTEN_ROWS = 2  # rows of each lane that Shard.cut_off changes
 _DIGITS = 16  # of a block's sha256, in its name
-_NAME = re.compile(rf"shard-(\d{{5,}})\.actor-(\d{{5,}})\.row-(\d{{12,}})\.ticks-(\d+)\.[0-9a-f]{{{_DIGITS}}}\.zst")
+_NAME = re.compile(re.escape(BLOCK_PREFIX) + r"shard-(\d+)\.actor-(\d+)\.row-(\d+)\.ticks-(\d+)\.[0-9a-f]+\.zst")
 
 _log = logging.getLogger("speedyzero.checkpoint")
 
@@ -53,7 +54,7 @@ _log = logging.getLogger("speedyzero.checkpoint")
 class Block:
     """A block on disk; what it holds is in its name."""
 
-    name: str
+    name: str  # in manifests
     entry: Entry
     actor: int
     first_row: int
@@ -67,73 +68,68 @@ class Block:
     @classmethod
     def of(cls, content: bytes, *, shard: int, actor: int, first_row: int, ticks: int) -> Block:
         entry = entry_of(content)
-        name = f"{_prefix(shard)}actor-{actor:05}.row-{first_row:012}.ticks-{ticks}.{entry['sha256'][:_DIGITS]}.zst"
-        return cls(name, entry, actor, first_row, ticks)
+        place = f"{_prefix(shard)}actor-{actor:05}.row-{first_row:012}.ticks-{ticks}"
+        return cls(f"{BLOCK_PREFIX}{place}.{entry['sha256'][:_DIGITS]}.zst", entry, actor, first_row, ticks)
 
 
 @dataclass(frozen=True)
-class LoggedRows:
-    """The rows of one shard in a checkpoint."""
+class SavedRows:
+    """The rows of shard `index` in a checkpoint."""
 
-    format: RowFormat
+    checkpoint: Checkpoint
+    index: int
+    format: list[str]  # `RowFormat.description`
     ticks: tuple[int, ...]  # by actor: rows written to each of its lanes so far
 
-    def to_json(self) -> dict[str, Any]:
-        return {"format": self.format.to_json(), "ticks": list(self.ticks)}
-
     @classmethod
-    def from_json(cls, content: Any) -> LoggedRows:
-        """Raises ValueError unless `to_json` produced it."""
+    def of(cls, checkpoint: Checkpoint, index: int, description: Any) -> SavedRows:
+        """description: from `ReplayLog.description`. Raises ValueError if it is not."""
         try:
-            rows = cls(RowFormat.from_json(content["format"]), tuple(content["ticks"]))
-            if len(rows.ticks) != rows.format.actors or not all(type(one) is int and one >= 0 for one in rows.ticks):
-                raise ValueError(f"{rows.format.actors} actors have ticks {list(rows.ticks)}")
+            return cls(checkpoint, index, list(description["format"]), tuple(map(int, description["ticks"])))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not a description of logged rows: {error}") from error
-        return rows
+            raise ValueError(f"checkpoint {checkpoint.directory}: no rows of shard {index}: {error!r}") from error
 
-    def blocks(self, files: Mapping[str, Entry], *, index: int, shape: ShardShape) -> list[list[Block]]:
-        """By actor, the blocks among a checkpoint's files from which shard `index` can be restored, oldest first.
+    def blocks(self, shape: ShardShape) -> list[list[Block]]:
+        """By actor, the blocks from which a shard of this shape can be restored, oldest first.
 
-        Raises ValueError, in one line, if a shard of this shape holds other rows.
+        Raises ValueError, in one line, if such a shard has other fields, lanes or rows.
         """
-        if difference := self.format.difference(RowFormat.of(shape)):
-            raise ValueError(f"the replay log of shard {index} has {difference} as the shard")
-        found = _blocks_in(files, index=index, actors=shape.actors)
+        log, description = f"the replay log of shard {self.index}", RowFormat.of(shape).description()
+        pairs = zip_longest(self.format, description, fillvalue="no more fields")
+        if difference := next((f"{here}, not {there}" for here, there in pairs if here != there), ""):
+            raise ValueError(f"{log} has {difference} as the shard")
+        found = _blocks_in(self.checkpoint.files, index=self.index, actors=shape.actors)
         for actor, (blocks, ticks) in enumerate(zip(found, self.ticks, strict=True)):
-            row = needed = max(0, ticks - shape.rows)
+            row = oldest = max(0, ticks - shape.rows)
             for block in blocks:
                 row = max(row, block.end) if block.first_row <= row else row
             if row != ticks:
-                raise ValueError(
-                    f"the replay log of shard {index} lacks row {row} of actor {actor}; it needs {needed} to {ticks}"
-                )
+                raise ValueError(f"{log} lacks row {row} of actor {actor}; it needs {oldest} to {ticks}")
         return found
 
+    def restore(self, shard: Shard) -> dict[str, Entry]:
+        """Fill an empty shard's rows and heads; the entries of the blocks that hold them.
 
-def restore(shard: Shard, checkpoint: Checkpoint, rows: LoggedRows, *, index: int) -> dict[str, Entry]:
-    """Restore an empty shard's rows and heads; the entries of the blocks that hold them.
-
-    Priorities and stamps are as after an append; a checkpoint has their values. Raises ValueError if a block is
-    damaged, or the rows are those of another shard.
-    """
-    if shard.ticks.any():
-        raise ValueError(f"a shard that holds {shard.ticks.tolist()} ticks already cannot be restored into")
-    blocks = rows.blocks(checkpoint.files, index=index, shape=shard.shape)
-    for actor, ticks in enumerate(rows.ticks):
-        oldest = max(0, ticks - shard.rows)
-        for block in blocks[actor]:
-            payload = checkpoint.take(BLOCK_PREFIX + block.name)
-            try:
-                columns = rows.format.decompress(payload, ticks=block.ticks)
-            except ValueError as error:
-                raise ValueError(f"checkpoint {checkpoint.directory}: {block.name}: {error}") from error
-            put_rows(shard, columns, actor=actor, first_row=block.first_row, keep_from=oldest)
-        filled = shard.lanes_of(actor)[:, None], np.arange(oldest, ticks) % shard.rows
-        shard.priority[filled], shard.stamp[filled] = 0, -1
-        shard.head[shard.lanes_of(actor)] = ticks
-    shard.ticks[:] = rows.ticks
-    return {BLOCK_PREFIX + block.name: block.entry for of_actor in blocks for block in of_actor}
+        Priorities and stamps are as after an append; a checkpoint has their values. Raises ValueError as `blocks`, and
+        if a block is damaged.
+        """
+        if shard.ticks.any():
+            raise ValueError(f"a shard that holds {shard.ticks.tolist()} ticks already cannot be restored into")
+        blocks, row_format = self.blocks(shard.shape), RowFormat.of(shard.shape)
+        for actor, ticks in enumerate(self.ticks):
+            oldest = max(0, ticks - shard.rows)
+            for block in blocks[actor]:
+                payload = self.checkpoint.take(block.name)
+                try:
+                    columns = row_format.decompress(payload, ticks=block.ticks)
+                except ValueError as error:
+                    raise ValueError(f"checkpoint {self.checkpoint.directory}: {block.name}: {error}") from error
+                put_rows(shard, columns, actor=actor, first_row=block.first_row, keep_from=oldest)
+            filled = shard.lanes_of(actor)[:, None], np.arange(oldest, ticks) % shard.rows
+            shard.priority[filled], shard.stamp[filled] = 0, -1
+            shard.head[shard.lanes_of(actor)] = ticks
+        shard.ticks[:] = self.ticks
+        return {block.name: block.entry for of_actor in blocks for block in of_actor}
 
 
 class ReplayLog:
@@ -202,20 +198,20 @@ class ReplayLog:
             oldest = self._oldest_row(actor)
             self._blocks[actor] = [block for block in self._blocks[actor] if block.end > oldest]
         self._is_failing = False
-        return {BLOCK_PREFIX + block.name: block.entry for block in self._all()}
+        return self._entries()
 
-    def rows(self) -> LoggedRows:
-        """What is written after `sync`, for a checkpoint."""
-        return LoggedRows(self._format, tuple(self._shard.ticks.tolist()))
+    def description(self) -> dict[str, Any]:
+        """JSON of what is written after `sync`, for a checkpoint."""
+        return {"format": self._format.description(), "ticks": self._shard.ticks.tolist()}
 
     def sweep(self) -> None:
         """Delete the shard's blocks that neither a checkpoint nor this log lists, and files of writers that died.
 
         Raises OSError, possibly without deleting, if a manifest cannot be read or a block not be deleted.
         """
-        kept = {Path(name).name for name in all_listed(self._run_dir)} | {block.name for block in self._all()}
+        lock = f"{_prefix(self._index)}lock"
         own = (path for path in self._folder.iterdir() if path.name.lstrip(".").startswith(_prefix(self._index)))
-        sweep(own, kept=kept | {f"{_prefix(self._index)}lock"})
+        sweep(own, kept={lock, *(Path(name).name for name in (*all_listed(self._run_dir), *self._entries()))})
 
     def close(self) -> None:
         """Release the lock. Rows since the last block are not written."""
@@ -227,8 +223,8 @@ class ReplayLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _all(self) -> Iterator[Block]:
-        return (block for blocks in self._blocks for block in blocks)
+    def _entries(self) -> dict[str, Entry]:
+        return {block.name: block.entry for blocks in self._blocks for block in blocks}
 
     def _oldest_row(self, actor: int) -> int:
         """The oldest row of the actor's lanes in the shard."""
@@ -247,7 +243,7 @@ class ReplayLog:
         first_row = self._next_row(actor)
         content = self._format.compress(self._shard, actor=actor, first_row=first_row, ticks=ticks)
         block = Block.of(content, shard=self._index, actor=actor, first_row=first_row, ticks=ticks)
-        write_atomically(self._folder / block.name, content)
+        write_atomically(self._folder / Path(block.name).name, content)
         self._blocks[actor].append(block)
 
 
@@ -260,11 +256,10 @@ def _blocks_in(files: Mapping[str, Entry], *, index: int, actors: int) -> list[l
     """A shard's blocks among a checkpoint's files, by actor, oldest first. Raises ValueError for further actors."""
     found: list[list[Block]] = [[] for _ in range(actors)]
     for name, entry in files.items():
-        match = _NAME.fullmatch(name.removeprefix(BLOCK_PREFIX))
-        if match:
+        if match := _NAME.fullmatch(name):
             shard, actor, first_row, ticks = map(int, match.groups())
+            if shard == index and actor >= actors:
+                raise ValueError(f"{name} is of actor {actor}; shard {index} has {actors} actors")
             if shard == index:
-                if actor >= actors:
-                    raise ValueError(f"{name} is of actor {actor}; shard {index} has {actors} actors")
-                found[actor].append(Block(name.removeprefix(BLOCK_PREFIX), entry, actor, first_row, ticks))
+                found[actor].append(Block(name, entry, actor, first_row, ticks))
     return [sorted(blocks, key=lambda block: block.first_row) for blocks in found]

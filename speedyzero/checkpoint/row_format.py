@@ -12,8 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import zstandard
@@ -71,31 +70,8 @@ class RowFormat:
             raise ValueError(f"the block cannot be decompressed: {error}") from error
         return dict(self._views(block, ticks))
 
-    def difference(self, other: RowFormat) -> str:
-        """The first difference between two formats, as "this, not other"; empty if they are equal."""
-        pairs = zip_longest(self._description(), other._description(), fillvalue="no more fields")
-        return next((f"{here}, not {there}" for here, there in pairs if here != there), "")
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "actors": self.actors,
-            "lanes_per_actor": self.lanes_per_actor,
-            "fields": [[name, dtype, list(shape)] for name, dtype, shape in self.fields],
-        }
-
-    @classmethod
-    def from_json(cls, content: Any) -> RowFormat:
-        """Raises ValueError unless `to_json` produced it."""
-        try:
-            fields = tuple((str(name), np.dtype(dtype).str, tuple(shape)) for name, dtype, shape in content["fields"])
-            result = cls(content["actors"], content["lanes_per_actor"], fields)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not a description of rows: {error!r}") from error
-        if result.to_json() != content:
-            raise ValueError("not a description of rows")
-        return result
-
-    def _description(self) -> list[str]:
+    def description(self) -> list[str]:
+        """For a checkpoint: formats are equal if their descriptions are."""
         fields = [f"{name} of {dtype} {list(shape)}" for name, dtype, shape in self.fields]
         return [f"{self.actors} actors", f"{self.lanes_per_actor} lanes of each actor", *fields]
 

@@ -130,7 +130,7 @@ class Learner:
             train_step=self.train_step,
             bad_batches=self._bad_batches,
             weights=self.network.state_dict(),
-            optimizer=self.optimizer.state_dict(),
+            optimizer=self.optimizer.state_dict()["state"],
             optimizer_kind=type(self.optimizer).__name__,
             published=self._publisher.published,
         )

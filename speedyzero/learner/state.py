@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from speedyzero.checkpoint.optimizer_state import pack_optimizer, unpack_optimizer
+from speedyzero.checkpoint.optimizer_state import State, pack_optimizer, unpack_optimizer
 from speedyzero.checkpoint.published import PART as PUBLISHED_PART
 from speedyzero.checkpoint.published import Published
 from speedyzero.checkpoint.stored import Checkpoint
@@ -28,20 +27,18 @@ class LearnerState:
     train_step: int
     bad_batches: int  # in a row
     weights: Mapping[str, Tensor]  # the network's state
-    optimizer: Mapping[str, Any]  # its state dict
+    optimizer: State
     optimizer_kind: str
     published: Published
 
     def parts(self) -> dict[str, RoleState]:
         """Role states by name, without the weights, which have their own file."""
-        tensors, rest = pack_optimizer(self.optimizer)
         document = {
             "train_step": self.train_step,
             "bad_batches": self.bad_batches,
             "optimizer_kind": self.optimizer_kind,
-            "optimizer": rest,
         }
-        return {PART: RoleState(document, tensors), PUBLISHED_PART: self.published.part()}
+        return {PART: RoleState(document, pack_optimizer(self.optimizer)), PUBLISHED_PART: self.published.part()}
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> LearnerState:
@@ -54,7 +51,7 @@ class LearnerState:
                 bad_batches=part.document["bad_batches"],
                 weights=checkpoint.tensors("weights"),
                 optimizer_kind=part.document["optimizer_kind"],
-                optimizer=unpack_optimizer(tensors, part.document["optimizer"]),
+                optimizer=unpack_optimizer(tensors),
                 published=Published.of(checkpoint),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -70,7 +67,8 @@ class LearnerState:
         load_weights_into(network, self.weights)
         own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
         try:
-            optimizer.load_state_dict(dict(self.optimizer))
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": dict(self.optimizer), "param_groups": groups})
         except (KeyError, ValueError) as error:
             raise ValueError(f"the optimiser's state does not fit this run's optimiser: {error}") from error
         for group, settings in zip(optimizer.param_groups, own, strict=True):

@@ -230,7 +230,7 @@ class Reanalyzer:
         written = self.log.sync()
         version, refresh = self._agent.version, self.refresh.part() if self.refresh is not None else RoleState(None, {})
         document = {
-            "rows": self.log.rows().to_json(),
+            "rows": self.log.description(),
             "env_steps": [self.shard.env_steps_of(actor) for actor in range(self.shard.shape.actors)],
             "draws": self.sampler.draws,
             "target_version": version,

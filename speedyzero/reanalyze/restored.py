@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speedyzero.checkpoint.manifest import Entry
-from speedyzero.checkpoint.replay_log import LoggedRows, ReplayLog, restore
+from speedyzero.checkpoint.replay_log import ReplayLog, SavedRows
 from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.replay.kept_priorities import restore_priorities
 from speedyzero.replay.shard import Shard
@@ -28,10 +28,10 @@ def replay_part(shard: int) -> str:
     return f"replay_{shard}"
 
 
-def rows_of(checkpoint: Checkpoint, index: int) -> LoggedRows:
+def rows_of(checkpoint: Checkpoint, index: int) -> SavedRows:
     """The rows of a shard in a checkpoint. Raises ValueError if they are not described there."""
     document = checkpoint.document(replay_part(index))
-    return LoggedRows.from_json(document.get("rows") if isinstance(document, dict) else None)
+    return SavedRows.of(checkpoint, index, document.get("rows"))
 
 
 def draws_of(checkpoint: Checkpoint, index: int) -> int:
@@ -51,7 +51,7 @@ def env_steps_of(checkpoint: Checkpoint, index: int) -> tuple[int, ...]:
 
 def restore_shard(shard: Shard, checkpoint: Checkpoint, *, index: int) -> RestoredShard:
     """Fill a new shard. Raises ValueError if the checkpoint is damaged or of another shard."""
-    blocks = restore(shard, checkpoint, rows_of(checkpoint, index), index=index)
+    blocks = rows_of(checkpoint, index).restore(shard)
     part = checkpoint.part(replay_part(index))
     kept = {name: part.array(name) for name in ("priority", "stamp", "largest_priority")}
     restore_priorities(shard, kept, newest_version=checkpoint.step)

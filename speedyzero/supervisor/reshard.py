@@ -116,7 +116,7 @@ def _snapshot(config: Config, checkpoint: Checkpoint, run_dir: Path, shards: lis
         with ReplayLog(run_dir, shard, index=index) as log:
             written = log.sync()
         document = {
-            "rows": log.rows().to_json(),
+            "rows": log.description(),
             "env_steps": [shard.env_steps_of(actor) for actor in range(shard.shape.actors)],
             "draws": draws,
             "target_version": -1,  # cached searches are not moved

@@ -126,7 +126,7 @@ def check_fits(config: Config, checkpoint: Checkpoint) -> None:
             "replay.shards, actor.actors, learner.ranks as they were, or change them with --reshard"
         )
     for index in range(shards):
-        rows_of(checkpoint, index).blocks(checkpoint.files, index=index, shape=shape)
+        rows_of(checkpoint, index).blocks(shape)
     network = build_network(config, game.spec, game.num_actions)
     try:
         LearnerState.of(checkpoint).load_into(network, build_optimizer(config.optimizer, network))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speedyzero.checkpoint.manifest import STATE_FILE, checkpoint_dir, entry_of, write_manifest
-from speedyzero.checkpoint.replay_log import ReplayLog, restore
+from speedyzero.checkpoint.replay_log import ReplayLog, SavedRows
 from speedyzero.checkpoint.stored import Checkpoint
 from speedyzero.env.base import ObservationSpec
 from speedyzero.replay.shard import Shard, ShardShape
@@ -48,7 +48,7 @@ def contents(shard: Shard) -> dict[str, bytes]:
 
 
 class LoggedShard:
-    """`saved`: every checkpoint that is kept with its rows and the arrays that they stand for."""
+    """`saved`: every checkpoint that is kept with its rows' description and the arrays that they stand for."""
 
     def __init__(self, run_dir, *, seed=0, index=0, **shape):
         self.run_dir, self.index = run_dir, index
@@ -72,7 +72,7 @@ class LoggedShard:
         directory = checkpoint_dir(self.run_dir, self.saves)
         directory.mkdir(parents=True)
         write_manifest(directory, {STATE_FILE: entry_of(b""), **entries})
-        self.saved.append((directory, self.log.rows(), contents(self.shard)))
+        self.saved.append((directory, self.log.description(), contents(self.shard)))
         return set(entries)
 
     def drop(self, number):
@@ -96,9 +96,9 @@ class LoggedShard:
 
     def restored(self, number, shard=None):
         """A shard like the saved one, and what `restore` returned."""
-        directory, rows, _ = self.saved[number]
+        directory, description, _ = self.saved[number]
         shard = Shard(self.shard.shape) if shard is None else shard
-        return shard, restore(shard, Checkpoint(directory), rows, index=self.index)
+        return shard, SavedRows.of(Checkpoint(directory), self.index, description).restore(shard)
 
     def assert_all_restore(self):
         for number, (_, _, expected) in enumerate(self.saved):

@@ -2,8 +2,6 @@
 
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -116,34 +114,6 @@ def test_a_run_without_a_checkpoint_says_so(tmp_path):
         newest_valid(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "manifest"])
-def test_damage_anywhere_is_told_and_the_one_before_is_used(tmp_path, caplog, damage):
-    write_steps(tmp_path, 1, 2)
-    directory = checkpoint_dir(tmp_path, 2)
-    for name in [MANIFEST_FILE] if damage == "manifest" else list(read_manifest(directory).files):
-        content = (directory / name).read_bytes()
-        if damage == "remove":
-            (directory / name).unlink()
-        elif damage == "cut":
-            (directory / name).write_bytes(content[:-2])
-        else:
-            middle = len(content) // 2
-            (directory / name).write_bytes(content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :])
-        caplog.clear()
-        assert_is(newest_valid(tmp_path), 1)
-        assert "step 2 passed over" in caplog.text and "1 newer checkpoints were passed over" in caplog.text
-        (directory / name).write_bytes(content)
-    assert_is(newest_valid(tmp_path), 2)
-
-
-def test_nothing_left_that_is_whole_is_no_fresh_start(tmp_path):
-    write_steps(tmp_path, 1, 2)
-    for step in (1, 2):
-        (checkpoint_dir(tmp_path, step) / "state.json").write_text("{}")
-    with pytest.raises(ValueError, match="2 were passed over, the newest because.*state.json"):
-        newest_valid(tmp_path)
-
-
 @pytest.mark.parametrize(("version", "words"), [(3, "format version 3; this program reads 2"), (1, "resume it with")])
 def test_another_format_version_is_refused(tmp_path, version, words):
     write_steps(tmp_path, 1)
@@ -167,28 +137,28 @@ def test_each_file_is_read_once(tmp_path, monkeypatch):
     assert_is(checkpoint, 1)
 
 
-def save(store, step, *, in_shares) -> None:
-    if in_shares:
+def save(store, step, how) -> None:
+    if how == "whole after its weights":
+        save_weights(checkpoint_dir(store.run_dir, step), weights_of(step), {"step": step, **META})
+    if how == "in shares":
         write_shares(store.run_dir, step)
         store.finish(step, writers=("learner", "replay_0"))
     else:
         store.write(snapshot_of(step))
 
 
-@pytest.mark.parametrize("before", ["nothing", "weights", "shares"])
-def test_a_crash_between_any_two_calls_leaves_the_old_checkpoint_or_the_new(tmp_path, before):
+@pytest.mark.parametrize("how", ["whole", "whole after its weights", "in shares"])
+def test_a_crash_between_any_two_calls_leaves_the_old_checkpoint_or_the_new(tmp_path, how):
     """And the next save after it succeeds and leaves nothing of the crashed one behind."""
     crashes = olds = 0
     for attempt in range(1, 200):
         run_dir = tmp_path / str(attempt)
         write_steps(run_dir, 1)
-        if before == "weights":
-            save_weights(checkpoint_dir(run_dir, 2), weights_of(2), {"step": 2, **META})
         with pytest.MonkeyPatch.context() as patch, CheckpointStore(run_dir) as store:
             calls = FailingCalls(patch)
             calls.begin(fail_at=attempt, failure=Crash)
             try:
-                save(store, 2, in_shares=before == "shares")
+                save(store, 2, how)
                 store.prune(keep_last=2)
             except Crash:
                 crashes += 1
@@ -202,7 +172,7 @@ def test_a_crash_between_any_two_calls_leaves_the_old_checkpoint_or_the_new(tmp_
         assert newest(run_dir) is not None
         with CheckpointStore(run_dir) as store:
             for step in (2, 3):
-                save(store, step, in_shares=before == "shares")
+                save(store, step, how)
             store.prune(keep_last=2)
         assert_is(newest_valid(run_dir), 3)
         left = [path for path in run_dir.rglob("*") if path.suffix == ".part" or path.match("manifest.*.json")]
@@ -274,22 +244,9 @@ def test_later_checkpoints_are_set_aside(tmp_path, caplog):
     assert "2 later checkpoints are set aside" in caplog.text
 
 
-WRITER = """
-import sys
-from speedyzero.checkpoint.store import CheckpointStore
-store = CheckpointStore(sys.argv[1])
-print("locked", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_one_writer_at_a_time_and_a_dead_one_is_no_hindrance(tmp_path):
-    command = [sys.executable, "-c", WRITER, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
-        assert writer.stdout is not None and writer.stdout.readline() == "locked\n"
-        with pytest.raises(ValueError, match=f"being written by process {writer.pid} already"):
-            CheckpointStore(tmp_path)
-        writer.kill()
+def test_one_writer_at_a_time(tmp_path):
+    with CheckpointStore(tmp_path), pytest.raises(ValueError, match=f"being written by process {os.getpid()} already"):
+        CheckpointStore(tmp_path)
     write_steps(tmp_path, 1)
 
 

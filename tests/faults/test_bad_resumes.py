@@ -132,7 +132,7 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
         ["unknown setting env.gravity"],
     ),
     "no settings": (rewritten("meta.json", lambda meta: meta.pop("config")), [], ["must be a group of settings"]),
-    "rows that are none": (rewritten("replay_0.json", lambda part: part.pop("rows")), [], ["not a description of"]),
+    "rows that are none": (rewritten("replay_0.json", lambda part: part.pop("rows")), [], ["no rows of shard 0"]),
 }  # fmt: skip
 
 

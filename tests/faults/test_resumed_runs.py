@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speedyzero.checkpoint.manifest import checkpoint_dir, step_of
+from speedyzero.checkpoint.manifest import checkpoint_dir, is_finished, step_of
+from speedyzero.checkpoint.row_format import NOT_IN_ROWS
 from speedyzero.checkpoint.stored import Checkpoint, newest_valid, open_checkpoint, resumable
 from speedyzero.checkpoint.weights_file import load_weights
 from speedyzero.config import Config
@@ -17,6 +18,7 @@ from speedyzero.env.registry import check_game
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.reanalyze.restored import restore_shard
 from speedyzero.replay.shard import Shard, shard_shape
+from speedyzero.runtime.wiring import REANALYZER
 from speedyzero.topology.pacing import Pacing
 from tests.faults.ring_contract import is_soak, reached, trials
 from tests.faults.whole_run import WholeRun
@@ -41,8 +43,8 @@ def rows_of(config: Config, checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     shard = Shard(shard_shape(config, game.spec, game.num_actions))
     restore_shard(shard, checkpoint, index=0)
     assert shard.head.max() <= shard.rows, "rows were overwritten"
-    fields = checkpoint.document("replay_0")["rows"]["format"]["fields"]
-    return {name: getattr(shard, name)[:, : shard.head.min()] for name, _, _ in fields}
+    names = (name for name in shard.shape.fields() if name not in NOT_IN_ROWS)
+    return {name: getattr(shard, name)[:, : shard.head.min()] for name in names}
 
 
 def assert_went_on(run_dir: Path, run: WholeRun) -> None:
@@ -121,3 +123,19 @@ def test_learners_that_died_go_on_from_the_last_checkpoint(tmp_path):
         assert "learner-0 died by signal SIGKILL" in run.printed and "(1 of 3 times)" in run.printed
         assert_went_on(run_dir, run)
     reached(12, "a learner killed at train step 45 or later: the run went on from its last checkpoint by itself")
+
+
+@pytest.mark.contract(3)
+def test_a_reanalyzer_is_replaced_after_the_checkpoint_that_was_resumed_is_deleted(tmp_path):
+    run_dir = tmp_path / "run"
+    with WholeRun.start(run_dir, *SAVING) as run:
+        run.wait_for_step(25)
+        os.kill(run.process.pid, signal.SIGINT)
+        assert run.wait() == 130, run.printed
+    left = newest_valid(run_dir)
+    with WholeRun.resume(run_dir, "checkpoint.keep_last=1") as run:
+        run.wait_for(lambda: not is_finished(left.directory), "a later checkpoint")
+        os.kill(run.pid_of(REANALYZER), signal.SIGKILL)
+        assert run.wait() == 0, run.printed
+    assert run.printed.count("died and is replaced") == 1, run.printed
+    assert newest_valid(run_dir).step == TOTAL
