@@ -380,13 +380,6 @@ BUGS = (
         ("tests/checkpoint/test_snapshot.py",),
     ),
     Bug(
-        "tuples-become-lists-in-a-checkpoint",
-        "speedyzero/checkpoint/optimizer_state.py",
-        'return packed if isinstance(value, list) else {"tuple": packed}',
-        "return packed",
-        ("tests/checkpoint/test_optimizer_state.py",),
-    ),
-    Bug(
         "short-tapes-begin-too-early",
         "speedyzero/env/taped.py",
         "waits = ticks - length",

@@ -76,6 +76,8 @@ class ProcessRoles:
         config, keeper, opened = session.config, session.keeper, session.opened
         self._session, self._wiring = session, wiring
         point = resume_point(wiring.placement, resume.checkpoint) if resume else None
+        if resume is not None:
+            resume.checkpoint.release()  # the roles read it themselves
         try:
             self._board = board = create_shared(wiring)
             if point is not None:
