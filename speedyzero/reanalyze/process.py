@@ -10,10 +10,10 @@ from speedyzero.config import Config
 from speedyzero.env.registry import check_game
 from speedyzero.model.agent import Agent
 from speedyzero.reanalyze.reanalyzer import Reanalyzer, cut_off
-from speedyzero.reanalyze.restored import draws_of, open_log, restore_shard, ticks_of
+from speedyzero.reanalyze.restored import open_log, restore_shard
 from speedyzero.reanalyze.saver import ReplaySaver
 from speedyzero.replay.shard import Shard
-from speedyzero.runtime.role_process import ProcessSpec, RoleProcess, role_process
+from speedyzero.runtime.role_process import ProcessSpec, ResumePoint, RoleProcess, role_process
 from speedyzero.topology.edges import ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
 
@@ -22,8 +22,9 @@ def main(spec: ProcessSpec, index: int) -> None:
     """Own shard `index` and make batches until the run is stopped. A replacement takes over the shard as it is."""
     config = spec.config
     with role_process(spec) as process:
-        checkpoint = open_checkpoint(spec.resume.checkpoint) if spec.resume else None
+        # A replacement finds its shard restored, and perhaps the checkpoint deleted.
         is_restored = bool(process.run_board.counter(spec.name, "restored"))
+        checkpoint = open_checkpoint(spec.resume.checkpoint) if spec.resume and not is_restored else None
         reanalyzer = build_reanalyzer(
             config,
             process.ends(ReanalyzerEdges, before=Published.of(checkpoint).targets if checkpoint else ()),
@@ -31,8 +32,8 @@ def main(spec: ProcessSpec, index: int) -> None:
             device=spec.device,
             index=index,
             run_dir=spec.run_dir if config.checkpoint.keep_last else None,
+            point=spec.resume,
             checkpoint=checkpoint,
-            is_restored=is_restored,
         )
         if checkpoint is not None:
             process.report_progress("restored", 1)
@@ -47,18 +48,19 @@ def build_reanalyzer(
     device: str,
     index: int = 0,
     run_dir: Path | None = None,
+    point: ResumePoint | None = None,
     checkpoint: Checkpoint | None = None,
-    is_restored: bool = False,
     keeps_games: bool = False,
 ) -> Reanalyzer:
     """The reanalyzer of shard `index` of a run as processes or inline.
 
-    run_dir: where the replay is logged; None: nowhere. checkpoint: to resume from; is_restored: the shard has its rows
-    already, as for a replacement. keeps_games: games in progress continue; otherwise they are cut off.
+    run_dir: where the replay is logged; None: nowhere. point: where the run was resumed. checkpoint: of that point;
+    None for a replacement, whose shard has its rows already. keeps_games: games in progress continue; otherwise they
+    are cut off.
     """
     game = check_game(config.env)
     restored = None
-    if checkpoint is not None and not is_restored:
+    if checkpoint is not None:
         shard.ticks[:] = 0  # a predecessor may have died while restoring
         restored = restore_shard(shard, checkpoint, index=index)
     log = open_log(run_dir, shard, restored, index=index) if run_dir is not None else None
@@ -66,7 +68,7 @@ def build_reanalyzer(
     def agent() -> Agent:
         return Agent(config, game.spec, game.num_actions, device=device)
 
-    draws_before = draws_of(checkpoint, index) if checkpoint else 0
+    draws_before = point.draws[index] if point else 0
     reanalyzer = Reanalyzer(
         config,
         edges,
@@ -78,7 +80,7 @@ def build_reanalyzer(
         shard_index=index,
         first_draw=draws_before + sum(sender.published for sender in edges.batches),
         log=log,
-        resumed_ticks=ticks_of(checkpoint, index) if checkpoint else None,
+        resumed_ticks=point.ticks[index :: len(point.draws)] if point else None,
     )
     if restored is not None:
         reanalyzer.restore(restored.part, train_step=restored.train_step)

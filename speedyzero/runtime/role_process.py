@@ -48,12 +48,13 @@ IDLE_S = 0.005  # the board's counters, which pace a run, send no notification: 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a resumed run continues. By actor: rows of each of its lanes, and env steps in them."""
+    """Where a resumed run continues. By actor: rows of each of its lanes, and env steps in them. By shard: draws."""
 
     checkpoint: Path
     step: int
     ticks: tuple[int, ...]
     env_steps: tuple[int, ...]
+    draws: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def build_run(
     torch.set_num_threads(threads_for(config, game.spec))
     edges, shard = InlineEdges(), Shard(shard_shape(config, game.spec, game.num_actions))
     env = TapedLanes(make_env(config.env, lanes=config.actor.envs, seed=config.seed))
-    resumed_ticks, has_games = 0, checkpoint is not None and checkpoint.has_part(ENV_PART)
+    resumed_ticks, has_games, point = 0, checkpoint is not None and checkpoint.has_part(ENV_PART), None
     if checkpoint is not None:
         point = resume_point(place(config), checkpoint)
         (resumed_ticks,), (edges.board.env_steps,) = point.ticks, point.env_steps
@@ -113,6 +113,7 @@ def build_run(
         shard,
         device=device,
         run_dir=run_dir,
+        point=point,
         checkpoint=checkpoint,
         keeps_games=has_games,
     )

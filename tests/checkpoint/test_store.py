@@ -147,25 +147,36 @@ def save(store, step, how) -> None:
         store.write(snapshot_of(step))
 
 
-@pytest.mark.parametrize("how", ["whole", "whole after its weights", "in shares"])
-def test_a_crash_between_any_two_calls_leaves_the_old_checkpoint_or_the_new(tmp_path, how):
-    """And the next save after it succeeds and leaves nothing of the crashed one behind."""
-    crashes = olds = 0
+FAILURES = {"crash": Crash, "ENOSPC": lambda: OSError(errno.ENOSPC, "full"), "EIO": lambda: OSError(errno.EIO, "lost")}
+
+
+@pytest.mark.parametrize(
+    ("how", "failure"),
+    [("whole", name) for name in FAILURES] + [("whole after its weights", "crash"), ("in shares", "crash")],
+)
+def test_a_failure_of_any_call_leaves_the_old_checkpoint_or_the_new(tmp_path, how, failure):
+    """And the next save after it succeeds and leaves nothing of the failed one behind."""
+    failures = olds = 0
     for attempt in range(1, 200):
         run_dir = tmp_path / str(attempt)
         write_steps(run_dir, 1)
         with pytest.MonkeyPatch.context() as patch, CheckpointStore(run_dir) as store:
             calls = FailingCalls(patch)
-            calls.begin(fail_at=attempt, failure=Crash)
+            calls.begin(fail_at=attempt, failure=FAILURES[failure])
             try:
                 save(store, 2, how)
-                store.prune(keep_last=2)
+                if failure == "crash":
+                    store.prune(keep_last=2)
             except Crash:
-                crashes += 1
+                pass
+            except SaveError as error:
+                assert error.errno == getattr(errno, failure) and "step 2 was not saved" in str(error)
+                assert list(checkpoint_dir(run_dir, 2).glob(".*")) == []
             else:
                 break
             finally:
                 calls.end()
+        failures += 1
         found = newest_valid(run_dir)
         assert_is(found, found.step)
         olds += found.step == 1
@@ -177,31 +188,7 @@ def test_a_crash_between_any_two_calls_leaves_the_old_checkpoint_or_the_new(tmp_
         assert_is(newest_valid(run_dir), 3)
         left = [path for path in run_dir.rglob("*") if path.suffix == ".part" or path.match("manifest.*.json")]
         assert not left and [int(path.name[5:]) for path in resumable(run_dir)] == [3, 2]
-    assert crashes > 15 and olds > 10
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_a_disk_that_fails_at_any_call_is_told_and_costs_nothing(tmp_path, number):
-    write_steps(tmp_path, 1)
-    failures = 0
-    with CheckpointStore(tmp_path) as store:
-        for attempt in range(1, 200):
-            with pytest.MonkeyPatch.context() as patch:
-                calls = FailingCalls(patch)
-                calls.begin(fail_at=attempt, failure=lambda: OSError(number, os.strerror(number)))
-                try:
-                    store.write(snapshot_of(2))
-                except SaveError as error:
-                    failures += 1
-                    assert error.errno == number and "step 2 was not saved" in str(error)
-                else:
-                    break
-                finally:
-                    calls.end()
-            assert_is(newest_valid(tmp_path), newest_valid(tmp_path).step)
-            assert [path.name for path in checkpoint_dir(tmp_path, 2).glob(".*")] == []
-    assert failures > 10
-    assert_is(newest_valid(tmp_path), 2)
+    assert failures > 15 and olds > 10
 
 
 def test_prune_keeps_the_last_whole_and_the_best_weights(tmp_path):
