@@ -24,7 +24,7 @@ def pack_optimizer(state: State) -> dict[str, Tensor]:
 def unpack_optimizer(tensors: Mapping[str, Tensor]) -> State:
     """The inverse of `pack_optimizer`. Raises ValueError if it did not name the tensors."""
     state: dict[int, dict[str, Tensor]] = {}
-    for path, tensor in tensors.items():
+    for path, tensor in sorted(tensors.items()):  # a file's order is arbitrary
         index, _, name = path.partition("/")
         if not index.isdecimal():
             raise ValueError(f"{path!r} is not a tensor of an optimiser's state")

@@ -15,7 +15,7 @@ its other files.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,7 +55,8 @@ def add_files(directory: Path, contents: Mapping[str, bytes]) -> dict[str, Entry
     Files that its manifest lists stay as they are. Raises ValueError, without writing, if one of them has other content
     here; only meta.json may, since it has the settings of the process that saves. A damaged checkpoint is replaced.
     """
-    listed, entries = _listed(directory), {name: entry_of(content) for name, content in contents.items()}
+    entries = {name: entry_of(content) for name, content in contents.items()}
+    listed = _listed(directory, entries.keys())
     for name in entries.keys() & listed.keys():
         if name != META_FILE and entries[name] != listed[name]:
             raise ValueError(f"{directory} already holds another {name}: a finished checkpoint is never written over")
@@ -192,13 +193,17 @@ class CheckpointStore:
             _log.warning("%s cannot be cleaned up: %s", directory, error)
 
 
-def _listed(directory: Path) -> Mapping[str, Entry]:
-    """The manifest entries of a finished checkpoint; of a damaged one none, and its manifest is deleted."""
+def _listed(directory: Path, names: Set[str]) -> Mapping[str, Entry]:
+    """The manifest entries of a finished checkpoint that is whole; of a damaged one none, and its manifest is deleted.
+
+    It is verified if it lists any of these names.
+    """
     if not is_finished(directory):
         return {}
     try:
         checkpoint = Checkpoint(directory)
-        checkpoint.verify()
+        if names & checkpoint.files.keys():
+            checkpoint.verify()
         return checkpoint.files
     except ValueError as error:
         _log.warning("written over: %s", error)

@@ -120,6 +120,7 @@ def test_a_cut_off_after_its_rows_were_written_is_another_block(tmp_path):
     made = LoggedShard(tmp_path, actors=2, frame=(64, 64, 3))
     for actor in range(2):
         made.append(5, actor=actor)
+    made.shard.last[:] = False  # no game has ended
     before, written = made.save(), blocks(tmp_path)
     made.cut_off(actor=1)
     after = made.save()
