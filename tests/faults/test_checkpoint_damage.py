@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,14 @@ def test_a_missing_file_is_never_silent(run_dir, caplog):
         assert outcome(run_dir, caplog) in ("older one used", "refused")
         path.write_bytes(content)
     assert find_resumable(run_dir)[1].step == NEWER
+
+
+def test_a_resume_reads_and_hashes_each_file_once(run_dir, monkeypatch):
+    reads, read = Counter(), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.update([path]) or read(path))
+    resumed(run_dir).close()
+    manifest, *files = files_of_the_newer(run_dir)
+    assert [reads[path] for path in files] == [1] * len(files) and len(files) > 15
 
 
 @pytest.mark.contract(13)
