@@ -39,8 +39,9 @@ format: $(READY) ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(BENCH_READY) ## every benchmark and their table, or one: make bench NAME=tree
+bench: $(BENCH_READY) ## the benchmarks of minutes, or one: make bench NAME=tree; then docs/results/performance.md
 	@$(BIN)/python -m benchmarks.bench_$(NAME) $(ARGS)
+	@$(BIN)/python -m benchmarks.results_page
 
 # No set-up: whatever torch this python has is what is measured.
 gpu-check: ## nine minutes on a GPU: correctness, speed, a short run of Pong: make gpu-check ARGS="--record"
