@@ -1,14 +1,15 @@
-# Every target sets up what it needs in .venv, once; touching pyproject.toml or constraints.txt sets it up anew.
+# Every target installs what it needs into .venv, again after a change of pyproject.toml or constraints.txt.
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
+MUTATION_READY := $(VENV)/.mutation-ready
 NAME ?= all
 GPU_PYTHON ?= python3
 IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
 
-.PHONY: help train test soak soak-hour planted lint format bench gpu-check gpu-rehearsal clean
+.PHONY: help train test soak soak-hour mutation lint format bench gpu-check gpu-rehearsal clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,17 +18,17 @@ help: ## this list
 train: $(READY) ## train an agent: make train ARGS="--game CartPole-v1 --seed 1"
 	@$(BIN)/python train.py $(ARGS)
 
-test: lint ## lint, types, layers, then every test: make test ARGS="tests/search"
+test: lint ## lint, types, layers, then all tests, or some: make test ARGS="tests/search"
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-soak-hour: $(READY) ## an hour of Pong in which an actor or a reanalyzer is killed every 30 s: make soak-hour ARGS="--every-s 10"
+soak-hour: $(READY) ## an hour of Pong in which a process is killed every 30 s: make soak-hour ARGS="--every-s 10"
 	@$(BIN)/python -m tests.faults.hour $(ARGS)
 
-soak: $(READY) ## the reliability contract in full, about an hour: make soak, make soak ROWS="1 2 20"
+soak: $(READY) ## all reliability tests at full counts, about an hour; some rows: make soak ROWS="1 2 20"
 	@$(BIN)/python -m tests.faults.soak $(ROWS)
 
-planted: $(READY) ## bugs planted in a copy, one by one, which the tests must notice: make planted NAMES="checksum-off"
-	@$(BIN)/python -m tests.planted_bugs $(NAMES) $(ARGS)
+mutation: $(MUTATION_READY) ## put small faults into a copy and count those that the tests notice: make mutation ARGS="--sample 50 --areas shm"
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 lint: $(READY) ## style, types and import layers
 	$(BIN)/ruff check .
@@ -35,21 +36,22 @@ lint: $(READY) ## style, types and import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-format: $(READY) ## rewrite the sources in the project's style
+format: $(READY) ## reformat the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(BENCH_READY) ## every benchmark and their table, or one: make bench NAME=tree
+bench: $(BENCH_READY) ## the benchmarks of minutes, or one: make bench NAME=tree; then docs/results/performance.md
 	@$(BIN)/python -m benchmarks.bench_$(NAME) $(ARGS)
+	@$(BIN)/python -m benchmarks.results_page
 
-# No set-up: whatever torch this python has is what is measured.
-gpu-check: ## nine minutes on a GPU: correctness, speed, a short run of Pong: make gpu-check ARGS="--record"
+# Without .venv: measures whatever torch $(GPU_PYTHON) has.
+gpu-check: ## correctness, speed and a short run of Pong on a GPU, nine minutes: make gpu-check ARGS="--record"
 	@$(GPU_PYTHON) benchmarks/gpu_suite.py --budget-s 540 --out build/gpu-check $(ARGS)
 
-gpu-rehearsal: $(READY) ## the same on the CPU with tiny sizes, to try the suite itself
+gpu-rehearsal: $(READY) ## test gpu-check itself on the CPU, with tiny sizes
 	@$(BIN)/python benchmarks/gpu_suite.py --cpu-rehearsal --budget-s 540 --out build/gpu-rehearsal $(ARGS)
 
-clean: ## remove the set-up and the caches, never runs/
+clean: ## remove .venv and caches, not runs/
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -58,6 +60,9 @@ $(READY): pyproject.toml constraints.txt
 
 $(BENCH_READY): $(READY)
 	$(call install,dev$(comma)bench)
+
+$(MUTATION_READY): $(READY)
+	$(call install,dev$(comma)mutation)
 
 # A package without a wheel for this Python is built from source, which needs a compiler and Python's headers.
 define SOURCES

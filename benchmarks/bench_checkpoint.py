@@ -10,13 +10,11 @@ is saved twice: the second save adds what was played since. Times are of one sav
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.common import write_result
+from benchmarks.common import Figure, parser, report
 from speedyzero.arguments.resolve import resolve
 from speedyzero.checkpoint.manifest import checkpoint_dir
 from speedyzero.checkpoint.snapshot import take_snapshot
@@ -28,24 +26,7 @@ from speedyzero.supervisor.resume import find_resumable
 TRAINED_STEPS, FURTHER_STEPS = 3, 2
 
 
-@dataclass(frozen=True)
-class Cost:
-    game: str
-    preset: str
-    positions: int
-    frame_bytes: int  # in memory
-    log_bytes_per_frame: float  # on disk, with everything else of the row
-    log_mib: float
-    checkpoint_mib: float
-    learner_pause_ms: float  # copying what the learner keeps to host memory
-    first_save_s: float  # whole, in one process: what the log had not yet written included
-    second_save_s: float
-    second_save_log_kib: float  # what it added to the log
-    verify_s: float  # reading every byte of checkpoint and log
-    restore_s: float  # of a new process after its imports: roles, shard, networks, unfinished games
-
-
-def measure(game: str, preset: str, positions: int, folder: Path) -> Cost:
+def measure(game: str, preset: str, positions: int, folder: Path) -> list[Figure]:
     settings = [
         f"schedule.env_steps={positions + 2_000}",
         f"schedule.head_start_env_steps={positions}",
@@ -75,21 +56,20 @@ def measure(game: str, preset: str, positions: int, folder: Path) -> Cost:
     verify_s = time.monotonic() - started_s
     started_s = time.monotonic()
     build_run(config, run_dir=folder, checkpoint=checkpoint).close()
-    return Cost(
-        game=game,
-        preset=preset,
-        positions=frames,
-        frame_bytes=run.reanalyzer.shard.frame[0, 0].nbytes,
-        log_bytes_per_frame=log_bytes / frames,
-        log_mib=log_bytes / 2**20,
-        checkpoint_mib=bytes_in(checkpoint_dir(folder, checkpoint.step)) / 2**20,
-        learner_pause_ms=pause_ms,
-        first_save_s=first_save_s,
-        second_save_s=second_save_s,
-        second_save_log_kib=added_bytes / 1024,
-        verify_s=verify_s,
-        restore_s=time.monotonic() - started_s,
-    )
+    restore_s = time.monotonic() - started_s
+    name, size = f"{game} ({preset}), {frames:,} positions", bytes_in(checkpoint_dir(folder, checkpoint.step))
+    return [
+        Figure.of(f"{name}: the learner's pause, copying to host memory", pause_ms, "ms"),
+        Figure.of(f"{name}: a checkpoint's files", size / 2**20, "MiB"),
+        Figure.of(f"{name}: replay log so far", log_bytes / 2**20, "MiB"),
+        Figure.of(f"{name}: the log, a frame of {run.reanalyzer.shard.frame[0, 0].nbytes:,} bytes in memory",
+                  log_bytes / frames, "bytes", "1 to 3 kB"),
+        Figure.of(f"{name}: first save, with all of the log", first_save_s, "s"),
+        Figure.of(f"{name}: second save", second_save_s, "s"),
+        Figure.of(f"{name}: what it added to the log", added_bytes / 1024, "KiB"),
+        Figure.of(f"{name}: a resume's reading of every byte", verify_s, "s"),
+        Figure.of(f"{name}: a resume's restoring of roles, replay, networks, games", restore_s, "s"),
+    ]  # fmt: skip
 
 
 def advance(run: InlineRun, to_step: int) -> None:
@@ -112,24 +92,16 @@ def bytes_in(folder: Path) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--game", default="Pong")
-    parser.add_argument("--preset", default="efficientzero")
-    parser.add_argument("--positions", type=int, nargs="+", default=[10_000])
-    arguments = parser.parse_args()
-    costs = []
+    options = parser(__doc__)
+    options.add_argument("--game", default="Pong")
+    options.add_argument("--preset", default="efficientzero")
+    options.add_argument("--positions", type=int, nargs="+", default=[10_000])
+    arguments = options.parse_args()
+    figures = []
     for positions in arguments.positions:
         with tempfile.TemporaryDirectory() as folder:
-            costs.append(measure(arguments.game, arguments.preset, positions, Path(folder)))
-        for name, value in asdict(costs[-1]).items():
-            print(f"{name:22} {value:,.2f}" if isinstance(value, float) else f"{name:22} {value}")
-        print()
-    path = write_result(
-        "bench_checkpoint",
-        {"costs": [asdict(cost) for cost in costs]},
-        packages=("torch", "numpy", "safetensors", "zstandard", "ale-py"),
-    )
-    print("written to", path)
+            figures += measure(arguments.game, arguments.preset, positions, Path(folder))
+    report("bench_checkpoint", figures, packages=("torch", "numpy", "safetensors", "zstandard", "ale-py"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether anything grows with the replay or with the environments: processor time and memory of the host's part.
+"""Whether anything grows with the replay: processor time and memory of the host's part.
 
 By positions (10,000 to 300,000 of made-up rows, batch 2048, everything that may be asked for in the memo):
 
@@ -9,35 +9,76 @@ By positions (10,000 to 300,000 of made-up rows, batch 2048, everything that may
     record     the reanalyzer's figures, 500 times a run (36 train steps)     per train step
     save       what a checkpoint copies of a shard and its memo               each
 
-By environments (8 to 128 lanes of Catch, played with search): an actor's tick and what of it falls on each lane.
-
-By learner ranks: `make bench NAME=learner_group`.
-
     make bench NAME=growth            # about a minute; picture in docs/figures/growth.png
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import torch
 
-from benchmarks.bench_host_targets import ACTIONS, BATCH, CONFIG, LANES, filled_shard, known_targets
-from benchmarks.common import write_result
-from speedyzero.arguments.resolve import resolve
+from benchmarks.common import Figure, Panel, draw, parser, report
+from speedyzero.config import Config, LearnerConfig, ScheduleConfig
+from speedyzero.env.base import ObservationSpec
+from speedyzero.reanalyze.memo import TargetMemo
+from speedyzero.reanalyze.target_maker import TargetMaker
 from speedyzero.replay.kept_priorities import kept_priorities
 from speedyzero.replay.sampler import Sampler
-from speedyzero.replay.shard import Shard
-from speedyzero.supervisor.inline import build_run
+from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.topology.records import PriorityRecord, StepRecord
 
-POSITIONS, ENVS = (10_000, 30_000, 100_000, 300_000), (8, 16, 32, 64, 128)
+POSITIONS = (10_000, 30_000, 100_000, 300_000)
+LANES, ACTIONS, BATCH = 16, 18, 2048
+CONFIG = Config(learner=LearnerConfig(batch_size=BATCH), schedule=ScheduleConfig(env_steps=100_000))
+PIXEL = ObservationSpec((1, 1, 1), np.dtype(np.uint8))  # targets look at no frame
 PUBLISHED_EVERY, RECORDED_EVERY = 100, 36  # train steps, of the speedyzero preset
 ROUNDS = 7
+FLAT = ("append", "batch")  # what may not grow
+
+
+def filled_shard(rng: np.random.Generator, positions: int) -> Shard:
+    """So many rows in all, with an end every 300 rows or so and sparse rewards; a little room is left."""
+    rows, target = positions // LANES, CONFIG.target
+    lookahead = target.unroll_steps + target.td_steps
+    shard = Shard(ShardShape(LANES, rows + 100, PIXEL, ACTIONS, stack=CONFIG.env.stack, lookahead=lookahead))
+    shard.reward[:] = (rng.random(shard.reward.shape) < 0.02) * rng.choice([-1.0, 1.0], shard.reward.shape)
+    shard.action[:] = rng.integers(ACTIONS, size=shard.action.shape)
+    shard.terminal[:] = rng.random(shard.terminal.shape) < 1 / 300
+    shard.first[:, 1:] = shard.terminal[:, :-1]
+    shard.head[:], shard.ticks[:] = rows, rows
+    shard.priority[:, :rows] = rng.exponential(size=(LANES, rows))
+    return shard
+
+
+def knowing_agent() -> SimpleNamespace:
+    """One that answers at once: what remains is the host's part."""
+
+    def outputs(count: int) -> SimpleNamespace:
+        return SimpleNamespace(value=torch.zeros(count), policy=torch.full((count, ACTIONS), 1 / ACTIONS))
+
+    return SimpleNamespace(
+        version=0,
+        num_actions=ACTIONS,
+        root_from=lambda observation: outputs(len(observation)),
+        search_from=lambda root, **_: outputs(len(root.value)),
+    )
+
+
+def known_targets(shard: Shard) -> TargetMaker:
+    """Targets with everything that they may ask for in the memo."""
+    agent = knowing_agent()
+    frames = SimpleNamespace(stacks=lambda lane, step: torch.zeros(len(lane), 1))
+    memo = TargetMemo(shard, CONFIG.reanalyze, CONFIG.search, num_actions=ACTIONS, seed=0, frames=frames)
+    for lane in range(shard.lanes):
+        step = np.arange(shard.head[lane])
+        memo.policies(agent, np.full(len(step), lane), step)
+    return TargetMaker(CONFIG, shard, memo, agent, shards=1)
 
 
 def tick(rng: np.random.Generator) -> StepRecord:
@@ -72,7 +113,7 @@ def cpu_ms(work: Callable[[], object], *, calls: int) -> list[float]:
 def by_positions(positions: int) -> dict[str, list[float]]:
     """Processor milliseconds by subject, and memory in bytes a position."""
     rng = np.random.default_rng(0)
-    shard = filled_shard(rng, positions=positions)
+    shard = filled_shard(rng, positions)
     sampler, targets = Sampler(shard, CONFIG.replay, seed=0), known_targets(shard)
     drawn = sampler.draw(BATCH)
     judged = PriorityRecord(drawn.lane, drawn.step, 1, rng.exponential(size=BATCH).astype(np.float32))
@@ -118,81 +159,27 @@ def row_bytes(shard: Shard) -> int:
     return sum(array.nbytes for array in arrays)
 
 
-def by_envs(envs: int) -> dict[str, list[float]]:
-    """Processor milliseconds of an actor's tick on Catch, search included, and of each lane's part of it."""
-    head = 50 * envs
-    settings = [
-        "cpu_threads=1",
-        f"actor.envs={envs}",
-        f"schedule.head_start_env_steps={head}",
-        f"schedule.env_steps={400 * envs}",
-        "schedule.train_steps=10",
-        "replay.capacity_steps=1000000",
-    ]
-    run = build_run(resolve("catch", "Catch", 0, 0, None, settings))
-    while run.edges.board.env_steps < head:
-        run.actor.step()
-        run.reanalyzer.step()
-    for _ in range(3):
-        run.turn()
-    run.edges.board.train_steps = 10  # all play is due
-    times = []
-    for _ in range(40):
-        started_s = time.process_time()
-        moved = run.actor.step()
-        times.append(1e3 * (time.process_time() - started_s))
-        assert moved, "the actor waits: its figure would be that of waiting"
-        while not run.edges.steps.empty:
-            for _ in run.edges.steps.drain():
-                pass
-    run.close()
-    return {"tick": times, "of each lane": [one / envs for one in times]}
-
-
-def report(series: Mapping[int, Mapping[str, list[float]]], unit: str) -> None:
-    """A table: subjects down, sizes across, medians with the least and the most."""
-    sizes = list(series)
-    print(f"| {unit} | " + " | ".join(f"{size:,}" for size in sizes) + " |\n|" + "---|" * (len(sizes) + 1))
-    for name in series[sizes[0]]:
-        cells = []
-        for size in sizes:
-            values = series[size][name]
-            spread = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
-            cells.append(f"{statistics.median(values):.3g}{spread}")
-        print(f"| {name} | {' | '.join(cells)} |")
-    print()
-
-
-def draw(positions: Mapping[int, Mapping[str, list[float]]], envs: Mapping[int, Mapping[str, list[float]]], path: Path):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for name in ("append", "batch", "sweep", "record", "save"):
-        left.plot(list(positions), [statistics.median(one[name]) for one in positions.values()], marker="o", label=name)
-    left.set(title="processor ms by positions in replay", xlabel="positions", xscale="log", yscale="log")
-    left.legend(fontsize="small")
-    for name in ("tick", "of each lane"):
-        right.plot(list(envs), [statistics.median(one[name]) for one in envs.values()], marker="o", label=name)
-    right.set(title="an actor's tick on Catch, processor ms", xlabel="environments", xscale="log", yscale="log")
-    right.set_xticks(list(envs), [str(one) for one in envs])
-    right.minorticks_off()
-    right.legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
+def figures_of(found: Mapping[int, Mapping[str, list[float]]]) -> list[Figure]:
+    """Every subject at the smallest and at the largest size."""
+    figures = []
+    for name in found[POSITIONS[0]]:
+        for size in (POSITIONS[0], POSITIONS[-1]):
+            unit = "" if name.startswith("bytes") else "ms of processor time"
+            wanted = "flat" if name in FLAT and size == POSITIONS[-1] else ""
+            figures.append(Figure.of(f"{name}, {size:,} positions", found[size][name], unit, wanted))
+    return figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--figure", type=Path, default=Path("docs/figures/growth.png"))
-    arguments = parser.parse_args()
-    positions = {size: by_positions(size) for size in POSITIONS}
-    report(positions, "positions; processor ms, or bytes")
-    envs = {size: by_envs(size) for size in ENVS}
-    report(envs, "environments; processor ms")
-    draw(positions, envs, arguments.figure)
-    results = {"by_positions": positions, "by_envs": envs, "batch": BATCH}
-    print("written to", write_result("bench_growth", results, packages=("torch", "numba", "numpy")))
+    options = parser(__doc__)
+    options.add_argument("--figure", type=Path, default=Path("docs/figures/growth.png"))
+    arguments = options.parse_args()
+    found = {size: by_positions(size) for size in POSITIONS}
+    panel = Panel("processor ms by positions in replay", "positions", is_log=True)
+    for name in ("append", "batch", "sweep", "record", "save"):
+        panel.lines.append((name, POSITIONS, [statistics.median(found[size][name]) for size in POSITIONS]))
+    draw(arguments.figure, panel)
+    report("bench_growth", figures_of(found), packages=("torch", "numba", "numpy"), by_positions=found)
 
 
 if __name__ == "__main__":

@@ -5,117 +5,65 @@
 
 A run's score at a moment is the mean of its actors' last 20 games, which explore; milestones are fractions of the way
 from random play to a human. At the end each agent plays full games by its most visited action and by sampled ones, and
-its blind twin plays. Adds a line to results/bench_laptop.jsonl, and draws score against minutes and against frames,
-with every run of results/bench_ppo.jsonl of the same game.
+its blind twin plays. Draws score against minutes and against frames, with every run of results/bench_ppo.jsonl of the
+same game.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from benchmarks.common import RESULTS, write_result
+from benchmarks.common import RESULTS, ROOT, Figure, Panel, draw, parser, report
 from speedyzero.evaluate.command import evaluate_run
 from speedyzero.evaluate.human_normalised import reference_scores
 from speedyzero.report.reading import RunRecord, read_run
 
-ROOT = Path(__file__).parents[1]
 GAMES_AVERAGED = 20
 MILESTONES = (0.3, 0.6, 0.87, 1.0)  # of the way from random play to a human: Pong's -10, 0, +10 and 14.6
 EPISODES = 16
+Curve = dict[str, list[float]]  # minute, frames, mean
 
 
-def trailing_mean(score: np.ndarray) -> np.ndarray:
-    """Means of the last GAMES_AVERAGED scores up to each; NaN before there are so many. score: [N]."""
-    if len(score) < GAMES_AVERAGED:
-        return np.full(len(score), np.nan)
-    total = np.cumsum(np.concatenate([[0.0], score]))
-    mean = (total[GAMES_AVERAGED:] - total[:-GAMES_AVERAGED]) / GAMES_AVERAGED
-    return np.concatenate([np.full(GAMES_AVERAGED - 1, np.nan), mean])
+def curve_of(minute: np.ndarray, frames: np.ndarray, score: np.ndarray) -> Curve:
+    """Means of the last GAMES_AVERAGED scores up to each game, from the game on at which there are so many. [N]."""
+    mean = np.convolve(score, np.ones(GAMES_AVERAGED) / GAMES_AVERAGED, mode="valid")
+    first = len(score) - len(mean) if len(score) >= GAMES_AVERAGED else len(score)
+    mean = mean[: len(score) - first]
+    return {"minute": minute[first:].tolist(), "frames": frames[first:].tolist(), "mean": mean.tolist()}
 
 
-def minutes_to(minute: np.ndarray, mean: np.ndarray, wanted: float) -> float | None:
-    """The first minute at which the mean is there; None where it never is. minute, mean: [N]."""
-    reached = np.flatnonzero(mean >= wanted)
-    return round(float(minute[reached[0]]), 1) if len(reached) else None
-
-
-def curve_of(run: RunRecord) -> dict[str, list[float]]:
-    """Minutes, frames and trailing mean scores of a run's games."""
+def curve_of_run(run: RunRecord) -> Curve:
     games = run.series("actor/game_score")
-    frames = run.env_steps_by(games.times_s) * run.config.env.frame_skip
-    return {
-        "minute": (games.times_s / 60).tolist(),
-        "frames": frames.tolist(),
-        "mean": trailing_mean(games.values).tolist(),
-    }
+    return curve_of(games.times_s / 60, run.env_steps_by(games.times_s) * run.config.env.frame_skip, games.values)
 
 
-def summary_of(run: RunRecord, milestones: list[float]) -> dict[str, object]:
-    curve = curve_of(run)
-    minute, mean = np.array(curve["minute"]), np.array(curve["mean"])
-    found: dict[str, object] = {
-        "run": run.name,
-        "seed": run.config.seed,
-        "train_steps": run.train_steps,
-        "env_steps": run.env_steps,
-        "minutes": round(run.duration_s / 60, 1),
-        "minutes_to": {f"{wanted:g}": minutes_to(minute, mean, wanted) for wanted in milestones},
-        "at_20_minutes": float(mean[minute <= 20][-1]) if (minute <= 20).any() else None,
-        "curve": curve,
-    }
-    for action in ("most_visited", "sampled"):
-        result = evaluate_run(run.run_dir, EPISODES, action=action, blind=action == "sampled")
-        found[action] = result.mean
-        found["policy_information"] = result.policy_information
-    folder = run.run_dir / "evaluations"
-    newest = json.loads(max(folder.iterdir(), key=lambda path: path.stat().st_mtime).read_text())
-    found["blind_twin"] = newest["blind_twin"]["mean"]
-    return found
-
-
-def ppo_curves(game: str) -> list[dict[str, list[float]]]:
+def ppo_curves(game: str) -> list[Curve]:
     path = RESULTS / "bench_ppo.jsonl"
     lines = [json.loads(line)["results"] for line in path.read_text().splitlines()] if path.exists() else []
-    curves = []
-    for one in lines:
-        if one["game"] == game:
-            games = np.array(one["games"])
-            mean = trailing_mean(games[:, 2])
-            curves.append({"minute": games[:, 0].tolist(), "frames": games[:, 1].tolist(), "mean": mean.tolist()})
-    return curves
+    return [curve_of(*np.array(one["games"]).T) for one in lines if one["game"] == game]
 
 
-def draw(game: str, ours: list[dict[str, list[float]]], peers: list[dict[str, list[float]]], path: Path) -> None:
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    reference = reference_scores(game)
-    for axes, x, unit, label in (
-        (figure.add_subplot(1, 2, 1), "minute", 1.0, "minutes on two cores"),
-        (figure.add_subplot(1, 2, 2), "frames", 1e6, "million frames"),
-    ):
-        for name, curves, colour in (
-            ("SpeedyZero, laptop", ours, "#0072B2"),
-            ("PPO, Stable-Baselines3", peers, "#D55E00"),
-        ):
-            for i, curve in enumerate(curves):
-                axes.plot(
-                    np.array(curve[x]) / unit, curve["mean"], color=colour, lw=1.3, label=name if i == 0 else None
-                )
-        if reference is not None:
-            axes.axhline(reference.human, color="#444444", ls="--", lw=1, label=f"human, {reference.human:g}")
-            axes.axhline(reference.random, color="#444444", ls=":", lw=1, label=f"random, {reference.random:g}")
-        axes.set_xlabel(label)
-        axes.set_ylabel(f"{game}, mean of the last {GAMES_AVERAGED} games")
-        axes.set_xlim(left=0)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False)
-    figure.savefig(path, dpi=120)
+def minutes_to(curve: Curve, wanted: float) -> float | None:
+    """The first minute at which the mean is there; None where it never is."""
+    return next((minute for minute, mean in zip(curve["minute"], curve["mean"], strict=True) if mean >= wanted), None)
+
+
+def final_scores(run: RunRecord) -> dict[str, float]:
+    """Of full games by the most visited action, by sampled ones, and of the blind twin; and what the policy knows."""
+    most_visited = evaluate_run(run.run_dir, EPISODES, action="most_visited", blind=False)
+    sampled = evaluate_run(run.run_dir, EPISODES, action="sampled", blind=True)
+    newest = max((run.run_dir / "evaluations").iterdir(), key=lambda path: path.stat().st_mtime)
+    return {
+        "most visited action": most_visited.mean,
+        "sampled action": sampled.mean,
+        "blind twin": json.loads(newest.read_text())["blind_twin"]["mean"],
+        "policy information, nats": sampled.policy_information,
+    }
 
 
 def train(game: str, seed: int, settings: list[str]) -> Path:
@@ -126,31 +74,44 @@ def train(game: str, seed: int, settings: list[str]) -> Path:
     return run_dir
 
 
+def figures_of(game: str, curves: list[Curve], finals: list[dict[str, float]]) -> list[Figure]:
+    figures, reference = [], reference_scores(game)
+    for share in MILESTONES if reference is not None else ():
+        wanted = round(reference.random + share * (reference.human - reference.random), 1)
+        minutes = [found for curve in curves if (found := minutes_to(curve, wanted)) is not None]
+        if minutes:
+            what = f"{game}: to {wanted:g}, {len(minutes)} of {len(curves)} seeds"
+            figures.append(Figure.of(what, minutes, "minutes"))
+    at_20 = [[m for minute, m in zip(c["minute"], c["mean"], strict=True) if minute <= 20] for c in curves]
+    figures.append(Figure.of(f"{game}: at minute 20", [means[-1] for means in at_20 if means] or [np.nan], ""))
+    return figures + [Figure.of(f"{game}: final, {name}", [one[name] for one in finals], "") for name in finals[0]]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--game", default="Pong")
-    parser.add_argument("--seeds", type=int, default=5, help="0 to N - 1")
-    parser.add_argument("--runs", type=Path, nargs="+", help="judge these instead of training")
-    parser.add_argument("--picture", type=Path, help="default: docs/figures/laptop-GAME.png")
-    parser.add_argument("settings", nargs="*", metavar="key=value")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--game", default="Pong")
+    options.add_argument("--seeds", type=int, default=5, help="0 to N - 1")
+    options.add_argument("--runs", type=Path, nargs="+", help="judge these instead of training")
+    options.add_argument("--picture", type=Path, help="default: docs/figures/laptop-GAME.png")
+    options.add_argument("settings", nargs="*", metavar="key=value")
+    arguments = options.parse_args()
     run_dirs = arguments.runs or [train(arguments.game, seed, arguments.settings) for seed in range(arguments.seeds)]
     runs = [read_run(run_dir) for run_dir in run_dirs]
     game = runs[0].config.env.game
+    curves, finals = [curve_of_run(run) for run in runs], [final_scores(run) for run in runs]
     reference = reference_scores(game)
-    milestones = []
-    if reference is not None:
-        milestones = [round(reference.random + part * (reference.human - reference.random), 1) for part in MILESTONES]
-    found = [summary_of(run, milestones) for run in runs]
-    for one in found:
-        shown = {name: value for name, value in one.items() if name != "curve"}
-        print(json.dumps(shown))
-    picture = arguments.picture or ROOT / "docs" / "figures" / f"laptop-{game}.png"
-    draw(game, [one["curve"] for one in found], ppo_curves(game), picture)  # type: ignore[misc]
-    results = {"game": game, "runs": found}
-    print(
-        f"written to {write_result('bench_laptop', results, packages=('torch', 'numba', 'numpy', 'ale-py'))}, {picture}"
-    )
+    levels = {} if reference is None else {"human": reference.human, "random": reference.random}
+    panels = [Panel(f"{game}, mean of the last {GAMES_AVERAGED} games", x, levels=levels) for x in ("minute", "frames")]
+    for name, of in (("SpeedyZero, laptop", curves), ("PPO, Stable-Baselines3", ppo_curves(game))):
+        for panel in panels:
+            panel.lines += [(name, curve[panel.x_label], curve["mean"]) for curve in of]
+    draw(arguments.picture or ROOT / "docs" / "figures" / f"laptop-{game}.png", *panels)
+    about = [{"run": run.name, "seed": run.config.seed, "train_steps": run.train_steps, "env_steps": run.env_steps,
+              "minutes": run.duration_s / 60, **final} for run, final in zip(runs, finals, strict=True)]  # fmt: skip
+    report(
+        "bench_laptop", figures_of(game, curves, finals), packages=("torch", "numba", "numpy", "ale-py"), game=game,
+        runs=about, curves=curves,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

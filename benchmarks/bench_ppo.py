@@ -12,10 +12,9 @@ Adds a line to results/bench_ppo.jsonl; `make bench NAME=laptop` draws it beside
 
 from __future__ import annotations
 
-import argparse
 import time
 
-from benchmarks.common import write_result
+from benchmarks.common import Figure, parser, report
 
 PLANNED_STEPS, FRAME_SKIP = 10_000_000, 4
 
@@ -64,16 +63,17 @@ def train(game: str, minutes: float, seed: int, threads: int) -> list[list[float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--game", default="Pong")
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2, help="of torch")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--game", default="Pong")
+    options.add_argument("--minutes", type=float, default=30.0)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--threads", type=int, default=2, help="of torch")
+    arguments = options.parse_args()
     games = train(arguments.game, arguments.minutes, arguments.seed, arguments.threads)
-    results = {"game": arguments.game, "seed": arguments.seed, "minutes": arguments.minutes, "games": games}
+    what = f"{arguments.game}, {arguments.minutes:g} minutes, seed {arguments.seed}: the last 20 games"
+    figures = [Figure.of(what, [score for _, _, score in games[-20:]] or [float("nan")], "")]
     packages = ("stable-baselines3", "torch", "ale-py", "gymnasium", "numpy")
-    print(f"written to {write_result('bench_ppo', results, packages=packages)}")
+    report("bench_ppo", figures, packages=packages, game=arguments.game, seed=arguments.seed, games=games)
 
 
 if __name__ == "__main__":

@@ -10,58 +10,57 @@ of Catch, by the clock of its user: until it plays, until it has ended with its 
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import re
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
-from benchmarks.common import write_result
+from benchmarks.common import Figure, parser, report
+from benchmarks.runs import finish, start
 from benchmarks.start_child import PRELOAD, become_ready
-from speedyzero.runtime.fork_server import Forked, ForkServer
+from speedyzero.runtime.fork_server import ForkServer
 
-ROOT = Path(__file__).parents[1]
-RUN = ("--game", "Catch", "--gpus", "0", "schedule.train_steps=20", "schedule.env_steps=1200")
+RUN = ("--game", "Catch", "schedule.train_steps=20", "schedule.env_steps=1200")
 LIMIT_S = 300.0
+READY, CPU = "all are ready", "processor time of all and one more"
+SUCCESSOR, MEMORY = "one more is ready", "memory of its own, each"
+UNITS = {READY: "s", CPU: "s", SUCCESSOR: "s", MEMORY: "MiB"}
 
 
-@dataclass(frozen=True)
-class Started:
-    """seconds: until all of them were ready, by the clock. cpu_s: of all, of the successor and of the server."""
-
-    seconds: float
-    cpu_s: float
-    successor_s: float
-    own_mib: float
-    """Private_Dirty of one of them, once ready."""
+def begin(server: ForkServer | None, folder: Path) -> Any:
+    """One process, forked from the server or spawned."""
+    if server is not None:
+        return server.start(become_ready, (folder,))
+    process = multiprocessing.get_context("spawn").Process(target=become_ready, args=(folder,))
+    process.start()
+    return process
 
 
-def timed(begin: Callable[[Path], None], end: Callable[[], None], processes: int) -> Started:
-    """begin: one process; end: called when all may end, returns when they have."""
+def measure(make_server: Callable[[], Any], processes: int) -> dict[str, float]:
+    """With the server's own start."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        before, started_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        for _ in range(processes):
-            begin(folder)
-        wait_for(folder, processes)
-        all_s = time.monotonic() - started_s
-        own = [int(path.read_text()) / 1024 for path in folder.glob("*.ready")]
-        started_s = time.monotonic()
-        begin(folder)
-        wait_for(folder, processes + 1)
-        successor_s = time.monotonic() - started_s
-        (folder / "end").touch()
-        end()
+        folder, started_s = Path(scratch), time.monotonic()
+        with make_server() as server:
+            begun = [begin(server, folder) for _ in range(processes)]
+            wait_for(folder, processes)
+            all_s, started_s = time.monotonic() - started_s, time.monotonic()
+            own = [int(path.read_text()) / 1024 for path in folder.glob("*.ready")]  # Private_Dirty of each
+            begun.append(begin(server, folder))
+            wait_for(folder, processes + 1)
+            successor_s = time.monotonic() - started_s
+            (folder / "end").touch()
+            for process in begun:
+                process.join()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return Started(all_s, cpu_s, successor_s, statistics.median(own))
+    return {READY: all_s, CPU: cpu_s, SUCCESSOR: successor_s, MEMORY: statistics.median(own)}
 
 
 def wait_for(folder: Path, count: int) -> None:
@@ -72,75 +71,39 @@ def wait_for(folder: Path, count: int) -> None:
         time.sleep(0.005)
 
 
-def forked(processes: int) -> Started:
-    """With the server's own start."""
-    servers: list[ForkServer] = []
-    begun: list[Forked] = []
-
-    def begin(folder: Path) -> None:
-        if not servers:
-            servers.append(ForkServer([PRELOAD]))
-        begun.append(servers[0].start(become_ready, (folder,)))
-
-    def end() -> None:
-        for one in begun:
-            one.join()
-        servers[0].close()
-
-    return timed(begin, end, processes)
-
-
-def spawned(processes: int) -> Started:
-    begun = []
-
-    def begin(folder: Path) -> None:
-        begun.append(multiprocessing.get_context("spawn").Process(target=become_ready, args=(folder,)))
-        begun[-1].start()
-
-    def end() -> None:
-        for one in begun:
-            one.join()
-
-    return timed(begin, end, processes)
-
-
-def whole_run() -> dict[str, float]:
+def whole_run() -> tuple[float, float]:
     """Seconds from the command to the first step of training that is shown, and to the command's end."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "train.py", *RUN, "--run-dir", f"{scratch}/run"]
         started_s, begun_s = time.monotonic(), 0.0
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-            assert run.stdout is not None
-            for line in run.stdout:
-                if not begun_s and re.search(r"train steps [1-9]", line):
-                    begun_s = time.monotonic() - started_s
-        if run.returncode:
-            sys.exit(f"{' '.join(command)} ended with {run.returncode}")
-        return {"begun_s": begun_s, "ended_s": time.monotonic() - started_s}
+        run = start(*RUN, "--run-dir", f"{scratch}/run")
+        assert run.stdout is not None
+        for line in run.stdout:
+            if not begun_s and re.search(r"train steps [1-9]", line):
+                begun_s = time.monotonic() - started_s
+        finish(run)
+        return begun_s, time.monotonic() - started_s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", type=int, default=3, help="of a run; 3 is the least (default)")
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    found: dict[str, list[Started]] = {"forked": [], "spawned": []}
-    runs = []
+    options = parser(__doc__)
+    options.add_argument("--processes", type=int, default=3, help="of a run; 3 is the least (default)")
+    options.add_argument("--rounds", type=int, default=3)
+    arguments = options.parse_args()
+    forked, spawned, runs = [], [], []
     for _ in range(arguments.rounds):
-        for name, way in (("forked", forked), ("spawned", spawned)):
-            found[name].append(way(arguments.processes))
+        started_s = time.monotonic()
+        forked.append(measure(lambda: ForkServer([PRELOAD]), arguments.processes))
+        spawned.append(measure(nullcontext, arguments.processes))
         runs.append(whole_run())
-    print(f"{arguments.processes} processes, median (least to most) of {arguments.rounds} rounds")
-    for name, turns in found.items():
-        told = (f"{key} {spread([getattr(one, key) for one in turns])}" for key in Started.__dataclass_fields__)
-        print(f"{name:8} {'  '.join(told)}")
-    print("a run    " + "  ".join(f"{key} {spread([run[key] for run in runs])}" for key in runs[0]))
-    results = {**vars(arguments), **found, "whole_run": runs}
-    print(f"written to {write_result('bench_start', results, packages=('torch', 'numba'))}")
-
-
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+        print(f"a round in {time.monotonic() - started_s:.0f} s", flush=True)
+    figures = [
+        Figure.of(f"{arguments.processes} processes {way}: {what}", [turn[what] for turn in turns], unit)
+        for way, turns in (("forked from a server", forked), ("spawned", spawned))
+        for what, unit in UNITS.items()
+    ]
+    for label, seconds in zip(("trains after", "ends with its score after"), zip(*runs, strict=True), strict=True):
+        figures.append(Figure.of(f"`train.py --game Catch`, 20 train steps, {label}", seconds, "s"))
+    report("bench_start", figures, packages=("torch", "numba"))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""Tree operations alone: our numba search beside mctx on the same model. `make bench NAME=tree`
+"""Tree operations alone: our numba search beside mctx on the same model.
 
 The model costs next to nothing: a state is a number, outputs are looked up in random tables, and both sides look them
 up in the same tables. With the same Gumbel noise both must find the same visits, which is checked before timing.
 pUCT differs in how values are normalised, so there only the sizes are the same. Ours uses one thread; mctx is compiled
 by jax.jit and uses what threads XLA takes. Without mctx (extra `bench`) ours is timed alone.
+
+    make bench NAME=tree
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,13 +17,13 @@ import numba
 import numpy as np
 import torch
 
-from benchmarks.common import Spread, time_by_turns, version, write_result
+from benchmarks.common import Figure, parser, report, time_by_turns, version
 from speedyzero.search import RootOutput, SearchConfig, SearchResult, StepOutput, search
 
 STATES = 1009
 DISCOUNT = 0.997
 SIZES = ((256, 6, 50), (256, 18, 50))  # (roots, actions, simulations)
-TARGET_RATIO = {"puct": 15.0, "gumbel": 8.0}
+TARGET_RATIO = {"puct": 15, "gumbel": 8}
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,10 @@ def mctx_search(tables: Tables, algorithm: str, simulations: int):
     return lambda seed: jax.block_until_ready(run(seed))
 
 
-def measure(batch: int, actions: int, simulations: int, *, repeats: int) -> dict[str, Spread]:
+def measure(batch: int, actions: int, simulations: int, *, repeats: int) -> list[Figure]:
     tables = Tables.random(batch, actions)
     subjects: dict[str, Callable[[], object]] = {}
-    for algorithm in ("puct", "gumbel"):
+    for algorithm in TARGET_RATIO:
         ours = our_search(tables, algorithm, simulations)
         subjects[f"{algorithm} ours"] = ours
         if version("mctx"):
@@ -131,38 +132,26 @@ def measure(batch: int, actions: int, simulations: int, *, repeats: int) -> dict
                 found = ours(torch.from_numpy(np.array(gumbel))).visits
                 same = (found.numpy() == np.array(visits)).all(-1).mean()
                 assert same > 0.99, f"only {same:.1%} of the roots have mctx's visits"
-    return time_by_turns(subjects, repeats=repeats, turn_s=0.02)
+    turns = time_by_turns(subjects, repeats=repeats, turn_s=0.02)
+    size = f"{batch} roots, {actions} actions, {simulations} simulations"
+    figures = [Figure.of(f"{name}, {size}", [1e3 * s for s in one.wall_s], "ms") for name, one in turns.items()]
+    for algorithm, target in TARGET_RATIO.items():
+        if f"{algorithm} mctx" in turns:
+            ours, theirs = (turns[f"{algorithm} {side}"] for side in ("ours", "mctx"))
+            for kind, clock in (("", "wall_s"), (" (processor)", "cpu_s")):
+                ratios = [b / a for a, b in zip(getattr(ours, clock), getattr(theirs, clock), strict=True)]
+                what = f"mctx's time{kind} over ours, {algorithm}, {size}"
+                figures.append(Figure.of(what, ratios, "x", f"{target}x"))
+    return figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=20, help="measurements of each subject (default 20)")
-    repeats = parser.parse_args().repeats
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=20, help="measurements of each subject (default 20)")
+    repeats = options.parse_args().repeats
     torch.set_num_threads(1)
-
-    results: dict[str, object] = {}
-    header = f"{'size':>10}  {'search':<12} {'median ms':>9} {'min':>8} {'max':>8} {'cpu':>8}"
-    print(header, "  mctx / ours: median, cpu, target")
-    for batch, actions, simulations in SIZES:
-        size = f"{batch}x{actions}x{simulations}"
-        spreads = measure(batch, actions, simulations, repeats=repeats)
-        results[size] = spreads
-        for name, spread in spreads.items():
-            times = (spread.median_ms, spread.min_ms, spread.max_ms, spread.cpu_median_ms)
-            columns = " ".join(f"{t:8.2f}" for t in times)
-            print(f"{size:>10}  {name:<12}  {columns}   {ratios(name, spreads)}")
-    path = write_result("bench_tree", results, packages=("torch", "numba", "numpy", "mctx", "jax"))
-    print(f"written to {path}")
-
-
-def ratios(name: str, spreads: dict[str, Spread]) -> str:
-    """How many times longer mctx takes than ours, on our rows."""
-    algorithm, side = name.split()
-    ours, theirs = spreads[name], spreads.get(f"{algorithm} mctx")
-    if side != "ours" or theirs is None:
-        return ""
-    wall, cpu = theirs.median_ms / ours.median_ms, theirs.cpu_median_ms / ours.cpu_median_ms
-    return f"{wall:.1f}, {cpu:.1f}, >= {TARGET_RATIO[algorithm]:.0f}"
+    figures = [figure for size in SIZES for figure in measure(*size, repeats=repeats)]
+    report("bench_tree", figures, packages=("torch", "numba", "numpy", "mctx", "jax"))
 
 
 if __name__ == "__main__":

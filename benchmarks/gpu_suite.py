@@ -117,7 +117,8 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-if __name__ == "__main__":
+if __name__ in ("__main__", "__mp_main__"):  # the latter: a process that a stage has spawned
     _claim_names()
+if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a running stage is ended too
     sys.exit(main())

@@ -44,9 +44,7 @@ def last_device(count: int) -> torch.device:
 
 def check_kernels(context: Context) -> list[str]:
     dtype = context.size(torch.bfloat16, torch.float32)
-    checks = (network_kernels.conv, network_kernels.head, network_kernels.lstm, network_kernels.norms,
-              network_kernels.stacks, network_kernels.draws)  # fmt: skip
-    errors = {check.__name__: check(BATCH, dtype, context.device) for check in checks}
+    errors = {name: check(BATCH, dtype, context.device) for name, check in network_kernels.EACH_KERNEL.items()}
     return [
         f"{name} is off by {error:.1e}" for name, error in errors.items() if not error <= network_kernels.BOUNDS[dtype]
     ]

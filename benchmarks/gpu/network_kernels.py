@@ -183,45 +183,16 @@ def norms(batch: int, dtype: torch.dtype, device: torch.device, *, has_residual:
     weight, bias = 1.0 + 0.3 * torch.randn(32, device=device), torch.randn(32, device=device)
     mean, var = torch.zeros(32, device=device), torch.ones(32, device=device)
     leaves = [tensor.requires_grad_() for tensor in (x, weight, bias, *([residual] if has_residual else []))]
-    y = norm_act(
-        x, weight, bias, mean, var, residual if has_residual else None, eps=eps, momentum=momentum, backend="triton"
-    )
+    y = norm_act(x, weight, bias, mean, var, *leaves[3:], eps=eps, momentum=momentum, backend="triton")
     y.backward(dy)
+    exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    want = sum(exact[3:], F.batch_norm(exact[0], None, None, *exact[1:3], training=True, eps=eps))
+    want.backward(dy.double() * (y > 0))
     with torch.no_grad():
-        want_y, want_gradients, want_mean, want_var = _normed_exactly(
-            x, weight, bias, residual if has_residual else None, dy * (y > 0), eps=eps
-        )
-        pairs = [(y, want_y), (mean, momentum * want_mean), (var, 1.0 + momentum * (want_var - 1.0))]
-        pairs += [(leaf.grad, want) for leaf, want in zip(leaves, want_gradients, strict=False)]
-        return max(relative_error(got, want) for got, want in pairs if got is not None)
-
-
-def _normed_exactly(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    residual: torch.Tensor | None,
-    passed: torch.Tensor,
-    *,
-    eps: float,
-) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor, torch.Tensor]:
-    """By the formulas, in float64: y; gradients of x, weight, bias, residual, given the one that the ReLU passed; mean
-    and unbiased variance."""
-
-    def by_channel(vector: torch.Tensor) -> torch.Tensor:
-        return vector.double().view(1, -1, 1, 1)
-
-    rows = x.numel() // x.shape[1]
-    exact, axes = x.double(), (0, 2, 3)
-    mean, deviation = exact.mean(axes), exact.var(axes, correction=0)
-    rstd = torch.rsqrt(deviation + eps)
-    xhat = (exact - by_channel(mean)) * by_channel(rstd)
-    y = F.relu(xhat * by_channel(weight) + by_channel(bias) + (0.0 if residual is None else residual.double()))
-    gradient = passed.double()
-    dbias, dweight = gradient.sum(axes), (gradient * xhat).sum(axes)
-    centred = gradient - by_channel(dbias / rows) - xhat * by_channel(dweight / rows)
-    dx = by_channel(weight) * by_channel(rstd) * centred
-    return y, [dx, dweight, dbias, gradient], mean, deviation * rows / (rows - 1)
+        want_var, want_mean = torch.var_mean(exact[0], (0, 2, 3))
+        pairs = [(y, F.relu(want)), (mean, momentum * want_mean), (var, 1.0 + momentum * (want_var - 1.0))]
+        pairs += [(leaf.grad, right.grad) for leaf, right in zip(leaves, exact, strict=True)]
+        return max(relative_error(got, right) for got, right in pairs)
 
 
 def stacks(batch: int, dtype: torch.dtype, device: torch.device, *, following: int = 0, skip: int = 0) -> float:
@@ -259,3 +230,9 @@ def draws(batch: int, dtype: torch.dtype, device: torch.device) -> float:
     if not torch.equal(found.shift.cpu(), want.shift):
         return math.inf
     return relative_error(found.scale.cpu(), want.scale)
+
+
+EACH_KERNEL: dict[str, Check] = {
+    "conv": conv, "head": head, "logits": logits, "lstm": lstm, "norms": partial(norms, has_residual=True),
+    "stacks": stacks, "draws": draws,
+}  # fmt: skip

@@ -17,12 +17,12 @@ from typing import Any
 
 from benchmarks.gpu.context import Context
 from benchmarks.gpu.runner import ROOT
-from speedyzero.observe.metrics import MetricSeries, read_metrics
+from benchmarks.runs import Metrics, series_after, time_shares, time_table
+from speedyzero.observe.metrics import read_metrics
 
 INTERRUPTED = 130  # the exit code after SIGINT
 STOP_S = 16.0  # from the interrupt to the end of all processes
 RECORDS_S = 2.0
-SKIPPED_RECORDS = 2  # of each process after the learner's first step
 WHOLE_RUN_TRAIN_STEPS = 18_000  # of the atari100k preset: a projection at this rate, no measurement
 LOG_NAME = "pong.log"
 
@@ -48,10 +48,10 @@ REHEARSED = {
 
 def run(context: Context) -> dict[str, Any]:
     settings = context.size(SETTINGS, REHEARSED)
-    words = [word for key, value in settings.items() for word in _words(key, value)]
+    argv = [word for key, value in settings.items() for word in ([key, value] if key[0] == "-" else [f"{key}={value}"])]
     with tempfile.TemporaryDirectory(prefix="gpu-suite-pong-") as scratch:
         run_dir = Path(scratch) / "run"
-        command = [sys.executable, "train.py", "--game", "Pong", "--run-dir", str(run_dir), *words]
+        command = [sys.executable, "train.py", "--game", "Pong", "--run-dir", str(run_dir), *argv]
         seconds = min(context.left_s - STOP_S, context.size(math.inf, REHEARSED_S))
         code = play(command, context.out / LOG_NAME, seconds=seconds)
         context.keep(settings=settings, exit_code=code)
@@ -62,13 +62,8 @@ def run(context: Context) -> dict[str, Any]:
     busy = context.results["shares"]["learner-0"]["busy"]
     rate = context.results["train_steps_per_s"]
     context.keep(seen=f"exit {code}, {rate:.2f} train steps/s, the learner {busy:.0%} busy")
-    for line in bottleneck_table(context.results["shares"]):
-        print(line)
+    print(time_table(context.results["shares"]))
     return context.results
-
-
-def _words(key: str, value: str) -> list[str]:
-    return [key, value] if key.startswith("--") else [f"{key}={value}"]
 
 
 def play(command: list[str], log_path: Path, *, seconds: float) -> int:
@@ -87,17 +82,12 @@ def last_line(path: Path) -> str:
     return next((line for line in reversed(path.read_text(errors="replace").splitlines()) if line.strip()), "no output")
 
 
-def figures(metrics: dict[str, MetricSeries]) -> dict[str, Any]:
+def figures(metrics: Metrics) -> dict[str, Any]:
     """Rates and shares while the learner learned. Raises ValueError where it never did."""
     if "learner/loss" not in metrics or len(metrics["learner/loss"].steps) < 2:
         raise ValueError(f"the learner made too few steps to measure; there is {', '.join(sorted(metrics))}")
     begun_s = float(metrics["learner/loss"].times_s[0])
-    shares = {
-        name.split("/")[1]: process_shares(metrics, name.split("/")[1], since_s=begun_s)
-        for name in metrics
-        if name.startswith("time/") and name.endswith("/busy_s")
-    }
-    played = _after(metrics["supervisor/env_steps"], begun_s)
+    played = series_after(metrics["supervisor/env_steps"], begun_s)
     seconds = float(played.times_s[-1] - played.times_s[0])
     train_steps = float(played.steps[-1] - played.steps[0]) / seconds
     env_steps = float(played.values[-1] - played.values[0]) / seconds
@@ -107,35 +97,5 @@ def figures(metrics: dict[str, MetricSeries]) -> dict[str, Any]:
         "train_steps_per_s": train_steps,
         "env_steps_per_s": env_steps,
         "projected_minutes": WHOLE_RUN_TRAIN_STEPS / train_steps / 60 if train_steps > 0 else math.inf,
-        "shares": shares,
+        "shares": time_shares(metrics, since_s=begun_s),
     }
-
-
-def process_shares(metrics: dict[str, MetricSeries], process: str, *, since_s: float) -> dict[str, float]:
-    """Of the process's time since then: busy, and waiting by kind; and the processor time that its work took."""
-    spent = {}
-    for name, series in metrics.items():
-        if name.startswith(f"time/{process}/"):
-            late = _after(series, since_s)
-            spent[name.rpartition("/")[2].removesuffix("_s")] = float(late.values[-1] - late.values[0])
-    counted = {kind: seconds for kind, seconds in spent.items() if not kind.endswith("_cpu")}
-    total = sum(counted.values())
-    shares = {kind: seconds / total if total else 0.0 for kind, seconds in counted.items()}
-    return {**shares, "busy_cores": spent.get("busy_cpu", 0.0) / max(spent.get("busy", 0.0), 1e-9), "total_s": total}
-
-
-def _after(series: MetricSeries, since_s: float) -> MetricSeries:
-    """From some records after that time on; at least the last two."""
-    late = int((series.times_s < since_s).sum()) + SKIPPED_RECORDS
-    first = max(0, min(late, len(series.times_s) - 2))
-    return MetricSeries(series.steps[first:], series.values[first:], series.times_s[first:])
-
-
-def bottleneck_table(shares: dict[str, dict[str, float]]) -> list[str]:
-    """One line a process: where its time went."""
-    kinds = sorted({kind for share in shares.values() for kind in share} - {"total_s", "busy_cores", "busy"})
-    lines = [f"{'process':14}{'busy':>10}" + "".join(f"{kind:>14}" for kind in kinds) + f"{'busy cores':>12}"]
-    for process, share in shares.items():
-        columns = "".join(f"{share.get(kind, 0.0):>14.1%}" for kind in kinds)
-        lines.append(f"{process:14}{share.get('busy', 0.0):>10.1%}{columns}{share['busy_cores']:>12.2f}")
-    return lines

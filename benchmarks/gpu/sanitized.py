@@ -16,13 +16,8 @@ def run(context: Context) -> dict[str, Any]:
     for algorithm in tree_kernels.ALGORITHMS:
         tree_kernels.check(tally, algorithm, batch, actions, simulations, context.device)
     for dtype in context.size((torch.float32, torch.bfloat16), (torch.float32,)):
-        network_kernels.conv(batch, dtype, context.device)
-        network_kernels.head(batch, dtype, context.device)
-        network_kernels.logits(batch, dtype, context.device)
-        network_kernels.lstm(batch, dtype, context.device)
-        network_kernels.norms(batch, dtype, context.device, has_residual=True)
-        network_kernels.stacks(batch, dtype, context.device)
-        network_kernels.draws(batch, dtype, context.device)
+        for check in network_kernels.EACH_KERNEL.values():
+            check(batch, dtype, context.device)
     context.sync()
     print(f"{tally.launches} launches of tree kernels, and the network's")
     return {}

@@ -11,9 +11,9 @@ that another sample of noise makes. (Rounding every layer of that network to bfl
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,11 +21,15 @@ import torch
 
 from benchmarks.gpu.context import Context
 from benchmarks.gpu.networks import atari_config, frame_spec, random_frames, random_weights
-from benchmarks.gpu.search_modes import CALLS_TO_REPLAY, MODES, searcher
 from speedyzero.model.agent import Agent
-from speedyzero.search import SearchConfig, SearchResult, search
+from speedyzero.search import RecurrentFn, RootOutput, SearchConfig, Searcher, SearchResult, StateStep, search
 from tests.search.models import TableModel, dirichlet, gumbel, root_states
 
+# The ways a search can be launched (docs/design/search.md).
+FUNCTION = "function"  # search() of a closure, which keeps nothing between calls
+LAUNCHES = {"eager": "eager", "per-simulation graph": "simulation", "whole graph": "whole"}
+MODES = (FUNCTION, *LAUNCHES)
+CALLS_TO_REPLAY = 3  # the first call runs eagerly, the second captures and replays, all others replay
 SAME_ROOTS = 0.999
 VALUE_TOLERANCE = 1e-5
 NETWORK_DISTANCE = 0.05
@@ -45,7 +49,7 @@ class Tally:
     roots: int = 0
     differing: int = 0
     worst_value_error: float = 0.0  # among roots of equal visits
-    differing_cases: dict[str, int] = dataclasses.field(default_factory=dict)
+    differing_cases: dict[str, int] = field(default_factory=dict)
 
     def failures(self, mode: str) -> list[str]:
         found = []
@@ -78,6 +82,17 @@ def run(context: Context) -> dict[str, Any]:
     differing, roots = sum(tally.differing for tally in tallies.values()), sum(one.roots for one in tallies.values())
     seen = f"{differing} of {roots} roots differ"
     return {"tables": tallies, "network": network, "seen": seen, "failures": failures}
+
+
+Search = Callable[[torch.Tensor, torch.Generator | None], SearchResult]
+
+
+def searcher(mode: str, root: RootOutput, recurrent: RecurrentFn, config: SearchConfig) -> Search:
+    """A function of the noise and the generator that searches from the roots."""
+    if mode == FUNCTION:
+        return lambda noise, generator: search(root, recurrent, config, noise, generator)
+    kept = Searcher(StateStep(recurrent), launch=LAUNCHES[mode])
+    return lambda noise, generator: kept.search(root, config, noise, generator)
 
 
 def check_tables(

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.gpu.context import Context
 from benchmarks.gpu.networks import atari_config, frame_spec, random_frames, random_weights
-from benchmarks.gpu.search_modes import LAUNCHES
+from benchmarks.gpu.search_check import LAUNCHES
 from benchmarks.gpu.search_stages import stages_of
 from benchmarks.gpu.timing import Subject, Times, time_turns
 from speedyzero.config import Config

@@ -33,9 +33,8 @@ STAGES = (
     Stage("environment", 20, TORCH, "a forked process uses the card"),
     Stage("tree_kernels", 50, SEARCH, "every launch as the reference", is_correctness=True, interpreter=True),
     Stage("network_kernels", 30, SEARCH, "errors of rounding alone", is_correctness=True, interpreter=True),
-    Stage(
-        "last_device", 15, SEARCH, "the same on the last GPU", is_correctness=True, may_be_cut=True, interpreter=True
-    ),
+    Stage("last_device", 15, SEARCH, "the same on the last GPU", is_correctness=True, may_be_cut=True,
+          interpreter=True),
     Stage("sanitizer", 45, SEARCH, "nothing found", is_correctness=True, may_be_cut=True),
     Stage("search_check", 50, SEARCH, "0.1% of roots differ at most", is_correctness=True, interpreter=True),
     Stage("search_speed", 75, SEARCH, "60,000 searches/s or more", interpreter=True),
@@ -43,16 +42,9 @@ STAGES = (
     Stage("gather", 25, (*TORCH, "triton"), "60% of a copy or more", interpreter=True),
     Stage("sharing", 25, SEARCH, "a sum of shares near 1"),
     Stage("pong", 80, RUN, "the learner busy, exit 0 or 130"),
-    Stage(
-        "kernel_tests",
-        15,
-        (*SEARCH, "pytest", "hypothesis"),
-        "no test fails",
-        is_correctness=True,
-        may_be_cut=True,
-        interpreter=True,
-    ),  # fmt: skip
-)
+    Stage("kernel_tests", 15, (*SEARCH, "pytest", "hypothesis"), "no test fails", is_correctness=True, may_be_cut=True,
+          interpreter=True),
+)  # fmt: skip
 
 
 def stage_named(name: str) -> Stage:

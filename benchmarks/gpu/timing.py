@@ -102,18 +102,12 @@ def _warm_up(subject: Subject, device: torch.device) -> int:
 
 def _measure(subject: Subject, device: torch.device, *, first: int, calls: int) -> float:
     """Milliseconds of one call, the mean of `calls`."""
-    if device.type != "cuda":
-        started_s = time.perf_counter()
-        for number in range(first, first + calls):
-            subject(number)
-        return 1e3 * (time.perf_counter() - started_s) / calls
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
+    before = _mark(device)
     for number in range(first, first + calls):
         subject(number)
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / calls
+    after = _mark(device)
+    _synchronise(device)
+    return _between_ms(before, after) / calls
 
 
 def _times(measured: list[float], calls: int) -> Times:

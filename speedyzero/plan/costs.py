@@ -25,7 +25,7 @@ TRAINING_SHARE, SEARCH_SHARE = 0.1, 0.1
 # Assumed; the floor for small batches.
 KERNEL_S, STEP_KERNELS, TRAIN_KERNELS = 3e-6, 12, 1_200
 BACKWARD = 3.0  # forward and backward over forward
-HOST_BATCH_S = 8e-3  # sampling and assembling a batch of 2048, CPU time (benchmarks/bench_host_targets.py)
+HOST_BATCH_S = 8e-3  # sampling and assembling a batch of 2048, CPU time (docs/results/gpu.md)
 ENV_STEP_S = 1.0 / 960  # CPU time: 1,918 agent steps/s of 16 lanes on 2 cores (the design's performance page)
 
 

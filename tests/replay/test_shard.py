@@ -146,3 +146,10 @@ def test_play_that_could_overwrite_a_batch_in_flight_is_refused():
     assert shard_shape(resolve("cartpole", overrides=[*settings[:2], settings[2] + "480"]), spec, 2).rows == 250
     more = resolve("cartpole", overrides=[*settings[:2], settings[2] + "512"])
     assert "33 rows" in refusal(shard_shape, more, spec, 2) and "13 rows" in refusal(make_shard, rows=13)
+
+
+def test_env_steps_are_rows_but_for_final_observations():
+    shard = make_shard()
+    shard.env_steps.fill(0)
+    fill(shard, [hand_lane()])
+    assert shard.env_steps_of(0) == 3 + 3 + 2 + 40

@@ -1,1 +1,0 @@
-"""What SpeedyZero's techniques buy, and the mechanisms that they act on."""
