@@ -171,7 +171,8 @@ def put_aside_after(run_dir: str | Path, step: int) -> int:
     if not path.exists():
         return 0
     _repair(path)
-    kept, later = [], []
+    kept: list[bytes] = []
+    later: list[bytes] = []
     for line in path.read_bytes().splitlines(keepends=True):
         (later if _is_later(json.loads(line), step) else kept).append(line)
     if later:
