@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -18,7 +20,7 @@ from speedyzero.report.lines import GAMES_IN_A_MEAN, Clock, Line, combined, eval
 from speedyzero.report.reading import RunRecord
 
 WIDTH_IN, DPI = 11.6, 150  # shown 1,160 px wide: sharp on a screen of finer pixels, too
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
@@ -31,7 +33,7 @@ _STYLE = {
     "legend.frameon": False,
 }
 _GREY = "#777777"
-_REFERENCES = (
+_REFERENCES: tuple[tuple[str, Literal[":", "--", "-."], str], ...] = (
     ("random play", ":", "random"),
     ("human", "--", "human"),
     ("EfficientZero at 100k", "-.", "efficientzero"),
@@ -127,7 +129,7 @@ def _policy_and_value(groups: Sequence[Group]) -> Picture:
                 if len(group.runs) == 1:
                     raw = metric(group.runs[0], name, raw=True)
                     _draw(axes, raw, color=group.colour, linestyle=style, alpha=0.25, linewidth=0.8)
-                line = combined(group, lambda run, name=name: metric(run, name))
+                line = combined(group, partial(metric, name=name))
                 _draw(axes, line, color=group.colour, linestyle=style)
         if axes.has_data():
             axes.set(xlabel="train steps", ylabel=panel.unit, xlim=(0, None))
