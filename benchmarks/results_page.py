@@ -14,18 +14,18 @@ PAGE = ROOT / "docs" / "results" / "performance.md"
 HEAD = """# Performance
 
 Made by `python -m benchmarks.results_page` from the newest lines in `benchmarks/results/`, to which `make bench`
-appends; not written by hand. A figure is the median of its repeats, with the least and the most. A `+` behind a commit:
-some files differed from it, if only the result lines of the benchmarks before. Machines differ from day to day by a
-factor of 3 to 6: compare figures of one table only.
+appends; not written by hand. Figures that have a goal; the others and the versions are in those lines. A figure is the
+median of its repeats (least to most). A `+` behind a commit: some files differed from it, if only result lines.
+Machines differ from day to day by a factor of 3 to 6: compare figures of one table only.
 """
 
 
 def newest_lines() -> dict[str, dict[str, Any]]:
-    """By benchmark, where it has figures."""
+    """By benchmark that is still in the repository, where its figures have goals."""
     found = {}
     for path in sorted(RESULTS.glob("bench_*.jsonl")):
         for line in map(json.loads, path.read_text().splitlines()):
-            if line.get("figures"):
+            if (RESULTS.parent / f"{path.stem}.py").exists() and any(one["wanted"] for one in line.get("figures", ())):
                 found[path.stem] = line
     return found
 
@@ -33,17 +33,10 @@ def newest_lines() -> dict[str, dict[str, Any]]:
 def section(name: str, line: dict[str, Any]) -> str:
     """One benchmark: when and where it ran, and its figures."""
     hardware = line["hardware"]
-    versions = ", ".join(f"{package} {number}" for package, number in line["versions"].items() if number)
-    exists = (RESULTS.parent / f"{name}.py").exists()
-    short = name.removeprefix("bench_")
-    again = f"`make bench NAME={short}`" if exists else "No longer in the repository"
-    about = (
-        f"{again}. {line['time'][:10]}, commit {line['commit']}, {hardware['cpu']}, {hardware['cores']} cores, load "
-        f"{hardware['load_1min']} at the end; {versions}."
-    )
-    rows = [f"| {' | '.join(Figure(**figure).cells)} |" for figure in line["figures"]]
+    about = f"{line['time'][:10]}, commit {line['commit']}, {hardware['cpu']}, {hardware['cores']} cores"
+    rows = [f"| {' | '.join(Figure(**figure).cells)} |" for figure in line["figures"] if figure["wanted"]]
     table = "\n".join(("| what | median | least to most | wanted |", "|---|---|---|---|", *rows))
-    return f"\n## {short}\n\n{about}\n\n{table}\n"
+    return f"\n## `make bench NAME={name.removeprefix('bench_')}`\n\n{about}\n\n{table}\n"
 
 
 def page() -> str:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 _GREY = "#777777"
-_REFERENCES: tuple[tuple[str, Any, str], ...] = (
+_REFERENCES: tuple[tuple[str, Literal[":", "--", "-."], str], ...] = (
     ("random play", ":", "random"),
     ("human", "--", "human"),
     ("EfficientZero at 100k", "-.", "efficientzero"),
