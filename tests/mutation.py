@@ -53,9 +53,9 @@ _WEIGHT = "weight=on_device(weight, self._device),"
 _SEARCH = "tests/kernels/test_fused_search.py"
 
 PLANTED = (
-    Fault("commit before the payload", "speedyzero/shm/producer.py", _WRITING,
+    Fault("commit before the payload", "speedyzero/shm/ring.py", _WRITING,
           f"{_WRITING}        self._words[HEAD] = self._head + 1\n", ("tests/faults/test_ring_points.py",)),
-    Fault("slot freed before it is counted", "speedyzero/shm/consumer.py", _BOOKED,
+    Fault("slot freed before it is counted", "speedyzero/shm/ring.py", _BOOKED,
           f"        words[TAIL] = tail\n{_BOOKED}", ("tests/faults/test_ring_points.py",)),
     Fault("processes outlive their supervisor", "speedyzero/runtime/fork_server/process.py",
           "    die_with(parent_pid)\n", "", ("tests/runtime/test_fork_server.py",)),
