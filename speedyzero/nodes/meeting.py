@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import timedelta
@@ -23,6 +24,7 @@ import torch.distributed as dist
 from speedyzero.nodes.launch import Launch
 
 MEET_S = 300.0
+_LAST_READ_S = 1.0  # for the others, before the store ends with its process
 NODES_FOLDER = "nodes"
 _OWN = ("run_dir", "shm_dir", "cpu_threads")  # settings that may differ between nodes
 _Result = TypeVar("_Result")
@@ -83,6 +85,8 @@ class Meeting:
     def _raise_any(self, error: str, what: str) -> None:
         errors = self._exchange(what, error)
         if any(errors):
+            if self.share.node == 0:
+                time.sleep(_LAST_READ_S)
             raise ValueError("; ".join(f"{self.name(node)}: {one}" for node, one in enumerate(errors) if one))
 
     def _exchange(self, what: str, mine: str) -> list[str]:

@@ -89,8 +89,10 @@ def _check_node(launch: Launch, flags: argparse.Namespace, profile: ProfileReque
 
     meeting = Meeting(launch)
     try:
-        if flags.inline or flags.resume is not None:
-            raise ValueError("--inline and --resume: not with several nodes; --resume is not there yet")
+        if flags.inline:
+            raise ValueError(f"--inline is one process, torchrun started {launch.share.nodes} nodes: leave it out")
+        if flags.resume is not None:
+            raise ValueError("--resume: not there yet with several nodes; begin with the weights: init_from=RUN_DIR")
         whole = _new_config(flags)
         whole = replace(whole, checkpoint=replace(whole.checkpoint, keep_last=0))
         own = launch.share.of(whole)
@@ -101,9 +103,8 @@ def _check_node(launch: Launch, flags: argparse.Namespace, profile: ProfileReque
     meeting.compare({path: get(whole, path) for path in SETTINGS})
     meeting.take_directory(lambda: new_run_dir(whole))
     if launch.share.node == 0:
-        print(
-            "note: checkpoints of several nodes are not there yet: only weights are saved, for the scores", flush=True
-        )
+        untested = "; GPUs of several machines (NCCL) are untested" if whole.gpus else ""
+        print(f"note: no checkpoints with several nodes yet, only weights to score{untested}", flush=True)
     return lambda: _train_with_others(own, server, meeting, profile=profile)
 
 
