@@ -96,7 +96,10 @@ def _check_node(launch: Launch, flags: argparse.Namespace, profile: ProfileReque
         whole = _new_config(flags)
         whole = replace(whole, checkpoint=replace(whole.checkpoint, keep_last=0))
         own = launch.share.of(whole)
-        check_run(own, inline=False, profiled=profile is not None)
+        try:
+            check_run(own, inline=False, profiled=profile is not None)
+        except ValueError as error:
+            raise ValueError(f"a node's share, 1/{launch.share.nodes} of the run: {error}") from error
     except ValueError as error:
         meeting.compare({}, str(error))
         raise  # not reached: that raised

@@ -198,7 +198,7 @@ class ProcessRoles:
             self._crew.kill()
             own = "" if isinstance(failure, OtherNodeDied) else str(failure)
             known = self._nodes.end(_in_one_line(own) or FOLLOWS)
-            raise type(failure)("\n".join(filter(None, (own, known)))) from failure
+            raise type(failure)("\n".join(filter(None, (own, known)))) from None
 
     def _flush_metrics(self) -> None:
         self._session.keeper.record(self.metrics())

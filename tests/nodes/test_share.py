@@ -27,7 +27,7 @@ def test_shares_add_up():
 
 def test_schedules_follow_the_train_step():
     """Intervals in train steps and play per train step and sample are those of a lone run."""
-    whole = resolve("catch", "Catch", 0, 0)
+    whole = resolve("catch", "Catch", 0, 0, overrides=["actor.envs=8"])
     own = Share(0, 2).of(whole)
     assert (own.target_interval, own.publish_interval) == (whole.target_interval, whole.publish_interval)
     assert own.schedule.total_train_steps == whole.schedule.total_train_steps
