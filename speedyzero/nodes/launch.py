@@ -1,4 +1,4 @@
-"""What torchrun tells the process that it starts on a node. Imports no torch: it is read before anything is checked."""
+"""How torchrun started this process: its environment variables, its agent. Imports no torch: it is read first."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ALONE = Launch()
 def launched(environ: Mapping[str, str] = os.environ) -> Launch:
     """`ALONE` without torchrun, or with a single node.
 
-    Raises ValueError, saying what to type, where torchrun was started in a way that this program cannot use.
+    Raises ValueError, with what to type, if torchrun was started in a way that this program cannot use.
     """
     if RUN_ID not in environ:
         return ALONE

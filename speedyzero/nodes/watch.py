@@ -1,8 +1,8 @@
-"""How the supervisors of a run's nodes watch one another, through the store that node 0's serves.
+"""How the supervisors of a run's nodes watch one another, through the store that node 0's supervisor serves.
 
-Each writes one line under its own number twice a second: a count that rises, its env steps, and why it ends, if it
-does. A thread makes the calls, as one on a dead link never returns; the supervisor judges by its own clock. A node that
-fails ends all, an interrupted one interrupts all; torchrun may start all anew.
+Each publishes one line twice a second: a heartbeat, its env steps and, once it ends, the reason. A thread makes the
+store's calls, because a call on a dead link never returns; timeouts are measured by the reader's own clock. A node that
+fails ends all, an interrupted one interrupts all; torchrun may restart all.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from speedyzero.nodes.meeting import Meeting
 
 LOST_S = 30.0
 BEAT_S = 0.5
-SILENT_S = 3.0  # of a node that should say why it ends
-_TELL_S = 5.0
-_MAX_POLL_GAP_S = 1.0  # a longer one: this supervisor was stopped
-INTERRUPTED, DONE, FOLLOWS = "interrupted", "done", "follows"  # reasons to end that accuse nobody
+SILENT_S = 3.0  # without a heartbeat, for a node whose reason to end is awaited
+_PUBLISH_S = 5.0
+_MAX_POLL_GAP_S = 1.0  # a longer gap between two polls: this supervisor was stopped
+INTERRUPTED, DONE, FOLLOWS = "interrupted", "done", "follows"  # reasons to end that are no failure of that node
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class _Line:
 
 
 class Watch:
-    """One node's view of the others; a context that tells them how it was left."""
+    """One node's view of the others; a context manager that publishes how it was left."""
 
     def __init__(self, meeting: Meeting):
         self.share, self.launch, self.run_dir, self.name = meeting.share, meeting.launch, meeting.run_dir, meeting.name
@@ -41,21 +41,21 @@ class Watch:
         self._reason, self._env_steps, self._store_error = "", 0, ""
         self._seen = [_Line() for _ in range(self.share.nodes)]
         self._beats, self._silent_s = [0] * self.share.nodes, [0.0] * self.share.nodes
-        self._looked_s, self._is_left = time.monotonic(), False
-        self._wake, self._told = threading.Event(), threading.Event()
+        self._polled_s, self._is_left = time.monotonic(), False
+        self._wake, self._published = threading.Event(), threading.Event()
         threading.Thread(target=self._follow, daemon=True, name="watch").start()
 
     @property
     def env_steps_elsewhere(self) -> int:
         return sum(self._seen[node].env_steps for node in self._others)
 
-    def look(self, *, env_steps: int | None = None) -> str:
-        """Why this node must end, a line; empty: it need not. Interrupts this process if another was interrupted.
+    def poll(self, *, env_steps: int | None = None) -> str:
+        """The failures of other nodes, a line each; empty: none. Raises SIGTERM here if another node was interrupted.
 
-        env_steps: of this node. Call often.
+        env_steps: of this node. Call at least once a second.
         """
         now_s = time.monotonic()
-        passed_s, self._looked_s = min(now_s - self._looked_s, _MAX_POLL_GAP_S), now_s
+        passed_s, self._polled_s = min(now_s - self._polled_s, _MAX_POLL_GAP_S), now_s
         self._env_steps = self._env_steps if env_steps is None else env_steps
         for node in self._others:
             beat = self._seen[node].beat
@@ -66,19 +66,19 @@ class Watch:
             signal.raise_signal(signal.SIGTERM)
         return self._known(LOST_S)
 
-    def tell(self, reason: str) -> None:
-        """Tell the others why this node ends."""
+    def publish(self, reason: str) -> None:
+        """Publish the reason why this node ends."""
         self._reason = reason
-        self._told.clear()
+        self._published.clear()
         self._wake.set()
-        self._told.wait(_TELL_S)
+        self._published.wait(_PUBLISH_S)
 
     def end(self, reason: str) -> str:
-        """`tell`; then wait until every other node has told its reason or is silent. All reasons, a line each."""
-        self.tell(reason)
-        deadline_s = time.monotonic() + _TELL_S
+        """`publish`, then wait until every other node has published its reason or is silent. Returns their failures."""
+        self.publish(reason)
+        deadline_s = time.monotonic() + _PUBLISH_S
         while not self._store_error and time.monotonic() < deadline_s and any(map(self._is_awaited, self._others)):
-            self.look()
+            self.poll()
             time.sleep(BEAT_S / 10)
         return self._known(SILENT_S)
 
@@ -90,7 +90,7 @@ class Watch:
         if kind is None or not self._reason:
             is_interrupt = kind is not None and issubclass(kind, KeyboardInterrupt)
             self._reason = DONE if kind is None else INTERRUPTED if is_interrupt else f"{kind.__name__}: {error}"
-        (self.tell if self.share.node else self.end)(self._reason)
+        (self.publish if self.share.node else self.end)(self._reason)
         self._is_left = True
 
     def _is_awaited(self, node: int) -> bool:
@@ -116,10 +116,10 @@ class Watch:
                 beat, reason = beat + 1, self._reason
                 self._store.set(keys[self.share.node], json.dumps([beat, self._env_steps, reason]))
                 if reason:
-                    self._told.set()
+                    self._published.set()
                 self._seen = [_Line(*json.loads(line)) for line in self._store.multi_get(keys)]
                 self._wake.wait(BEAT_S)
                 self._wake.clear()
         except RuntimeError as error:
             self._store_error = str(error).partition("\n")[0]
-            self._told.set()
+            self._published.set()

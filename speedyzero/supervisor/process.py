@@ -46,7 +46,7 @@ _SAVES, _EVALUATIONS = Span("follow_saves"), Span("follow_evaluations")
 
 
 class OtherNodeDied(LearnerGroupDied):
-    """Another node of the run ended or is not heard of; the message names it."""
+    """Another node of the run failed or has no heartbeat; the message names it."""
 
 
 class AsProcesses:
@@ -119,7 +119,7 @@ class ProcessRoles:
 
     @property
     def done(self) -> bool:
-        """With several nodes another's learners can have ended all: then its supervisor says why."""
+        """Learners that ended early did so with those of another node, whose supervisor publishes the reason."""
         is_all_trained = self._nodes is None or self.train_steps >= self._session.config.schedule.total_train_steps
         return self._crew.learner_done and is_all_trained
 
@@ -164,9 +164,9 @@ class ProcessRoles:
             self._evaluations.follow(*steps)
 
     def end(self) -> None:
-        """`close` does it: processes save when they are stopped. First the other nodes are told to end, too."""
+        """`close` does it: processes save when they are stopped. Before that, the other nodes are interrupted."""
         if self._nodes is not None and self._session.interrupts.count:
-            self._nodes.tell(INTERRUPTED if agent_lives() else "its torchrun agent has died")
+            self._nodes.publish(INTERRUPTED if agent_lives() else "its torchrun agent has died")
 
     def close(self) -> None:
         interrupts, keeper, crew = self._session.interrupts, self._session.keeper, self._crew
@@ -185,7 +185,7 @@ class ProcessRoles:
 
     def _why_to_end(self) -> str:
         """What happened to another node; empty: nothing."""
-        return self._nodes.look(env_steps=self._board.total("env_steps")) if self._nodes else ""
+        return self._nodes.poll(env_steps=self._board.total("env_steps")) if self._nodes else ""
 
     @contextmanager
     def _ends_all(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What torchrun says is read, and a way of starting that cannot work is refused in a line that says what to type."""
+"""A start that cannot work is refused in one line with what to type; only torchrun's agent is ended."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_other_ways_of_starting_are_bad_input(monkeypatch, capsys, changed, what
     assert error.count("\n") == 1 and what_to_type in error and ended == [True]
 
 
-def test_a_name_that_leads_back_to_its_own_host_is_told():
+def test_a_name_that_leads_back_to_its_own_host_is_refused():
     """As 127.0.1.1, which Debian gives to a host's own name."""
     with pytest.raises(ValueError, match=r"127.0.1.1 is 127.0.1.1 on this host .* --local-addr ADDRESS"):
         interface_to("127.0.1.1")

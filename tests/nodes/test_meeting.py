@@ -69,7 +69,7 @@ def test_other_settings_are_named_with_both_values(meetings):
     assert lines == [f"node 1 ({host}): gpus=4, node 0 has 8: give all nodes the same arguments"] * 2
 
 
-def test_bad_input_on_one_node_is_told_on_all(meetings):
+def test_bad_input_on_one_node_is_reported_on_all(meetings):
     lines = at_once(
         lambda: meetings[0].compare({"gpus": 8}), lambda: meetings[1].compare({}, "gpus=8, but 4 visible here")
     )
@@ -87,7 +87,7 @@ def test_a_disk_that_is_not_shared_is_refused(meetings, tmp_path, monkeypatch):
     assert lines[0] == lines[1] and "must be on a disk that all nodes share" in lines[0]
 
 
-def test_a_directory_that_node_0_cannot_create_is_told_on_all(meetings):
+def test_a_directory_that_node_0_cannot_create_is_reported_on_all(meetings):
     def refused() -> Path:
         raise ValueError("run directory x is not empty")
 
@@ -105,15 +105,15 @@ def watches(meetings) -> Iterator[list[Watch]]:
 
 def test_a_reason_reaches_the_other_node(watches):
     first, second = watches
-    second.look(env_steps=70)
+    second.poll(env_steps=70)
     until(lambda: first.env_steps_elsewhere == 70)
-    assert first.look() == second.look() == ""
-    second.tell("learner-0 died by signal SIGKILL")
-    until(first.look)
+    assert first.poll() == second.poll() == ""
+    second.publish("learner-0 died by signal SIGKILL")
+    until(first.poll)
     line = first.end(FOLLOWS)
     assert line.startswith("node 1 (") and line.endswith("): learner-0 died by signal SIGKILL")
     until(lambda: second._seen[0].reason)
-    assert second.look() == "", "a node that follows accuses nobody"
+    assert second.poll() == "", "a node that follows accuses nobody"
 
 
 def test_an_interrupt_reaches_the_other_node_once(watches):
@@ -121,9 +121,9 @@ def test_an_interrupt_reaches_the_other_node_once(watches):
     caught = []
     before = signal.signal(signal.SIGTERM, lambda *_: caught.append(1))
     try:
-        second.tell(INTERRUPTED)
-        until(lambda: first.look() or caught)
-        assert first.look() == "" and caught == [1]
+        second.publish(INTERRUPTED)
+        until(lambda: first.poll() or caught)
+        assert first.poll() == "" and caught == [1]
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -132,8 +132,8 @@ def test_how_the_context_is_left_is_the_reason(watches):
     first, second = watches
     with pytest.raises(OSError), second:
         raise OSError("disk full")
-    until(first.look)
-    assert first.look().endswith("OSError: disk full")
+    until(first.poll)
+    assert first.poll().endswith("OSError: disk full")
     with first:
         pass
     assert first._reason == DONE
@@ -150,10 +150,10 @@ def test_a_store_that_never_answers_is_judged_by_the_own_clock(watches, monkeypa
         raise RuntimeError("the test is over")
 
     monkeypatch.setattr(second, "_store", SimpleNamespace(set=never, multi_get=never))
-    second._looked_s -= 1000.0
-    assert second.look() == ""
-    until(second.look)
-    assert second.look().startswith("node 0 (") and second.look().endswith("not heard of for 3 s")
+    second._polled_s -= 1000.0
+    assert second.poll() == ""
+    until(second.poll)
+    assert second.poll().startswith("node 0 (") and second.poll().endswith("not heard of for 3 s")
     stuck.set()
 
 
@@ -162,6 +162,6 @@ def test_a_store_that_is_gone_is_the_death_of_node_0(watches, monkeypatch):
         raise RuntimeError("Connection reset by peer\nframes")
 
     monkeypatch.setattr(watches[1], "_store", SimpleNamespace(set=gone, multi_get=gone))
-    until(watches[1].look)
+    until(watches[1].poll)
     line = watches[1].end(FOLLOWS)
     assert line.startswith("node 0 (") and line.endswith("serves the store, is gone (Connection reset by peer)")

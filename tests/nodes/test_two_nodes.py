@@ -92,7 +92,7 @@ def test_ctrl_c_on_one_node_ends_both_in_order(tmp_path):
         assert json.loads((nodes.run_dir / "metrics.jsonl").read_text().splitlines()[-1])
 
 
-def test_bad_input_on_one_node_ends_both_with_one_line(tmp_path: Path):
+def test_bad_input_ends_both_with_one_line(tmp_path: Path):
     """And is not tried again."""
     with TwoNodes(tmp_path, "learner.batch_size=31", max_restarts=2) as nodes:
         assert 0 not in nodes.wait()
