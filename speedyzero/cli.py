@@ -2,7 +2,8 @@
 
 A command is checked, then executed. Checking reads the arguments, imports heavy modules only once they are valid, and
 creates nothing; a ValueError there is bad input. An exception during execution is a fault and keeps its traceback. Exit
-codes: 0 done, 2 bad input (one line), 1 a fault, 130 interrupted.
+codes: 0 done, 2 bad input (one line), 1 a fault, 130 interrupted. Under torchrun, bad input and interrupts also end its
+agent, which would start the program again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from speedyzero.arguments.command_line import Action
 from speedyzero.config.settings import near
+from speedyzero.nodes.launch import end_agent
 from speedyzero.supervisor.arguments import check as check_train
 from speedyzero.system import stop_signals
 
@@ -49,12 +51,14 @@ def run(check: Callable[[Sequence[str], str], Action], argv: Sequence[str], *, p
         try:
             action = check(argv, prog)
         except ValueError as error:
-            print(f"{prog}: {error}", file=sys.stderr)
+            print(f"{prog}: {error}", file=sys.stderr, flush=True)
+            end_agent()
             return BAD_INPUT
         action()
     except KeyboardInterrupt:
         stop_signals.ignore()
-        print(f"{prog}: interrupted", file=sys.stderr)
+        print(f"{prog}: interrupted", file=sys.stderr, flush=True)
+        end_agent()
         return INTERRUPTED
     return DONE
 

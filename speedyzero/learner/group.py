@@ -9,7 +9,8 @@ are averaged before weights are published or saved.
     on intervals  average_buffers
 
 All ranks make the same calls in the same order. A rank that stops announces it in `agree`. If a rank dies, the others
-block in a call until the supervisor ends them.
+block in a call until the supervisor ends them. The ranks of several nodes find one another through the store of node
+0's supervisor, those of one host through a file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +29,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from speedyzero.nodes.launch import ALONE, Launch
+from speedyzero.nodes.meeting import open_store
 from speedyzero.tracing.spans import Span
 
 _WAIT = Span("wait_group")
@@ -47,6 +50,8 @@ class Group(Protocol):
 
     rank: int
     size: int
+    first_on_node: bool
+    """Whether this is the rank that counts, reports and publishes for its node."""
     waited_ns: int
     """Total time spent waiting in `agree`."""
 
@@ -68,7 +73,7 @@ class Group(Protocol):
 class LoneLearner:
     """A group of one."""
 
-    rank, size, waited_ns = 0, 1, 0
+    rank, size, first_on_node, waited_ns = 0, 1, True, 0
 
     def adopt(self, network: nn.Module) -> None:
         self._network = network
@@ -89,9 +94,10 @@ class LoneLearner:
 class RankedLearner:
     """One rank, in a process of its own. Ranks may be on different hosts; rank numbers are not GPU numbers."""
 
-    def __init__(self) -> None:
-        """Requires an initialised process group of `torch.distributed`."""
+    def __init__(self, *, first_on_node: bool, on_wait: Callable[[bool], None] = lambda _: None) -> None:
+        """Requires an initialised process group of `torch.distributed`. on_wait: as for `joined_group`."""
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.first_on_node, self._on_wait = first_on_node, on_wait
         self.waited_ns = 0
 
     def adopt(self, network: nn.Module) -> None:
@@ -111,8 +117,10 @@ class RankedLearner:
         # On the host whatever the device, so this does not synchronise with a GPU.
         message = torch.tensor([number, float(leaving)], dtype=torch.float64)
         started_ns = time.monotonic_ns()
+        self._on_wait(True)
         with _WAIT:
             dist.all_reduce(message, dist.ReduceOp.MAX)
+        self._on_wait(False)
         self.waited_ns += time.monotonic_ns() - started_ns
         return Agreement(largest=message[0].item(), leaving=bool(message[1]))
 
@@ -143,21 +151,36 @@ LEAVING = -math.inf
 
 
 @contextmanager
-def joined_group(rank: int, size: int, *, meeting_file: Path, device: str) -> Iterator[Group]:
-    """Join the process group of this host; starts when all ranks have joined. meeting_file: empty, owned by this user.
+def joined_group(
+    local_rank: int,
+    local_size: int,
+    *,
+    meeting_file: Path,
+    device: str,
+    launch: Launch = ALONE,
+    on_wait: Callable[[bool], None] = lambda _: None,
+) -> Iterator[Group]:
+    """Join the process group of the run; starts when all ranks have joined. meeting_file: empty, owned by this user.
 
-    Gloo on the CPU; on GPUs NCCL, with gloo for host tensors. Listens on the loopback interface only. On normal exit
-    all ranks leave, which stops gloo's threads: otherwise they abort one interpreter exit in ten. After an exception a
-    rank does not leave: the others may be blocked in a call that it never makes.
+    local_rank, local_size: on this node. on_wait: called with True before this rank waits for the others to join or to
+    agree, and with False after.
+
+    Gloo on the CPU; on GPUs NCCL, with gloo for host tensors. Without other nodes it listens on the loopback interface
+    only. On normal exit all ranks leave, which stops gloo's threads: otherwise they abort one interpreter exit in ten.
+    After an exception a rank does not leave: the others may be blocked in a call that it never makes.
     """
+    share = launch.share
+    rank, size = share.number(local_rank, of=local_size), local_size * share.nodes
     if size == 1:
         yield LoneLearner()
         return
     for backend in ("GLOO", "NCCL"):
-        os.environ.setdefault(f"{backend}_SOCKET_IFNAME", "lo")
+        os.environ.setdefault(f"{backend}_SOCKET_IFNAME", launch.interface)
     on_gpu = torch.device(device).type == "cuda"  # its own, set as the current device: NCCL requires that
-    store = dist.FileStore(str(meeting_file), size)
+    on_wait(True)
+    store = dist.FileStore(str(meeting_file), size) if share.nodes == 1 else open_store(launch)
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_NEVER)
-    yield RankedLearner()
+    on_wait(False)
+    yield RankedLearner(first_on_node=local_rank == 0, on_wait=on_wait)
     dist.destroy_process_group()

@@ -8,7 +8,7 @@ late, and a run that ends because of them launches one more update; the device i
 (`device_step.py`).
 
 A learner is one rank of a group (`group.py`), often the only one. Its batch has equal parts, one from each shard that
-it draws from. Rank 0 counts the train steps and reports; the first rank of a host publishes.
+it draws from. The first rank of a node counts the train steps there, reports and publishes.
 
 Axes: B batch, K unroll steps, S stacked frames, ... an observation's own axes.
 """
@@ -116,8 +116,8 @@ class Learner:
 
     @property
     def reports(self) -> bool:
-        """Whether this rank counts and reports for its group."""
-        return self.group.rank == 0
+        """Whether this rank counts and reports for its node."""
+        return self.group.first_on_node
 
     def state(self) -> LearnerState:
         """The checkpointable state, between steps; buffers must have been averaged over the group.

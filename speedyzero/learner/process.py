@@ -24,12 +24,20 @@ _SAVE = Span("save")
 
 
 def main(spec: ProcessSpec, rank: int) -> None:
-    """Train with the other ranks until the last train step or until the run is stopped; rank 0 saves the weights."""
+    """Train with the other ranks until the last train step or until the run is stopped; the first rank of all saves the
+    weights. rank: on this node.
+    """
     wiring = spec.wiring
-    ranks, meeting_file = len(wiring.placement.learners), wiring.run.meeting_file
     with (
         role_process(spec) as process,
-        joined_group(rank, ranks, meeting_file=meeting_file, device=spec.device) as group,
+        joined_group(
+            rank,
+            len(wiring.placement.learners),
+            meeting_file=wiring.run.meeting_file,
+            device=spec.device,
+            launch=spec.launch,
+            on_wait=lambda waits: process.report_progress("awaits_group", int(waits)),
+        ) as group,
     ):
         shards = [process.shard(feed.shard) for feed in wiring.placement.feeds if feed.learner == rank]
         checkpoint = open_checkpoint(spec.resume.checkpoint) if spec.resume else None
@@ -61,7 +69,7 @@ def _train(process: RoleProcess, learner: Learner) -> None:
 
     All ranks reach every save at the same train step and average their buffers.
     """
-    spec, board = process.spec, process.board
+    spec, board, share = process.spec, process.board, process.spec.launch.share
     game = check_game(spec.config.env)
     total = spec.config.schedule.total_train_steps
     saver = GroupSaver(process, learner)
@@ -76,8 +84,9 @@ def _train(process: RoleProcess, learner: Learner) -> None:
         if is_scored or is_whole or is_over:
             with _SAVE:
                 learner.group.average_buffers()
-                if learner.reports:
-                    meta = checkpoint_meta(spec.config, game, env_steps=board.env_steps, step=step)
+                if learner.group.rank == 0:
+                    env_steps = board.env_steps * share.nodes  # the nodes play in step
+                    meta = checkpoint_meta(share.whole(spec.config), game, env_steps=env_steps, step=step)
                     if is_scored or is_over:
                         is_saved = save_to_score(spec.run_dir, learner, meta) is None
                         process.report_progress("checkpoint_step" if is_saved else "unscored_step", step)

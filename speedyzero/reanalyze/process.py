@@ -9,6 +9,7 @@ from speedyzero.checkpoint.stored import Checkpoint, open_checkpoint
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
 from speedyzero.model.agent import Agent
+from speedyzero.nodes.share import WHOLE, Share
 from speedyzero.reanalyze.reanalyzer import Reanalyzer, cut_off
 from speedyzero.reanalyze.restored import open_log, restore_shard
 from speedyzero.reanalyze.saver import ReplaySaver
@@ -34,6 +35,7 @@ def main(spec: ProcessSpec, index: int) -> None:
             run_dir=spec.run_dir if config.checkpoint.keep_last else None,
             point=spec.resume,
             checkpoint=checkpoint,
+            share=spec.launch.share,
         )
         if checkpoint is not None:
             process.report_progress("restored", 1)
@@ -50,9 +52,10 @@ def build_reanalyzer(
     run_dir: Path | None = None,
     point: ResumePoint | None = None,
     checkpoint: Checkpoint | None = None,
+    share: Share = WHOLE,
     keeps_games: bool = False,
 ) -> Reanalyzer:
-    """The reanalyzer of shard `index` of a run as processes or inline.
+    """The reanalyzer of a node's shard `index`, of a run as processes or inline.
 
     run_dir: where the replay is logged; None: nowhere. point: where the run was resumed. checkpoint: of that point;
     None for a replacement, whose shard has its rows already. keeps_games: games in progress continue; otherwise they
@@ -78,6 +81,7 @@ def build_reanalyzer(
         newest=agent() if config.refresh.enabled else None,
         following=agent() if fills_ahead(config, device) else None,
         shard_index=index,
+        share=share,
         first_draw=draws_before + sum(sender.published for sender in edges.batches),
         log=log,
         resumed_ticks=point.ticks[index :: len(point.draws)] if point else None,

@@ -17,6 +17,7 @@ from speedyzero.checkpoint.replay_log import ReplayLog
 from speedyzero.config import Config
 from speedyzero.config.placement import place
 from speedyzero.model.agent import Agent
+from speedyzero.nodes.share import WHOLE, Share
 from speedyzero.reanalyze.ahead import AheadFiller
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.refresh import PriorityRefresh
@@ -50,11 +51,13 @@ class Reanalyzer:
         newest: Agent | None = None,
         following: Agent | None = None,
         shard_index: int = 0,
+        share: Share = WHOLE,
         first_draw: int = 0,
         log: ReplayLog | None = None,
         resumed_ticks: Sequence[int] | None = None,
     ):
-        """shard: may hold rows already. first_draw: batches made by predecessors. log: the shard's, if one is kept.
+        """shard: may hold rows already. shard_index: among those of its node. share: of that node. first_draw: batches
+        made by predecessors. log: the shard's, if one is kept.
 
         resumed_ticks: by actor, records in the shard when the run was resumed and its step rings restarted.
 
@@ -62,9 +65,10 @@ class Reanalyzer:
         next target network, if its searches are done ahead.
         """
         placement = place(config)
-        self._shards, self._batch_size = len(placement.shards), placement.part_of(config.learner.batch_size)
+        shards, self._batch_size = len(placement.shards), placement.part_of(config.learner.batch_size)
+        self._all_shards, number = shards * share.nodes, share.number(shard_index, of=shards)
         # Shard 0 uses the seed of a single-shard run.
-        seed = keyed_random.seed_for(config.seed, keyed_random.SHARD, shard_index) if shard_index else config.seed
+        seed = keyed_random.seed_for(config.seed, keyed_random.SHARD, number) if number else config.seed
         self._config, self._edges, self._pacing, self._agent = config, edges, pacing, agent
         self.shard, self.log = shard, log
         self._resumed_ticks = resumed_ticks or [0] * len(edges.steps)
@@ -74,7 +78,7 @@ class Reanalyzer:
         self.memo = TargetMemo(
             shard, config.reanalyze, config.search, num_actions=agent.num_actions, seed=seed, frames=frames
         )
-        self._targets = TargetMaker(config, shard, self.memo, agent, shards=self._shards)
+        self._targets = TargetMaker(config, shard, self.memo, agent, shards=shards)
         self.refresh: PriorityRefresh | None = None
         if newest is not None and config.refresh.enabled:
             self.refresh = PriorityRefresh(
@@ -214,7 +218,7 @@ class Reanalyzer:
         return BatchRecord(
             lane=sample.lane,
             step=sample.step,
-            probability=sample.probability / self._shards,
+            probability=sample.probability / self._all_shards,
             action=made.plan.action,
             action_mask=made.plan.action_mask,
             value_target=made.value,

@@ -25,6 +25,7 @@ from typing import Protocol
 import torch
 
 from speedyzero.config import Config
+from speedyzero.nodes.launch import ALONE, Launch
 from speedyzero.replay.shard import Shard
 from speedyzero.runtime.shared_edges import MetricSender, SharedBoard, SpanSender, shared_ends
 from speedyzero.runtime.wiring import SUPERVISOR, Wiring, bell_of
@@ -68,6 +69,7 @@ class ProcessSpec:
     device: str
     threads: int
     resume: ResumePoint | None = None
+    launch: Launch = ALONE
 
 
 class Role(Protocol):

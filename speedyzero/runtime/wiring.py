@@ -44,6 +44,7 @@ REANALYZER, LEARNER = reanalyzer_name(0), learner_name(0)  # LEARNER counts the 
 # save_step: to be checkpointed; snapshot_step: copied by the learner; saved_step, unsaved_step: whose files this
 # process has written, or failed to write; restored: 1 once a shard is. checkpoint_step, unscored_step: whose weights
 # for scoring were written, or could not be. rounds: of the role's loop, waits included; they stop if it is stuck.
+# awaits_group: 1 while a learner waits for the others to join or to agree (`learner/group.py`).
 # profiling: whether spans are wanted (`run_profile.py`); in other rows, what is acknowledged. dropped_spans: lost.
 COUNTERS = (
     "env_steps",
@@ -61,6 +62,7 @@ COUNTERS = (
     "unsaved_step",
     "unscored_step",
     "restored",
+    "awaits_group",
     "restarts",
     "profiling",
     "dropped_spans",

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 from speedyzero.arguments.command_line import Action, Parser, parse, settings_first
 from speedyzero.arguments.resolve import check_gpus, read_arguments, resolve
 from speedyzero.checkpoint.found import check_unlocked, directory_to_resume
-from speedyzero.config import Config
+from speedyzero.config import Config, get
 from speedyzero.config.documents import presets
-from speedyzero.config.settings import Given
+from speedyzero.config.settings import SETTINGS, Given
+from speedyzero.nodes.launch import Launch, die_with_agent, end_agent, launched
 from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.supervisor.run_checks import check_game_of, check_new_directory, check_one_of_each, check_run
 
 if TYPE_CHECKING:
+    from speedyzero.nodes.meeting import Meeting
     from speedyzero.supervisor.reshard import Reshard
     from speedyzero.supervisor.resume import ResumedRun
     from speedyzero.tracing.profile_window import ProfileRequest
@@ -55,20 +57,58 @@ def check(argv: Sequence[str], prog: str) -> Action:
     """The action of `train` for these arguments. Raises ValueError for bad input."""
     flags = parse(_parser(prog), settings_first(argv))
     profile = _profile_request(flags.profile)
+    launch = launched()
+    die_with_agent()
+    if launch.share.nodes > 1:
+        return _check_node(launch, flags, profile)
     if flags.resume is not None:
         return _check_resume(flags, profile)
+    config = _new_config(flags)
+    if config.run_dir:
+        check_new_directory(Path(config.run_dir))
+    server = _begun_server(flags)
+    check_run(config, inline=flags.inline, profiled=profile is not None)
+    return lambda: _train(config, server, profile=profile)
+
+
+def _new_config(flags: argparse.Namespace) -> Config:
+    """The settings of a new run."""
     if flags.reshard:
         raise ValueError("--reshard: only --resume has something to reshard")
     if flags.force:
         raise ValueError(f"--force {flags.force[0]}: only --resume has something to force")
     config = resolve(flags.preset, flags.game, flags.seed, flags.gpus, flags.run_dir, flags.settings)
-    if config.run_dir:
-        check_new_directory(Path(config.run_dir))
-    game = check_game_of(config)
-    config = replace(config, env=replace(config.env, game=game.name))
-    server = _begun_server(flags)
-    check_run(config, inline=flags.inline, profiled=profile is not None)
-    return lambda: _train(config, server, profile=profile)
+    return replace(config, env=replace(config.env, game=check_game_of(config).name))
+
+
+def _check_node(launch: Launch, flags: argparse.Namespace, profile: ProfileRequest | None) -> Action:
+    """As `check`, for one of several nodes. Node 0 creates the run's directory here, which all must see."""
+    server = ForkServer(["speedyzero.supervisor.preload"])
+    from speedyzero.nodes.meeting import Meeting
+    from speedyzero.supervisor.resume import new_run_dir
+
+    meeting = Meeting(launch)
+    try:
+        if flags.inline:
+            raise ValueError(f"--inline is one process, torchrun started {launch.share.nodes} nodes: leave it out")
+        if flags.resume is not None:
+            raise ValueError("--resume: not there yet with several nodes; begin with the weights: init_from=RUN_DIR")
+        whole = _new_config(flags)
+        whole = replace(whole, checkpoint=replace(whole.checkpoint, keep_last=0))
+        own = launch.share.of(whole)
+        try:
+            check_run(own, inline=False, profiled=profile is not None)
+        except ValueError as error:
+            raise ValueError(f"a node's share, 1/{launch.share.nodes} of the run: {error}") from error
+    except ValueError as error:
+        meeting.compare({}, str(error))
+        raise  # not reached: that raised
+    meeting.compare({path: get(whole, path) for path in SETTINGS})
+    meeting.take_directory(lambda: new_run_dir(whole))
+    if launch.share.node == 0:
+        untested = "; GPUs of several machines (NCCL) are untested" if whole.gpus else ""
+        print(f"note: no checkpoints with several nodes yet, only weights to score{untested}", flush=True)
+    return lambda: _train_with_others(own, server, meeting, profile=profile)
 
 
 def _begun_server(flags: argparse.Namespace) -> ForkServer | None:
@@ -132,6 +172,21 @@ def _train(
 
     with server or nullcontext():
         train(config, server, resume, profile=profile)
+
+
+def _train_with_others(config: Config, server: ForkServer, meeting: Meeting, *, profile: ProfileRequest | None) -> None:
+    from speedyzero.nodes.watch import Watch
+    from speedyzero.supervisor.crew import LearnerGroupDied, RunFailed
+    from speedyzero.supervisor.train import train
+
+    try:
+        with Watch(meeting) as nodes, server:
+            train(config, server, profile=profile, nodes=nodes)
+    except LearnerGroupDied:
+        raise  # torchrun may start all anew
+    except RunFailed:
+        end_agent()
+        raise
 
 
 def _train_resharded(reshard: Reshard, server: ForkServer | None, *, profile: ProfileRequest | None) -> None:

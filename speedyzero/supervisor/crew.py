@@ -18,6 +18,7 @@ from pathlib import Path
 from speedyzero.actor import process as actor_process
 from speedyzero.config import Config
 from speedyzero.learner import process as learner_process
+from speedyzero.nodes.launch import ALONE, Launch
 from speedyzero.reanalyze import process as reanalyze_process
 from speedyzero.runtime.fork_server import ForkServer, NotStarted
 from speedyzero.runtime.role_process import DIVERGED, DONE, WORKING, ProcessSpec, ResumePoint, crash_file
@@ -52,16 +53,17 @@ class Crew:
         *,
         note: Callable[[str], None],
         resume: ResumePoint | None = None,
+        launch: Launch = ALONE,
     ):
         self._board, self._run_dir, self._note, self._server = board, run_dir, note, server
-        self._limits = config.supervisor
+        self._limits, self._nodes = config.supervisor, launch.share.nodes
         self.row = board.row(SUPERVISOR)
         self._looked_s = time.monotonic()
         threads = threads_per_process(config, len(wiring.processes))
 
         def children(count: int, name: Callable[[int], str], target: Callable[..., None]) -> list[Child]:
             specs = (
-                ProcessSpec(name(i), config, wiring, run_dir, wiring.devices[name(i)], threads, resume)
+                ProcessSpec(name(i), config, wiring, run_dir, wiring.devices[name(i)], threads, resume, launch)
                 for i in range(count)
             )
             return [Child(spec, target, (i,)) for i, spec in enumerate(specs)]
@@ -82,13 +84,12 @@ class Crew:
         for child in self.children:
             self._begin(child)
         deadline_s = time.monotonic() + self._limits.start_s
-        while waited_for := [child.spec.name for child in self.children if not self.works(child)]:
+        while waited_for := [child for child in self.children if not self.works(child)]:
             if interrupted():
                 return
-            if time.monotonic() > deadline_s:
-                raise RunFailed(
-                    f"still starting after supervisor.start_s={self._limits.start_s:g}: {', '.join(waited_for)}"
-                )
+            if time.monotonic() > deadline_s and not all(map(self._awaits_nodes, waited_for)):
+                names = ", ".join(child.spec.name for child in waited_for)
+                raise RunFailed(f"still starting after supervisor.start_s={self._limits.start_s:g}: {names}")
             self.look_after()
             time.sleep(_TICK_S)
 
@@ -143,6 +144,10 @@ class Crew:
         holder = self._board.process(child.spec.name)
         return child.process is not None and holder is not None and holder.pid == child.process.pid
 
+    def _awaits_nodes(self, child: Child) -> bool:
+        """Whether a learner waits for those of other nodes, whose supervisors judge them (`nodes/watch.py`)."""
+        return self._nodes > 1 and bool(self._board.counter(child.spec.name, "awaits_group"))
+
     def _is_warm(self, child: Child) -> bool:
         """Whether process and run are past their first steps, which compile kernels and capture graphs."""
         name, board = child.spec.name, self._board
@@ -192,7 +197,7 @@ class Crew:
         if child.alive and silent_s > may_be_silent_s:
             self._note(f"{name} has shown no sign of life for {silent_s:.0f} s and is killed")
             child.kill()
-        elif child.alive and stuck_s > may_be_stuck_s:
+        elif child.alive and stuck_s > may_be_stuck_s and not self._awaits_nodes(child):
             self._note(f"{name} lives but has been stuck for {stuck_s:.0f} s and is killed")
             child.kill()
 

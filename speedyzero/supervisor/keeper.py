@@ -17,6 +17,7 @@ from speedyzero.evaluate.checkpointed import evaluate_checkpoint
 from speedyzero.evaluate.human_normalised import reference_scores
 from speedyzero.evaluate.result import EvaluationResult
 from speedyzero.evaluate.video import Film
+from speedyzero.nodes.share import WHOLE, Share
 from speedyzero.observe.metrics import MetricsWriter
 from speedyzero.observe.progress import GamesProgress, Progress
 from speedyzero.observe.run_dir import summary
@@ -35,11 +36,11 @@ _SHOWN = {
 
 
 class RunKeeper:
-    """Records of one run, inline or as processes."""
+    """Records of one run, inline or as processes. Of several nodes the first shows the progress of all."""
 
-    def __init__(self, config: Config, run_dir: Path):
-        self._config, self._run_dir = config, run_dir
-        schedule = config.schedule
+    def __init__(self, config: Config, run_dir: Path, *, share: Share = WHOLE):
+        self._config, self._run_dir, self._node = config, run_dir, share.node
+        schedule = share.whole(config).schedule
         record_system(run_dir, gpus=config.gpus)
         self._progress = Progress(env_steps_total=schedule.env_steps, train_steps_total=schedule.total_train_steps)
         self.metrics = MetricsWriter(run_dir, say=self.note)
@@ -59,10 +60,11 @@ class RunKeeper:
 
     def progress(self, *, env_steps: int, train_steps: int, limit: str = "") -> None:
         """limit: the current bottleneck, if there is one."""
-        self._progress.update(env_steps, train_steps, limit=limit, **self._shown)
+        if self._node == 0:
+            self._progress.update(env_steps, train_steps, limit=limit, **self._shown)
 
     def note(self, line: str) -> None:
-        self._progress.note(line)
+        self._progress.note(line if self._node == 0 else f"node {self._node}: {line}")
 
     def evaluate(
         self,
@@ -115,7 +117,8 @@ class RunKeeper:
 
     def close(self) -> None:
         self.metrics.close()  # may print a note
-        self._progress.close()
+        if self._node == 0:
+            self._progress.close()
 
 
 def print_plan(config: Config, run_dir: Path, *, processes: str, resumed_step: int | None = None) -> None:

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from speedyzero.config import Config
+from speedyzero.nodes.launch import ALONE, agent_lives
+from speedyzero.nodes.watch import FOLLOWS, INTERRUPTED, Watch
 from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.runtime.role_process import ResumePoint
 from speedyzero.runtime.waits import role_of
 from speedyzero.runtime.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of
 from speedyzero.shm import Board, Doorbell, Ring, SharedArrays, WeightSlots, remove_run
-from speedyzero.supervisor.crew import Crew
+from speedyzero.supervisor.crew import Crew, LearnerGroupDied, RunFailed
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.gpu_memory import expected_bytes, shortage, with_mirrors_chosen
@@ -42,21 +45,29 @@ _GAUGES, _LOOK, _SLEEP = Span("record_gauges"), Span("look_after"), Span("sleep"
 _SAVES, _EVALUATIONS = Span("follow_saves"), Span("follow_evaluations")
 
 
+class OtherNodeDied(LearnerGroupDied):
+    """Another node of the run failed or has no heartbeat; the message names it."""
+
+
 class AsProcesses:
     """Carries a run's roles as processes over shared memory."""
 
     raise_at = 0
 
-    def __init__(self, config: Config, server: ForkServer, *, profiled: bool):
-        """server: forks all processes. Raises SegmentError (a ValueError) if shared memory does not suffice."""
+    def __init__(self, config: Config, server: ForkServer, *, profiled: bool, nodes: Watch | None = None):
+        """server: forks all processes. nodes: of a run on several. Raises SegmentError (a ValueError) if shared memory
+        does not suffice.
+        """
         set_title("supervisor")
-        self._config, self._server, self._profiled = config, server, profiled
+        self._config, self._server, self._profiled, self._nodes = config, server, profiled, nodes
         self._wiring: Wiring | None = wire_where_it_fits(config, profiled=profiled)
-        self.description = f"{len(self._wiring.processes) + 2} processes"
+        several = f" on each of {nodes.share.nodes} nodes" if nodes else ""
+        self.description = f"{len(self._wiring.processes) + 2} processes{several}"
 
     def prepare(self) -> Config:
         assert self._wiring is not None
-        print_placement(self._config, self._wiring)
+        if self._nodes is None or self._nodes.share.node == 0:
+            print_placement(self._config, self._wiring)
         if not self._config.gpus:
             return self._config
         gpus, expected = read_gpus(), expected_bytes(self._config, self._wiring)
@@ -66,15 +77,22 @@ class AsProcesses:
 
     def roles(self, session: Session, resume: ResumedRun | None) -> ProcessRoles:
         wiring, self._wiring = self._wiring or wire_where_it_fits(session.config, profiled=self._profiled), None
-        return ProcessRoles(session, wiring, self._server, resume)
+        return ProcessRoles(session, wiring, self._server, resume, self._nodes)
 
 
 class ProcessRoles:
     """The processes of one start of a run, and their shared memory."""
 
-    def __init__(self, session: Session, wiring: Wiring, server: ForkServer, resume: ResumedRun | None):
+    def __init__(
+        self,
+        session: Session,
+        wiring: Wiring,
+        server: ForkServer,
+        resume: ResumedRun | None,
+        nodes: Watch | None = None,
+    ):
         config, keeper, opened = session.config, session.keeper, session.opened
-        self._session, self._wiring = session, wiring
+        self._session, self._wiring, self._nodes = session, wiring, nodes
         point = resume_point(wiring.placement, resume.checkpoint) if resume else None
         if resume is not None:
             resume.checkpoint.release()  # the roles read it themselves
@@ -88,7 +106,10 @@ class ProcessRoles:
             self._gauges = Gauges(
                 wiring, board, keeper.metrics, keeper.alarms, interval_s=interval_s, inherited=_memory_of(server)
             )
-            self._crew = crew = Crew(config, wiring, opened.run_dir, board, server, note=keeper.note, resume=point)
+            launch = nodes.launch if nodes else ALONE
+            self._crew = crew = Crew(
+                config, wiring, opened.run_dir, board, server, note=keeper.note, resume=point, launch=launch
+            )
             self._saves = Saves(
                 config, wiring, opened.store, board, note=keeper.note, row=crew.row, flush=self._flush_metrics
             )
@@ -100,21 +121,27 @@ class ProcessRoles:
 
     @property
     def done(self) -> bool:
-        return self._crew.learner_done
+        """Learners that ended early did so with those of another node, whose supervisor publishes the reason."""
+        is_all_trained = self._nodes is None or self.train_steps >= self._session.config.schedule.total_train_steps
+        return self._crew.learner_done and is_all_trained
 
     @property
     def env_steps(self) -> int:
-        return self._board.total("env_steps")
+        """Of all nodes."""
+        return self._board.total("env_steps") + (self._nodes.env_steps_elsewhere if self._nodes else 0)
 
     @property
     def train_steps(self) -> int:
         return self._board.total("train_steps")
 
     def start(self) -> None:
-        self._crew.start(interrupted=lambda: self._session.interrupts.count > 0)
+        with self._ends_all():
+            self._crew.start(interrupted=lambda: bool(self._why_to_end()) or self._session.interrupts.count > 0)
 
     def step(self) -> None:
-        with _LOOK:
+        with _LOOK, self._ends_all():
+            if why := self._why_to_end():
+                raise OtherNodeDied(why)
             self._crew.look_after()
         with _SLEEP:
             time.sleep(TICK_S)
@@ -139,7 +166,9 @@ class ProcessRoles:
             self._evaluations.follow(*steps)
 
     def end(self) -> None:
-        """`close` does it: processes save when they are stopped."""
+        """`close` does it: processes save when they are stopped. Before that, the other nodes are interrupted."""
+        if self._nodes is not None and self._session.interrupts.count:
+            self._nodes.publish(INTERRUPTED if agent_lives() else "its torchrun agent has died")
 
     def close(self) -> None:
         interrupts, keeper, crew = self._session.interrupts, self._session.keeper, self._crew
@@ -155,6 +184,23 @@ class ProcessRoles:
             self._session.profiler.detach()
         finally:
             remove_run(self._wiring.run)
+
+    def _why_to_end(self) -> str:
+        """What happened to another node; empty: nothing."""
+        return self._nodes.poll(env_steps=self._board.total("env_steps")) if self._nodes else ""
+
+    @contextmanager
+    def _ends_all(self) -> Iterator[None]:
+        """A failure ends all nodes, and its message names the one where it began."""
+        try:
+            yield
+        except RunFailed as failure:
+            if self._nodes is None:
+                raise
+            self._crew.kill()
+            own = "" if isinstance(failure, OtherNodeDied) else str(failure)
+            known = self._nodes.end(_in_one_line(own) or FOLLOWS)
+            raise type(failure)("\n".join(filter(None, (own, known)))) from None
 
     def _flush_metrics(self) -> None:
         self._session.keeper.record(self.metrics())
@@ -174,6 +220,12 @@ def create_shared(wiring: Wiring) -> Board:
         SharedArrays.create(run, shard).close()
     run.meeting_file.touch(mode=0o600, exist_ok=False)
     return Board.create(run, wiring.board)
+
+
+def _in_one_line(report: str) -> str:
+    """A death and the last line of its traceback."""
+    first, _, rest = report.strip().partition("\n")
+    return f"{first} {rest.splitlines()[-1]}" if rest else first
 
 
 def _count_from(board: Board, point: ResumePoint) -> None:

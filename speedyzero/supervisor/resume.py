@@ -146,20 +146,24 @@ def resume_point(placement: Placement, checkpoint: Checkpoint) -> ResumePoint:
 
 
 @contextmanager
-def opened_run(config: Config, resume: ResumedRun | None) -> Iterator[OpenedRun]:
+def opened_run(config: Config, resume: ResumedRun | None, *, created: Path | None = None) -> Iterator[OpenedRun]:
     """The run's directory, created or rolled back to the checkpoint, locked against other writers, its log opened.
 
-    Raises ValueError if another process holds the lock.
+    created: a new run's directory, if there is one already, with its settings. Raises ValueError if another process
+    holds the lock.
     """
-    if resume is None:
-        run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
-        save_config(config, run_dir / CONFIG_FILE)
-    else:
-        run_dir = resume.run_dir
+    run_dir = created or (resume.run_dir if resume else new_run_dir(config))
     with CheckpointStore(run_dir) as store, run_log(run_dir):
         if resume is not None:
             go_back(config, resume, store, say=print)
         yield OpenedRun(run_dir, store)
+
+
+def new_run_dir(config: Config) -> Path:
+    """Create a run's directory, with its settings. Raises ValueError if that cannot be."""
+    run_dir = create_run_dir(game=config.env.game, preset=config.preset, seed=config.seed, run_dir=config.run_dir)
+    save_config(config, run_dir / CONFIG_FILE)
+    return run_dir
 
 
 def last_checkpoint(run_dir: Path) -> Checkpoint | None:

@@ -12,6 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 from speedyzero.config import Config
+from speedyzero.nodes.share import WHOLE
+from speedyzero.nodes.watch import Watch
 from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.supervisor.crew import LearnerGroupDied
 from speedyzero.supervisor.inline import InOneProcess
@@ -34,29 +36,34 @@ def train(
     resume: ResumedRun | None = None,
     *,
     profile: ProfileRequest | None = None,
+    nodes: Watch | None = None,
 ) -> Path:
     """Train, evaluate and save as configured, printing progress; returns the run directory.
 
-    server: forks all processes of the run; None: inline. resume: the run to resume. profile: also write a trace.
+    server: forks all processes of the run; None: inline. resume: the run to resume. profile: also write a trace. nodes:
+    the others of a run on several; config is then this node's share of its settings, and node 0 evaluates.
 
     Raises SegmentError (a ValueError) if shared memory does not suffice, before anything starts; RunFailed if a role
     cannot be kept alive; KeyboardInterrupt after an orderly stop.
     """
-    is_profiled = profile is not None
-    carrier = InOneProcess(config) if server is None else AsProcesses(config, server, profiled=is_profiled)
-    with opened_run(config, resume) as opened:
+    is_profiled, share = profile is not None, nodes.share if nodes else WHOLE
+    carrier = InOneProcess(config) if server is None else AsProcesses(config, server, profiled=is_profiled, nodes=nodes)
+    with opened_run(config, resume, created=nodes.run_dir if nodes else None) as opened:
         run_dir, resumed_step = opened.run_dir, resume.step if resume else None
-        print_plan(config, run_dir, processes=carrier.description, resumed_step=resumed_step)
+        if share.node == 0:
+            print_plan(share.whole(config), run_dir, processes=carrier.description, resumed_step=resumed_step)
         config = carrier.prepare()
         with Interrupts(raise_at=carrier.raise_at) as interrupts:
             started_s = time.monotonic()
-            keeper = RunKeeper(config, run_dir)
+            keeper = RunKeeper(config, run_dir, share=share)
             profiler = profile_of(profile, config, run_dir, note=keeper.note)
             try:
                 with closing(profiler):
                     roles = _run_on(Session(config, opened, keeper, interrupts, profiler), carrier, resume)
                 trained_s = time.monotonic() - started_s
                 interrupts.raise_from_now_on()
+                if share.node:
+                    return run_dir
                 result = keeper.finish(roles.train_steps)
             finally:
                 keeper.close()

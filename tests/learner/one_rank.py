@@ -1,6 +1,7 @@
-"""One rank of a group of two, as a process: `python -m tests.learner.one_rank RANK MEETING_FILE RESULTS.npz`.
+"""One rank of a group of two, as a process: `python -m tests.learner.one_rank RANK MEETING RESULTS.npz`.
 
-Goes through the cases of `test_group.py`, in the same order on both ranks, and saves what each left behind.
+Goes through the cases of `test_group.py`, in the same order on both ranks, and saves what each left behind. MEETING: a
+file, or the port of a store: then each rank is alone on a node of its own, and goes through the first case only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import torch
 
 from speedyzero.learner.group import Group, joined_group
 from speedyzero.model.flat import flatten
+from speedyzero.nodes.launch import ALONE, Launch
+from speedyzero.nodes.share import Share
 from speedyzero.topology.records import BatchRecord
 from tests.learner.small_learner import BATCH, SmallLearner, small_batch, small_learner, without_batch_statistics
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
@@ -110,12 +113,17 @@ CASES = {case.__name__: case for case in (vectors, late_outcomes, images, one_ba
 
 
 def main() -> None:
-    rank, meeting_file, results = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    rank, meeting, results = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     torch.set_num_threads(1)
-    with joined_group(rank, RANKS, meeting_file=meeting_file, device="cpu") as group:
-        found = {f"{name}/{key}": value for name, case in CASES.items() for key, value in case(group, rank).items()}
+    local, cases, launch = (rank, RANKS), CASES, ALONE
+    if meeting.isdigit():
+        local, cases, launch = (0, 1), {"vectors": vectors}, Launch(Share(rank, RANKS), "127.0.0.1", int(meeting), "lo")
+    waits: list[bool] = []
+    joined = joined_group(*local, meeting_file=Path(meeting), device="cpu", launch=launch, on_wait=waits.append)
+    with joined as group:
+        found = {f"{name}/{key}": value for name, case in cases.items() for key, value in case(group, rank).items()}
         was_member = torch.distributed.is_initialized()
-    membership = {"was_member": was_member, "is_member": torch.distributed.is_initialized()}
+    membership = {"was_member": was_member, "is_member": torch.distributed.is_initialized(), "waits": waits}
     np.savez(results, **found, waited_ns=group.waited_ns, **membership)
 
 

@@ -22,6 +22,7 @@ from speedyzero.config import (
 from speedyzero.model.agent import Agent
 from speedyzero.model.build import build_network
 from speedyzero.model.flat import flatten
+from speedyzero.nodes.share import WHOLE, Share
 from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.runtime.local_edges import InlineEdges
@@ -101,15 +102,14 @@ def no_agent() -> SimpleNamespace:
 class Machine:
     """A reanalyzer between hand-made edges. The weights of version v are `random_weights(config, v)`."""
 
-    def __init__(self, config: Config, lanes: list[Lane], *, ticks: int):
+    def __init__(self, config: Config, lanes: list[Lane], *, ticks: int, share: Share = WHOLE):
         assert len(lanes) == config.actor.envs
         self.config, self.lanes = config, lanes
         self.edges = InlineEdges()
         self.agent = WatchedAgent(config)
         pacing = Pacing(config.schedule, tick_env_steps=len(lanes))
-        self.reanalyzer = Reanalyzer(
-            config, self.edges.of(ReanalyzerEdges), pacing, self.agent, Shard(shard_shape(config, SPEC, NUM_ACTIONS))
-        )
+        shard = Shard(shard_shape(config, SPEC, NUM_ACTIONS))
+        self.reanalyzer = Reanalyzer(config, self.edges.of(ReanalyzerEdges), pacing, self.agent, shard, share=share)
         self.publish(0)
         self.play(ticks)
 

@@ -57,6 +57,21 @@ def compile_at_first(spec: ProcessSpec, compile_s: float) -> None:
         process.loop(SlowAtFirst(row, compile_s))
 
 
+class WaitsForOthers(Idle):
+    """A first step that never ends."""
+
+    def step(self) -> bool:
+        time.sleep(300.0)
+        return True
+
+
+def wait_for_others(spec: ProcessSpec, _index: int) -> None:
+    """A learner while other nodes are late."""
+    with role_process(spec) as process:
+        process.report_progress("awaits_group", 1)
+        process.loop(WaitsForOthers())
+
+
 def crash(spec: ProcessSpec, message: str) -> None:
     with role_process(spec):
         raise ArithmeticError(message)

@@ -108,6 +108,20 @@ def test_a_first_step_that_compiles_is_no_hang_and_a_later_one_that_takes_as_lon
     assert crew.notes == ["learner-0 lives but has been stuck for 2 s and is killed"]
 
 
+def test_a_learner_that_waits_for_other_nodes_is_not_stuck(make_crew):
+    crew = make_crew("supervisor.start_s=3")
+    learner = crew.learners[0]
+    crew.children, crew._nodes = [learner], 2
+    learner.target = roles.wait_for_others
+    crew.start(interrupted=lambda: False)
+    look_until(crew, lambda: learner.rounds.for_s > 4)
+    assert crew.notes == []
+    crew._nodes = 1
+    with pytest.raises(LearnerGroupDied, match="learner-0 died by signal SIGKILL"):
+        look_until(crew, lambda: False)
+    assert "learner-0 lives but has been stuck" in crew.notes[0]
+
+
 def test_one_that_keeps_crashing_ends_the_run_with_its_first_traceback(make_crew):
     crew = make_crew("supervisor.max_restarts=1")
     actor = crew.children[2]

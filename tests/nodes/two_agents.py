@@ -1,0 +1,117 @@
+"""A short Catch on two nodes: two agents of torchrun on this machine, on the loopback interface, each with its own
+directory for shared memory. To be looked into and struck."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.faults.whole_run import LIMIT_S, ROOT, SHORT
+
+LONG = ("schedule.train_steps=100000", "schedule.env_steps=400000")
+
+
+class TwoNodes:
+    """The processes of both nodes by title: `agent`, `supervisor`, `learner-0`, ..."""
+
+    def __init__(self, folder: Path, *settings: str, max_restarts: int = 0):
+        self.folder, self.run_dir = folder, folder / "run"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        where = ["--rdzv-backend", "c10d", "--rdzv-id", "test", "--rdzv-endpoint", f"127.0.0.1:{port}"]
+        counts = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", str(max_restarts)]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", *counts, *where, "--local-addr", "127.0.0.1"]
+        words = ["--game", "Catch", "--preset", "catch", "--gpus", "0", "--run-dir", str(self.run_dir)]
+        self.agents = []
+        for node in range(2):
+            self.shm_dir(node).mkdir(mode=0o700)
+            with open(folder / f"{node}.txt", "w") as output:
+                self.agents.append(
+                    subprocess.Popen(
+                        [*torchrun, "train.py", *words, *SHORT, f"shm_dir={self.shm_dir(node)}", *settings],
+                        cwd=ROOT,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        env=os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1"},
+                        start_new_session=True,
+                    )
+                )
+        self.known: dict[int, dict[str, int]] = {0: {}, 1: {}}
+
+    def __enter__(self) -> TwoNodes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Whatever became of the test, nobody goes on running."""
+        for node in range(2):
+            for pid in (*self.processes(node).values(), *self.known[node].values()):
+                if title_of(pid):
+                    os.kill(pid, signal.SIGKILL)
+        for agent in self.agents:
+            agent.kill()
+            agent.wait()
+
+    def shm_dir(self, node: int) -> Path:
+        return self.folder / f"shm-{node}"
+
+    def output(self, node: int) -> str:
+        return (self.folder / f"{node}.txt").read_text(errors="replace")
+
+    def processes(self, node: int) -> dict[str, int]:
+        """Living processes of a node."""
+        found, to_visit = {"agent": self.agents[node].pid}, [self.agents[node].pid]
+        while to_visit:
+            for pid in children_of(to_visit.pop()):
+                found[title_of(pid)] = pid
+                to_visit.append(pid)
+        return {title: pid for title, pid in found.items() if title}
+
+    def wait_for_training(self) -> None:
+        self.wait_for(lambda: re.search(r"train steps [1-9]\d*/", self.output(0)), "training")
+        self.known = {node: self.processes(node) for node in range(2)}
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> float:
+        """The seconds that it took."""
+        started_s = time.monotonic()
+        while not condition():
+            outputs = "\n".join(map(self.output, range(2)))
+            assert time.monotonic() - started_s < LIMIT_S, f"{what} has not come in {LIMIT_S:.0f} s:\n{outputs}"
+            time.sleep(0.05)
+        return time.monotonic() - started_s
+
+    def wait_until_all_roles_end(self) -> float:
+        """Until of both nodes nothing but the agents is left; the seconds that it took."""
+        roles = [pid for known in self.known.values() for title, pid in known.items() if title != "agent"]
+        assert len(roles) >= 10
+        return self.wait_for(lambda: not any(map(title_of, roles)), "the end of all roles")
+
+    def wait(self) -> list[int]:
+        """The exit codes of both agents."""
+        return [agent.wait(timeout=LIMIT_S) for agent in self.agents]
+
+
+def children_of(pid: int) -> list[int]:
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, path.read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def title_of(pid: int) -> str:
+    """`supervisor`, `learner-0`; empty: the process has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    title, _, state = fields.partition("(")[2].rpartition(")")
+    return "" if state.split()[0] in "ZX" else title.removeprefix("sz-")
