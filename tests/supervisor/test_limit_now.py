@@ -110,7 +110,7 @@ def test_every_wait_ends_by_whom_the_wiring_names(wiring):
 
 def test_figures_of_this_process_and_this_machine():
     before_bytes, before_s = own_memory_bytes(os.getpid()), machine_cpu_s()
-    block = mmap.mmap(-1, 64 * 2**20, flags=mmap.MAP_PRIVATE)  # from the kernel: an allocator may have freed memory left
+    block = mmap.mmap(-1, 64 * 2**20, flags=mmap.MAP_PRIVATE)  # an allocator may have freed memory left
     block.write(bytes(len(block)))
     grown_bytes = own_memory_bytes(os.getpid()) - before_bytes
     assert 0.9 * len(block) < grown_bytes < 3 * len(block)
