@@ -140,18 +140,23 @@ def wire(config: Config, run: Run, spec: ObservationSpec, num_actions: int, *, p
     weight_bytes = 4 * sum(tensor.numel() for tensor in acting_tensors(network).values())
     lengths = lengths_of(config, num_actions, batch=placement.part_of(config.learner.batch_size))
 
+    feeds = [
+        (f"{feed.shard}-{feed.learner}", reanalyzer_name(feed.shard), learner_name(feed.learner))
+        for feed in placement.feeds
+    ]
+    shared_by = {  # by two roles: suffix of a ring's name, and its ends
+        ("actor", "reanalyzer"): [
+            (actor, actor, reanalyzers[index % len(reanalyzers)]) for index, actor in enumerate(actors)
+        ],
+        ("reanalyzer", "learner"): feeds,
+        ("everyone", SUPERVISOR): [(process, process, SUPERVISOR) for process in processes],
+    }
+
     def ends(edge: Edge) -> list[tuple[str, str, str]]:
         """Suffix of the name, producer and consumer of each of an edge's rings."""
-        if edge.consumer == SUPERVISOR:
-            return [(process, process, SUPERVISOR) for process in processes]
-        if edge.producer == "actor":
-            return [(actor, actor, reanalyzers[index % len(reanalyzers)]) for index, actor in enumerate(actors)]
-        found = []
-        for feed in placement.feeds:
-            pair = (reanalyzer_name(feed.shard), learner_name(feed.learner))
-            producer, consumer = pair if edge.producer == "reanalyzer" else pair[::-1]
-            found.append((f"{feed.shard}-{feed.learner}", producer, consumer))
-        return found
+        if found := shared_by.get((edge.producer, edge.consumer)):
+            return found
+        return [(suffix, producer, consumer) for suffix, consumer, producer in shared_by[edge.consumer, edge.producer]]
 
     def rings(edge: Edge) -> tuple[RingSpec, ...]:
         layout = record_layout(edge, lengths, spec)
