@@ -71,7 +71,8 @@ class Watch:
         self._reason = reason
         self._published.clear()
         self._wake.set()
-        self._published.wait(_PUBLISH_S)
+        if not self._store_error:  # else the thread has ended
+            self._published.wait(_PUBLISH_S)
 
     def end(self, reason: str) -> str:
         """`publish`, then wait until every other node has published its reason or is silent. Returns their failures."""

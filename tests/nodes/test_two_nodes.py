@@ -75,9 +75,13 @@ def test_what_dies_ends_all_and_is_named(tmp_path, node, process, line):
 
 
 def test_ctrl_c_on_one_node_ends_both_in_order(tmp_path):
-    """With restarts left, which are not used; and after the death of an actor, which its node replaced."""
-    with TwoNodes(tmp_path, *LONG, max_restarts=2) as nodes:
-        nodes.wait_for_training()
+    """In the head start, when the other node's learner makes no agreement by itself; after the death of an actor, which
+    its node replaced. Restarts are left, and not used.
+    """
+    head_start = ("schedule.head_start_env_steps=10000000", "schedule.env_steps=20000000")
+    with TwoNodes(tmp_path, *LONG, *head_start, max_restarts=2) as nodes:
+        nodes.wait_for(lambda: "train steps 0/" in nodes.output(0), "the first progress")
+        nodes.known = {node: nodes.processes(node) for node in range(2)}
         os.kill(nodes.known[1]["actor-0"], signal.SIGKILL)
         nodes.wait_for(lambda: "node 1: actor-0 died and is replaced" in nodes.output(1), "the replacement")
         os.kill(nodes.known[1]["agent"], signal.SIGINT)
@@ -87,7 +91,7 @@ def test_ctrl_c_on_one_node_ends_both_in_order(tmp_path):
             output = nodes.output(node)
             assert output.count("interrupted: saving and ending") == 1, output
             assert list(nodes.shm_dir(node).iterdir()) == []
-        assert load_weights(newest(nodes.run_dir)).meta["step"] > 0
+        assert load_weights(newest(nodes.run_dir)).meta["step"] == 0
         assert not list(nodes.run_dir.rglob("crash.*"))
         assert json.loads((nodes.run_dir / "metrics.jsonl").read_text().splitlines()[-1])
 
