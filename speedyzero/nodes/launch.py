@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -76,8 +77,17 @@ def interface_to(address: str) -> str:
     raise ValueError(f"MASTER_ADDR={address} is reached from {here}, of no known interface: set GLOO_SOCKET_IFNAME")
 
 
-def agent_lives() -> bool:
-    return os.getppid() == _PARENT_PID
+def agent_lives(*, for_s: float = 0.0) -> bool:
+    """Whether torchrun's agent lives, and still does after `for_s`.
+
+    The signal of its death comes when the first of its threads ends; this process keeps its parent until the last has.
+    """
+    deadline_s = time.monotonic() + for_s
+    while os.getppid() == _PARENT_PID:
+        if time.monotonic() >= deadline_s:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def die_with_agent() -> None:

@@ -41,6 +41,7 @@ from speedyzero.topology.records import MetricRecord
 from speedyzero.tracing.spans import Span
 
 TICK_S = 0.05
+AGENT_ENDS_S = 1.0
 _GAUGES, _LOOK, _SLEEP = Span("record_gauges"), Span("look_after"), Span("sleep")
 _SAVES, _EVALUATIONS = Span("follow_saves"), Span("follow_evaluations")
 
@@ -168,7 +169,7 @@ class ProcessRoles:
     def end(self) -> None:
         """`close` does it: processes save when they are stopped. Before that, the other nodes are interrupted."""
         if self._nodes is not None and self._session.interrupts.count:
-            self._nodes.publish(INTERRUPTED if agent_lives() else "its torchrun agent has died")
+            self._nodes.publish(INTERRUPTED if agent_lives(for_s=AGENT_ENDS_S) else "its torchrun agent has died")
 
     def close(self) -> None:
         interrupts, keeper, crew = self._session.interrupts, self._session.keeper, self._crew
