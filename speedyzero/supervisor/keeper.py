@@ -166,8 +166,9 @@ def print_summary(
         f"best         {best['mean']:.6g}, at train step {best['step']} (picked by its score, so no fair measure)"
     )
     if last["blind_twin"] is not None:
-        lines.append(f"blind twin   {last['blind_twin']['summary']}: its actions as often, drawn without looking")
-    lines.append(f"policy       {last['policy_information']:.2f} nats of information, 0 for one that never looks")
+        lines.append(f"blind twin   {last['blind_twin']['summary']}: random actions at the agent's frequencies")
+    nats = last["policy_information"]
+    lines.append(f"policy       {nats:.2f} nats of information about the observation (0: one policy for all)")
     print(
         summary(
             run_dir,

@@ -21,7 +21,7 @@ NAMES = {"mean": "mean", "median": "median", "iqm": "IQM", "optimality_gap": "op
 LEGEND = (
     "Raw scores of the final weights, not the best. Ours: mean over seeds (95% bootstrap interval of that mean; of few "
     "seeds it is too narrow). EfficientZero: as published (Ye et al. 2021). Human-normalised: 0 is random play, 1 a "
-    "human. At 1.2M frames: an evaluation on the way. Blind twin: the agent's actions as often, drawn without looking; "
+    "human. At 1.2M frames: an evaluation on the way. Blind twin: random actions at the agent's frequencies; "
     "nats: what its policy knows of the position. Minutes: of training, a run."
 )
 
