@@ -29,9 +29,11 @@ class TwoNodes:
         counts = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", str(max_restarts)]
         torchrun = [sys.executable, "-m", "torch.distributed.run", *counts, *where, "--local-addr", "127.0.0.1"]
         words = ["--game", "Catch", "--preset", "catch", "--gpus", "0", "--run-dir", str(self.run_dir)]
-        self.agents = []
+        self.agents: list[subprocess.Popen] = []
         for node in range(2):
             self.shm_dir(node).mkdir(mode=0o700)
+            (folder / f"{node}.txt").touch()
+        for node in range(2):
             with open(folder / f"{node}.txt", "w") as output:
                 self.agents.append(
                     subprocess.Popen(
@@ -43,6 +45,8 @@ class TwoNodes:
                         start_new_session=True,
                     )
                 )
+            if node == 0:  # it serves the rendezvous, not whichever agent comes first
+                self.wait_for(lambda: _listens(port), "the rendezvous")
         self.known: dict[int, dict[str, int]] = {0: {}, 1: {}}
 
     def __enter__(self) -> TwoNodes:
@@ -115,3 +119,10 @@ def title_of(pid: int) -> str:
         return ""
     title, _, state = fields.partition("(")[2].rpartition(")")
     return "" if state.split()[0] in "ZX" else title.removeprefix("sz-")
+
+
+def _listens(port: int) -> bool:
+    """Whether a process of this machine listens on a TCP port, without connecting to it."""
+    tables = (Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text())
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
