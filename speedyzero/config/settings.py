@@ -38,7 +38,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     """The allowed texts; empty: any."""
     range: str = ""
-    """One of `schema.RANGES`; of every number."""
+    """One of `declare.RANGES`; of every number."""
     use: Use = NONE
 
 

@@ -83,7 +83,7 @@ def _new_config(flags: argparse.Namespace) -> Config:
 
 def _check_node(launch: Launch, flags: argparse.Namespace, profile: ProfileRequest | None) -> Action:
     """As `check`, for one of several nodes. Node 0 creates the run's directory here, which all must see."""
-    server = ForkServer(["speedyzero.supervisor.preload"])
+    server = _fork_server()
     from speedyzero.nodes.meeting import Meeting
     from speedyzero.supervisor.resume import new_run_dir
 
@@ -112,8 +112,12 @@ def _check_node(launch: Launch, flags: argparse.Namespace, profile: ProfileReque
 
 
 def _begun_server(flags: argparse.Namespace) -> ForkServer | None:
-    """The fork server of a run, which imports while this process checks the rest."""
-    return None if flags.inline else ForkServer(["speedyzero.supervisor.preload"])
+    return None if flags.inline else _fork_server()
+
+
+def _fork_server() -> ForkServer:
+    """It imports while this process checks the rest."""
+    return ForkServer(["speedyzero.supervisor.preload"])
 
 
 def _profile_request(window: str | None) -> ProfileRequest | None:
