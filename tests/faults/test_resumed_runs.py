@@ -37,14 +37,14 @@ SAVING = (
 TOTAL = 120  # train steps
 
 
-def rows_of(config: Config, checkpoint: Checkpoint) -> dict[str, np.ndarray]:
-    """Every row of both actors, [8, n, ...], as a resumed run would find them."""
+def rows_of(config: Config, checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Every row of both actors, [8, n, ...], as a resumed run would find them, and the rows of each lane, [8]."""
     game = check_game(config.env)
     shard = Shard(shard_shape(config, game.spec, game.num_actions))
     restore_shard(shard, checkpoint, index=0)
     assert shard.head.max() <= shard.rows, "rows were overwritten"
     names = (name for name in shard.shape.fields() if name not in NOT_IN_ROWS)
-    return {name: getattr(shard, name)[:, : shard.head.min()] for name in names}
+    return {name: getattr(shard, name) for name in names}, shard.head
 
 
 def assert_went_on(run_dir: Path, run: WholeRun) -> None:
@@ -61,35 +61,42 @@ def assert_went_on(run_dir: Path, run: WholeRun) -> None:
     last = newest_valid(run_dir)
     assert last.step == TOTAL
     meta = load_weights(checkpoint_dir(run_dir, TOTAL)).meta
-    assert schedule.env_steps <= meta["env_steps"] < schedule.env_steps + 2 * tick
+    # The last train step begins as soon as the steps due before it are played.
+    assert pacing.env_steps_due(TOTAL - 1) <= meta["env_steps"] < schedule.env_steps + 2 * tick
     assert (run.group(), run.shared_names()) == ([], [])
+
+
+def interrupted_run(run_dir: Path, *, at_step: int) -> tuple[WholeRun, Checkpoint]:
+    """A run that has ended after one Ctrl-C, and the checkpoint that it left."""
+    with WholeRun.start(run_dir, *SAVING) as run:
+        run.wait_for_step(at_step)
+        os.kill(run.process.pid, signal.SIGINT)
+        assert run.wait() == 130, run.printed
+    return run, newest_valid(run_dir)
 
 
 @pytest.mark.contract(7, 12, 17)
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
     run_dir = tmp_path / "run"
-    with WholeRun.start(run_dir, *SAVING) as run:
-        run.wait_for_step(50)
-        os.kill(run.process.pid, signal.SIGINT)
-        assert run.wait() == 130, run.printed
-    left = newest_valid(run_dir)
-    before = rows_of(run.config, left)
+    run, left = interrupted_run(run_dir, at_step=50)
+    before, rows = rows_of(run.config, left)
     assert left.step >= 50 and left.step == max(map(step_of, resumable(run_dir)))
-    played = (~before["last"]).sum()
-    assert abs(sum(left.document("replay_0")["env_steps"]) - played) <= 8  # an actor may have been a tick further
+    played = sum((~before["last"][lane, :length]).sum() for lane, length in enumerate(rows))
+    assert sum(left.document("replay_0")["env_steps"]) == played
     with WholeRun.resume(run_dir) as run:
         assert run.wait() == 0, run.printed
     assert f"resuming {run_dir} at train step {left.step}: 0 later" in run.printed
     assert_went_on(run_dir, run)
-    after = rows_of(run.config, newest_valid(run_dir))
-    cut = before["last"].shape[1] - 1
-    for name, column in before.items():
-        assert np.array_equal(column[:, : cut - 1], after[name][:, : cut - 1]), name
-    assert np.array_equal(before["frame"], after["frame"][:, : cut + 1])
-    assert after["last"][:, cut].all() and after["first"][:, cut + 1].all(), "the games that were under way are over"
-    goes_on = ~before["last"][:, cut] & ~before["first"][:, cut]
+    after, _ = rows_of(run.config, newest_valid(run_dir))
+    lanes, cut = np.arange(len(rows)), rows - 1  # one actor may have been a tick ahead of the other
+    for lane, length in enumerate(rows):
+        for name, column in before.items():
+            assert np.array_equal(column[lane, : length - 2], after[name][lane, : length - 2]), name
+        assert np.array_equal(before["frame"][lane, :length], after["frame"][lane, :length])
+    assert after["last"][lanes, cut].all() and after["first"][lanes, cut + 1].all(), "the games under way are over"
+    goes_on = ~before["last"][lanes, cut] & ~before["first"][lanes, cut]
     # None, where every lane's game had just ended: games of Catch have 9 steps and begin together.
-    assert after["truncated"][goes_on, cut - 1].all()
+    assert after["truncated"][lanes[goes_on], cut[goes_on] - 1].all()
     reached(17, f"a run interrupted at train step {left.step} went on with its counters, pacing, replay and target lag")
 
 
@@ -128,11 +135,7 @@ def test_learners_that_died_go_on_from_the_last_checkpoint(tmp_path):
 @pytest.mark.contract(3)
 def test_a_reanalyzer_is_replaced_after_the_checkpoint_that_was_resumed_is_deleted(tmp_path):
     run_dir = tmp_path / "run"
-    with WholeRun.start(run_dir, *SAVING) as run:
-        run.wait_for_step(25)
-        os.kill(run.process.pid, signal.SIGINT)
-        assert run.wait() == 130, run.printed
-    left = newest_valid(run_dir)
+    _, left = interrupted_run(run_dir, at_step=25)
     with WholeRun.resume(run_dir, "checkpoint.keep_last=1") as run:
         run.wait_for(lambda: not is_finished(left.directory), "a later checkpoint")
         os.kill(run.pid_of(REANALYZER), signal.SIGKILL)
