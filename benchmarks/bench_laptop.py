@@ -2,6 +2,7 @@
 
     make bench NAME=laptop ARGS="--game Pong --seeds 5"            # trains as a user does, half an hour a seed
     make bench NAME=laptop ARGS="--runs runs/Pong-laptop-*"        # of runs that are there
+    make bench NAME=laptop ARGS="--redraw"                         # only the picture, of the newest line
 
 A run's score at a moment is the mean of its actors' last 20 games, which explore; milestones are fractions of the way
 from random play to a human. At the end each agent plays full games by its most visited action and by sampled ones, and
@@ -42,10 +43,21 @@ def curve_of_run(run: RunRecord) -> Curve:
     return curve_of(games.times_s / 60, run.env_steps_by(games.times_s) * run.config.env.frame_skip, games.values)
 
 
-def ppo_curves(game: str) -> list[Curve]:
-    path = RESULTS / "bench_ppo.jsonl"
+def results_of(benchmark: str, game: str) -> list[dict]:
+    path = RESULTS / f"{benchmark}.jsonl"
     lines = [json.loads(line)["results"] for line in path.read_text().splitlines()] if path.exists() else []
-    return [curve_of(*np.array(one["games"]).T) for one in lines if one["game"] == game]
+    return [line for line in lines if line["game"] == game]
+
+
+def draw_curves(game: str, curves: list[Curve], path: Path) -> None:
+    reference = reference_scores(game)
+    levels = {} if reference is None else {"human": reference.human, "random": reference.random}
+    panels = [Panel(f"{game}, mean of the last {GAMES_AVERAGED} games", x, levels=levels) for x in ("minute", "frames")]
+    ppo = [curve_of(*np.array(line["games"]).T) for line in results_of("bench_ppo", game)]
+    for name, of in (("SpeedyZero, laptop", curves), ("PPO, Stable-Baselines3", ppo)):
+        for panel in panels:
+            panel.lines += [(name, curve[panel.x_label], curve["mean"]) for curve in of]
+    draw(path, *panels)
 
 
 def minutes_to(curve: Curve, wanted: float) -> float | None:
@@ -92,26 +104,28 @@ def main() -> None:
     options.add_argument("--game", default="Pong")
     options.add_argument("--seeds", type=int, default=5, help="0 to N - 1")
     options.add_argument("--runs", type=Path, nargs="+", help="judge these instead of training")
+    options.add_argument("--redraw", action="store_true", help="only the picture, of the newest line in results/")
     options.add_argument("--picture", type=Path, help="default: docs/figures/laptop-GAME.png")
     options.add_argument("settings", nargs="*", metavar="key=value")
     arguments = options.parse_args()
+    picture = arguments.picture or ROOT / "docs" / "figures" / f"laptop-{arguments.game}.png"
+    if arguments.redraw:
+        draw_curves(
+            arguments.game, [run["curve"] for run in results_of("bench_laptop", arguments.game)[-1]["runs"]], picture
+        )
+        return
     run_dirs = arguments.runs or [train(arguments.game, seed, arguments.settings) for seed in range(arguments.seeds)]
     runs = [read_run(run_dir) for run_dir in run_dirs]
     game = runs[0].config.env.game
     curves, finals = [curve_of_run(run) for run in runs], [final_scores(run) for run in runs]
-    reference = reference_scores(game)
-    levels = {} if reference is None else {"human": reference.human, "random": reference.random}
-    panels = [Panel(f"{game}, mean of the last {GAMES_AVERAGED} games", x, levels=levels) for x in ("minute", "frames")]
-    for name, of in (("SpeedyZero, laptop", curves), ("PPO, Stable-Baselines3", ppo_curves(game))):
-        for panel in panels:
-            panel.lines += [(name, curve[panel.x_label], curve["mean"]) for curve in of]
-    draw(arguments.picture or ROOT / "docs" / "figures" / f"laptop-{game}.png", *panels)
-    about = [{"run": run.name, "seed": run.config.seed, "train_steps": run.train_steps, "env_steps": run.env_steps,
-              "minutes": run.duration_s / 60, **final} for run, final in zip(runs, finals, strict=True)]  # fmt: skip
-    report(
-        "bench_laptop", figures_of(game, curves, finals), packages=("torch", "numba", "numpy", "ale-py"), game=game,
-        runs=about, curves=curves,
-    )  # fmt: skip
+    draw_curves(game, curves, picture)
+    about = [
+        {"run": run.name, "seed": run.config.seed, "train_steps": run.train_steps, "env_steps": run.env_steps}
+        | {"minutes": run.duration_s / 60, **final, "curve": curve}
+        for run, curve, final in zip(runs, curves, finals, strict=True)
+    ]
+    packages = ("torch", "numba", "numpy", "ale-py")
+    report("bench_laptop", figures_of(game, curves, finals), packages=packages, game=game, runs=about)
 
 
 if __name__ == "__main__":
