@@ -37,7 +37,7 @@ from speedyzero.runtime.local_edges import InlineEdges
 from speedyzero.runtime.wiring import LEARNER, REANALYZER, actor_name
 from speedyzero.supervisor.inline_state import ACTOR_PART, EDGES_PART, ENV_PART, edges_part, restore_edges
 from speedyzero.supervisor.interrupts import HURRY
-from speedyzero.supervisor.limit_now import TurnLimit
+from speedyzero.supervisor.limit_now import Limit
 from speedyzero.supervisor.resume import ResumedRun, resume_point
 from speedyzero.supervisor.session import Session
 from speedyzero.supervisor.thinning import thin_out
@@ -153,7 +153,7 @@ class InlineRoles:
     def __init__(self, session: Session, run: InlineRun):
         self._session, self._run, self._board = session, run, run.edges.board
         self._checkpoints = InlineCheckpoints(run, session.opened.store, note=session.keeper.note)
-        self.limit = TurnLimit(run.turns.busy_ns).name
+        self.limit = Limit(lambda: run.turns.busy_ns).name
         self._freed = FreedMemory()
         session.profiler.attach(lambda: ProfiledTurns(run.turns, run.edges.board))
 

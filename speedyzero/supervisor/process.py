@@ -26,7 +26,7 @@ from speedyzero.supervisor.crew import Crew, LearnerGroupDied, RunFailed
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.gpu_memory import expected_bytes, shortage, with_mirrors_chosen
-from speedyzero.supervisor.limit_now import ProcessLimit
+from speedyzero.supervisor.limit_now import limit_of_processes
 from speedyzero.supervisor.placement_table import print_placement
 from speedyzero.supervisor.profile_counts import ProfiledProcesses
 from speedyzero.supervisor.resume import ResumedRun, resume_point
@@ -102,7 +102,7 @@ class ProcessRoles:
             if point is not None:
                 _count_from(board, point)
             self._consumers = [Ring.attach(wiring.run, spec).consumer() for spec in wiring.queues[METRICS.name]]
-            self.limit = ProcessLimit(wiring, board).name
+            self._limit = limit_of_processes(wiring, board)
             interval_s = config.supervisor.record_interval_s
             self._gauges = Gauges(
                 wiring, board, keeper.metrics, keeper.alarms, interval_s=interval_s, inherited=_memory_of(server)
@@ -146,6 +146,9 @@ class ProcessRoles:
             self._crew.look_after()
         with _SLEEP:
             time.sleep(TICK_S)
+
+    def limit(self) -> str:
+        return self._limit.name() if self.train_steps else ""
 
     def metrics(self) -> Iterator[MetricRecord]:
         """Reanalyzers after the first have their shard in the metric's name."""

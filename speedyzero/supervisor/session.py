@@ -10,7 +10,7 @@ from speedyzero.config import Config
 from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.supervisor.keeper import RunKeeper
 from speedyzero.supervisor.resume import OpenedRun, ResumedRun
-from speedyzero.supervisor.run_profile import RunProfiler
+from speedyzero.supervisor.run_profile import RunProfile
 from speedyzero.topology.records import MetricRecord
 
 
@@ -22,7 +22,7 @@ class Session:
     opened: OpenedRun
     keeper: RunKeeper
     interrupts: Interrupts
-    profiler: RunProfiler
+    profiler: RunProfile
 
 
 class Roles(Protocol):

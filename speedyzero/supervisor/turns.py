@@ -13,7 +13,6 @@ from dataclasses import replace
 from speedyzero.runtime.local_edges import MemoryBoard
 from speedyzero.runtime.waits import WaitsOn, in_turns
 from speedyzero.runtime.wiring import SUPERVISOR
-from speedyzero.shm import RingSpec
 from speedyzero.supervisor.profile_counts import Counts
 from speedyzero.system.host_figures import machine_cpu_s
 from speedyzero.topology.records import SPAN_NAMES, SpanBlock
@@ -57,16 +56,14 @@ class Turns:
 class ProfiledTurns:
     """An inline run as read for its profile; see `ProfiledProcesses`."""
 
-    inline = True
-    rings: tuple[RingSpec, ...] = ()
+    inline, all_acknowledged = True, True
 
     def __init__(self, turns: Turns, board: MemoryBoard):
         self._turns, self._board, self._first_step = turns, board, board.train_steps
         self._blocks: list[tuple[str, SpanBlock]] = []
         self._before = Counts()
-        self.devices = dict.fromkeys(turns.busy_ns, "cpu")
+        self.tracks = tuple(turns.busy_ns)
         self.waits_on: WaitsOn = in_turns()
-        self.all_acknowledged = True
 
     @property
     def learning(self) -> bool:

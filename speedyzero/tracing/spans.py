@@ -12,24 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 import numpy as np
 
 from speedyzero.topology.records import SPAN_FIELDS, SPAN_NAMES, SPANS_PER_BLOCK, SpanBlock
-
-if TYPE_CHECKING:
-    from speedyzero.tracing.kernel_activity import NvtxRanges
 
 FLUSH_AFTER_NS = 500_000_000
 _WORDS = SPANS_PER_BLOCK * SPAN_FIELDS
 
 
 class Recorder:
-    """Records one role's spans. `send` copies a block, or drops and counts it."""
+    """Records one role's spans. `send` copies a block, or drops it. nvtx: `torch.cuda.nvtx`, for ranges."""
 
-    def __init__(self, send: Callable[[SpanBlock], object], *, ranges: NvtxRanges | None = None):
-        self._send, self.ranges = send, ranges
+    def __init__(self, send: Callable[[SpanBlock], object], *, nvtx: ModuleType | None = None):
+        self._send, self.nvtx = send, nvtx
         self._span = np.zeros((SPANS_PER_BLOCK, SPAN_FIELDS), np.int64)
         self._words = self._span.data.cast("B").cast("q")
         self._at = 0  # words written
@@ -85,13 +82,13 @@ class Span:
     def __enter__(self) -> None:
         recorder = _recorder
         if recorder is not None:
-            if recorder.ranges is not None:
-                recorder.ranges.push(self._name)
+            if recorder.nvtx is not None:
+                recorder.nvtx.range_push(self._name)
             self._start_ns = monotonic_ns()
 
     def __exit__(self, *_: object) -> None:
         recorder = _recorder
         if recorder is not None:
             recorder.add(self._number, self._start_ns, monotonic_ns(), self._nbytes)
-            if recorder.ranges is not None:
-                recorder.ranges.pop()
+            if recorder.nvtx is not None:
+                recorder.nvtx.range_pop()

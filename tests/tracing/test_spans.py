@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+
 import numpy as np
 import pytest
+import torch
 
+from speedyzero.runtime.role_process import gpu_activity
 from speedyzero.runtime.shared_edges import SpanSender
 from speedyzero.shm import Board, BoardSpec, RecordLayout, Ring, RingSpec, Run, remove_run
 from speedyzero.topology.records import SPAN_FIELDS, SPAN_NAMES, SPANS_PER_BLOCK, SpanBlock
@@ -99,16 +104,25 @@ def test_ranges_for_a_profiler_outside_are_opened_and_closed():
     class Ranges:
         told: list[str] = []
 
-        def push(self, name: str) -> None:
+        def range_push(self, name: str) -> None:
             self.told.append(name)
 
-        def pop(self) -> None:
+        def range_pop(self) -> None:
             self.told.append("pop")
 
-    activate(Recorder(lambda block: None, ranges=Ranges()))
+    activate(Recorder(lambda block: None, nvtx=Ranges()))
     with Span("update"), Span("search"):
         pass
     assert Ranges.told == ["update", "search", "pop", "pop"]
+
+
+def test_gpu_activity_is_written_where_it_ends(tmp_path):
+    activity = gpu_activity(tmp_path, "learner-0")
+    activity.start()
+    torch.ones(4).sum()
+    activity.stop()
+    with gzip.open(tmp_path / "kernels.learner-0.json.gz", "rt") as file:
+        assert any(event["name"] == "aten::sum" for event in json.load(file)["traceEvents"])
 
 
 def test_a_store_is_bounded_and_keeps_samples_that_changed():
