@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from speedyzero.evaluate.result import mean_and_interval
 from speedyzero.experiments.ablate.outcome import AblationOutcome
-from speedyzero.experiments.grid.interval import mean_and_interval
 
 COLUMNS = {
     "final score": "final_score",

@@ -24,7 +24,6 @@ PRESCRIBED: dict[str, Any] = {
     "init_from": "",
 }
 FEWEST_EPISODES = 32
-_WITHOUT = "; without "
 
 
 def shortfalls(plan: BenchmarkPlan, seeds: int, outcomes: Sequence[GameOutcome]) -> list[str]:
@@ -34,7 +33,7 @@ def shortfalls(plan: BenchmarkPlan, seeds: int, outcomes: Sequence[GameOutcome])
     partly = [f"{game} ({count} of {seeds})" for game, count in counts.items() if 0 < count < seeds]
     found = []
     if absent:
-        found.append(f"{len(counts) - len(absent)} of 26 games{_WITHOUT}{', '.join(absent)}")
+        found.append(f"{len(counts) - len(absent)} of 26 games; without {', '.join(absent)}")
     if partly:
         found.append(f"not all seeds of {', '.join(partly)}")
     return [*found, *_other_settings(plan.runs[0].config)]
@@ -57,11 +56,6 @@ def headline(why_not: Sequence[str], seeds: int) -> str:
     if why_not:
         return f"**NOT a result of the Atari 100k benchmark:** {'; '.join(why_not)}."
     return f"Atari 100k: 26 games, {counted(seeds, 'seed')} each."
-
-
-def brief(why_not: Sequence[str]) -> str:
-    """The reasons for a plot's title, without the list of missing games."""
-    return "; ".join(why.partition(_WITHOUT)[0] for why in why_not)
 
 
 def counted(number: int, thing: str) -> str:

@@ -12,7 +12,7 @@ from speedyzero.evaluate.human_normalised import benchmark_games, human_normalis
 from speedyzero.experiments.atari100k.outcome import GameOutcome
 from speedyzero.experiments.atari100k.pictures import draw_aggregates, draw_profile
 from speedyzero.experiments.atari100k.plan import Benchmark, BenchmarkPlan, plan_runs
-from speedyzero.experiments.atari100k.standing import brief, shortfalls
+from speedyzero.experiments.atari100k.standing import shortfalls
 from speedyzero.experiments.atari100k.summary import Summary
 from speedyzero.experiments.atari100k.summary import summarise as summarise_fully
 from speedyzero.experiments.atari100k.table import table_of
@@ -65,12 +65,6 @@ def test_whatever_falls_short_is_named(settings: tuple[str, ...], outcomes: list
     assert why == expected
     table = table_of(GAMES, 2, outcomes, {}, summarise(outcomes, [why]))
     assert table.count(f"**NOT a result of the Atari 100k benchmark:** {expected}.") == 2  # above scores and aggregates
-
-
-def test_pictures_leave_out_the_list_of_games_alone():
-    pong = [one for one in EVERY if one.game == "Pong"]
-    why = shortfalls(planned("evaluate.episodes=2"), 2, pong)
-    assert brief(why) == "1 of 26 games; scores of 2 episodes instead of 32"
 
 
 def test_rows_and_aggregates_by_hand():
