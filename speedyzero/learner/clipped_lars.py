@@ -18,7 +18,6 @@ Axes: T scaled tensors of a parameter group.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -31,26 +30,6 @@ from torch.optim.optimizer import ParamsT
 from speedyzero.model.base import ZeroLinear
 
 _BUFFER = "momentum_buffer"
-
-
-@dataclass(frozen=True)
-class LayerTrustRatio:
-    unclipped: float
-    clipped: float
-    """Used by the last step."""
-
-
-@dataclass(frozen=True)
-class TrustRatioSummary:
-    """The trust ratios of one step, over the scaled tensors that had a gradient."""
-
-    minimum: float
-    median: float
-    largest_unclipped: float
-    """The largest ratio before the clip."""
-    share_clipped: float
-    layers: dict[str, LayerTrustRatio]
-    """By the parameter's name."""
 
 
 @dataclass(frozen=True)
@@ -180,29 +159,20 @@ class ClippedLARS(torch.optim.Optimizer):
         ratios = [ratios.clipped for ratios in self._ratios if ratios is not None]
         return torch.cat(ratios) if ratios else torch.empty(0)
 
-    def trust_ratio_summary(self) -> TrustRatioSummary | None:
-        """The ratios of the last step; None before the first. Waits for the device."""
-        layers: dict[str, LayerTrustRatio] = {}
-        clipped_layers = 0
+    def trust_ratios_by_layer(self) -> dict[str, tuple[float, float]]:
+        """The last step's ratios before and after the clip, of scaled tensors that had a gradient, by their names.
+
+        Empty before the first step. Waits for the device.
+        """
+        layers: dict[str, tuple[float, float]] = {}
         for number, (group, ratios) in enumerate(zip(self.param_groups, self._ratios, strict=True)):
             if ratios is None:
                 continue
             names = group.get("param_names", [f"group{number}.{i}" for i in range(len(group["params"]))])
             scaled = [name for name, p in zip(names, group["params"], strict=True) if _is_scaled(p, group)]
-            unclipped, clipped = torch.stack([ratios.unclipped, ratios.clipped]).tolist()
-            for name, before, after in zip(scaled, unclipped, clipped, strict=True):
-                if not math.isnan(before):
-                    layers[name] = LayerTrustRatio(before, after)
-                    clipped_layers += before > group["clip"]
-        if not layers:
-            return None
-        return TrustRatioSummary(
-            minimum=min(layer.clipped for layer in layers.values()),
-            median=statistics.median(layer.clipped for layer in layers.values()),
-            largest_unclipped=max(layer.unclipped for layer in layers.values()),
-            share_clipped=clipped_layers / len(layers),
-            layers=layers,
-        )
+            pairs = torch.stack([ratios.unclipped, ratios.clipped], dim=1).tolist()
+            layers |= {name: (a, b) for name, (a, b) in zip(scaled, pairs, strict=True) if not math.isnan(a)}
+        return layers
 
 
 def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:

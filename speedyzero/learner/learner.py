@@ -277,8 +277,7 @@ class Learner:
         }
         optimizer = self._trainer.optimizer
         # Of the newest update: on a GPU one step later than the rest. Synchronises, but only on this interval.
-        ratios = optimizer.trust_ratio_summary() if isinstance(optimizer, ClippedLARS) else None
-        if ratios is not None:
+        if isinstance(optimizer, ClippedLARS) and (ratios := optimizer.trust_ratios_by_layer()):
             figures |= trust_ratio_figures(ratios)
         for name, value in figures.items():
             self._edges.metrics.put(MetricRecord(name, done.train_step, float(value)))
