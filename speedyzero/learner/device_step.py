@@ -20,7 +20,7 @@ import torch
 
 from kernels.capture import Graphed
 from speedyzero.learner.batch import Batch
-from speedyzero.learner.group import Group
+from speedyzero.learner.group import LoneLearner
 from speedyzero.learner.loss import Loss
 from speedyzero.learner.readback import Readback
 from speedyzero.learner.static_batch import StaticBatch
@@ -35,7 +35,7 @@ class DeviceStep:
         self,
         network: Network,
         optimizer: torch.optim.Optimizer,
-        group: Group,
+        group: LoneLearner,
         loss: Callable[[Batch], Loss],
         example: Batch,
         *,

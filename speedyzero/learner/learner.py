@@ -26,7 +26,7 @@ import torch
 from speedyzero.config import Config
 from speedyzero.learner.batch import BatchReader, join
 from speedyzero.learner.clipped_lars import ClippedLARS
-from speedyzero.learner.group import LEAVING, Group, LoneLearner
+from speedyzero.learner.group import LEAVING, LoneLearner
 from speedyzero.learner.loss import Loss, importance_weights
 from speedyzero.learner.publisher import Publisher
 from speedyzero.learner.schedule import importance_exponent
@@ -67,7 +67,7 @@ class Learner:
         shards: Sequence[Shard],
         *,
         device: str = "cpu",
-        group: Group | None = None,
+        group: LoneLearner | None = None,
         deferred: bool | None = None,
         state: LearnerState | None = None,
     ):

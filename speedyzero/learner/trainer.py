@@ -18,7 +18,7 @@ from speedyzero.config import Config
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.batch_loss import BatchLoss
 from speedyzero.learner.device_step import DeviceStep
-from speedyzero.learner.group import Group
+from speedyzero.learner.group import LoneLearner
 from speedyzero.learner.loss import Loss
 from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.learner.schedule import learning_rate
@@ -55,7 +55,7 @@ class Trainer:
         self,
         config: Config,
         network: Network,
-        group: Group,
+        group: LoneLearner,
         *,
         device: torch.device,
         deferred: bool | None = None,

@@ -198,14 +198,7 @@ class Reanalyzer:
                 "reanalyzer/priority_age_max": float(age.max()),
             }
         if self.refresh is not None:
-            found = self.refresh.figures(version)
-            figures |= {
-                "reanalyzer/refreshed": found.refreshed,
-                "reanalyzer/refreshed_share": found.share,
-                "reanalyzer/refresh_s": found.seconds,
-                "reanalyzer/refresh_rank_correlation": found.rank_correlation,
-                "reanalyzer/refresh_ratio": found.ratio,
-            }
+            figures |= self.refresh.figures(version)
         for name, value in figures.items():
             if not math.isnan(value):
                 self._edges.metrics.put(MetricRecord(name, train_step, float(value)))

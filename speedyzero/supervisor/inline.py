@@ -126,7 +126,7 @@ def build_run(
 
 
 class InOneProcess:
-    """Carries a run's roles in turns."""
+    """Carries a run's roles in turns; see `process.AsProcesses`."""
 
     description, raise_at = "one process", HURRY
 
@@ -148,7 +148,7 @@ class InOneProcess:
 
 
 class InlineRoles:
-    """The roles of a run that take turns with its supervisor."""
+    """The roles of a run that take turns with its supervisor; see `process.ProcessRoles`."""
 
     def __init__(self, session: Session, run: InlineRun):
         self._session, self._run, self._board = session, run, run.edges.board

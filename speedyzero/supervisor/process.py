@@ -53,7 +53,7 @@ class OtherNodeDied(LearnerGroupDied):
 class AsProcesses:
     """Carries a run's roles as processes over shared memory."""
 
-    raise_at = 0
+    raise_at = 0  # interruptions that raise KeyboardInterrupt: never
 
     def __init__(self, config: Config, server: ForkServer, *, profiled: bool, nodes: Watch | None = None):
         """server: forks all processes. nodes: of a run on several. Raises SegmentError (a ValueError) if shared memory
@@ -66,6 +66,7 @@ class AsProcesses:
         self.description = f"{len(self._wiring.processes) + 2} processes{several}"
 
     def prepare(self) -> Config:
+        """Print the layout; returns the settings, with those that depend on this machine chosen."""
         assert self._wiring is not None
         if self._nodes is None or self._nodes.share.node == 0:
             print_placement(self._config, self._wiring)
@@ -140,6 +141,7 @@ class ProcessRoles:
             self._crew.start(interrupted=lambda: bool(self._why_to_end()) or self._session.interrupts.count > 0)
 
     def step(self) -> None:
+        """Check the processes and wait a moment. Raises RunFailed if a role cannot be kept alive."""
         with _LOOK, self._ends_all():
             if why := self._why_to_end():
                 raise OtherNodeDied(why)
@@ -148,10 +150,11 @@ class ProcessRoles:
             time.sleep(TICK_S)
 
     def limit(self) -> str:
+        """The bottleneck of the last seconds, empty if unknown."""
         return self._limit.name() if self.train_steps else ""
 
     def metrics(self) -> Iterator[MetricRecord]:
-        """Reanalyzers after the first have their shard in the metric's name."""
+        """All metrics received. Reanalyzers after the first have their shard in the metric's name."""
         for process, consumer in zip(self._wiring.processes, self._consumers, strict=True):
             is_further_shard = process.startswith("reanalyzer-") and process != REANALYZER
             while (packed := consumer.get()) is not None:
@@ -161,6 +164,7 @@ class ProcessRoles:
                 yield record
 
     def follow(self) -> None:
+        """Save, evaluate and record gauges, each when due."""
         with _GAUGES:
             self._gauges.follow()
         with _SAVES:
@@ -175,6 +179,7 @@ class ProcessRoles:
             self._nodes.publish(INTERRUPTED if agent_lives(for_s=AGENT_ENDS_S) else "its torchrun agent has died")
 
     def close(self) -> None:
+        """End all processes, after an error too, and remove the shared memory."""
         interrupts, keeper, crew = self._session.interrupts, self._session.keeper, self._crew
         try:
             try:

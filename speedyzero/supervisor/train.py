@@ -16,17 +16,21 @@ from speedyzero.nodes.share import WHOLE
 from speedyzero.nodes.watch import Watch
 from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.supervisor.crew import LearnerGroupDied
-from speedyzero.supervisor.inline import InOneProcess
+from speedyzero.supervisor.inline import InlineRoles, InOneProcess
 from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
-from speedyzero.supervisor.process import AsProcesses
+from speedyzero.supervisor.process import AsProcesses, ProcessRoles
 from speedyzero.supervisor.resume import ResumedRun, go_back, last_checkpoint, opened_run
 from speedyzero.supervisor.run_profile import RunProfile
-from speedyzero.supervisor.session import Carrier, Roles, Session
+from speedyzero.supervisor.session import Session
 from speedyzero.tracing.spans import Span
 
 _START, _DRAIN, _PROGRESS = Span("start"), Span("drain_metrics"), Span("show_progress")
 _log = logging.getLogger("speedyzero.supervisor")
+
+Carrier = InOneProcess | AsProcesses
+Roles = InlineRoles | ProcessRoles
+"""The roles of one start of a run."""
 
 
 def train(
