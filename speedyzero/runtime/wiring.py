@@ -47,25 +47,10 @@ REANALYZER, LEARNER = reanalyzer_name(0), learner_name(0)  # LEARNER counts the 
 # awaits_group: 1 while a learner waits for the others to join or to agree (`learner/group.py`).
 # profiling: whether spans are wanted (`run_profile.py`); in other rows, what is acknowledged. dropped_spans: lost.
 COUNTERS = (
-    "env_steps",
-    "train_steps",
-    "rounds",
-    "busy_ns",
+    *"env_steps train_steps rounds busy_ns".split(),
     *WAITS,
-    "busy_cpu_ns",
-    "wait_cpu_ns",
-    "weights_version",
-    "checkpoint_step",
-    "save_step",
-    "snapshot_step",
-    "saved_step",
-    "unsaved_step",
-    "unscored_step",
-    "restored",
-    "awaits_group",
-    "restarts",
-    "profiling",
-    "dropped_spans",
+    *"busy_cpu_ns wait_cpu_ns weights_version checkpoint_step save_step snapshot_step saved_step unsaved_step".split(),
+    *"unscored_step restored awaits_group restarts profiling dropped_spans".split(),
 )
 
 

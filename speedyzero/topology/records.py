@@ -111,42 +111,11 @@ class PackedMetric:
 
 
 # What a process spends its time on; spans carry the index. The spans of a step lie inside its `step`.
-SPAN_NAMES = (
-    "step",
-    "wait_pacing",
-    "wait_space",
-    "wait_input",
-    "wait_group",
-    "save",
-    "put",
-    "get",
-    "publish",
-    "read",
-    "load_weights",
-    "environments",
-    "search",
-    "append_rows",
-    "update_priorities",
-    "draw",
-    "make_targets",
-    "network_values",
-    "refresh",
-    "search_ahead",
-    "gather_frames",
-    "update",
-    "loss",
-    "backward",
-    "optimizer",
-    "settle",
-    "start",
-    "drain_metrics",
-    "collect_spans",
-    "record_gauges",
-    "look_after",
-    "follow_saves",
-    "follow_evaluations",
-    "show_progress",
-    "sleep",
+SPAN_NAMES = tuple(
+    "step wait_pacing wait_space wait_input wait_group save put get publish read load_weights environments search "
+    "append_rows update_priorities draw make_targets network_values refresh search_ahead gather_frames update loss "
+    "backward optimizer settle start drain_metrics collect_spans record_gauges look_after follow_saves "
+    "follow_evaluations show_progress sleep".split()
 )
 SPANS_PER_BLOCK, SPAN_FIELDS = 256, 4
 
