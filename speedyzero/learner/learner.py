@@ -34,7 +34,7 @@ from speedyzero.learner.state import LearnerState
 from speedyzero.learner.trainer import Launched, Trainer, Update
 from speedyzero.learner.trust_figures import trust_ratio_figures
 from speedyzero.model.base import Network
-from speedyzero.replay.mirror_choice import frame_sources
+from speedyzero.replay.device_mirror import frame_sources
 from speedyzero.replay.sampler import MIN_PRIORITY
 from speedyzero.replay.shard import Shard
 from speedyzero.topology.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, LearnerEdges

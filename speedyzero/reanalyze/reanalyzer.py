@@ -22,8 +22,8 @@ from speedyzero.reanalyze.ahead import AheadFiller
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.refresh import PriorityRefresh
 from speedyzero.reanalyze.target_maker import TargetMaker
+from speedyzero.replay.device_mirror import frame_sources
 from speedyzero.replay.kept_priorities import kept_priorities
-from speedyzero.replay.mirror_choice import frame_sources
 from speedyzero.replay.sampler import Sample, Sampler
 from speedyzero.replay.shard import Shard
 from speedyzero.system import keyed_random

@@ -34,7 +34,9 @@ from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.reanalyze.restored import replay_part
 from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.runtime.local_edges import InlineEdges
-from speedyzero.runtime.wiring import LEARNER, REANALYZER, actor_name
+from speedyzero.runtime.wiring import LEARNER, REANALYZER, actor_name, wire
+from speedyzero.shm import Run
+from speedyzero.supervisor.gpu_memory import chosen_for_gpus
 from speedyzero.supervisor.inline_state import ACTOR_PART, EDGES_PART, ENV_PART, edges_part, restore_edges
 from speedyzero.supervisor.interrupts import HURRY
 from speedyzero.supervisor.limit_now import Limit
@@ -134,7 +136,10 @@ class InOneProcess:
         self._config = config
 
     def prepare(self) -> Config:
-        return self._config
+        config, game = self._config, check_game(self._config.env)
+        if not config.gpus:
+            return config
+        return chosen_for_gpus(config, wire(config, Run.new(), game.spec, game.num_actions))
 
     def roles(self, session: Session, resume: ResumedRun | None) -> InlineRoles:
         config, keeps = session.config, session.config.checkpoint.keep_last > 0

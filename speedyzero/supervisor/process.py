@@ -25,7 +25,7 @@ from speedyzero.shm import Board, Doorbell, Ring, SharedArrays, WeightSlots, rem
 from speedyzero.supervisor.crew import Crew, LearnerGroupDied, RunFailed
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
-from speedyzero.supervisor.gpu_memory import expected_bytes, shortage, with_mirrors_chosen
+from speedyzero.supervisor.gpu_memory import chosen_for_gpus
 from speedyzero.supervisor.limit_now import limit_of_processes
 from speedyzero.supervisor.placement_table import print_placement
 from speedyzero.supervisor.profile_counts import ProfiledProcesses
@@ -33,7 +33,6 @@ from speedyzero.supervisor.resume import ResumedRun, resume_point
 from speedyzero.supervisor.saves import Saves
 from speedyzero.supervisor.session import Session
 from speedyzero.supervisor.space import wire_where_it_fits
-from speedyzero.system.gpus import read_gpus
 from speedyzero.system.host_figures import own_memory_bytes
 from speedyzero.system.prctl import set_title
 from speedyzero.topology.edges import METRICS
@@ -70,12 +69,7 @@ class AsProcesses:
         assert self._wiring is not None
         if self._nodes is None or self._nodes.share.node == 0:
             print_placement(self._config, self._wiring)
-        if not self._config.gpus:
-            return self._config
-        gpus, expected = read_gpus(), expected_bytes(self._config, self._wiring)
-        if lacks := shortage(expected, gpus):
-            print(f"note: {lacks}", flush=True)
-        return with_mirrors_chosen(self._config, self._wiring, gpus, expected)
+        return chosen_for_gpus(self._config, self._wiring) if self._config.gpus else self._config
 
     def roles(self, session: Session, resume: ResumedRun | None) -> ProcessRoles:
         wiring, self._wiring = self._wiring or wire_where_it_fits(session.config, profiled=self._profiled), None
