@@ -68,12 +68,11 @@ class LoadedAgent:
         return make_env(self.config.env, lanes=lanes, seed=seed, evaluation=True, render=render)
 
 
-def load(directory: str | Path, *, which: str = "last", game: str | None = None) -> LoadedAgent:
-    """The agent of a run or checkpoint. which: a run's "last" or "best" weights. game: required for a game of your own,
-    as "my_module:MyGame-v0", whose module is imported.
+def load(directory: str | Path, *, game: str | None = None) -> LoadedAgent:
+    """The agent of a run or checkpoint. game: required for your own, "my_module:MyGame-v0", whose module is imported.
 
     Sets torch's threads for the whole process, as training does. Raises ValueError, one line, for anything missing,
     damaged or mismatched.
     """
-    source = find_source(directory, which, game)
+    source = find_source(directory, game)
     return LoadedAgent(source.config, load_agent(source.config, source.weights), step=source.weights.meta["step"])
