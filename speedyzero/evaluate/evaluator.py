@@ -16,18 +16,20 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from speedyzero.config import EnvConfig, SearchConfig
+from speedyzero.config import EnvConfig, EvaluateConfig, SearchConfig, choices
 from speedyzero.env.base import LaneEnv
 from speedyzero.env.frame_stack import FrameStack
 from speedyzero.env.registry import action_names, check_game, make_env
-from speedyzero.evaluate.chosen import MOST_VISITED, chosen_actions
 from speedyzero.evaluate.human_normalised import human_normalised
 from speedyzero.evaluate.overlay import Thought
 from speedyzero.evaluate.result import EvaluationResult, bootstrap_ci95
 from speedyzero.evaluate.video import Film
 from speedyzero.observe.information import entropy
 from speedyzero.observe.progress import GamesProgress
-from speedyzero.system.keyed_random import EVALUATE, seed_for
+from speedyzero.search import SearchResult
+from speedyzero.system.keyed_random import EVALUATE, keys, seed_for, uniform
+
+MOST_VISITED, SAMPLED = choices(EvaluateConfig, "action")
 
 
 class Player(Protocol):
@@ -218,3 +220,19 @@ def _count(games: _Games, policy: np.ndarray, action: np.ndarray) -> None:
 def _thought(result: Any, action: int) -> Thought:
     """The first lane of a SearchResult, with the action taken."""
     return Thought(float(result.value[0]), result.policy[0].cpu().numpy(), int(action))
+
+
+def chosen_actions(result: SearchResult, how: str, *, seed: int, episodes: np.ndarray, tick: int) -> np.ndarray:
+    """[E] int64: the most visited actions, or samples of the search's improved policy.
+
+    A policy that has learnt to mix actions can score well sampled and badly as its most likely action. Every draw is a
+    function of (seed, episode, tick), so that scores depend neither on the number of parallel games nor on the machine.
+    how: as `evaluate.action`. seed: the evaluation's; episodes: [E] int64, each lane's game.
+    """
+    if how == MOST_VISITED:
+        return result.action.cpu().numpy()
+    assert how == SAMPLED, how
+    cumulative = result.policy.cpu().numpy().astype(np.float64).cumsum(axis=1)  # [E, A]
+    row_keys = keys(seed, EVALUATE, episodes, tick, 1)  # the games' own seeds end in 0
+    drawn = uniform(row_keys, 1) * cumulative[:, -1:]
+    return (cumulative > drawn).argmax(axis=1)

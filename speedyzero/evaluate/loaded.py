@@ -19,8 +19,8 @@ from speedyzero.config import Config
 from speedyzero.env.base import LaneEnv
 from speedyzero.env.frame_stack import FrameStack
 from speedyzero.env.registry import check_game, make_env
-from speedyzero.evaluate.chosen import chosen_actions
 from speedyzero.evaluate.command import load_agent
+from speedyzero.evaluate.evaluator import chosen_actions
 from speedyzero.evaluate.source import find_source
 from speedyzero.model.agent import Agent
 

@@ -25,14 +25,13 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.learner.batch import BatchReader, join
-from speedyzero.learner.clipped_lars import ClippedLARS
+from speedyzero.learner.clipped_lars import ClippedLARS, trust_ratio_figures
 from speedyzero.learner.group import LEAVING, LoneLearner
 from speedyzero.learner.loss import Loss, importance_weights
 from speedyzero.learner.publisher import Publisher
 from speedyzero.learner.schedule import importance_exponent
 from speedyzero.learner.state import LearnerState
 from speedyzero.learner.trainer import Launched, Trainer, Update
-from speedyzero.learner.trust_figures import trust_ratio_figures
 from speedyzero.model.base import Network
 from speedyzero.replay.device_mirror import frame_sources
 from speedyzero.replay.sampler import MIN_PRIORITY

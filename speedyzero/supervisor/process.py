@@ -19,8 +19,7 @@ from speedyzero.nodes.launch import ALONE, agent_lives
 from speedyzero.nodes.watch import FOLLOWS, INTERRUPTED, Watch
 from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.runtime.role_process import ResumePoint
-from speedyzero.runtime.waits import role_of
-from speedyzero.runtime.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of
+from speedyzero.runtime.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of, role_of
 from speedyzero.shm import Board, Doorbell, Ring, SharedArrays, WeightSlots, remove_run
 from speedyzero.supervisor.crew import Crew, LearnerGroupDied, RunFailed
 from speedyzero.supervisor.evaluations import Evaluations

@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from speedyzero.runtime.waits import waits_on
-from speedyzero.runtime.wiring import SUPERVISOR, Wiring
+from speedyzero.runtime.wiring import SUPERVISOR, Wiring, waits_on
 from speedyzero.shm import Board, BoardRow, Consumer, Ring
 from speedyzero.system.host_figures import core_wait_s, machine_cpu_s
 from speedyzero.topology.edges import SPANS

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from speedyzero.runtime.local_edges import MemoryBoard
-from speedyzero.runtime.waits import WaitsOn, in_turns
-from speedyzero.runtime.wiring import SUPERVISOR
+from speedyzero.runtime.wiring import SUPERVISOR, WaitsOn, in_turns
 from speedyzero.supervisor.profile_counts import Counts
 from speedyzero.system.host_figures import machine_cpu_s
 from speedyzero.topology.records import SPAN_NAMES, SpanBlock

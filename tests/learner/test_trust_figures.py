@@ -2,8 +2,7 @@
 
 import pytest
 
-from speedyzero.learner.clipped_lars import ClippedLARS, parameter_groups
-from speedyzero.learner.trust_figures import trust_ratio_figures
+from speedyzero.learner.clipped_lars import ClippedLARS, parameter_groups, trust_ratio_figures
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
 
 PART = "learner/trust_ratio_unclipped/"

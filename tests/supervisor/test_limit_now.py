@@ -9,7 +9,7 @@ import time
 import pytest
 
 from speedyzero.arguments.resolve import resolve
-from speedyzero.runtime.waits import role_of, waits_on
+from speedyzero.runtime.wiring import role_of, waits_on
 from speedyzero.shm import Board, remove_run
 from speedyzero.supervisor.limit_now import Limit, limit_of_processes
 from speedyzero.supervisor.space import wire_where_it_fits
