@@ -117,6 +117,12 @@ def _check(config: Config, placement: Placement) -> None:
             f"learner.batch_size={config.learner.batch_size} does not divide into {parts} equal parts, "
             f"for replay.shards={shards} and learner.ranks={learners}"
         )
+    every, part = config.learner.consistency_every, placement.part_of(config.learner.batch_size)
+    if shards > learners and part % every:
+        raise ValueError(
+            f"learner.consistency_every={every} does not divide the {part} samples that a shard gives to a batch, for "
+            f"replay.shards={shards}"
+        )
     shared = [device for device in placement.learners if device != "cpu" and placement.learners.count(device) > 1]
     if shared:
         raise ValueError(f"learner.ranks={learners}: several on {shared[0]}, but NCCL takes one rank a GPU")
