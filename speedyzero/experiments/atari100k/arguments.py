@@ -42,7 +42,7 @@ def check(argv: Sequence[str], prog: str) -> Action:
     from speedyzero.experiments.atari100k.command import BenchmarkFolder
 
     folder = BenchmarkFolder(benchmark, out, jobs=flags.jobs)
-    for run in folder.plan.runs[: len(games) - len(folder.plan.refused)]:
+    for run in folder.runs[: len(games)]:
         check_game_of(run.config)
         check_run(run.config, inline=flags.inline)
     return folder.carry_out

@@ -12,7 +12,6 @@ from typing import Any
 from speedyzero.config import Config, get
 from speedyzero.evaluate.human_normalised import benchmark_games
 from speedyzero.experiments.atari100k.outcome import GameOutcome
-from speedyzero.experiments.atari100k.plan import BenchmarkPlan
 
 # Prescribed by the benchmark, or used for the published scores that ours are compared with (Ye et al. 2021).
 PRESCRIBED: dict[str, Any] = {
@@ -26,8 +25,9 @@ PRESCRIBED: dict[str, Any] = {
 FEWEST_EPISODES = 32
 
 
-def shortfalls(plan: BenchmarkPlan, seeds: int, outcomes: Sequence[GameOutcome]) -> list[str]:
-    """How the results differ from the benchmark's, in short phrases; empty if they don't. seeds: requested per game."""
+def shortfalls(config: Config, seeds: int, outcomes: Sequence[GameOutcome]) -> list[str]:
+    """How the results differ from the benchmark's, in short phrases; empty if they don't. config: of any run. seeds:
+    requested per game."""
     counts = {game: sum(one.game == game for one in outcomes) for game in benchmark_games()}
     absent = [game for game, count in counts.items() if count == 0]
     partly = [f"{game} ({count} of {seeds})" for game, count in counts.items() if 0 < count < seeds]
@@ -36,7 +36,7 @@ def shortfalls(plan: BenchmarkPlan, seeds: int, outcomes: Sequence[GameOutcome])
         found.append(f"{len(counts) - len(absent)} of 26 games; without {', '.join(absent)}")
     if partly:
         found.append(f"not all seeds of {', '.join(partly)}")
-    return [*found, *_other_settings(plan.runs[0].config)]
+    return [*found, *_other_settings(config)]
 
 
 def _other_settings(config: Config) -> list[str]:

@@ -8,10 +8,11 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
+from speedyzero.config import Config
 from speedyzero.evaluate.human_normalised import benchmark_games, human_normalised
 from speedyzero.experiments.atari100k.outcome import GameOutcome
 from speedyzero.experiments.atari100k.pictures import draw_aggregates, draw_profile
-from speedyzero.experiments.atari100k.plan import Benchmark, BenchmarkPlan, plan_runs
+from speedyzero.experiments.atari100k.plan import Benchmark, plan_runs
 from speedyzero.experiments.atari100k.standing import shortfalls
 from speedyzero.experiments.atari100k.summary import Summary
 from speedyzero.experiments.atari100k.summary import summarise as summarise_fully
@@ -36,8 +37,8 @@ def summarise(outcomes: list[GameOutcome], why_not: list[str]) -> Summary:
     return summarise_fully(outcomes, why_not, replicates=200)
 
 
-def planned(*settings: str) -> BenchmarkPlan:
-    return plan_runs(Benchmark(games=("Pong",), seeds=(0,), gpus=0, settings=settings))
+def planned(*settings: str) -> Config:
+    return plan_runs(Benchmark(games=("Pong",), seeds=(0,), gpus=0, settings=settings))[0].config
 
 
 EVERY = [outcome(game, seed, benchmark_games()[game].efficientzero) for seed in range(2) for game in GAMES]
