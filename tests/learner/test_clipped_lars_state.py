@@ -10,9 +10,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from speedyzero.config import OptimizerConfig
 from speedyzero.learner.clipped_lars import ClippedLARS, parameter_groups
 from speedyzero.learner.optimizers import build_optimizer
-from tests.learner.parameters import SHAPES, give_gradients, random_parameters, train
+from tests.learner.parameters import SHAPES, clipped_ratios, give_gradients, random_parameters, train
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
-from tests.refusal import refusal
 
 
 def test_a_step_on_a_gpu_never_waits_for_it():
@@ -26,40 +25,8 @@ def test_a_step_on_a_gpu_never_waits_for_it():
                 parameter.grad = None if i == without_gradient else torch.empty_like(parameter)
             optimizer.step()
             optimizer.param_groups[0]["lr"] = 0.4
-        assert optimizer.trust_ratios.device.type == "cuda" and optimizer.trust_ratios.shape == (4,)
         with pytest.raises(DataDependentOutputException):
             optimizer.trust_ratios_by_layer()  # the one place that reads
-
-
-def test_loading_keeps_every_address():
-    parameters, rate = random_parameters(), torch.tensor(0.3)
-    optimizer = ClippedLARS(parameters, lr=rate)
-    kept = [*(optimizer.state[p]["momentum_buffer"] for p in parameters), rate]
-    addresses = [tensor.data_ptr() for tensor in kept]
-    optimizer.load_state_dict(ClippedLARS(random_parameters(), lr=0.1).state_dict())
-    train(optimizer, parameters, range(3))
-    now = [*(optimizer.state[p]["momentum_buffer"] for p in parameters), optimizer.param_groups[0]["lr"]]
-    assert [tensor.data_ptr() for tensor in now] == addresses and rate.item() == pytest.approx(0.1)
-
-
-def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
-    parameters = random_parameters([(2, 3), (4,)])
-    optimizer = ClippedLARS(parameters, lr=0.5)
-    train(optimizer, parameters, range(2))
-    momentum = [optimizer.state[p]["momentum_buffer"].clone() for p in parameters]
-    sgd = torch.optim.SGD(random_parameters([(2, 3), (4,)]), lr=0.1, momentum=0.9)
-    emptied = optimizer.state_dict()
-    emptied["state"] = {0: emptied["state"][0]}
-    for named, state in {
-        "trust": sgd.state_dict(),
-        "(2, 1)": ClippedLARS(random_parameters([(2, 1), (4,)])).state_dict(),
-        "(4,)": ClippedLARS(random_parameters([(2, 3)])).state_dict(),
-        "None": emptied,
-        "adaptive": ClippedLARS(random_parameters([(2, 3), (4,)]), adaptive=False).state_dict(),
-    }.items():
-        assert named in refusal(optimizer.load_state_dict, state)
-    assert all(torch.equal(optimizer.state[p]["momentum_buffer"], b) for p, b in zip(parameters, momentum, strict=True))
-    assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_a_saved_state_continues_to_the_bit():
@@ -100,8 +67,7 @@ def test_a_tensor_without_a_gradient_is_left_alone():
         assert torch.equal(optimizer.state[parameters[i]]["momentum_buffer"], before[i][1])
     for i in (1, 2):
         assert torch.equal(parameters[i], references[i]) and not torch.equal(parameters[i], before[i][0])
-    assert math.isnan(optimizer.trust_ratios[0].item())
-    assert torch.equal(optimizer.trust_ratios[1:], reference.trust_ratios[1:])
+    assert clipped_ratios(optimizer) == clipped_ratios(reference)[1:]
     assert list(optimizer.trust_ratios_by_layer()) == ["layer1", "layer2"]
     optimizer.zero_grad()
     optimizer.step()
