@@ -1,7 +1,5 @@
 """Argument parsing shared by the commands: a parser that raises, flags and settings in any order."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

@@ -10,8 +10,6 @@ A actors, S shards, L learners: actor a feeds shard a mod S; learner l draws fro
 min(S, L), in equal parts.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from speedyzero.config import Config

@@ -1,7 +1,5 @@
 """Checks of packages, torch, GPUs, Triton and games."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Checks of shared memory, memory and disk."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterator

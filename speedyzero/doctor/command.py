@@ -8,8 +8,6 @@ Changes nothing. Exit code: 0 if a run can start, warnings or not, 1 if it canno
 and defaults are those of `train`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from speedyzero.arguments.command_line import Parser, parse

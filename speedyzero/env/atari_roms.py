@@ -1,7 +1,5 @@
 """Atari games by plain name: the ROMs that ale-py includes, and whether they can be played."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

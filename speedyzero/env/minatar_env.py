@@ -12,8 +12,6 @@ action is replaced by the previous one with probability 0.1, and the difficulty 
 Axes: a board is [10, 10, C], 0 or 255.
 """
 
-from __future__ import annotations
-
 import difflib
 import functools
 import importlib.util

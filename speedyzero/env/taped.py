@@ -6,8 +6,6 @@ are recorded. Used by inline runs, whose checkpoints resume bit-exactly.
 Axes: E lanes, N actions of all unfinished games.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from speedyzero.env.base import EnvStep, LaneEnv

@@ -1,7 +1,5 @@
 """Arguments of `evaluate`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -6,8 +6,6 @@ mixture of actions alone.
 Axes: L lanes, A actions.
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

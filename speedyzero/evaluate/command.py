@@ -1,7 +1,5 @@
 """`python -m speedyzero evaluate RUN_DIR`: score a run's weights, print and save the result, optionally film a game."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from pathlib import Path

@@ -7,8 +7,6 @@ replays no training game and does not affect training.
 Axes: E lanes of one batch, one episode each; L lanes still playing; S stacked frames; A actions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

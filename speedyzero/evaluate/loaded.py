@@ -9,8 +9,6 @@
 Axes: E lanes, ... an observation's own axes.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

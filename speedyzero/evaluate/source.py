@@ -1,7 +1,5 @@
 """Finds the weights to evaluate: in a run directory, or in a checkpoint copied anywhere."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -6,8 +6,6 @@ Axes: B batch (one rank's), K unroll steps (the consistency loss covers J of the
 frames, A actions, C channels, H W image, D features.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -15,8 +15,6 @@ The name is from the abstract of SpeedyZero (Mei et al. 2023). Its definition is
 Axes: T scaled tensors of a parameter group.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping

@@ -12,8 +12,6 @@ the CPU.
 Axes: B batch, F figures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

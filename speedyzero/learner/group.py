@@ -13,8 +13,6 @@ block in a call until the supervisor ends them. The ranks of several nodes find 
 0's supervisor, those of one host through a file.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time

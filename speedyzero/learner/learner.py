@@ -13,8 +13,6 @@ it draws from. The first rank of a node counts the train steps there, reports an
 Axes: B batch, K unroll steps, S stacked frames, ... an observation's own axes.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass

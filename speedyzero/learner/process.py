@@ -1,7 +1,5 @@
 """The learner as a process."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

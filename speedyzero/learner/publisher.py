@@ -1,7 +1,5 @@
 """Publishes weights for actors and snapshots for the target network, each on its interval."""
 
-from __future__ import annotations
-
 from collections import deque
 
 from speedyzero.checkpoint.published import Published

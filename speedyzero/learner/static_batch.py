@@ -3,8 +3,6 @@
 Axes: B batch, C channels, H W image.
 """
 
-from __future__ import annotations
-
 import torch
 
 from speedyzero.learner.batch import Batch

@@ -6,8 +6,6 @@ host prepares the next one; its figures are read on request.
 Axes: B batch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Arguments of `python -m speedyzero plan`: the run to predict, the hardware and the costs."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`python -m speedyzero profile RUN_DIR`: reads a run's trace and prints its bottleneck and what the run waited for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 

@@ -8,8 +8,6 @@ target network. `memo=False` evaluates every request, as the original does.
 Axes: E lanes, T rows, N requested positions, M stale ones, A actions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

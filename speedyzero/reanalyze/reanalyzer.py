@@ -6,8 +6,6 @@
 Axes: E lanes, B batch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

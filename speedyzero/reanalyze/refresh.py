@@ -15,8 +15,6 @@ weights is kept (`Sampler.update`).
 Axes: N positions of a slice.
 """
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

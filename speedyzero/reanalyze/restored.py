@@ -1,7 +1,5 @@
 """Restores a shard from a checkpoint: rows from blocks, priorities beside them; then resumes its log."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

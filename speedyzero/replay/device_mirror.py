@@ -23,8 +23,6 @@ cost.
 Axes: E lanes, T rows, B positions, S stacked frames, K unroll steps, C channels of a frame, H W image.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Sequence
 

@@ -7,8 +7,6 @@ Only a few slots are pinned: pinning the replay itself would take its memory fro
 ring copies synchronously. Used by `device_mirror.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The report's pictures: scores, policy and value. One colour per group of seeds; everything else is TensorBoard's."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Edges within one process: plain memory, for roles that take turns."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, fields

@@ -9,8 +9,6 @@ exits with 1, or with DIVERGED if the loss became non-finite. It dies with its s
 signals blocked: they may reach a whole process group, and the supervisor handles them.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

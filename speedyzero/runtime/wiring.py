@@ -6,8 +6,6 @@ learner 1), `metrics.PROCESS`, `spans.PROCESS`. Which shard feeds which learner:
 plain memory (`local_edges.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

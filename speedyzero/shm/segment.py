@@ -8,8 +8,6 @@ its pages allocated (`posix_fallocate`: a full /dev/shm is an error now, not a S
 from the file and checks every field.
 """
 
-from __future__ import annotations
-
 import errno
 import mmap
 import os

@@ -4,8 +4,6 @@ Synchronisation is the caller's: the writer stores a counter (for instance on a 
 keeps stores in order. Readers map the pages read-only.
 """
 
-from __future__ import annotations
-
 import mmap
 from dataclasses import dataclass
 from typing import Self

@@ -7,8 +7,6 @@ counts as dead: a stopped process has no heartbeat, a stuck role completes no ro
 the rounds of any learner count for all).
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -8,8 +8,6 @@ At the end also:  ring/NAME/{produced,consumed,unaccounted}, ring/NAME/dropped_R
     produced = consumed + dropped (by reason) + in flight        unaccounted is the difference: 0
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

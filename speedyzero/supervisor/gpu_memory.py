@@ -4,8 +4,6 @@
 measured on a GPU. A learner's activations are counted on torch's meta device, which computes only shapes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache

@@ -1,7 +1,5 @@
 """A run's records and console output: metrics, progress, scores."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack

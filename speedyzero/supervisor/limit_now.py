@@ -4,8 +4,6 @@ A profile follows waits and is exact. In 59 of 60 simulated runs (`tests/profile
 process.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ Everything is checked before anything is changed: `find_resumable` and `resumed_
 the directory and puts later checkpoints, scores and metrics aside.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager

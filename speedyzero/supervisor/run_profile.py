@@ -6,8 +6,6 @@
 The supervisor records itself, too. A run that restarts from a checkpoint continues in the same profile.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import time

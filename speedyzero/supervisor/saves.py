@@ -3,8 +3,6 @@
 Learners and reanalyzers write (`learner/group_saver.py`, `reanalyze/saver.py`); the manifest is written here.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """What the training loop (`train.py`) and the two ways to carry a run's roles (`process.py`, `inline.py`) share."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from speedyzero.config import Config

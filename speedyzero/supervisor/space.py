@@ -4,8 +4,6 @@ Shared memory is known to the page. For memory a lower bound is estimated: a ref
 one may still need more, for batches, activations and compiled kernels.
 """
 
-from __future__ import annotations
-
 import mmap
 from collections import Counter
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ start -> step or watch the roles, record metrics, show progress, save, evaluate 
 learner group died -> all roles end -> restart from the last checkpoint
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from contextlib import closing

@@ -3,8 +3,6 @@
 Turns are timed without a profile, too, by one clock read each: progress shows the bottleneck.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

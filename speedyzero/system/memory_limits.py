@@ -4,8 +4,6 @@ The limits of the process's group and of all its parents apply. Free memory is t
 cache that can be dropped at once. Swap is not counted. proc: the root of the files read, for tests.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath

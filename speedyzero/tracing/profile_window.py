@@ -4,8 +4,6 @@
 Both end early when the run ends or the trace is full.
 """
 
-from __future__ import annotations
-
 import math
 import time
 

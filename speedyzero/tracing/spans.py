@@ -8,8 +8,6 @@ sent are dropped and counted. Only the role's thread records; roles that take tu
 active during their turn. Recorders are switched between two steps of a role, so no span is partial.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from time import monotonic_ns
 from types import ModuleType

@@ -8,8 +8,6 @@ All times are CLOCK_MONOTONIC, counted from the beginning of the profile. What `
 besides the events is in `otherData`, which viewers show and do not interpret.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import os

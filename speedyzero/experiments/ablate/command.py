@@ -8,8 +8,6 @@
 Repeated with the same OUT, it continues: finished runs of the same settings are kept.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

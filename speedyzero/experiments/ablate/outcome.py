@@ -4,8 +4,6 @@ Intermediate scores are evaluations by the protocol, with fewer games than the f
 used: noise and temperature lower their scores, and they lag behind the weights.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

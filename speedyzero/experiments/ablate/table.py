@@ -1,7 +1,5 @@
 """The table of an ablation: means over seeds for every arm, with 95% bootstrap intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -10,8 +10,6 @@ runs equally, the other aggregates games.
 Axes: G games, R runs of one game, N runs of all games, B bootstrap replicates, T thresholds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Arguments of `atari100k`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -9,8 +9,6 @@
 Repeated with the same OUT, it continues: finished runs are kept, others resume from their checkpoints.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 

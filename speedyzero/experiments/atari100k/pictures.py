@@ -1,7 +1,5 @@
 """The benchmark's plots: performance profile with bands, and aggregates with intervals beside published values."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from matplotlib.figure import Figure

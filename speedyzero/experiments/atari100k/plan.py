@@ -1,7 +1,5 @@
 """The plan of a benchmark: one run for each game and seed. Starts and writes nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

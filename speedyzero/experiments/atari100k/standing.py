@@ -4,8 +4,6 @@ Atari 100k (Kaiser et al. 2020, arXiv 1903.00374) is 26 games with 100,000 agent
 how long the agent plays and how it is scored, not how it learns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Aggregates and profile of all scores, and of EfficientZero's published scores of the same games."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 

@@ -1,7 +1,5 @@
 """The benchmark as Markdown: headline, one row per game, the aggregates, and missing runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -10,8 +10,6 @@ Executing a grid treats each run by its state (the middle two only if runs may r
     has its final score -> kept     trained, no score -> scored     has a checkpoint -> resumed      else -> restarted
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """How many runs of a grid fit on the machine at a time, and which GPUs each of them sees."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 
