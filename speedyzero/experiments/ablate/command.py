@@ -13,9 +13,8 @@ import os
 import platform
 from pathlib import Path
 
-from speedyzero.experiments.ablate.outcome import AblationOutcome, read_outcome
+from speedyzero.experiments.ablate.outcome import AblationOutcome, read_outcome, table_of
 from speedyzero.experiments.ablate.plan import Ablation, plan_runs
-from speedyzero.experiments.ablate.table import table_of
 from speedyzero.experiments.grid.folder import GridFolder
 from speedyzero.experiments.grid.run import GridRun
 from speedyzero.report.figures import draw_scores

@@ -1,14 +1,16 @@
-"""The results of one ablation run, read from its directory.
+"""The results of one ablation run, read from its directory, and the table of all.
 
 Intermediate scores are evaluations by the protocol, with fewer games than the final one. The actors' own games are not
 used: noise and temperature lower their scores, and they lag behind the weights.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from speedyzero.evaluate.result import mean_and_interval
 from speedyzero.experiments.grid.run import GridRun, training_clock_s
 from speedyzero.observe.metrics import read_metrics
 
@@ -67,3 +69,34 @@ def read_outcome(run: GridRun, run_dir: Path) -> AblationOutcome:
         evaluations.values,
         np.interp(evaluations.steps, losses.steps, training_clock_s(metrics)),
     )
+
+
+COLUMNS = {
+    "final score": "final_score",
+    "score at half": "score_at_half",
+    "area under the curve": "area",
+    "training, s": "train_s",
+}
+
+
+def table_of(outcomes: Sequence[AblationOutcome]) -> str:
+    """Markdown, one row per arm in order of first appearance, with a legend below."""
+    lines = [f"| arm | seeds | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
+    for arm, runs in by_arm(outcomes).items():
+        cells = [mean_and_interval(np.array([getattr(run, name) for run in runs])) for name in COLUMNS.values()]
+        lines.append(f"| {arm} | {len(runs)} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", LEGEND, ""])
+
+
+LEGEND = (
+    "Mean over seeds (95% bootstrap interval of that mean; of few seeds it is too narrow). Score at half: after half "
+    "of the train steps. Area: mean score over all train steps. Training: without pauses for evaluations."
+)
+
+
+def by_arm(outcomes: Sequence[AblationOutcome]) -> dict[str, list[AblationOutcome]]:
+    """Outcomes by arm, in order of first appearance."""
+    arms: dict[str, list[AblationOutcome]] = {}
+    for outcome in outcomes:
+        arms.setdefault(outcome.arm, []).append(outcome)
+    return arms

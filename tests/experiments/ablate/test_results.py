@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from speedyzero.evaluate.result import bootstrap_ci95
-from speedyzero.experiments.ablate.outcome import AblationOutcome
-from speedyzero.experiments.ablate.table import table_of
+from speedyzero.experiments.ablate.outcome import AblationOutcome, table_of
 
 
 def outcome(arm: str, seed: int, scores: list[float], clock_s: list[float], steps=(50, 100)) -> AblationOutcome:
