@@ -11,6 +11,7 @@ Repeated with the same OUT, it continues: finished runs of the same settings are
 import json
 import os
 import platform
+from dataclasses import asdict
 from pathlib import Path
 
 from speedyzero.experiments.ablate.outcome import AblationOutcome, read_outcome, table_of
@@ -56,7 +57,7 @@ class AblationFolder(GridFolder[AblationOutcome]):
         lines = []
         for run in self.runs:
             if (outcome := self.outcome(run)) is not None:
-                lines.append(outcome.to_json())
+                lines.append(asdict(outcome))
             elif run.name in self.failed:
                 lines.append({"arm": run.group, "seed": run.seed, "failed": self.failed[run.name].exit_code})
         write_atomically(self.out / "results.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())

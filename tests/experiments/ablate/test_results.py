@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from speedyzero.evaluate.result import bootstrap_ci95
-from speedyzero.experiments.ablate.outcome import AblationOutcome, table_of
+from speedyzero.experiments.ablate.outcome import AblationOutcome, outcome_of, table_of
 
 
 def outcome(arm: str, seed: int, scores: list[float], clock_s: list[float], steps=(50, 100)) -> AblationOutcome:
-    return AblationOutcome(arm, seed, np.array(steps, np.int64), np.array(scores), np.array(clock_s))
+    return outcome_of(arm, seed, np.array(steps, np.int64), np.array(scores), np.array(clock_s))
 
 
 OUTCOMES = [
