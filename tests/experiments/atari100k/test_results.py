@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
+from PIL import Image
 
 from speedyzero.config import Config
 from speedyzero.evaluate.human_normalised import benchmark_games, human_normalised
@@ -99,7 +99,7 @@ def test_pictures_are_drawn_and_say_where_they_are_no_benchmark(why_not: list[st
     summary = summarise([outcome(one.game, one.seed, one.human_normalised * rng.random()) for one in EVERY], why_not)
     for draw, size in ((draw_profile, (550, 880)), (draw_aggregates, (396, 1100))):
         draw(summary, tmp_path / "it.png")
-        pixels = imageio.imread(tmp_path / "it.png")[..., :3]
+        pixels = np.asarray(Image.open(tmp_path / "it.png"))[..., :3]
         assert pixels.shape[:2] == size
         is_warning = np.all(pixels[: size[0] // 4] == (0xB2, 0x22, 0x22), axis=-1)  # the title's red
         assert is_warning.any() == bool(why_not)
