@@ -57,18 +57,14 @@ def place(config: Config) -> Placement:
 
     Raises ValueError, with the settings' names and values, for counts that do not divide and GPUs that do not exist.
     """
-    learners = _devices(config, "learner.ranks", config.learner.ranks, config.placement.learners, _learner_gpus(config))
+    without_data = tuple(range(config.gpus - _data_gpu_count(config)))
+    learners = _devices(config, "learner.ranks", config.learner.ranks, config.placement.learners, without_data)
     shards = _devices(config, "replay.shards", config.replay.shards, config.placement.shards, _data_gpus(config))
     asked = config.actor.actors or max(len(shards), len(config.placement.actors))
     actors = _devices(config, "actor.actors", asked, config.placement.actors, _data_gpus(config))
     placement = Placement(actors=actors, shards=shards, learners=learners)
     _check(config, placement)
     return placement
-
-
-def _learner_gpus(config: Config) -> tuple[int, ...]:
-    """The default GPUs of learners."""
-    return tuple(range(config.gpus - _data_gpu_count(config)))
 
 
 def _data_gpus(config: Config) -> tuple[int, ...]:

@@ -35,11 +35,6 @@ def rom_path(name: str) -> Path:
     return path
 
 
-def count_actions(name: str, *, full_action_space: bool) -> int:
-    """Number of actions of the game with this plain name. Raises ValueError as `rom_path` does."""
-    return len(action_names(name, full_action_space=full_action_space))
-
-
 def action_names(name: str, *, full_action_space: bool) -> tuple[str, ...]:
     """ALE's names of a game's actions, such as UPRIGHT. Raises ValueError as `rom_path` does."""
     path = rom_path(name)

@@ -193,7 +193,8 @@ def _play(
         _count(games, result.policy.cpu().numpy(), action[playing])
         filming = film is not None and playing[0] == 0
         if film is not None and filming:
-            film.add(env.render(0), score=games.scores[0], thought=_thought(result, action[0]), actions=names)
+            thought = Thought(float(result.value[0]), result.policy[0].cpu().numpy(), int(action[0]))
+            film.add(env.render(0), score=games.scores[0], thought=thought, actions=names)
         step = env.step(action)
         tick += 1
         games.scores[playing] += step.raw_reward[playing]
@@ -213,11 +214,6 @@ def _count(games: _Games, policy: np.ndarray, action: np.ndarray) -> None:
     games.actions[:] += np.bincount(action, minlength=len(games.actions))
     games.policy_sum[:] += policy.sum(0, dtype=np.float64)
     games.entropy_sum[...] += entropy(policy).sum(dtype=np.float64)
-
-
-def _thought(result: Any, action: int) -> Thought:
-    """The first lane of a SearchResult, with the action taken."""
-    return Thought(float(result.value[0]), result.policy[0].cpu().numpy(), int(action))
 
 
 def chosen_actions(result: SearchResult, how: str, *, seed: int, episodes: np.ndarray, tick: int) -> np.ndarray:

@@ -98,7 +98,7 @@ class Trainer:
             loss = self._loss(batch)
         with _BACKWARD:
             loss.total.backward()
-        loss = loss.with_figures(self._group.average_gradients(loss.figures))
+        loss = Loss.of_figures(self._group.average_gradients(loss.figures), loss.root_value)
         norm = torch.nn.utils.clip_grad_norm_(
             self.network.parameters(), self._config.learner.gradient_clip, foreach=True
         )

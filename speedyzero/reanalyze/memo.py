@@ -161,7 +161,9 @@ class TargetMemo:
         with _SEARCH:
             root = agent.root_from(self._frames.stacks(lane, step))
             noise = self._noise(lane, step, agent.version, agent.num_actions)
-            result = agent.search_from(root, noise=noise, tie_seed=self._tie_seed(lane[0], step[0], agent.version))
+            of_noise = keyed_random.REANALYZE_NOISE
+            tie_seed = keyed_random.seed_for(self._seed, of_noise, lane[0], step[0], ~agent.version)
+            result = agent.search_from(root, noise=noise, tie_seed=tie_seed)
             table.values.store(lane, step, agent.version, network_value=root.value.cpu().numpy())
             policy, root_value = result.policy.cpu().numpy(), result.value.cpu().numpy()
             table.searches.store(lane, step, agent.version, policy=policy, root_value=root_value)
@@ -185,6 +187,3 @@ class TargetMemo:
         return keyed_random.root_noise(
             keys, num_actions, algorithm=self._search.algorithm, alpha=self._search.root_dirichlet_alpha
         )
-
-    def _tie_seed(self, lane: int, step: int, version: int) -> int:
-        return keyed_random.seed_for(self._seed, keyed_random.REANALYZE_NOISE, lane, step, ~version)

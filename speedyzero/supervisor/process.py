@@ -10,7 +10,7 @@ All shared memory is created before any process starts, so the order of starting
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -32,7 +32,6 @@ from speedyzero.supervisor.resume import ResumedRun, resume_point
 from speedyzero.supervisor.saves import Saves
 from speedyzero.supervisor.session import Session
 from speedyzero.supervisor.space import wire_where_it_fits
-from speedyzero.system.host_figures import own_memory_bytes
 from speedyzero.system.prctl import set_title
 from speedyzero.topology.edges import METRICS
 from speedyzero.topology.records import MetricRecord
@@ -98,9 +97,7 @@ class ProcessRoles:
             self._consumers = [Ring.attach(wiring.run, spec).consumer() for spec in wiring.queues[METRICS.name]]
             self._limit = limit_of_processes(wiring, board)
             interval_s = config.supervisor.record_interval_s
-            self._gauges = Gauges(
-                wiring, board, keeper.metrics, keeper.alarms, interval_s=interval_s, inherited=_memory_of(server)
-            )
+            self._gauges = Gauges(wiring, board, keeper.metrics, keeper.alarms, server, interval_s=interval_s)
             launch = nodes.launch if nodes else ALONE
             self._crew = crew = Crew(
                 config, wiring, opened.run_dir, board, server, note=keeper.note, resume=point, launch=launch
@@ -235,7 +232,3 @@ def _count_from(board: Board, point: ResumePoint) -> None:
     for actor, env_steps in enumerate(point.env_steps):
         board.begin_with(actor_name(actor), "env_steps", env_steps)
     board.begin_with(LEARNER, "train_steps", point.step)
-
-
-def _memory_of(server: ForkServer) -> Callable[[], int]:
-    return lambda: own_memory_bytes(server.pid) or 0
