@@ -1,6 +1,7 @@
 """The learner as a process."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from speedyzero.checkpoint.stored import Checkpoint, open_checkpoint
 from speedyzero.config import Config
@@ -72,7 +73,7 @@ def _train(process: RoleProcess, learner: Learner) -> None:
     saver = GroupSaver(process, learner)
     while learner.train_step < total and not learner.has_left:
         goal = learner.train_step + 1
-        process.loop(learner, done=lambda goal=goal: learner.train_step >= goal or learner.has_left)
+        process.loop(learner, done=partial(_reached, learner, goal))
         step = learner.train_step
         is_scored, is_whole = learner.due_checkpoint() is not None, saver.due()
         if not (is_scored or is_whole) and process.stop_requested():  # not between collective operations
@@ -91,3 +92,7 @@ def _train(process: RoleProcess, learner: Learner) -> None:
                         saver.save(meta)
     saver.wait()
     process.finished()
+
+
+def _reached(learner: Learner, goal: int) -> bool:
+    return learner.train_step >= goal or learner.has_left

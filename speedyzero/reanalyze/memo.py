@@ -35,7 +35,7 @@ class Outputs:
 
     @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in (self._version, self._step, *self._outputs.values()))
+        return self._version.nbytes + self._step.nbytes + sum(array.nbytes for array in self._outputs.values())
 
     def has(self, lane: np.ndarray, step: np.ndarray, version: int) -> np.ndarray:
         """[N] bool."""
