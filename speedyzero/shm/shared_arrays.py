@@ -23,11 +23,6 @@ class SharedArraysSpec(SegmentSpec):
     name: str
     fields: tuple[tuple[str, Field], ...]
 
-    def __post_init__(self):
-        names = [name for name, _ in self.fields]
-        if not names or len(set(names)) != len(names):
-            raise ValueError(f"arrays {self.name}: names must be one or more, and each once, not {names}")
-
     @property
     def offsets(self) -> tuple[int, ...]:
         """First byte of each array, at the start of a page; the page before the first array holds the claim."""
