@@ -69,10 +69,8 @@ def evaluate(
     Episode e is the first game of lane e under the evaluation seed, whatever `parallel_envs` is.
     simulations: per search, 0 as in training. action: as `evaluate.action`. film: records the first episode; the
     caller closes it. progress: updated as games are played.
-    Raises ValueError for fewer than 1 episode or environment, and for a film of a game that cannot be rendered.
+    Raises ValueError for a film of a game that cannot be rendered.
     """
-    if episodes < 1 or parallel_envs < 1:
-        raise ValueError(f"episodes={episodes}, parallel_envs={parallel_envs}: both must be 1 or more")
     batches: list[_Games] = []
 
     def notify(now: _Games, playing: int) -> None:

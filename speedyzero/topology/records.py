@@ -100,11 +100,8 @@ class PackedMetric:
 
     @classmethod
     def of(cls, record: MetricRecord) -> PackedMetric:
-        """Raises ValueError for a name that is too long."""
-        name = record.name.encode("ascii")
-        if len(name) > METRIC_NAME_BYTES:
-            raise ValueError(f"metric {record.name!r}: {len(name)} bytes, at most {METRIC_NAME_BYTES}")
-        return cls(np.frombuffer(name.ljust(METRIC_NAME_BYTES, b"\0"), np.uint8), record.step, record.value)
+        name = record.name.encode("ascii").ljust(METRIC_NAME_BYTES, b"\0")
+        return cls(np.frombuffer(name, np.uint8), record.step, record.value)
 
     def unpacked(self) -> MetricRecord:
         return MetricRecord(self.name.tobytes().rstrip(b"\0").decode("ascii"), self.step, self.value)
