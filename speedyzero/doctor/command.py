@@ -10,7 +10,7 @@ and defaults are those of `train`.
 
 from collections.abc import Callable, Sequence
 
-from speedyzero.arguments.command_line import Parser, parse
+from speedyzero.arguments.command_line import Parser, at_least, parse
 from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config
 from speedyzero.config.documents import presets
@@ -28,14 +28,12 @@ def check(argv: Sequence[str], prog: str) -> Callable[[], None]:
     parser = Parser(prog=prog, allow_abbrev=False, description="Check whether a run can start here, with fixes.")
     parser.add_argument("--game", help="of the run to check; all arguments as for train")
     parser.add_argument("--preset", help=", ".join(presets()))
-    parser.add_argument("--gpus", type=int, help="default: all that torch can use")
+    parser.add_argument("--gpus", type=at_least(0), help="default: all that torch can use")
     parser.add_argument("--run-dir")
     parser.add_argument("settings", nargs="*", metavar="key=value")
     flags = parse(parser, argv)
     torch = readings.read_torch()  # determines how many GPUs the run would use
     gpus = len(torch.gpus) if flags.gpus is None else flags.gpus
-    if gpus < 0:
-        raise ValueError(f"--gpus {gpus}: must be 0 or more")
     config = None
     if not torch.error:
         usable = min(gpus, len(torch.gpus))  # too few are a finding, not bad input
