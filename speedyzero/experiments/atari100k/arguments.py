@@ -13,9 +13,7 @@ def _parser(prog: str) -> Parser:
     parser.add_argument("--seeds", type=at_least(1), default=5, metavar="N", help="0 to N - 1; default: 5")
     parser.add_argument("--preset", default="atari100k", help="as for train; default: atari100k")
     parser.add_argument("--gpus", type=int, help="for each run, 0 is the CPU; default: 1 if there is one")
-    parser.add_argument(
-        "--jobs", type=at_least(1), metavar="N", help="at a time; default: as many as GPUs allow, CPU: 1"
-    )
+    parser.add_argument("--jobs", type=at_least(1), metavar="N", help="at a time; default: all that GPUs allow, CPU: 1")
     parser.add_argument("--inline", action="store_true", help="each run in one process")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/atari100k-<preset>; the same to resume")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="for all runs")
