@@ -6,8 +6,6 @@ codes: 0 done, 2 bad input (one line), 1 a fault, 130 interrupted. Under torchru
 agent, which would start the program again.
 """
 
-from __future__ import annotations
-
 import importlib
 import io
 import os

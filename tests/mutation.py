@@ -71,7 +71,7 @@ PLANTED = (
     Fault("captured with old weights", "speedyzero/model/agent.py",
           "            self._fused.load()\n", "            pass\n", (_SEARCH,)),
     Fault("resume forgets records in flight", "speedyzero/supervisor/inline.py",
-          "        restore_edges(edges, checkpoint.part(EDGES_PART))\n", "", ("tests/faults/test_inline_resume.py",)),
+          "        edges.restore(checkpoint.part(EDGES_PART))\n", "", ("tests/faults/test_inline_resume.py",)),
     Fault("on a GPU a fused ReLU turns NaN into 0", "kernels/norm_act/triton_gpu.py", _RELU,
           "value = tl.maximum(value, 0.0)", ("tests/kernels/test_triton_compiles.py",)),
 )  # fmt: skip

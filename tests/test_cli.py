@@ -19,7 +19,6 @@ from speedyzero.env.base import LaneEnv
 from speedyzero.env.registry import check_game
 from speedyzero.model.build import build_network
 from speedyzero.system.stop_signals import STOP_SIGNALS
-from speedyzero.tracing.profile_window import ProfileRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -216,7 +215,7 @@ def test_evaluate_passes_on_what_was_asked(finished_run: Path, monkeypatch: pyte
 
 
 def test_interruption_is_130_and_a_second_one_does_not_change_that(monkeypatch, capsys):
-    def interrupt(config: Config, server: object, *, profile: ProfileRequest | None) -> None:
+    def interrupt(config: Config, server: object, *, profile: float | None) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("speedyzero.supervisor.arguments._train", interrupt)
@@ -250,7 +249,7 @@ runpy.{program}, run_name="__main__")
 
 
 def test_a_fault_keeps_its_traceback_even_if_it_is_a_value_error(monkeypatch: pytest.MonkeyPatch):
-    def fail(config: Config, server: object, *, profile: ProfileRequest | None) -> None:
+    def fail(config: Config, server: object, *, profile: float | None) -> None:
         raise ValueError("two shapes differ")
 
     monkeypatch.setattr("speedyzero.supervisor.arguments._train", fail)

@@ -3,8 +3,6 @@
 Axes: E lanes, S stacked frames, A actions.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -6,8 +6,6 @@ policy is the same everywhere, has learnt nothing, whatever its score. Called by
 Axes: E lanes, W ticks of a window, A actions, N positions.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

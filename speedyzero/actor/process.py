@@ -1,7 +1,5 @@
 """The actor as a process."""
 
-from __future__ import annotations
-
 from speedyzero.actor.actor import Actor
 from speedyzero.config import Config
 from speedyzero.env.base import LaneEnv

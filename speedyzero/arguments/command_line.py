@@ -1,7 +1,5 @@
 """Argument parsing shared by the commands: a parser that raises, flags and settings in any order."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re
@@ -39,12 +37,16 @@ def settings_first(argv: Sequence[str]) -> list[str]:
     return [*settings, *(one for one in argv if one not in settings)]
 
 
-def check_counts(flags: argparse.Namespace) -> None:
-    """Raises ValueError for fewer than one seed or job."""
-    for name in ("seeds", "jobs"):
-        count = getattr(flags, name)
-        if count is not None and count < 1:
-            raise ValueError(f"--{name} {count}: must be 1 or more")
+def at_least(least: int) -> Callable[[str], int]:
+    """An argument's type."""
+
+    def convert(text: str) -> int:
+        if (number := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{number}: must be {least} or more")
+        return number
+
+    convert.__name__ = "int"  # in the message for what is no number
+    return convert
 
 
 def check_writable(directory: Path, where: str) -> None:

@@ -3,8 +3,6 @@
 Called before anything heavy is imported. Later wins: defaults, preset, flags, `key=value` arguments.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

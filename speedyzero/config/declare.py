@@ -1,7 +1,5 @@
 """How `schema.py` declares a setting: its default with its range, its choices and its use, as a field's metadata."""
 
-from __future__ import annotations
-
 from dataclasses import field, fields
 from enum import Flag
 from typing import Any

@@ -3,8 +3,6 @@
 OmegaConf reads the YAML and resolves `${...}`; `settings.py` knows names and types.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ A actors, S shards, L learners: actor a feeds shard a mod S; learner l draws fro
 min(S, L), in equal parts.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from speedyzero.config import Config
@@ -59,18 +57,14 @@ def place(config: Config) -> Placement:
 
     Raises ValueError, with the settings' names and values, for counts that do not divide and GPUs that do not exist.
     """
-    learners = _devices(config, "learner.ranks", config.learner.ranks, config.placement.learners, _learner_gpus(config))
+    without_data = tuple(range(config.gpus - _data_gpu_count(config)))
+    learners = _devices(config, "learner.ranks", config.learner.ranks, config.placement.learners, without_data)
     shards = _devices(config, "replay.shards", config.replay.shards, config.placement.shards, _data_gpus(config))
     asked = config.actor.actors or max(len(shards), len(config.placement.actors))
     actors = _devices(config, "actor.actors", asked, config.placement.actors, _data_gpus(config))
     placement = Placement(actors=actors, shards=shards, learners=learners)
     _check(config, placement)
     return placement
-
-
-def _learner_gpus(config: Config) -> tuple[int, ...]:
-    """The default GPUs of learners."""
-    return tuple(range(config.gpus - _data_gpu_count(config)))
 
 
 def _data_gpus(config: Config) -> tuple[int, ...]:
@@ -116,6 +110,12 @@ def _check(config: Config, placement: Placement) -> None:
         raise ValueError(
             f"learner.batch_size={config.learner.batch_size} does not divide into {parts} equal parts, "
             f"for replay.shards={shards} and learner.ranks={learners}"
+        )
+    every, part = config.learner.consistency_every, placement.part_of(config.learner.batch_size)
+    if shards > learners and part % every:
+        raise ValueError(
+            f"learner.consistency_every={every} does not divide the {part} samples that a shard gives to a batch, for "
+            f"replay.shards={shards}"
         )
     shared = [device for device in placement.learners if device != "cpu" and placement.learners.count(device) > 1]
     if shared:

@@ -5,8 +5,6 @@
 Sources: the design's `algorithm.md` (EfficientZero, Ye et al. 2021) for the values, part A for our differences.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

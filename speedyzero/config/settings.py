@@ -4,8 +4,6 @@ Names, types and choices come from the dataclasses of `schema.py`. An error name
 allowed values and the nearest valid name.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 `documents.assemble` validates every config. Constraints of the placement are in `placement.py`.
 """
 
-from __future__ import annotations
-
 import math
 
 from speedyzero.config.declare import ABOVE_0, AT_LEAST_0, FROM_0_TO_1

@@ -1,7 +1,5 @@
 """Checks of packages, torch, GPUs, Triton and games."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -9,7 +7,6 @@ from pathlib import Path
 
 from speedyzero.doctor import readings
 from speedyzero.doctor.finding import Finding, amount, ok, warning, wrong
-from speedyzero.doctor.need import Need
 from speedyzero.doctor.readings import Torch
 from speedyzero.system import gpus as gpu_system
 from speedyzero.system.gpus import MPS_RISK
@@ -19,12 +16,12 @@ _BFLOAT16_CAPABILITY = (8, 0)
 
 
 def software_findings(
-    torch: Torch, need: Need | None, *, gpus: int, rom_errors: Mapping[str, str] | None, refusal: str
+    torch: Torch, *, gpus: int, rom_errors: Mapping[str, str] | None, refusal: str
 ) -> Iterator[Finding]:
     """gpus: number the run is to use. refusal: why the run would be refused; empty if it would not."""
     yield check_packages()
     yield check_torch(torch)
-    yield check_gpus(torch, need, gpus=gpus)
+    yield check_gpus(torch, gpus=gpus)
     if gpus and torch.gpus:
         yield check_triton()
         yield check_mps()
@@ -56,7 +53,7 @@ def check_torch(torch: Torch) -> Finding:
     return ok("torch", f"{torch.version}, for {f'CUDA {torch.cuda}' if torch.cuda else 'CPUs'}")
 
 
-def check_gpus(torch: Torch, need: Need | None, *, gpus: int) -> Finding:
+def check_gpus(torch: Torch, *, gpus: int) -> Finding:
     files = readings.device_files()
     if torch.cuda_error and files:
         return wrong("GPUs", f"torch cannot use them: {torch.cuda_error}", "nvidia-smi (or train with --gpus 0)")
@@ -69,12 +66,6 @@ def check_gpus(torch: Torch, need: Need | None, *, gpus: int) -> Finding:
         return warning("GPUs", "the NVIDIA driver is loaded, but no /dev/nvidia0 is visible here", fix)
     if not torch.gpus:
         return ok("GPUs", "none: the run uses the CPU")
-    for number, needed in (need.gpu_bytes if need is not None else {}).items():
-        if needed > torch.gpus[number].free_bytes:
-            free = amount(torch.gpus[number].free_bytes)
-            what = f"GPU {number} has {free} free, the run takes {amount(needed)} at least"
-            fix = "nvidia-smi (names what else uses it: end that, or set CUDA_VISIBLE_DEVICES)"
-            return wrong("GPUs", what, fix)
     what = ", ".join(f"{gpu.name} ({amount(gpu.free_bytes)} of {amount(gpu.total_bytes)} free)" for gpu in torch.gpus)
     old = [gpu.name for gpu in torch.gpus if gpu.capability < _BFLOAT16_CAPABILITY]
     if old:

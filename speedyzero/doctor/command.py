@@ -1,18 +1,16 @@
 """`python -m speedyzero doctor`: whether a run can start here, one line per check.
 
     ok       torch           2.13.0, for CUDA 13.0
-    wrong    shared memory   /dev/shm has 64.0 MiB free, Pong (speedyzero) takes 912.4 MiB
-             fix             sudo mount -o remount,size=913m /dev/shm ...
+    wrong    GPUs            2 are asked for, torch sees 1
+             fix             --gpus 1 ...
 
 Changes nothing. Exit code: 0 if a run can start, warnings or not, 1 if it cannot, 2 for invalid arguments. Arguments
 and defaults are those of `train`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
-from speedyzero.arguments.command_line import Parser, parse
+from speedyzero.arguments.command_line import Parser, at_least, parse
 from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config
 from speedyzero.config.documents import presets
@@ -20,7 +18,6 @@ from speedyzero.doctor import readings
 from speedyzero.doctor.checks_software import software_findings
 from speedyzero.doctor.checks_system import system_findings
 from speedyzero.doctor.finding import WARNING, WRONG, Finding, wrong
-from speedyzero.doctor.need import Need, need_of
 from speedyzero.doctor.readings import Torch
 
 CANNOT_START = 1
@@ -31,14 +28,12 @@ def check(argv: Sequence[str], prog: str) -> Callable[[], None]:
     parser = Parser(prog=prog, allow_abbrev=False, description="Check whether a run can start here, with fixes.")
     parser.add_argument("--game", help="of the run to check; all arguments as for train")
     parser.add_argument("--preset", help=", ".join(presets()))
-    parser.add_argument("--gpus", type=int, help="default: all that torch can use")
+    parser.add_argument("--gpus", type=at_least(0), help="default: all that torch can use")
     parser.add_argument("--run-dir")
     parser.add_argument("settings", nargs="*", metavar="key=value")
     flags = parse(parser, argv)
     torch = readings.read_torch()  # determines how many GPUs the run would use
     gpus = len(torch.gpus) if flags.gpus is None else flags.gpus
-    if gpus < 0:
-        raise ValueError(f"--gpus {gpus}: must be 0 or more")
     config = None
     if not torch.error:
         usable = min(gpus, len(torch.gpus))  # too few are a finding, not bad input
@@ -65,19 +60,23 @@ def findings_of(config: Config | None, torch: Torch, *, gpus: int) -> list[Findi
     """The findings of all checks, in display order."""
     rom_errors = readings.rom_errors()
     # Importing a broken emulator may raise anything; no run of any game starts without it.
-    need, refusal = _need_of(config) if config is not None and rom_errors is not None else (None, "")
+    refusal = _refusal(config) if config is not None and rom_errors is not None else ""
     findings = [
-        *software_findings(torch, need, gpus=gpus, rom_errors=rom_errors, refusal=refusal),
-        *system_findings(config or Config(), need, gpus=min(gpus, len(torch.gpus))),
+        *software_findings(torch, gpus=gpus, rom_errors=rom_errors, refusal=refusal),
+        *system_findings(config or Config(), gpus=min(gpus, len(torch.gpus))),
     ]
     if refusal and all(finding.status != WRONG for finding in findings):
-        findings.append(wrong("the run", refusal, "other settings, or another machine"))
+        what, _, fix = refusal.rpartition(": ")
+        findings.append(wrong("the run", what or refusal, fix if what else "other settings, or another machine"))
     return findings
 
 
-def _need_of(config: Config) -> tuple[Need | None, str]:
-    """The run's need, or why the run would be refused."""
+def _refusal(config: Config) -> str:
+    """Why the run would be refused at its start, in one line; empty if it would not."""
+    from speedyzero.supervisor.space import wire_if_it_fits
+
     try:
-        return need_of(config), ""
+        wire_if_it_fits(config)
+        return ""
     except (ValueError, ImportError, OSError) as error:
-        return None, " ".join(str(error).split())
+        return " ".join(str(error).split())

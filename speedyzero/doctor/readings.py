@@ -1,7 +1,5 @@
 """What checks read of the machine. Changes nothing; a reading that fails returns the reason."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import shutil

@@ -44,7 +44,7 @@ def find(config: EnvConfig) -> GameInfo | None:
     name = atari_roms.find_name(config.game)
     if name is None:
         return None
-    num_actions = atari_roms.count_actions(name, full_action_space=config.full_action_space)
+    num_actions = len(atari_roms.action_names(name, full_action_space=config.full_action_space))
     return GameInfo("atari", name, frame_spec(config), num_actions)
 
 

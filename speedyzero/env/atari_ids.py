@@ -2,8 +2,6 @@
 actions (Machado et al. 2018). An id with an unsupported protocol is refused.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Atari games by plain name: the ROMs that ale-py includes, and whether they can be played."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 
@@ -35,11 +33,6 @@ def rom_path(name: str) -> Path:
         raise ValueError(f"env.game={name!r}: its ROM can't be read: {' '.join(str(error).split())}") from error
     assert path is not None
     return path
-
-
-def count_actions(name: str, *, full_action_space: bool) -> int:
-    """Number of actions of the game with this plain name. Raises ValueError as `rom_path` does."""
-    return len(action_names(name, full_action_space=full_action_space))
 
 
 def action_names(name: str, *, full_action_space: bool) -> tuple[str, ...]:

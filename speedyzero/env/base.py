@@ -4,8 +4,6 @@ families to `registry.py`, which creates environments.
 Axes: E lanes, ... an observation's own axes ([H, W, C] uint8 for an image, [D] float32 for a vector).
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol

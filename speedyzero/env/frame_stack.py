@@ -3,8 +3,6 @@
 Axes: E lanes, S stacked frames (oldest first), ... an observation's own axes.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from speedyzero.env.base import ObservationSpec

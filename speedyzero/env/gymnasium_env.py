@@ -7,7 +7,7 @@ step and the action.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 import gymnasium
@@ -16,7 +16,7 @@ from gymnasium import spaces
 
 from speedyzero.config import EnvConfig
 from speedyzero.env import user_modules
-from speedyzero.env.base import EnvStep, GameError, GameInfo, learns_sign
+from speedyzero.env.base import EnvStep, GameError, GameInfo, ObservationSpec, learns_sign
 from speedyzero.env.gymnasium_spaces import discrete_actions, frame_spec
 from speedyzero.env.image import picture, resize_area, to_gray
 from speedyzero.system import keyed_random
@@ -60,7 +60,12 @@ def find(config: EnvConfig) -> GameInfo | None:
 def make(
     config: EnvConfig, game: GameInfo, *, lanes: int, seed: int, first_lane: int, evaluation: bool, render: bool
 ) -> GymnasiumLanes:
-    return GymnasiumLanes(config, lanes=lanes, seed=seed, first_lane=first_lane, evaluation=evaluation, render=render)
+    """A game without a limit has another one in evaluation."""
+    drawable = render and _can_be_drawn(config)
+    if render and not drawable and not game.spec.is_image:
+        raise ValueError(f"env.game={config.game!r}: it can't be drawn, it has no rgb_array render mode")
+    envs = [_make_one(config, evaluation=evaluation, render=drawable) for _ in range(lanes)]
+    return GymnasiumLanes(config, envs, game.spec, seed=seed, first_lane=first_lane, drawable=drawable)
 
 
 def action_names(config: EnvConfig, game: GameInfo) -> tuple[str, ...]:
@@ -103,31 +108,25 @@ def _can_be_drawn(config: EnvConfig) -> bool:
 
 
 class GymnasiumLanes:
-    """E environments of one id; see `base.LaneEnv`. A game without a limit has another one in evaluation."""
+    """E environments of one game; see `base.LaneEnv`."""
 
     def __init__(
         self,
         config: EnvConfig,
+        envs: Sequence[gymnasium.Env],
+        spec: ObservationSpec,
         *,
-        lanes: int,
         seed: int,
-        first_lane: int = 0,
-        evaluation: bool = False,
-        render: bool = False,
+        first_lane: int,
+        drawable: bool,
     ):
-        self._config = config
+        """drawable: whether `render` of the environments gives images; otherwise frames are shown."""
+        self._config, self._envs, self.spec, self._drawable = config, envs, spec, drawable
         self._learns_sign = learns_sign(config, KIND)
-        self._seed = seed
-        self._first_lane = first_lane
-        self._drawable = render and _can_be_drawn(config)
-        self._envs = [_make_one(config, evaluation=evaluation, render=self._drawable) for _ in range(lanes)]
-        actions, self._space = discrete_actions(self._envs[0].action_space, config), self._envs[0].observation_space
-        self.spec = frame_spec(self._space, config)
-        if render and not self._drawable and not self.spec.is_image:
-            raise ValueError(f"env.game={config.game!r}: it can't be drawn, it has no rgb_array render mode")
+        self._seed, self._first_lane = seed, first_lane
+        actions, self._space = discrete_actions(envs[0].action_space, config), envs[0].observation_space
         self._first_action = int(actions.start)
-        self.num_lanes = lanes
-        self.num_actions = int(actions.n)
+        self.num_lanes, self.num_actions = len(envs), int(actions.n)
 
     def reset(self, first_game: int = 0) -> np.ndarray:
         self._game = [first_game] * self.num_lanes  # number of each lane's next game

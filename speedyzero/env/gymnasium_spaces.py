@@ -1,7 +1,5 @@
 """The supported Gymnasium spaces and how their frames are stored."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -3,8 +3,6 @@
 Axes: H, W source height and width, h, w target height and width, C channels.
 """
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

@@ -1,18 +1,16 @@
 """MinAtar's five games (Young and Tian, arXiv 1903.03176): 10x10 boards with a channel per kind of object.
 
-The rules come from the `minatar` package, an optional extra; the lanes are ours, because
+The rules come from the `minatar` package, an optional extra; the environment is ours, because
 
 - `import minatar` imports seaborn and pandas for drawing, which takes seconds. A game's file needs only numpy.
 - its `Environment` carries the last action, which a sticky action repeats, from one game into the next.
-- Gymnasium's images have 1 or 3 channels, a board has 4 to 10.
+- a board has 4 to 10 channels, more than the images that other Gymnasium games may show.
 
 Names are the package's Gymnasium ids: `-v0` has all six actions, `-v1` those that the game uses. As in the package, an
 action is replaced by the previous one with probability 0.1, and the difficulty rises during a game.
 
-Axes: E lanes; a board is [10, 10, C], 0 or 255.
+Axes: a board is [10, 10, C], 0 or 255.
 """
-
-from __future__ import annotations
 
 import difflib
 import functools
@@ -21,12 +19,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from speedyzero.config import EnvConfig
-from speedyzero.env.base import EnvStep, GameInfo, ObservationSpec, learns_sign
+from speedyzero.env.base import GameInfo, ObservationSpec
+from speedyzero.env.gymnasium_env import GymnasiumLanes
 from speedyzero.env.image import picture
-from speedyzero.system import keyed_random
 
 EXAMPLE = "MinAtar game (MinAtar/Breakout-v1)"
 PREFIX = "MinAtar/"
@@ -58,8 +57,10 @@ def find(config: EnvConfig) -> GameInfo | None:
 
 def make(
     config: EnvConfig, game: GameInfo, *, lanes: int, seed: int, first_lane: int, evaluation: bool, render: bool
-) -> MinAtarLanes:
-    return MinAtarLanes(config, game.name, lanes=lanes, seed=seed, first_lane=first_lane, evaluation=evaluation)
+) -> GymnasiumLanes:
+    limit = config.eval_limit_frames if evaluation else config.train_limit_frames
+    envs = [gymnasium.wrappers.TimeLimit(MinAtarGame(game.name), limit) for _ in range(lanes)]
+    return GymnasiumLanes(config, envs, game.spec, seed=seed, first_lane=first_lane, drawable=True)
 
 
 def action_names(config: EnvConfig, game: GameInfo) -> tuple[str, ...]:
@@ -86,94 +87,39 @@ def _spec_and_actions(name: str) -> tuple[ObservationSpec, tuple[int, ...]]:
     return ObservationSpec(tuple(game.state_shape()), np.dtype(np.uint8)), tuple(actions)
 
 
-class MinAtarLanes:
-    """E games of one name; see `base.LaneEnv`. One step is one frame, without skipping, stacking or resizing.
+class MinAtarGame(gymnasium.Env):
+    """A game that begins anew as a new object, without state of the previous one. One step is one frame."""
 
-    Raises ValueError without the package.
-    """
+    def __init__(self, name: str):
+        self._rules, (spec, self._actions) = _rules(name), _spec_and_actions(name)
+        self.observation_space = gymnasium.spaces.Box(0, 255, spec.shape, np.uint8)
+        self.action_space = gymnasium.spaces.Discrete(len(self._actions))
 
-    def __init__(
-        self, config: EnvConfig, name: str, *, lanes: int, seed: int, first_lane: int = 0, evaluation: bool = False
-    ):
-        self._rules = _rules(name)
-        self.spec, self._actions = _spec_and_actions(name)
-        self.num_lanes, self.num_actions = lanes, len(self._actions)
-        self._limit_ticks = config.eval_limit_frames if evaluation else config.train_limit_frames
-        self._learns_sign = learns_sign(config, "minatar")
-        self._seed = seed
-        self._first_lane = first_lane
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        self._game = self._rules()
+        self._game.random = np.random.RandomState(seed)
+        self._game.reset()
+        self._last_action = NO_ACTION
+        return self._board(), {}
 
-    def reset(self, first_game: int = 0) -> np.ndarray:
-        self._number = [first_game] * self.num_lanes  # of each lane's next game
-        self._games: list[Any] = [None] * self.num_lanes
-        self._last_action = [NO_ACTION] * self.num_lanes
-        self._ticks = np.zeros(self.num_lanes, np.int64)
-        self._ended = np.zeros(self.num_lanes, np.bool_)
-        for lane in range(self.num_lanes):
-            self._begin(lane)
-        return self._draw()
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        number = self._actions[action]
+        if self._game.random.rand() < STICKY_PROBABILITY:  # from the game's own generator, as the package does
+            number = self._last_action
+        self._last_action = number
+        reward, over = self._game.act(number)
+        return self._board(), reward, over, False, {}
 
-    def begin(self, mask: np.ndarray, game: np.ndarray) -> np.ndarray:
-        for lane in np.flatnonzero(mask).tolist():
-            self._number[lane], self._ended[lane] = int(game[lane]), False
-            self._begin(lane)
-        return self._draw()
-
-    def step(self, action: np.ndarray) -> EnvStep:
-        started = self._ended
-        raw_reward = np.zeros(self.num_lanes, np.float32)
-        game_over = np.zeros(self.num_lanes, np.bool_)
-        for lane, begins in enumerate(started.tolist()):
-            if begins:
-                self._begin(lane)
-            else:
-                raw_reward[lane], game_over[lane] = self._act(lane, self._actions[action[lane]])
-        truncated = (self._ticks >= self._limit_ticks) & ~game_over
-        self._ended = game_over | truncated
-        return EnvStep(
-            frame=self._draw(),
-            reward=np.sign(raw_reward) if self._learns_sign else raw_reward,
-            raw_reward=raw_reward,
-            game_over=game_over,
-            life_lost=np.zeros(self.num_lanes, np.bool_),
-            truncated=truncated,
-            started=started,
-        )
-
-    def render(self, lane: int) -> np.ndarray:
+    def render(self) -> np.ndarray:
         """One colour per channel, later channels on top."""
-        board = self._games[lane].state()
+        board = self._game.state()
         image = np.zeros((*board.shape[:2], 3), np.uint8)
         for channel, colour in enumerate(_colours(board.shape[2])):
             image[board[:, :, channel]] = colour
         return picture(image)
 
-    def close(self) -> None:
-        pass
-
-    def _begin(self, lane: int) -> None:
-        """Begin the lane's next game, as a new object without state of the previous one."""
-        stream = keyed_random.ENV_SEED
-        seed = keyed_random.seed_for(self._seed, stream, self._first_lane + lane, self._number[lane])
-        game = self._rules()
-        game.random = np.random.RandomState(seed)
-        game.reset()
-        self._games[lane] = game
-        self._number[lane] += 1
-        self._last_action[lane] = NO_ACTION
-        self._ticks[lane] = 0
-
-    def _act(self, lane: int, action: int) -> tuple[float, bool]:
-        """Reward, and whether the game is over. action: the package's number."""
-        game = self._games[lane]
-        if game.random.rand() < STICKY_PROBABILITY:  # from the game's own generator, as the package does
-            action = self._last_action[lane]
-        self._last_action[lane] = action
-        self._ticks[lane] += 1
-        return game.act(action)
-
-    def _draw(self) -> np.ndarray:
-        return np.stack([game.state() for game in self._games]).astype(np.uint8) * np.uint8(255)
+    def _board(self) -> np.ndarray:
+        return self._game.state().astype(np.uint8) * np.uint8(255)
 
 
 @functools.cache

@@ -1,7 +1,5 @@
 """Environments for `env.game`, from the first game family that has a game of that name."""
 
-from __future__ import annotations
-
 import difflib
 
 import numpy as np

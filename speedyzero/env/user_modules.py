@@ -5,8 +5,6 @@ name too, but files from someone else must not cause an import, so the user has 
 modules are kept in an environment variable, which a run's processes inherit.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import shlex

@@ -6,16 +6,13 @@ mixture of actions alone.
 Axes: L lanes, A actions.
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
 from speedyzero.config import EnvConfig, SearchConfig
-from speedyzero.evaluate.chosen import SAMPLED
-from speedyzero.evaluate.evaluator import evaluate
+from speedyzero.evaluate.evaluator import SAMPLED, evaluate
 from speedyzero.evaluate.result import EvaluationResult
 from speedyzero.observe.progress import GamesProgress
 

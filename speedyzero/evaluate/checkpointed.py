@@ -1,7 +1,5 @@
 """Evaluates a checkpoint of a run in progress and records the score."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`python -m speedyzero evaluate RUN_DIR`: score a run's weights, print and save the result, optionally film a game."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from pathlib import Path
@@ -30,7 +28,6 @@ def evaluate_run(
     run_dir: str | Path,
     episodes: int | None = None,
     video_path: str | Path | None = None,
-    which: str = "last",
     action: str | None = None,
     blind: bool = False,
     seed: int = 0,
@@ -38,12 +35,11 @@ def evaluate_run(
     """Score the weights of a run or a checkpoint, print the result and save it in evaluations/ of the run.
 
     episodes, action: as in `evaluate.episodes` and `evaluate.action`; None: the run's own setting. video_path: where to
-    film the first episode. which: "last" (the newest weights) or "best" (those of the best evaluation). blind: also
-    score the blind twin (`blind.py`). seed: of the games.
+    film the first episode. blind: also score the blind twin (`blind.py`). seed: of the games.
 
     Raises ValueError, one line, for anything missing or damaged.
     """
-    source = find_source(run_dir, which)
+    source = find_source(run_dir)
     config, saved = source.config, source.weights
     agent = load_agent(config, saved)
     started_s = time.monotonic()
@@ -63,11 +59,11 @@ def evaluate_run(
         )
         twin = blind_twin(result, config.env, progress=progress) if blind else None
     duration_s = time.monotonic() - started_s
-    content = {"step": saved.meta["step"], "weights": which, **result.to_json()}
+    content = {"step": saved.meta["step"], **result.to_json()}
     if twin is not None:
         content["blind_twin"] = twin.to_json()
     kept = _keep(source.results, content)
-    print(f"{result.game}, {which} weights, train step {saved.meta['step']}")
+    print(f"{result.game}, weights of train step {saved.meta['step']}")
     print(f"score     {result}")
     print(
         f"policy    {result.policy_information:.2f} nats of information about the observation (0: one policy for all)"

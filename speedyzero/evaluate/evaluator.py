@@ -7,8 +7,6 @@ replays no training game and does not affect training.
 Axes: E lanes of one batch, one episode each; L lanes still playing; S stacked frames; A actions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,18 +14,20 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from speedyzero.config import EnvConfig, SearchConfig
+from speedyzero.config import EnvConfig, EvaluateConfig, SearchConfig, choices
 from speedyzero.env.base import LaneEnv
 from speedyzero.env.frame_stack import FrameStack
 from speedyzero.env.registry import action_names, check_game, make_env
-from speedyzero.evaluate.chosen import MOST_VISITED, chosen_actions
 from speedyzero.evaluate.human_normalised import human_normalised
 from speedyzero.evaluate.overlay import Thought
 from speedyzero.evaluate.result import EvaluationResult, bootstrap_ci95
 from speedyzero.evaluate.video import Film
 from speedyzero.observe.information import entropy
 from speedyzero.observe.progress import GamesProgress
-from speedyzero.system.keyed_random import EVALUATE, seed_for
+from speedyzero.search import SearchResult
+from speedyzero.system.keyed_random import EVALUATE, keys, seed_for, uniform
+
+MOST_VISITED, SAMPLED = choices(EvaluateConfig, "action")
 
 
 class Player(Protocol):
@@ -69,10 +69,8 @@ def evaluate(
     Episode e is the first game of lane e under the evaluation seed, whatever `parallel_envs` is.
     simulations: per search, 0 as in training. action: as `evaluate.action`. film: records the first episode; the
     caller closes it. progress: updated as games are played.
-    Raises ValueError for fewer than 1 episode or environment, and for a film of a game that cannot be rendered.
+    Raises ValueError for a film of a game that cannot be rendered.
     """
-    if episodes < 1 or parallel_envs < 1:
-        raise ValueError(f"episodes={episodes}, parallel_envs={parallel_envs}: both must be 1 or more")
     batches: list[_Games] = []
 
     def notify(now: _Games, playing: int) -> None:
@@ -193,7 +191,8 @@ def _play(
         _count(games, result.policy.cpu().numpy(), action[playing])
         filming = film is not None and playing[0] == 0
         if film is not None and filming:
-            film.add(env.render(0), score=games.scores[0], thought=_thought(result, action[0]), actions=names)
+            thought = Thought(float(result.value[0]), result.policy[0].cpu().numpy(), int(action[0]))
+            film.add(env.render(0), score=games.scores[0], thought=thought, actions=names)
         step = env.step(action)
         tick += 1
         games.scores[playing] += step.raw_reward[playing]
@@ -215,6 +214,17 @@ def _count(games: _Games, policy: np.ndarray, action: np.ndarray) -> None:
     games.entropy_sum[...] += entropy(policy).sum(dtype=np.float64)
 
 
-def _thought(result: Any, action: int) -> Thought:
-    """The first lane of a SearchResult, with the action taken."""
-    return Thought(float(result.value[0]), result.policy[0].cpu().numpy(), int(action))
+def chosen_actions(result: SearchResult, how: str, *, seed: int, episodes: np.ndarray, tick: int) -> np.ndarray:
+    """[E] int64: the most visited actions, or samples of the search's improved policy.
+
+    A policy that has learnt to mix actions can score well sampled and badly as its most likely action. Every draw is a
+    function of (seed, episode, tick), so that scores depend neither on the number of parallel games nor on the machine.
+    how: as `evaluate.action`. seed: the evaluation's; episodes: [E] int64, each lane's game.
+    """
+    if how == MOST_VISITED:
+        return result.action.cpu().numpy()
+    assert how == SAMPLED, how
+    cumulative = result.policy.cpu().numpy().astype(np.float64).cumsum(axis=1)  # [E, A]
+    row_keys = keys(seed, EVALUATE, episodes, tick, 1)  # the games' own seeds end in 0
+    drawn = uniform(row_keys, 1) * cumulative[:, -1:]
+    return (cumulative > drawn).argmax(axis=1)

@@ -1,7 +1,5 @@
 """Human-normalised scores (0: random play, 1: human) for the 26 games of the Atari 100k benchmark."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import cache

@@ -9,8 +9,6 @@
 Axes: E lanes, ... an observation's own axes.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +17,8 @@ from speedyzero.config import Config
 from speedyzero.env.base import LaneEnv
 from speedyzero.env.frame_stack import FrameStack
 from speedyzero.env.registry import check_game, make_env
-from speedyzero.evaluate.chosen import chosen_actions
 from speedyzero.evaluate.command import load_agent
+from speedyzero.evaluate.evaluator import chosen_actions
 from speedyzero.evaluate.source import find_source
 from speedyzero.model.agent import Agent
 
@@ -68,12 +66,11 @@ class LoadedAgent:
         return make_env(self.config.env, lanes=lanes, seed=seed, evaluation=True, render=render)
 
 
-def load(directory: str | Path, *, which: str = "last", game: str | None = None) -> LoadedAgent:
-    """The agent of a run or checkpoint. which: a run's "last" or "best" weights. game: required for a game of your own,
-    as "my_module:MyGame-v0", whose module is imported.
+def load(directory: str | Path, *, game: str | None = None) -> LoadedAgent:
+    """The agent of a run or checkpoint. game: required for your own, "my_module:MyGame-v0", whose module is imported.
 
     Sets torch's threads for the whole process, as training does. Raises ValueError, one line, for anything missing,
     damaged or mismatched.
     """
-    source = find_source(directory, which, game)
+    source = find_source(directory, game)
     return LoadedAgent(source.config, load_agent(source.config, source.weights), step=source.weights.meta["step"])

@@ -9,8 +9,6 @@
 Axes: A actions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

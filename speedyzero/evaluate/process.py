@@ -1,7 +1,5 @@
 """The evaluator process: scores one checkpoint and exits."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

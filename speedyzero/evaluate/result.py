@@ -3,8 +3,6 @@
 Axes: N episodes, A actions.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,3 +72,11 @@ def bootstrap_ci95(scores: np.ndarray) -> tuple[float, float] | None:
     rows = np.random.default_rng(0).integers(len(scores), size=(_RESAMPLES, len(scores)))
     low, high = np.quantile(scores[rows].mean(axis=1), (0.025, 0.975))
     return float(low), float(high)
+
+
+def mean_and_interval(values: np.ndarray) -> str:
+    """The mean of values [N], one per seed, with its 95% bootstrap interval, as "1.20 (0.50 to 2.00)"."""
+    interval = bootstrap_ci95(values)
+    digits = 2 if np.abs(values).max() < 10 else 1
+    mean = f"{values.mean():.{digits}f}"
+    return mean if interval is None else f"{mean} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"

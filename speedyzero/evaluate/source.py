@@ -1,13 +1,10 @@
 """Finds the weights to evaluate: in a run directory, or in a checkpoint copied anywhere."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
 from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER, MANIFEST_FILE
-from speedyzero.checkpoint.scores import read_scores
-from speedyzero.checkpoint.weights_file import SavedWeights, checkpoint_dir, load_weights, newest
+from speedyzero.checkpoint.weights_file import SavedWeights, load_weights, newest
 from speedyzero.config import Config
 from speedyzero.config.documents import load_config, read_config_document
 from speedyzero.env import user_modules
@@ -22,13 +19,13 @@ class Source:
     results: Path  # where results are written: the run directory, or the parent directory of a copied checkpoint
 
 
-def find_source(directory: str | Path, which: str = "last", game: str | None = None) -> Source:
-    """A run's "last" (newest) or "best" weights, or a checkpoint's own.
+def find_source(directory: str | Path, game: str | None = None) -> Source:
+    """A run's newest weights, or a checkpoint's own.
 
     game: as given by the user, which permits importing its module. Raises ValueError, one line, for anything missing or
     damaged, for a game other than the run's, and for a game whose module is not permitted.
     """
-    source = _found(Path(directory), which)
+    source = _found(Path(directory))
     played = source.config.env.game
     if game is not None:
         if game != played:
@@ -38,7 +35,7 @@ def find_source(directory: str | Path, which: str = "last", game: str | None = N
     return source
 
 
-def _found(directory: Path, which: str) -> Source:
+def _found(directory: Path) -> Source:
     if (directory / MANIFEST_FILE).is_file():
         weights = load_weights(directory)
         if "config" not in weights.meta:
@@ -52,19 +49,7 @@ def _found(directory: Path, which: str) -> Source:
             f"{directory}: neither a run's directory (no config.yaml) nor a checkpoint; name one, as "
             "runs/Pong-laptop-seed0-001"
         )
-    return Source(load_config(path), load_weights(find_weights(directory, which)), directory)
-
-
-def find_weights(run_dir: Path, which: str) -> Path:
-    """The checkpoint of the "last" or "best" weights. Raises ValueError if there is none."""
-    if which == "last":
-        found = newest(run_dir)
-        if found is None:
-            raise ValueError(f"{run_dir} has no whole checkpoint: nothing to evaluate")
-        return found
-    if which != "best":
-        raise ValueError(f"weights {which!r}: choose last or best")
-    scores = read_scores(run_dir)
-    if not scores:
-        raise ValueError(f"{run_dir} has no evaluation yet, so no best weights: choose last")
-    return checkpoint_dir(run_dir, scores["best"]["step"])
+    found = newest(directory)
+    if found is None:
+        raise ValueError(f"{directory} has no whole checkpoint: nothing to evaluate")
+    return Source(load_config(path), load_weights(found), directory)

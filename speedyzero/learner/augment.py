@@ -6,8 +6,6 @@ same brightness. The draws are applied in `replay/frames.py` and `kernels/stack_
 Axes: B batch, F frames in the window (stack + unroll), H W image, C channels.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

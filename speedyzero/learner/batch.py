@@ -6,8 +6,6 @@ Axes: B batch (one rank's), K unroll steps (the consistency loss covers J of the
 frames, A actions, C channels, H W image, D features.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,11 +60,7 @@ class BatchReader:
     def _unrolled(self, parts: Sequence[BatchRecord], train_step: int) -> list[GatheredStacks]:
         """Frames of each record. Samples are numbered across all records."""
         ends = np.cumsum([len(part.lane) for part in parts])
-        if len(parts) > 1 and any(end % self._every for end in ends):
-            raise ValueError(
-                f"learner.consistency_every={self._every} does not divide the {len(parts[0].lane)} samples that a "
-                "shard gives to a batch"
-            )
+        assert len(parts) == 1 or not any(ends % self._every), "checked by `config.placement`"
         batch = int(ends[-1])
         root = self._augment.draw(batch, train_step=train_step, view=0, device=self._device)
         following = self._augment.draw(batch, train_step=train_step, view=1, device=self._device)

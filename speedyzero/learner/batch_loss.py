@@ -6,8 +6,6 @@ The network computes in bfloat16 (autocast) on a GPU and in float32 on the CPU; 
 Axes: B batch, K unroll steps, P projection.
 """
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 

@@ -15,13 +15,10 @@ The name is from the abstract of SpeedyZero (Mei et al. 2023). Its definition is
 Axes: T scaled tensors of a parameter group.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -31,26 +28,6 @@ from torch.optim.optimizer import ParamsT
 from speedyzero.model.base import ZeroLinear
 
 _BUFFER = "momentum_buffer"
-
-
-@dataclass(frozen=True)
-class LayerTrustRatio:
-    unclipped: float
-    clipped: float
-    """Used by the last step."""
-
-
-@dataclass(frozen=True)
-class TrustRatioSummary:
-    """The trust ratios of one step, over the scaled tensors that had a gradient."""
-
-    minimum: float
-    median: float
-    largest_unclipped: float
-    """The largest ratio before the clip."""
-    share_clipped: float
-    layers: dict[str, LayerTrustRatio]
-    """By the parameter's name."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +45,9 @@ class ClippedLARS(torch.optim.Optimizer):
     decay; tensors of fewer than two dimensions in other groups use plain SGD without decay. Tensors without a gradient
     are skipped, as in torch's optimisers.
 
-    A step never synchronises with the device, and momentum and ratios keep their addresses, also in `load_state_dict`,
-    so a step can be captured in a CUDA graph if `lr` is a tensor on the parameters' device that is filled in place.
-    Norms have the parameters' precision; one that underflows counts as zero.
+    A step never synchronises with the device, and momentum and ratios keep their addresses, so a step can be captured
+    in a CUDA graph if `lr` is a tensor on the parameters' device that is filled in place. Norms have the parameters'
+    precision; one that underflows counts as zero.
     """
 
     def __init__(
@@ -85,7 +62,6 @@ class ClippedLARS(torch.optim.Optimizer):
         eps: float = 1e-8,
         adaptive: bool = True,
     ):
-        """Raises ValueError for settings out of range, in any group."""
         self._ratios: list[_Ratios | None] = []  # by group; None where nothing is scaled
         settings = {
             "lr": lr,
@@ -99,8 +75,7 @@ class ClippedLARS(torch.optim.Optimizer):
         super().__init__(params, settings)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Allocate a group's momentum and ratios. Raises ValueError for settings out of range."""
-        _check_settings({**self.defaults, **param_group})
+        """Allocate a group's momentum and ratios."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for parameter in group["params"]:
@@ -110,12 +85,8 @@ class ClippedLARS(torch.optim.Optimizer):
         self._ratios.append(_Ratios(*ratios) if ratios else None)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update. `closure` recomputes the loss, which is returned, as in torch's optimisers."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self) -> None:  # type: ignore[override]
+        """One update."""
         for group, ratios in zip(self.param_groups, self._ratios, strict=True):
             if ratios is not None:
                 scaled = [p for p in group["params"] if _is_scaled(p, group)]
@@ -123,7 +94,6 @@ class ClippedLARS(torch.optim.Optimizer):
                 self._update(scaled, group, decay=group["weight_decay"], ratios=ratios.clipped)
             plain = [p for p in group["params"] if not _is_scaled(p, group)]
             self._update(plain, group, decay=0.0 if group["adaptive"] else group["weight_decay"], ratios=None)
-        return loss
 
     def _update(
         self, parameters: list[torch.Tensor], group: dict[str, Any], *, decay: float, ratios: torch.Tensor | None
@@ -142,67 +112,40 @@ class ClippedLARS(torch.optim.Optimizer):
         torch._foreach_add_(buffers, updates)
         torch._foreach_sub_(moving, torch._foreach_mul(buffers, group["lr"]))
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Copy a saved state into the existing tensors, including learning rates that are tensors.
+    def trust_ratios_by_layer(self) -> dict[str, tuple[float, float]]:
+        """The last step's ratios before and after the clip, of scaled tensors that had a gradient, by their names.
 
-        Raises ValueError, before any change, if the state does not fit or is another optimiser's.
+        Empty before the first step. Waits for the device.
         """
-        self._check_fits(state_dict)
-        buffers = {p: state[_BUFFER] for p, state in self.state.items()}
-        rates = [group["lr"] for group in self.param_groups]
-        super().load_state_dict(state_dict)
-        for parameter, buffer in buffers.items():
-            self.state[parameter][_BUFFER] = buffer.copy_(self.state[parameter][_BUFFER])
-        for group, rate in zip(self.param_groups, rates, strict=True):
-            if isinstance(rate, torch.Tensor):
-                group["lr"] = rate.fill_(group["lr"])
-
-    def _check_fits(self, state_dict: dict[str, Any]) -> None:
-        groups = state_dict["param_groups"]
-        for group in groups:
-            missing = [name for name in self.defaults if name not in group]
-            if missing:
-                raise ValueError(f"not a state of ClippedLARS: a parameter group lacks {', '.join(missing)}")
-            _check_settings(group)
-        momenta = [state_dict["state"].get(index, {}).get(_BUFFER) for group in groups for index in group["params"]]
-        saved = [None if momentum is None else tuple(momentum.shape) for momentum in momenta]
-        here = [tuple(p.shape) for group in self.param_groups for p in group["params"]]
-        for index, (shape, expected) in enumerate(zip_longest(saved, here)):
-            if shape != expected:
-                raise ValueError(f"parameter {index}: the saved momentum has shape {shape}, expected {expected}")
-        kinds = [[group["adaptive"] for group in some] for some in (groups, self.param_groups)]
-        if kinds[0] != kinds[1]:
-            raise ValueError(f"saved groups have adaptive={kinds[0]}, expected {kinds[1]}")
-
-    @property
-    def trust_ratios(self) -> torch.Tensor:
-        """The ratios of the last step, [T] of all groups, on the device; NaN for tensors without a gradient."""
-        ratios = [ratios.clipped for ratios in self._ratios if ratios is not None]
-        return torch.cat(ratios) if ratios else torch.empty(0)
-
-    def trust_ratio_summary(self) -> TrustRatioSummary | None:
-        """The ratios of the last step; None before the first. Waits for the device."""
-        layers: dict[str, LayerTrustRatio] = {}
-        clipped_layers = 0
+        layers: dict[str, tuple[float, float]] = {}
         for number, (group, ratios) in enumerate(zip(self.param_groups, self._ratios, strict=True)):
             if ratios is None:
                 continue
             names = group.get("param_names", [f"group{number}.{i}" for i in range(len(group["params"]))])
             scaled = [name for name, p in zip(names, group["params"], strict=True) if _is_scaled(p, group)]
-            unclipped, clipped = torch.stack([ratios.unclipped, ratios.clipped]).tolist()
-            for name, before, after in zip(scaled, unclipped, clipped, strict=True):
-                if not math.isnan(before):
-                    layers[name] = LayerTrustRatio(before, after)
-                    clipped_layers += before > group["clip"]
-        if not layers:
-            return None
-        return TrustRatioSummary(
-            minimum=min(layer.clipped for layer in layers.values()),
-            median=statistics.median(layer.clipped for layer in layers.values()),
-            largest_unclipped=max(layer.unclipped for layer in layers.values()),
-            share_clipped=clipped_layers / len(layers),
-            layers=layers,
-        )
+            pairs = torch.stack([ratios.unclipped, ratios.clipped], dim=1).tolist()
+            layers |= {name: (a, b) for name, (a, b) in zip(scaled, pairs, strict=True) if not math.isnan(a)}
+        return layers
+
+
+# A layer's module is the first word of its name; these are EfficientZero's first dynamics layer, the MLP's prefix head.
+_MODULES = {"action": "dynamics", "lstm": "prefix"}
+
+
+def trust_ratio_figures(layers: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Metrics by name, from `ClippedLARS.trust_ratios_by_layer`; of each module the largest ratio before the clip."""
+    before, after = zip(*layers.values(), strict=True)
+    figures = {
+        "learner/trust_ratio_min": min(after),
+        "learner/trust_ratio_median": statistics.median(after),
+        "learner/trust_ratio_largest_unclipped": max(before),
+        "learner/trust_ratio_share_clipped": sum(b > a for b, a in layers.values()) / len(layers),
+    }
+    for layer, (ratio, _) in layers.items():
+        word = layer.partition(".")[0].partition("_")[0]
+        name = f"learner/trust_ratio_unclipped/{_MODULES.get(word, word)}"
+        figures[name] = max(ratio, figures.get(name, ratio))
+    return figures
 
 
 def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
@@ -247,16 +190,3 @@ def _gradients(parameters: list[torch.Tensor]) -> list[torch.Tensor]:
 
 def _is_scaled(parameter: torch.Tensor, group: dict[str, Any]) -> bool:
     return group["adaptive"] and parameter.ndim >= 2
-
-
-def _check_settings(group: dict[str, Any]) -> None:
-    for name in ("lr", "momentum", "weight_decay"):
-        if not isinstance(group[name], torch.Tensor) and not 0 <= group[name] < math.inf:
-            raise ValueError(f"{name}={group[name]}: must be 0 or more and finite")
-    for name in ("trust", "clip"):
-        if not group[name] > 0:
-            raise ValueError(f"{name}={group[name]}: must be above 0")
-    if not 0 < group["eps"] < math.inf:
-        raise ValueError(f"eps={group['eps']}: must be above 0 and finite")
-    if math.isinf(group["trust"]) and math.isinf(group["clip"]):
-        raise ValueError(f"trust={group['trust']} and clip={group['clip']}: one of them must be finite")

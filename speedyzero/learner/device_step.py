@@ -12,15 +12,13 @@ the CPU.
 Axes: B batch, F figures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
 
 from kernels.capture import Graphed
 from speedyzero.learner.batch import Batch
-from speedyzero.learner.group import Group
+from speedyzero.learner.group import LoneLearner
 from speedyzero.learner.loss import Loss
 from speedyzero.learner.readback import Readback
 from speedyzero.learner.static_batch import StaticBatch
@@ -35,7 +33,7 @@ class DeviceStep:
         self,
         network: Network,
         optimizer: torch.optim.Optimizer,
-        group: Group,
+        group: LoneLearner,
         loss: Callable[[Batch], Loss],
         example: Batch,
         *,

@@ -1,7 +1,5 @@
 """A run's initial network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

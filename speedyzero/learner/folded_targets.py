@@ -7,8 +7,6 @@ do not update the running statistics. Called by `batch_loss.py`.
 Axes: B batch, K unroll steps, P projection.
 """
 
-from __future__ import annotations
-
 import torch
 
 from speedyzero.learner.unroll import TargetViews, target_views

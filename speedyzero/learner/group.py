@@ -13,8 +13,6 @@ block in a call until the supervisor ends them. The ranks of several nodes find 
 0's supervisor, those of one host through a file.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time
@@ -23,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -45,37 +42,17 @@ class Agreement:
     """Whether any rank is leaving; then all leave."""
 
 
-class Group(Protocol):
-    """A data-parallel group, as seen by one rank."""
+class LoneLearner:
+    """A data-parallel group of one, and the interface of larger ones, as seen by one rank."""
 
-    rank: int
-    size: int
-    first_on_node: bool
+    rank, size = 0, 1
+    first_on_node = True
     """Whether this is the rank that counts, reports and publishes for its node."""
-    waited_ns: int
+    waited_ns = 0
     """Total time spent waiting in `agree`."""
 
     def adopt(self, network: nn.Module) -> None:
         """Broadcast rank 0's parameters and buffers. Called once, before the first step."""
-        ...
-
-    def agree(self, number: float, *, leaving: bool) -> Agreement: ...
-
-    def zero_gradients(self) -> None: ...
-
-    def average_gradients(self, figures: torch.Tensor) -> torch.Tensor:
-        """Average the gradients in place, and the figures [F] float32, which are returned."""
-        ...
-
-    def average_buffers(self) -> None: ...
-
-
-class LoneLearner:
-    """A group of one."""
-
-    rank, size, first_on_node, waited_ns = 0, 1, True, 0
-
-    def adopt(self, network: nn.Module) -> None:
         self._network = network
 
     def agree(self, number: float, *, leaving: bool) -> Agreement:
@@ -85,13 +62,14 @@ class LoneLearner:
         self._network.zero_grad(set_to_none=True)
 
     def average_gradients(self, figures: torch.Tensor) -> torch.Tensor:
+        """Average the gradients in place, and the figures [F] float32, which are returned."""
         return figures
 
     def average_buffers(self) -> None:
-        pass
+        """Average batch norm's running statistics in place."""
 
 
-class RankedLearner:
+class RankedLearner(LoneLearner):
     """One rank, in a process of its own. Ranks may be on different hosts; rank numbers are not GPU numbers."""
 
     def __init__(self, *, first_on_node: bool, on_wait: Callable[[bool], None] = lambda _: None) -> None:
@@ -159,7 +137,7 @@ def joined_group(
     device: str,
     launch: Launch = ALONE,
     on_wait: Callable[[bool], None] = lambda _: None,
-) -> Iterator[Group]:
+) -> Iterator[LoneLearner]:
     """Join the process group of the run; starts when all ranks have joined. meeting_file: empty, owned by this user.
 
     local_rank, local_size: on this node. on_wait: called with True before this rank waits for the others to join or to

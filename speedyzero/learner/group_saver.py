@@ -7,8 +7,6 @@ Reanalyzers write their files when `snapshot_step` advances; the supervisor asse
 own `saved_step`.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -13,8 +13,6 @@ it draws from. The first rank of a node counts the train steps there, reports an
 Axes: B batch, K unroll steps, S stacked frames, ... an observation's own axes.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,16 +23,15 @@ import torch
 
 from speedyzero.config import Config
 from speedyzero.learner.batch import BatchReader, join
-from speedyzero.learner.clipped_lars import ClippedLARS
-from speedyzero.learner.group import LEAVING, Group, LoneLearner
+from speedyzero.learner.clipped_lars import ClippedLARS, trust_ratio_figures
+from speedyzero.learner.group import LEAVING, LoneLearner
 from speedyzero.learner.loss import Loss, importance_weights
 from speedyzero.learner.publisher import Publisher
 from speedyzero.learner.schedule import importance_exponent
 from speedyzero.learner.state import LearnerState
 from speedyzero.learner.trainer import Launched, Trainer, Update
-from speedyzero.learner.trust_figures import trust_ratio_figures
 from speedyzero.model.base import Network
-from speedyzero.replay.mirror_choice import frame_sources
+from speedyzero.replay.device_mirror import frame_sources
 from speedyzero.replay.sampler import MIN_PRIORITY
 from speedyzero.replay.shard import Shard
 from speedyzero.topology.edges import WAIT_INPUT, WAIT_PACING, WAIT_SPACE, LearnerEdges
@@ -67,7 +64,7 @@ class Learner:
         shards: Sequence[Shard],
         *,
         device: str = "cpu",
-        group: Group | None = None,
+        group: LoneLearner | None = None,
         deferred: bool | None = None,
         state: LearnerState | None = None,
     ):
@@ -277,8 +274,7 @@ class Learner:
         }
         optimizer = self._trainer.optimizer
         # Of the newest update: on a GPU one step later than the rest. Synchronises, but only on this interval.
-        ratios = optimizer.trust_ratio_summary() if isinstance(optimizer, ClippedLARS) else None
-        if ratios is not None:
+        if isinstance(optimizer, ClippedLARS) and (ratios := optimizer.trust_ratios_by_layer()):
             figures |= trust_ratio_figures(ratios)
         for name, value in figures.items():
             self._edges.metrics.put(MetricRecord(name, done.train_step, float(value)))

@@ -56,10 +56,6 @@ class Loss:
         means = (getattr(self, name) for name in _FIGURE_NAMES)
         return torch.stack([mean.detach() for mean in means])
 
-    def with_figures(self, figures: torch.Tensor) -> Loss:
-        """A copy with these figures, detached."""
-        return Loss.of_figures(figures, self.root_value)
-
     @staticmethod
     def of_figures(figures: torch.Tensor, root_value: torch.Tensor) -> Loss:
         return Loss(**dict(zip(_FIGURE_NAMES, figures.unbind(), strict=True)), root_value=root_value)

@@ -4,8 +4,6 @@ Called by the trainer, and by the supervisor before a run, to size a learner and
 state is saved and restored by `checkpoint/optimizer_state.py`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

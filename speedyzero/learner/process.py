@@ -1,7 +1,5 @@
 """The learner as a process."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 
@@ -9,7 +7,7 @@ from speedyzero.checkpoint.stored import Checkpoint, open_checkpoint
 from speedyzero.config import Config
 from speedyzero.env.registry import check_game
 from speedyzero.learner.first_network import first_network
-from speedyzero.learner.group import Group, joined_group
+from speedyzero.learner.group import LoneLearner, joined_group
 from speedyzero.learner.group_saver import GroupSaver
 from speedyzero.learner.learner import Learner
 from speedyzero.learner.saving import checkpoint_meta, save_to_score
@@ -52,7 +50,7 @@ def build_learner(
     shards: Sequence[Shard],
     *,
     device: str,
-    group: Group | None = None,
+    group: LoneLearner | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Learner:
     """One rank of the learner group, or the only one, of a run as processes or inline.

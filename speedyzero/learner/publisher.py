@@ -1,12 +1,10 @@
 """Publishes weights for actors and snapshots for the target network, each on its interval."""
 
-from __future__ import annotations
-
 from collections import deque
 
 from speedyzero.checkpoint.published import Published
 from speedyzero.config import Config
-from speedyzero.learner.group import Group
+from speedyzero.learner.group import LoneLearner
 from speedyzero.model.base import Network
 from speedyzero.model.flat import flatten
 from speedyzero.topology.edges import LearnerEdges
@@ -16,7 +14,7 @@ from speedyzero.topology.records import WeightsRecord
 class Publisher:
     """One rank's publisher. All ranks average their buffers; those with weight slots publish."""
 
-    def __init__(self, config: Config, edges: LearnerEdges, network: Network, group: Group):
+    def __init__(self, config: Config, edges: LearnerEdges, network: Network, group: LoneLearner):
         self._weights, self._targets, self._network, self._group = edges.weights, edges.targets, network, group
         self._acting_interval = config.publish_interval
         self._target_interval = config.target_interval

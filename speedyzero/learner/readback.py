@@ -5,8 +5,6 @@
 Two pinned buffers alternate: step k+2 overwrites the buffer of step k. Called by `device_step.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

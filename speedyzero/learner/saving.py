@@ -1,7 +1,5 @@
 """Saves a learner's weights with their metadata."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

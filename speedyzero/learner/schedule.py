@@ -1,7 +1,5 @@
 """Schedules over a run's train steps, in fractions of the run."""
 
-from __future__ import annotations
-
 from speedyzero.config import OptimizerConfig, ReplayConfig, ScheduleConfig
 
 

@@ -3,8 +3,6 @@
 Axes: B batch, C channels, H W image.
 """
 
-from __future__ import annotations
-
 import torch
 
 from speedyzero.learner.batch import Batch
@@ -32,7 +30,7 @@ class StaticBatch:
 
     def fill(self, batch: Batch) -> None:
         """Copy a batch in, with padded or unpadded images. Raises ValueError if shapes differ from the example's."""
-        for name, memory, tensor in zip(_names(batch), _tensors(self.batch), _tensors(batch), strict=True):
+        for (name, tensor), (_, memory) in zip(_tensors(batch), _tensors(self.batch), strict=True):
             if tensor.dim() == 4 and self._padded(tensor.shape[1]) == memory.shape[1]:
                 memory = memory[:, : tensor.shape[1]]  # the other channels stay zero
             if memory.shape != tensor.shape:
@@ -45,9 +43,6 @@ class StaticBatch:
         return -(-channels // self._pad_channels_to) * self._pad_channels_to
 
 
-def _names(batch: Batch) -> list[str]:
-    return [name for name, value in vars(batch).items() for _ in (value if isinstance(value, tuple) else (value,))]
-
-
-def _tensors(batch: Batch) -> list[torch.Tensor]:
-    return [tensor for value in vars(batch).values() for tensor in (value if isinstance(value, tuple) else (value,))]
+def _tensors(batch: Batch) -> list[tuple[str, torch.Tensor]]:
+    fields = vars(batch).items()
+    return [(name, one) for name, value in fields for one in (value if isinstance(value, tuple) else (value,))]

@@ -6,8 +6,6 @@ host prepares the next one; its figures are read on request.
 Axes: B batch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from speedyzero.config import Config
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.batch_loss import BatchLoss
 from speedyzero.learner.device_step import DeviceStep
-from speedyzero.learner.group import Group
+from speedyzero.learner.group import LoneLearner
 from speedyzero.learner.loss import Loss
 from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.learner.schedule import learning_rate
@@ -55,7 +53,7 @@ class Trainer:
         self,
         config: Config,
         network: Network,
-        group: Group,
+        group: LoneLearner,
         *,
         device: torch.device,
         deferred: bool | None = None,
@@ -100,7 +98,7 @@ class Trainer:
             loss = self._loss(batch)
         with _BACKWARD:
             loss.total.backward()
-        loss = loss.with_figures(self._group.average_gradients(loss.figures))
+        loss = Loss.of_figures(self._group.average_gradients(loss.figures), loss.root_value)
         norm = torch.nn.utils.clip_grad_norm_(
             self.network.parameters(), self._config.learner.gradient_clip, foreach=True
         )

@@ -5,8 +5,6 @@ or the copies. Both are contiguous, so a few kernels suffice. The selection is e
 or infinity. Called by `device_step.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import torch

@@ -11,8 +11,6 @@ Axes: B batch, K unroll steps (the consistency loss covers J of them, for every 
 projection, ... an observation's own axes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Axes: N positions, A actions.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 

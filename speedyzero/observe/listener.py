@@ -1,7 +1,5 @@
 """Output whose reader may disappear: a closed terminal, a broken pipe."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -10,7 +10,6 @@ JSON has no NaN or infinity: such a value is written as null with a "note" that 
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import math
@@ -27,7 +26,7 @@ import numpy as np
 from speedyzero.system.atomic_file import write_atomically
 
 if TYPE_CHECKING:
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from torch.utils.tensorboard import SummaryWriter
 
 METRICS_FILE = "metrics.jsonl"
 MOST_HELD = 200_000  # lines, of about 100 bytes, while writes fail
@@ -42,16 +41,6 @@ class MetricSeries:
     steps: np.ndarray  # [N] int64
     values: np.ndarray  # [N] float64, NaN and infinities as they were
     times_s: np.ndarray  # [N] float64
-
-
-@dataclass(frozen=True)
-class _Scalar:
-    """One number to be written to TensorBoard."""
-
-    step: int
-    name: str
-    value: float
-    time_s: float  # since 1970
 
 
 class MetricsWriter:
@@ -70,16 +59,16 @@ class MetricsWriter:
         say: Callable[[str], None] = _log.warning,
     ):
         """say: called once when writes begin to fail, and once when they succeed again."""
-        import tensorboard.summary.writer.event_file_writer  # noqa: F401  # slow, so not amid the run
+        import torch.utils.tensorboard  # noqa: F401  # slow, so not amid the run
 
         self._run_dir, self._path, self._say = Path(run_dir), Path(run_dir) / METRICS_FILE, say
         self._is_refused = False
         self._clock, self._flush_interval_s = clock, flush_interval_s
         self._lines: list[str] = []
-        self._scalars: list[_Scalar] = []
+        self._scalars: list[tuple[str, float, int, float]] = []  # as `SummaryWriter.add_scalar` takes them
         self._start_s = self._clock() - _repair(self._path)
         self._flushed_s = self._clock()
-        self._events: EventFileWriter | None = None
+        self._events: SummaryWriter | None = None
 
     def write(self, name: str, value: float, step: int) -> None:
         """Record one number. value: anything `float` takes (a tensor on a GPU here is a host synchronisation)."""
@@ -88,7 +77,7 @@ class MetricsWriter:
         if not math.isfinite(value):
             line["value"], line["note"] = None, str(value)
         self._lines.append(json.dumps(line, allow_nan=False))
-        self._scalars.append(_Scalar(step, name, value, time.time()))
+        self._scalars.append((name, value, step, time.time()))
         if now_s - self._flushed_s >= self._flush_interval_s:
             self.flush()
 
@@ -120,16 +109,12 @@ class MetricsWriter:
 
     def _add_events(self) -> None:
         """A failed writer does not recover: the next flush opens a new file."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from torch.utils.tensorboard import SummaryWriter
 
         try:
-            self._events = self._events or EventFileWriter(str(self._run_dir))
-            for step, group in itertools.groupby(self._scalars, key=lambda scalar: scalar.step):  # events are costly
-                scalars = list(group)
-                values = [Summary.Value(tag=scalar.name, simple_value=scalar.value) for scalar in scalars]
-                self._events.add_event(Event(wall_time=scalars[0].time_s, step=step, summary=Summary(value=values)))
+            self._events = self._events or SummaryWriter(str(self._run_dir))
+            for scalar in self._scalars:
+                self._events.add_scalar(*scalar)
             self._events.flush()
         except OSError as error:
             _log.warning("TensorBoard's events cannot be written: %s", error)

@@ -4,8 +4,6 @@
 scores.json, evaluations/ and videos/. A number is never reused and nothing is overwritten.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import shlex

@@ -3,8 +3,6 @@
 Written by `keeper.py` when a run starts, read by reports. Names no host and no user, as run directories are shared.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import os

@@ -1,13 +1,11 @@
 """Arguments of `python -m speedyzero plan`: the run to predict, the hardware and the costs."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import fields
 
-from speedyzero.arguments.command_line import Action, Parser, parse
+from speedyzero.arguments.command_line import Action, Parser, at_least, parse
 from speedyzero.arguments.resolve import read_arguments, resolve
 from speedyzero.config import Config
 from speedyzero.config.documents import override, presets
@@ -20,9 +18,9 @@ def _parser(prog: str) -> Parser:
     parser = Parser(prog=prog, allow_abbrev=False, description="Predict how long a run will take, and what limits it.")
     parser.add_argument("--game", help="as for train; default: Pong")
     parser.add_argument("--preset", help=f"{', '.join(presets())}; default: what suits the game and the machine")
-    parser.add_argument("--gpus", type=int, default=0, help="as many as the run would use, here or elsewhere")
+    parser.add_argument("--gpus", type=at_least(0), default=0, help="as many as the run would use, here or elsewhere")
     parser.add_argument("--gpu", default="", metavar="NAME", help=f"{', '.join(CHIPS)}: which; needed with --gpus")
-    parser.add_argument("--cores", type=int, help=f"default: this machine's, or {CORES_PER_GPU} for each GPU")
+    parser.add_argument("--cores", type=at_least(1), help=f"default: this machine's, or {CORES_PER_GPU} for each GPU")
     parser.add_argument("--cost", nargs="+", default=[], metavar="NAME=SECONDS", help="instead of an estimate")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="as for train")
     return parser
@@ -44,16 +42,12 @@ def check(argv: Sequence[str], prog: str) -> Action:
 
 def planned_config(flags: argparse.Namespace) -> Config:
     """The settings of the run; its GPUs need not exist. Raises ValueError, one line, for invalid arguments."""
-    if flags.gpus < 0:
-        raise ValueError(f"--gpus {flags.gpus}: must be 0 or more")
     if bool(flags.gpus) != bool(flags.gpu):
         raise ValueError(
             f"--gpus {flags.gpus} --gpu {flags.gpu or '(none)'}: give both, or neither for the processor here"
         )
     if flags.gpu and flags.gpu not in CHIPS:
         raise ValueError(f"--gpu {flags.gpu}: figures are there for {', '.join(CHIPS)}")
-    if flags.cores is not None and flags.cores < 1:
-        raise ValueError(f"--cores {flags.cores}: must be 1 or more")
     preset = flags.preset or ("speedyzero" if flags.gpus else None)
     config = resolve(preset, flags.game, None, 0, None, [word for word in flags.settings if word.startswith("env.")])
     return override(config, read_arguments(None, None, flags.gpus, None, flags.settings))

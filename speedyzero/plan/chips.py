@@ -1,7 +1,5 @@
 """Figures of known GPUs for predictions, from data sheets and the design's performance page."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -3,8 +3,6 @@
 costs (measured here, estimated for a GPU by name, or entered) -> pace of each resource -> rates, time, memory
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import fields

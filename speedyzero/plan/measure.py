@@ -4,8 +4,6 @@ Uses CPU time of one thread, which other load affects little. The head start tim
 steps then time searches, values and training. The host cost of a batch is sampling and planning its targets.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

@@ -8,8 +8,6 @@ evaluation, start-up.
 A run is computed in pieces, since the memo's searches depend on the growing replay.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ With the memo they depend on time: with N positions in replay, a target interval
 distinct positions, about N (1 - exp(-R / N)) under uniform sampling (fewer under priorities).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

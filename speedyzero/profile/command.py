@@ -1,7 +1,5 @@
 """`python -m speedyzero profile RUN_DIR`: reads a run's trace and prints its bottleneck and what the run waited for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,10 +7,7 @@ from speedyzero.arguments.command_line import Parser, parse
 from speedyzero.profile.critical_path import HAND_OVER
 from speedyzero.profile.diagnosis import Diagnosis, diagnose
 from speedyzero.profile.shares import SLEEP, Shares, shares_in_turns
-from speedyzero.profile.span_table import span_rows
 from speedyzero.tracing.trace import TRACE_FILE, Trace, read_trace
-
-_SPANS_SHOWN = 10  # per track
 
 
 def check(argv: Sequence[str], prog: str) -> Callable[[], None]:
@@ -45,8 +40,6 @@ def report(trace: Trace, diagnosis: Diagnosis, run_dir: Path) -> str:
         _head(trace, diagnosis, run_dir),
         list(_process_lines(trace, diagnosis)),
         list(_path_lines(diagnosis)),
-        list(_ring_lines(trace)),
-        list(_span_lines(trace, diagnosis)),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
@@ -111,40 +104,3 @@ def _path_lines(diagnosis: Diagnosis) -> Iterator[str]:
     for name, seconds in sorted(path.seconds.items(), key=lambda item: -item[1]):
         note = "  no process worked: polling, pacing" if name == HAND_OVER else ""
         yield f"{name:14}{path.share(name):>7.1%}{seconds:>9.2f} s{note}"
-
-
-def _ring_lines(trace: Trace) -> Iterator[str]:
-    if not trace.rings:
-        return
-    seconds = trace.end_ns / 1e9
-    yield f"{'ring':20}{'from':>14}{'to':>14}{'records/s':>11}{'MB/s':>9}{'dropped':>9}{'held, mean':>12}"
-    for ring in trace.rings:
-        rate = ring.consumed / seconds
-        held = _mean_held(trace, ring.name)
-        level = f"{held:.1f} of {ring.slots}" if held is not None else ""
-        yield (
-            f"{ring.name:20}{ring.producer:>14}{ring.consumer:>14}{rate:>11.1f}"
-            f"{rate * ring.record_bytes / 1e6:>9.2f}{ring.dropped:>9}{level:>12}"
-        )
-
-
-def _mean_held(trace: Trace, ring: str) -> float | None:
-    """Time-weighted mean of a ring's fill samples; None if the ring was not sampled."""
-    samples = trace.samples.get(ring)
-    if not samples:
-        return None
-    ends = [time_ns for time_ns, _ in samples[1:]] + [max(trace.end_ns, samples[-1][0])]
-    span_ns = ends[-1] - samples[0][0]
-    held = sum(value * (end - time_ns) for (time_ns, value), end in zip(samples, ends, strict=True))
-    return held / span_ns if span_ns else samples[0][1]
-
-
-def _span_lines(trace: Trace, diagnosis: Diagnosis) -> Iterator[str]:
-    yield f"{'span':34}{'count':>8}{'total s':>9}{'median ms':>11}{'p99 ms':>10}{'MiB':>9}"
-    for track in trace.tracks:
-        for row in span_rows(track, diagnosis.window)[:_SPANS_SHOWN]:
-            moved = f"{row.mib:.1f}" if row.mib else ""
-            yield (
-                f"{row.track + ' ' + row.name:34}{row.count:>8}{row.total_s:>9.2f}{row.median_ms:>11.3f}"
-                f"{row.p99_ms:>10.3f}{moved:>9}"
-            )

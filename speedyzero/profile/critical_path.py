@@ -10,8 +10,6 @@ the others always wait for has 1. Shortening a process's part of the path shorte
 path is longer. As for message-passing programs (Yang and Miller 1988; wait-for graphs: Zhou et al., wPerf, OSDI 2018).
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence

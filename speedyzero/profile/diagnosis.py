@@ -1,7 +1,5 @@
 """The bottleneck of a profiled run in one sentence, with remarks on what else limited it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Based on the track's top-level spans: a step is work, except for waits for its g
 is unaccounted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

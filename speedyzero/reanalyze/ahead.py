@@ -5,8 +5,6 @@ at the switch. A search is a function of (position, version), so searching ahead
 timing. Used on GPUs; on a CPU with shared cores it would take time from other processes.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from speedyzero.config import Config

@@ -8,8 +8,6 @@ target network. `memo=False` evaluates every request, as the original does.
 Axes: E lanes, T rows, N requested positions, M stale ones, A actions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,70 +23,56 @@ from speedyzero.tracing.spans import Span
 _VALUES, _SEARCH = Span("network_values"), Span("search")
 
 
-class MemoTable:
-    """One target network's outputs by row. An entry is current if its version and step match: lanes wrap around."""
+class Outputs:
+    """Outputs of one target network by row. An entry is current if version and step match: lanes wrap around."""
 
-    def __init__(self, shard: Shard, *, num_actions: int):
-        self._rows, shape = shard.rows, (shard.lanes, shard.rows)
-        self._value_version = np.full(shape, -1, np.int64)
-        self._search_version = np.full(shape, -1, np.int64)
-        self._value_step = np.full(shape, -1, np.int64)
-        self._search_step = np.full(shape, -1, np.int64)
-        self._network_value = np.zeros(shape, np.float32)
-        self._root_value = np.zeros(shape, np.float32)
-        self._policy = np.zeros((*shape, num_actions), np.float32)
+    def __init__(self, shard: Shard, kind: str, **shapes: tuple[int, ...]):
+        """kind: begins the names of their positions in a checkpoint. shapes: of each output of one row, by name."""
+        rows = (shard.lanes, shard.rows)
+        self._kind, self._rows = kind, shard.rows
+        self._version, self._step = np.full(rows, -1, np.int64), np.full(rows, -1, np.int64)
+        self._outputs = {name: np.zeros((*rows, *shape), np.float32) for name, shape in shapes.items()}
 
     @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in vars(self).values() if isinstance(array, np.ndarray))
+        return self._version.nbytes + self._step.nbytes + sum(array.nbytes for array in self._outputs.values())
 
-    def has_value(self, lane: np.ndarray, step: np.ndarray, version: int) -> np.ndarray:
+    def has(self, lane: np.ndarray, step: np.ndarray, version: int) -> np.ndarray:
         """[N] bool."""
         slot = step % self._rows
-        return (self._value_version[lane, slot] == version) & (self._value_step[lane, slot] == step)
+        return (self._version[lane, slot] == version) & (self._step[lane, slot] == step)
 
-    def has_search(self, lane: np.ndarray, step: np.ndarray, version: int) -> np.ndarray:
-        """[N] bool."""
+    def of(self, name: str, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return self._outputs[name][lane, step % self._rows]
+
+    def store(self, lane: np.ndarray, step: np.ndarray, version: int, **outputs: np.ndarray) -> None:
         slot = step % self._rows
-        return (self._search_version[lane, slot] == version) & (self._search_step[lane, slot] == step)
+        for name, values in outputs.items():
+            self._outputs[name][lane, slot] = values
+        self._version[lane, slot], self._step[lane, slot] = version, step
 
-    def store_values(self, lane: np.ndarray, step: np.ndarray, value: np.ndarray, version: int) -> None:
-        slot = step % self._rows
-        self._network_value[lane, slot] = value
-        self._value_version[lane, slot] = version
-        self._value_step[lane, slot] = step
+    def remembered(self, version: int) -> dict[str, np.ndarray]:
+        """All outputs of one network with their positions."""
+        lane, slot = np.nonzero(self._version == version)
+        outputs = {name: array[lane, slot] for name, array in self._outputs.items()}
+        return {f"{self._kind}_lane": lane, f"{self._kind}_step": self._step[lane, slot], **outputs}
 
-    def store_search(
-        self, lane: np.ndarray, step: np.ndarray, policy: np.ndarray, root_value: np.ndarray, version: int
-    ) -> None:
-        slot = step % self._rows
-        self._policy[lane, slot] = policy
-        self._root_value[lane, slot] = root_value
-        self._search_version[lane, slot] = version
-        self._search_step[lane, slot] = step
+    def recall(self, outputs: Mapping[str, np.ndarray], version: int) -> None:
+        """Restore what `remembered` returned."""
+        lane, step = outputs[f"{self._kind}_lane"], outputs[f"{self._kind}_step"]
+        self.store(lane, step, version, **{name: outputs[name] for name in self._outputs})
 
-    def current(self, version: int) -> dict[str, np.ndarray]:
-        """All outputs of one network with their positions, as the two `store` methods take them."""
-        value_lane, value_slot = np.nonzero(self._value_version == version)
-        search_lane, search_slot = np.nonzero(self._search_version == version)
-        return {
-            "value_lane": value_lane,
-            "value_step": self._value_step[value_lane, value_slot],
-            "network_value": self._network_value[value_lane, value_slot],
-            "search_lane": search_lane,
-            "search_step": self._search_step[search_lane, search_slot],
-            "policy": self._policy[search_lane, search_slot],
-            "root_value": self._root_value[search_lane, search_slot],
-        }
 
-    def network_values(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
-        return self._network_value[lane, step % self._rows]
+class MemoTable:
+    """One target network's outputs."""
 
-    def root_values(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
-        return self._root_value[lane, step % self._rows]
+    def __init__(self, shard: Shard, *, num_actions: int):
+        self.values = Outputs(shard, "value", network_value=())
+        self.searches = Outputs(shard, "search", policy=(num_actions,), root_value=())
 
-    def policies(self, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
-        return self._policy[lane, step % self._rows]
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes + self.searches.nbytes
 
 
 class TargetMemo:
@@ -120,28 +104,28 @@ class TargetMemo:
 
     def network_values(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
         """The target network's values, [N] float32. lane, step: [N] int64."""
-        stale = self._once(lane, step, ~self._table.has_value(lane, step, agent.version))
+        stale = self._once(lane, step, ~self._table.values.has(lane, step, agent.version))
         for part in self._parts(stale):
             with _VALUES:
                 value = agent.root_from(self._frames.stacks(lane[part], step[part])).value.cpu().numpy()
-            self._table.store_values(lane[part], step[part], value, agent.version)
-        return self._table.network_values(lane, step)
+            self._table.values.store(lane[part], step[part], agent.version, network_value=value)
+        return self._table.values.of("network_value", lane, step)
 
     def policies(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Searched policies, [N, A] float32. lane, step: [N] int64."""
         self._search_stale(agent, lane, step)
-        return self._table.policies(lane, step)
+        return self._table.searches.of("policy", lane, step)
 
     def root_values(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Values of searched roots, [N] float32. lane, step: [N] int64."""
         self._search_stale(agent, lane, step)
-        return self._table.root_values(lane, step)
+        return self._table.searches.of("root_value", lane, step)
 
     def fill_ahead(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> int:
         """Search distinct positions for the next target network; returns how many were new."""
         if self._ahead is None:
             self._ahead = MemoTable(self._shard, num_actions=self._num_actions)
-        (stale,) = np.nonzero(~self._ahead.has_search(lane, step, agent.version))
+        (stale,) = np.nonzero(~self._ahead.searches.has(lane, step, agent.version))
         for part in self._parts(stale):
             self._search_part(self._ahead, agent, lane[part], step[part])
         self.ahead_searches += len(stale)
@@ -152,15 +136,14 @@ class TargetMemo:
 
         Recomputed outputs would differ by rounding, which depends on the other positions of a batch.
         """
-        return self._table.current(version) if self._config.memo else {}
+        table = self._table
+        return table.values.remembered(version) | table.searches.remembered(version) if self._config.memo else {}
 
     def recall(self, outputs: Mapping[str, np.ndarray], version: int) -> None:
         """Restore outputs returned by `remembered`."""
         if outputs:
-            self._table.store_values(outputs["value_lane"], outputs["value_step"], outputs["network_value"], version)
-            self._table.store_search(
-                outputs["search_lane"], outputs["search_step"], outputs["policy"], outputs["root_value"], version
-            )
+            self._table.values.recall(outputs, version)
+            self._table.searches.recall(outputs, version)
 
     def take_over(self) -> None:
         """The next target network becomes the target."""
@@ -168,7 +151,7 @@ class TargetMemo:
             self._table, self._ahead = self._ahead, self._table
 
     def _search_stale(self, agent: Agent, lane: np.ndarray, step: np.ndarray) -> None:
-        stale = self._once(lane, step, ~self._table.has_search(lane, step, agent.version))
+        stale = self._once(lane, step, ~self._table.searches.has(lane, step, agent.version))
         self.requested_searches += len(lane)
         self.done_searches += len(stale)
         for part in self._parts(stale):
@@ -178,9 +161,12 @@ class TargetMemo:
         with _SEARCH:
             root = agent.root_from(self._frames.stacks(lane, step))
             noise = self._noise(lane, step, agent.version, agent.num_actions)
-            result = agent.search_from(root, noise=noise, tie_seed=self._tie_seed(lane[0], step[0], agent.version))
-            table.store_values(lane, step, root.value.cpu().numpy(), agent.version)
-            table.store_search(lane, step, result.policy.cpu().numpy(), result.value.cpu().numpy(), agent.version)
+            of_noise = keyed_random.REANALYZE_NOISE
+            tie_seed = keyed_random.seed_for(self._seed, of_noise, lane[0], step[0], ~agent.version)
+            result = agent.search_from(root, noise=noise, tie_seed=tie_seed)
+            table.values.store(lane, step, agent.version, network_value=root.value.cpu().numpy())
+            policy, root_value = result.policy.cpu().numpy(), result.value.cpu().numpy()
+            table.searches.store(lane, step, agent.version, policy=policy, root_value=root_value)
 
     def _once(self, lane: np.ndarray, step: np.ndarray, is_stale: np.ndarray) -> np.ndarray:
         """Indices of the requests to evaluate, [M]: with the memo each stale position once, otherwise all."""
@@ -201,6 +187,3 @@ class TargetMemo:
         return keyed_random.root_noise(
             keys, num_actions, algorithm=self._search.algorithm, alpha=self._search.root_dirichlet_alpha
         )
-
-    def _tie_seed(self, lane: int, step: int, version: int) -> int:
-        return keyed_random.seed_for(self._seed, keyed_random.REANALYZE_NOISE, lane, step, ~version)

@@ -1,7 +1,5 @@
 """The reanalyzer as a process."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from speedyzero.checkpoint.published import Published

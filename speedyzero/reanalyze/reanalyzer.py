@@ -6,8 +6,6 @@
 Axes: E lanes, B batch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -22,8 +20,8 @@ from speedyzero.reanalyze.ahead import AheadFiller
 from speedyzero.reanalyze.memo import TargetMemo
 from speedyzero.reanalyze.refresh import PriorityRefresh
 from speedyzero.reanalyze.target_maker import TargetMaker
+from speedyzero.replay.device_mirror import frame_sources
 from speedyzero.replay.kept_priorities import kept_priorities
-from speedyzero.replay.mirror_choice import frame_sources
 from speedyzero.replay.sampler import Sample, Sampler
 from speedyzero.replay.shard import Shard
 from speedyzero.system import keyed_random
@@ -198,14 +196,7 @@ class Reanalyzer:
                 "reanalyzer/priority_age_max": float(age.max()),
             }
         if self.refresh is not None:
-            found = self.refresh.figures(version)
-            figures |= {
-                "reanalyzer/refreshed": found.refreshed,
-                "reanalyzer/refreshed_share": found.share,
-                "reanalyzer/refresh_s": found.seconds,
-                "reanalyzer/refresh_rank_correlation": found.rank_correlation,
-                "reanalyzer/refresh_ratio": found.ratio,
-            }
+            figures |= self.refresh.figures(version)
         for name, value in figures.items():
             if not math.isnan(value):
                 self._edges.metrics.put(MetricRecord(name, train_step, float(value)))

@@ -15,10 +15,7 @@ weights is kept (`Sampler.update`).
 Axes: N positions of a slice.
 """
 
-from __future__ import annotations
-
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -32,17 +29,6 @@ from speedyzero.replay.shard import Shard
 from speedyzero.topology.edges import WeightSource
 from speedyzero.topology.records import PriorityRecord
 from speedyzero.topology.role_state import RoleState
-
-
-@dataclass(frozen=True)
-class RefreshFigures:
-    """Metrics of the refresh."""
-
-    refreshed: int  # positions, since the run began
-    share: float  # of positions drawn before, those evaluated by this sweep's weights or newer; NaN: none
-    seconds: float  # spent, since the run began
-    rank_correlation: float  # Spearman's, of old and new priorities of the last slice; NaN before the first
-    ratio: float  # median of learner's / refreshed priority, where both are recent; NaN: none
 
 
 class PriorityRefresh:
@@ -69,10 +55,17 @@ class PriorityRefresh:
         self._refreshed, self._seconds = 0, 0.0
         self._correlation = self._ratio = float("nan")
 
-    def figures(self, version: np.ndarray) -> RefreshFigures:
-        """version: of each position drawn before, [N], as `Sampler.drawn_positions` finds it in all rows."""
+    def figures(self, version: np.ndarray) -> dict[str, float]:
+        """Metrics by name; NaN where there is none yet. version: of each position drawn before, [N], as
+        `Sampler.drawn_positions` finds it in all rows."""
         share = float((version >= self._swept_version).mean()) if len(version) else float("nan")
-        return RefreshFigures(self._refreshed, share, self._seconds, self._correlation, self._ratio)
+        return {
+            "reanalyzer/refreshed": self._refreshed,  # positions, since the run began
+            "reanalyzer/refreshed_share": share,  # of positions drawn before, by this sweep's weights or newer
+            "reanalyzer/refresh_s": self._seconds,  # since the run began
+            "reanalyzer/refresh_rank_correlation": self._correlation,  # Spearman's, of the last slice's priorities
+            "reanalyzer/refresh_ratio": self._ratio,  # median of learner's / refreshed priority, where both are recent
+        }
 
     def part(self) -> RoleState:
         """The sweep in progress with its weights, since newer ones may have been published."""

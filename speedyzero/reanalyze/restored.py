@@ -1,7 +1,5 @@
 """Restores a shard from a checkpoint: rows from blocks, priorities beside them; then resumes its log."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,18 +32,8 @@ def rows_of(checkpoint: Checkpoint, index: int) -> SavedRows:
     return SavedRows.of(checkpoint, index, document.get("rows"))
 
 
-def draws_of(checkpoint: Checkpoint, index: int) -> int:
-    """Batches drawn from a shard."""
-    return checkpoint.document(replay_part(index))["draws"]
-
-
-def ticks_of(checkpoint: Checkpoint, index: int) -> tuple[int, ...]:
-    """Records received from each of a shard's actors."""
-    return rows_of(checkpoint, index).ticks
-
-
 def env_steps_of(checkpoint: Checkpoint, index: int) -> tuple[int, ...]:
-    """Env steps in those records."""
+    """Env steps received from each of a shard's actors."""
     return tuple(checkpoint.document(replay_part(index))["env_steps"])
 
 

@@ -1,7 +1,5 @@
 """A reanalyzer's share of full checkpoints: syncs its log, writes priorities and memo as a role state."""
 
-from __future__ import annotations
-
 import logging
 import time
 

@@ -5,8 +5,6 @@ Each kind of value target (`target.value`) is one function of `VALUE_TARGETS`.
 Axes: B samples, K unroll steps, A actions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -12,8 +12,6 @@ and `assemble_values` completes the value targets. For root step t, unroll j and
 Axes: B samples, K unroll steps, E lanes, T rows.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numba

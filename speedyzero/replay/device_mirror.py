@@ -3,8 +3,9 @@
     append -> ticks (the commit) ... follow(): rows of new ticks -> staging ring -> frame, first on the device
                                      stacks(), unrolled(): follow, then kernels.stack_gather
 
-Each process that reads a shard on a GPU (learner, reanalyzer) has its own mirror. A gather calls `follow` first, so it
-sees every row committed before it; calling `follow` alone only does that work earlier. Copies run on a side stream.
+Each process that reads a shard on a GPU (learner, reanalyzer) has its own mirror, with room for all rows that the run
+can fill: 2 x 2.8 GB on a GPU that hosts both, for 100,000 frames of 96x96 in colour. A gather calls `follow` first, so
+it sees every row committed before it; calling `follow` alone only does that work earlier. Copies run on a side stream.
 They wait for earlier gathers, whose rows they may overwrite, and gathers wait for earlier copies.
 
 **No requested position is ever torn.** The writer continues while rows are copied, and rows that it overwrites
@@ -22,21 +23,22 @@ cost.
 Axes: E lanes, T rows, B positions, S stacked frames, K unroll steps, C channels of a frame, H W image.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
 from kernels.stack_gather import stack_gather
-from speedyzero.replay.frames import UNCHANGED, Augmentation, GatheredStacks
+from speedyzero.config import Config
+from speedyzero.replay.frames import UNCHANGED, Augmentation, FrameSource, GatheredStacks, HostFrames
 from speedyzero.replay.shard import Shard, ShardShape
 from speedyzero.replay.staging import StagingRing, on_device
 from speedyzero.system.current_device import require_current
 
 SLOTS = 4
 SLOT_BYTES = 2 * 2**20
+log = logging.getLogger("speedyzero.replay")
 
 
 class DeviceMirror:
@@ -166,3 +168,30 @@ def rectangles(lanes: slice, begin: int, end: int, *, rows: int, most: int) -> I
 def mirror_bytes(shape: ShardShape) -> int:
     """Device memory of a mirror of such a shard."""
     return shape.lanes * shape.rows * (int(np.prod(shape.spec.shape)) + 1)
+
+
+def frame_sources(
+    config: Config,
+    shards: Sequence[Shard],
+    device: torch.device,
+    *,
+    dtype: torch.dtype = torch.float32,
+    pad_channels_to: int = 1,
+) -> list[FrameSource]:
+    """A source for each shard, on `device`, by `replay.device_mirror`, which mirrors if nobody decided what was `auto`.
+
+    dtype, pad_channels_to: of mirrors; the host gives unpadded float32. Raises ValueError if mirrors are impossible.
+    """
+    setting, shape = config.replay.device_mirror, shards[0].shape
+    if device.type == "cuda" and setting == "on" and not shape.spec.is_image:
+        raise ValueError(f"replay.device_mirror=on mirrors images, but {config.env.game} shows {shape.spec.shape}")
+    if device.type != "cuda" or setting == "off" or not shape.spec.is_image:
+        return [HostFrames(shard, device) for shard in shards]
+    needed, (free, _) = len(shards) * mirror_bytes(shape), torch.cuda.mem_get_info(device)
+    if needed > free:
+        raise ValueError(
+            f"replay.device_mirror={setting} takes {needed:,} bytes of GPU memory, {free:,} are free; use off, or a "
+            "smaller replay.capacity_steps"
+        )
+    log.info("frames mirrored on %s: %.2f GB, %.2f GB free", device, needed / 1e9, free / 1e9)
+    return [DeviceMirror(shard, device, dtype=dtype, pad_channels_to=pad_channels_to) for shard in shards]

@@ -4,7 +4,7 @@
     DeviceMirror   (`device_mirror.py`) frames are on the device already: one kernel does it all
 
 Used by the learner for its batches (`learner/batch.py`) and by the reanalyzer for its searches. Selected by
-`mirror_choice.py`.
+`device_mirror.frame_sources`.
 
 Axes: B positions, S stacked frames, K unroll steps, F frames of a window, C channels of a frame, H W image, D features.
 """

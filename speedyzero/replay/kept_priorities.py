@@ -5,8 +5,6 @@ Rows are in the replay log. Priorities change all the time and are small, so eac
 Axes: E lanes, n rows: the newest of each lane, the newest last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

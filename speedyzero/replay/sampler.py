@@ -10,8 +10,6 @@ Sampling is stratified, with replacement: one draw falls in each [i/B, (i+1)/B),
 Axes: E lanes, T rows, B draws.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

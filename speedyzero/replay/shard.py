@@ -12,8 +12,6 @@ The guard excludes the oldest rows, which may be overwritten while a batch is in
 Axes: E lanes, T rows, B positions, S stacked frames, K unroll steps, A actions, ... an observation's own axes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

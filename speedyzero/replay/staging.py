@@ -7,10 +7,7 @@ Only a few slots are pinned: pinning the replay itself would take its memory fro
 ring copies synchronously. Used by `device_mirror.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,89 +21,49 @@ class StagingRing:
     def __init__(self, device: torch.device, *, slot_bytes: int, slots: int):
         pinned = device.type == "cuda"
         self._slots = [torch.empty(slot_bytes, dtype=torch.uint8, pin_memory=pinned) for _ in range(slots)]
-        self._copier = copier(device, slots)
         self._next = 0
+        self._device, self._stream = device, torch.cuda.Stream(device) if has_streams(device) else None
+        if self._stream is not None:
+            self._sent = [torch.cuda.Event() for _ in range(slots)]
+            self._copied, self._read = self._sent[0], torch.cuda.Event()
+            self.release()  # the caller's stream may still use the targets' memory for freed tensors
 
     def slot(self) -> torch.Tensor:
         """The next slot, [slot_bytes] uint8, the caller's until `send`. Waits for the slot's previous copies."""
-        self._copier.wait_for(self._next)
+        if self._stream is not None:
+            self._sent[self._next].synchronize()  # returns at once for an unused slot
         return self._slots[self._next]
 
     def send(self, copies: Sequence[Copy]) -> None:
         """Copy from the slot taken last."""
-        self._copier.copy(self._next, copies)
+        if self._stream is None:
+            for target, source in copies:
+                target.copy_(source)
+        else:
+            with torch.cuda.stream(self._stream):
+                self._stream.wait_event(self._read)
+                for target, source in copies:
+                    target.copy_(source, non_blocking=True)
+                self._copied = self._sent[self._next]
+                self._copied.record(self._stream)
         self._next = (self._next + 1) % len(self._slots)
 
     def acquire(self) -> None:
         """Work that the caller queues on its stream from now on sees all copies sent so far."""
-        self._copier.acquire()
+        if self._stream is not None:
+            torch.cuda.current_stream(self._device).wait_event(self._copied)
 
     def release(self) -> None:
         """Copies sent from now on wait for the work that the caller has queued on its stream, which reads the targets.
 
         The stream must be the same each time.
         """
-        self._copier.release()
+        if self._stream is not None:
+            self._read.record(torch.cuda.current_stream(self._device))
 
 
-class Copier(Protocol):
-    """How a ring's copies are made."""
-
-    def wait_for(self, slot: int) -> None: ...
-
-    def copy(self, slot: int, copies: Sequence[Copy]) -> None: ...
-
-    def acquire(self) -> None: ...
-
-    def release(self) -> None: ...
-
-
-class AtOnce:
-    """Synchronous copies, on the CPU."""
-
-    def wait_for(self, slot: int) -> None:
-        pass
-
-    def copy(self, slot: int, copies: Sequence[Copy]) -> None:
-        for target, source in copies:
-            target.copy_(source)
-
-    def acquire(self) -> None:
-        pass
-
-    def release(self) -> None:
-        pass
-
-
-class SideStream:
-    """Copies on a CUDA stream beside the caller's."""
-
-    def __init__(self, device: torch.device, slots: int):
-        self._device, self._stream = device, torch.cuda.Stream(device)
-        self._sent = [torch.cuda.Event() for _ in range(slots)]
-        self._copied, self._read = self._sent[0], torch.cuda.Event()
-        self.release()  # the caller's stream may still use the targets' memory for freed tensors
-
-    def wait_for(self, slot: int) -> None:
-        self._sent[slot].synchronize()  # returns at once for an unused slot
-
-    def copy(self, slot: int, copies: Sequence[Copy]) -> None:
-        with torch.cuda.stream(self._stream):
-            self._stream.wait_event(self._read)
-            for target, source in copies:
-                target.copy_(source, non_blocking=True)
-            self._copied = self._sent[slot]
-            self._copied.record(self._stream)
-
-    def acquire(self) -> None:
-        torch.cuda.current_stream(self._device).wait_event(self._copied)
-
-    def release(self) -> None:
-        self._read.record(torch.cuda.current_stream(self._device))
-
-
-def copier(device: torch.device, slots: int) -> Copier:
-    return SideStream(device, slots) if device.type == "cuda" else AtOnce()
+def has_streams(device: torch.device) -> bool:
+    return device.type == "cuda"
 
 
 def on_device(array: np.ndarray, device: torch.device) -> torch.Tensor:

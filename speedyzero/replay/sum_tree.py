@@ -5,8 +5,6 @@ Parents are recomputed from their children, never adjusted by differences, so su
 Axes: N leaves touched or found by one call.
 """
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 

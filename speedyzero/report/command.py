@@ -6,8 +6,6 @@
 OUT: `--out`, or the run's directory; for several runs their deepest common directory. An earlier report is replaced.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The report's pictures: scores, policy and value. One colour per group of seeds; everything else is TensorBoard's."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,12 +67,13 @@ _POLICY_AND_VALUE = (
 def draw(groups: Sequence[Group]) -> list[Picture]:
     """All pictures, in the page's order."""
     games = dict.fromkeys(group.game for group in groups)
-    with matplotlib.rc_context(_STYLE):
-        scores = [_scores(game, [group for group in groups if group.game == game]) for game in games]
-        return [*scores, _policy_and_value(groups)]
+    scores = [draw_scores(game, [group for group in groups if group.game == game]) for game in games]
+    return [*scores, _policy_and_value(groups)]
 
 
-def _scores(game: str, groups: Sequence[Group]) -> Picture:
+@matplotlib.rc_context(_STYLE)
+def draw_scores(game: str, groups: Sequence[Group]) -> Picture:
+    """Scores by env steps and by time, of one game."""
     figure, (by_steps, by_time) = _panels(1, 2, row_in=3.6)
     _draw_scores(by_steps, groups, RunRecord.env_steps_by)
     _draw_scores(by_time, groups, lambda _, times_s: times_s / 60)
@@ -119,6 +118,7 @@ def _draw_references(all_axes: Sequence[Axes], game: str) -> list[Line2D]:
     return handles
 
 
+@matplotlib.rc_context(_STYLE)
 def _policy_and_value(groups: Sequence[Group]) -> Picture:
     """Over train steps, smoothed; for a single run with pale raw values."""
     figure, all_axes = _panels(2, 3, row_in=2.6)

@@ -1,7 +1,5 @@
 """Groups of runs that differ only in their seeds: a label and a colour each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Axes: R runs of a group, N points.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Pictures are embedded; the page's content security policy forbids scripts and fetches. Jinja2 escapes every value.
 """
 
-from __future__ import annotations
-
 import time
 from base64 import b64encode
 from collections.abc import Sequence

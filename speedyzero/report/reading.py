@@ -3,8 +3,6 @@
 Locks and writes nothing, so a run may continue while it is read. Axes: N values of a series.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

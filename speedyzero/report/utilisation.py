@@ -3,8 +3,6 @@
 The counters are cumulative and restart at 0 in a replacement process and in a resumed run.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,14 +1,15 @@
 """Edges within one process: plain memory, for roles that take turns."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from speedyzero.topology.edges import BATCHES, METRICS, QUEUES, SLOTS, Edge, Ends, ends_of
 from speedyzero.topology.records import BatchRecord, MetricRecord, PriorityRecord, StepRecord, WeightsRecord
+from speedyzero.topology.role_state import RoleState
 
 Record = TypeVar("Record")
 
@@ -108,3 +109,24 @@ class InlineEdges:
         for name, is_many in ends_of(kind).items():
             mine[name] = (getattr(self, name),) if is_many else getattr(self, name)
         return kind(**mine)
+
+    def part(self) -> RoleState:
+        """Records in flight between two turns, as a role state of a checkpoint."""
+        document: dict[str, list[dict[str, int]]] = {}
+        tensors: dict[str, np.ndarray] = {}
+        for edge in QUEUES:
+            document[edge.name] = []
+            for number, record in enumerate(getattr(self, edge.name).waiting):
+                values = vars(record)
+                arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
+                tensors |= {f"{edge.name}/{number}/{key}": value for key, value in arrays.items()}
+                document[edge.name].append({key: int(value) for key, value in values.items() if key not in arrays})
+        return RoleState(document, tensors)
+
+    def restore(self, part: RoleState) -> None:
+        """Put saved records into new edges. Raises ValueError if a record is incomplete."""
+        for edge in QUEUES:
+            for number, numbers in enumerate(part.document[edge.name]):
+                names = [field.name for field in fields(edge.record) if field.name not in numbers]
+                arrays = {name: part.array(f"{edge.name}/{number}/{name}") for name in names}
+                getattr(self, edge.name).put(edge.record(**numbers, **arrays))

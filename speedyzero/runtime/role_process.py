@@ -9,8 +9,6 @@ exits with 1, or with DIVERGED if the loss became non-finite. It dies with its s
 signals blocked: they may reach a whole process group, and the supervisor handles them.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
@@ -35,7 +33,6 @@ from speedyzero.system.freed_memory import FreedMemory, keep_large_blocks
 from speedyzero.system.prctl import set_title
 from speedyzero.topology.edges import METRICS, SPANS, WAIT_GROUP, Ends
 from speedyzero.topology.records import WeightsRecord
-from speedyzero.tracing.kernel_activity import KernelActivity, NvtxRanges
 from speedyzero.tracing.process_spans import ProcessSpans
 from speedyzero.tracing.spans import Recorder
 
@@ -183,14 +180,19 @@ def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | 
     if not rings:
         return None
     sender, word = SpanSender(spec.wiring.run, rings[0], row), board.spec.word_of(SUPERVISOR, "profiling")
-    wanted, on_gpu = spec.config.profile, spec.device != "cpu"
-    path = kernels_file(spec.run_dir, spec.name)
+    asked, on_gpu = spec.config.profile, spec.device != "cpu"
     return ProcessSpans(
-        lambda: Recorder(sender, ranges=NvtxRanges() if wanted.nvtx and on_gpu else None),
+        lambda: Recorder(sender, nvtx=torch.cuda.nvtx if asked.nvtx and on_gpu else None),
         wanted=lambda: board.words[word],
         acknowledged=lambda state: row.set_counter("profiling", state),
-        activity=KernelActivity(path, device=spec.device) if wanted.kernels and on_gpu else None,
+        activity=gpu_activity(spec.run_dir, spec.name) if asked.kernels and on_gpu else None,
     )
+
+
+def gpu_activity(run_dir: Path, process: str) -> torch.profiler.profile:
+    """Torch's profiler, which writes kernels.PROCESS.json.gz when it stops. Not yet run on a GPU."""
+    path = str(run_dir / f"kernels.{process}.json.gz")
+    return torch.profiler.profile(on_trace_ready=lambda profiler: profiler.export_chrome_trace(path))
 
 
 def _pulse(row: BoardRow) -> None:
@@ -205,8 +207,3 @@ def _pulse(row: BoardRow) -> None:
 def crash_file(run_dir: Path, process: str) -> Path:
     """Where a process writes the traceback of the exception that ended it."""
     return run_dir / f"crash.{process}.txt"
-
-
-def kernels_file(run_dir: Path, process: str) -> Path:
-    """Where a process writes its GPU kernels, for the supervisor to put into the trace."""
-    return run_dir / f"kernels.{process}.json"

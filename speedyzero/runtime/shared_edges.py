@@ -3,8 +3,6 @@
 Each process makes its own (`shared_ends`) from the `Wiring` that it receives from the supervisor (`wiring.py`).
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar

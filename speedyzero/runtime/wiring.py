@@ -6,8 +6,6 @@ learner 1), `metrics.PROCESS`, `spans.PROCESS`. Which shard feeds which learner:
 plain memory (`local_edges.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,10 +18,24 @@ from speedyzero.model.build import build_network
 from speedyzero.model.flat import acting_tensors
 from speedyzero.replay.shard import ShardShape, shard_shape
 from speedyzero.shm import BoardSpec, Field, RecordLayout, RingSpec, Run, SharedArraysSpec, WeightSlotsSpec
-from speedyzero.topology.edges import METRICS, QUEUES, SLOTS, SPANS, WAITS, WEIGHTS, Edge
+from speedyzero.topology.edges import (
+    METRICS,
+    QUEUES,
+    SLOTS,
+    SPANS,
+    WAIT_GROUP,
+    WAIT_INPUT,
+    WAIT_PACING,
+    WAIT_SPACE,
+    WAITS,
+    WEIGHTS,
+    Edge,
+)
 from speedyzero.topology.records import METRIC_NAME_BYTES, SPAN_FIELDS, SPANS_PER_BLOCK
 
 SUPERVISOR = "supervisor"
+WaitsOn = dict[str, dict[str, list[str]]]
+"""By process and wait (one of edges.WAITS without its unit): the processes whose work ends that wait."""
 
 
 def actor_name(index: int) -> str:
@@ -47,25 +59,10 @@ REANALYZER, LEARNER = reanalyzer_name(0), learner_name(0)  # LEARNER counts the 
 # awaits_group: 1 while a learner waits for the others to join or to agree (`learner/group.py`).
 # profiling: whether spans are wanted (`run_profile.py`); in other rows, what is acknowledged. dropped_spans: lost.
 COUNTERS = (
-    "env_steps",
-    "train_steps",
-    "rounds",
-    "busy_ns",
+    *"env_steps train_steps rounds busy_ns".split(),
     *WAITS,
-    "busy_cpu_ns",
-    "wait_cpu_ns",
-    "weights_version",
-    "checkpoint_step",
-    "save_step",
-    "snapshot_step",
-    "saved_step",
-    "unsaved_step",
-    "unscored_step",
-    "restored",
-    "awaits_group",
-    "restarts",
-    "profiling",
-    "dropped_spans",
+    *"busy_cpu_ns wait_cpu_ns weights_version checkpoint_step save_step snapshot_step saved_step unsaved_step".split(),
+    *"unscored_step restored awaits_group restarts profiling dropped_spans".split(),
 )
 
 
@@ -192,3 +189,38 @@ def lengths_of(config: Config, num_actions: int, *, batch: int) -> dict[str, int
 def record_layout(edge: Edge, lengths: Mapping[str, int], spec: ObservationSpec) -> RecordLayout:
     """The layout of an edge's records; `frame`, if there is one, has the observation's own type and axes."""
     return RecordLayout.stored(edge.record, lengths, frame=Field(spec.dtype.str, (lengths["E"], *spec.shape)))
+
+
+def role_of(process: str) -> str:
+    """`actor` of `actor-1`."""
+    return process.partition("-")[0]
+
+
+def waits_on(wiring: Wiring) -> WaitsOn:
+    """Of every process but the supervisor, which waits for none."""
+    placement = wiring.placement
+    actors = [actor_name(index) for index in range(len(placement.actors))]
+    learners = [learner_name(rank) for rank in range(len(placement.learners))]
+    found: WaitsOn = {}
+    for index, actor in enumerate(actors):
+        shards = [shard for shard in range(len(placement.shards)) if index in placement.actors_of(shard)]
+        found[actor] = {WAIT_PACING: learners, WAIT_SPACE: [reanalyzer_name(shard) for shard in shards]}
+    for shard in range(len(placement.shards)):
+        found[reanalyzer_name(shard)] = {
+            WAIT_SPACE: [learner_name(feed.learner) for feed in placement.feeds if feed.shard == shard],
+            WAIT_INPUT: [actors[actor] for actor in placement.actors_of(shard)],
+        }
+    for rank, learner in enumerate(learners):
+        feeding = [reanalyzer_name(feed.shard) for feed in placement.feeds if feed.learner == rank]
+        found[learner] = {
+            WAIT_PACING: actors,
+            WAIT_SPACE: feeding,
+            WAIT_INPUT: feeding,
+            WAIT_GROUP: [other for other in learners if other != learner],
+        }
+    return {process: {wait.removesuffix("_ns"): by for wait, by in waits.items()} for process, waits in found.items()}
+
+
+def in_turns() -> WaitsOn:
+    """Of the roles of an inline run: none waits."""
+    return {name: {} for name in (actor_name(0), reanalyzer_name(0), learner_name(0))}

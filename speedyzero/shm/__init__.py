@@ -13,6 +13,8 @@ published by one aligned 8-byte store, made last. There are no locks: a process 
 100 ms at a time.
 """
 
+# ruff: noqa: F401  # what others import from here
+
 from speedyzero.shm.board import Board, BoardRow, BoardSpec
 from speedyzero.shm.doorbell import Doorbell
 from speedyzero.shm.layout import Field, RecordLayout, Stored
@@ -22,28 +24,3 @@ from speedyzero.shm.segment import SegmentError, require_space
 from speedyzero.shm.shared_arrays import SharedArrays, SharedArraysSpec
 from speedyzero.shm.sweep import remove_run, sweep_dead_runs
 from speedyzero.shm.weight_slots import WeightReader, WeightSlots, WeightSlotsSpec, WeightWriter
-
-__all__ = [
-    "Board",
-    "BoardRow",
-    "BoardSpec",
-    "Consumer",
-    "Doorbell",
-    "Field",
-    "Producer",
-    "RecordLayout",
-    "Ring",
-    "RingSpec",
-    "Run",
-    "SegmentError",
-    "SharedArrays",
-    "SharedArraysSpec",
-    "Stored",
-    "WeightReader",
-    "WeightSlots",
-    "WeightSlotsSpec",
-    "WeightWriter",
-    "remove_run",
-    "require_space",
-    "sweep_dead_runs",
-]

@@ -7,8 +7,6 @@ bytes apart that cancel. 509 is prime, so that no stride of real data (image row
 column. The checksum detects torn writes and bugs, not an adversary.
 """
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

@@ -24,15 +24,6 @@ class Field:
     dtype: str
     shape: tuple[int, ...] = ()
 
-    def __post_init__(self):
-        dtype = np.dtype(self.dtype)
-        if dtype.kind not in "biufc" or not dtype.isnative:
-            raise ValueError(f"dtype {self.dtype!r}: must be a number or bool in the machine's byte order")
-        if any(length < 0 for length in self.shape):
-            raise ValueError(f"shape {self.shape}: every length must be 0 or more")
-        object.__setattr__(self, "dtype", dtype.str)
-        object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
-
     @property
     def nbytes(self) -> int:
         return np.dtype(self.dtype).itemsize * math.prod(self.shape)
@@ -65,14 +56,6 @@ class RecordLayout(Generic[R]):
     record_type: type[R]
     fields: tuple[tuple[str, Field], ...]
 
-    def __post_init__(self):
-        if not dataclasses.is_dataclass(self.record_type):
-            raise ValueError(f"{self.record_type.__name__} is not a dataclass")
-        wanted = tuple(field.name for field in dataclasses.fields(self.record_type))
-        given = tuple(name for name, _ in self.fields)
-        if wanted != given:
-            raise ValueError(f"{self.record_type.__name__} has the fields {wanted}, the layout {given}")
-
     @classmethod
     def stored(cls, record_type: type[R], lengths: Mapping[str, int], **others: Field) -> RecordLayout[R]:
         """From the fields' `Stored` annotations. lengths: by axis. others: the fields without an annotation."""
@@ -84,7 +67,7 @@ class RecordLayout(Generic[R]):
         }
         names = [field.name for field in dataclasses.fields(record_type)]  # type: ignore[arg-type]
         known = others | stored
-        return cls(record_type, tuple((name, known[name]) for name in names if name in known))
+        return cls(record_type, tuple((name, known[name]) for name in names))
 
     @property
     def offsets(self) -> tuple[int, ...]:

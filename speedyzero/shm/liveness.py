@@ -4,8 +4,6 @@ Every shared object has one writing process at a time. A claim is two words that
 writer is refused while the first one lives.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from dataclasses import dataclass

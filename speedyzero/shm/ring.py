@@ -73,10 +73,6 @@ class RingSpec(SegmentSpec, Generic[R]):
     producer_bell: str = ""
     consumer_bell: str = ""
 
-    def __post_init__(self):
-        if self.slots < 2:
-            raise ValueError(f"ring {self.name}: {self.slots} slots < 2, one to write while one is read")
-
     @property
     def slot_bytes(self) -> int:
         return CACHE_LINE_BYTES + self.layout.payload_bytes

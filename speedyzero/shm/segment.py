@@ -8,8 +8,6 @@ its pages allocated (`posix_fallocate`: a full /dev/shm is an error now, not a S
 from the file and checks every field.
 """
 
-from __future__ import annotations
-
 import errno
 import mmap
 import os
@@ -71,8 +69,8 @@ class Segment(Generic[Spec]):
     payload: [payload_bytes] uint8, 4096-byte aligned. words: the same, for cheap aligned 8-byte loads and stores.
     """
 
-    def __init__(self, run: Run, spec: Spec, memory: mmap.mmap, *, writable: bool):
-        self.run, self.spec, self.writable, self._memory = run, spec, writable, memory
+    def __init__(self, run: Run, spec: Spec, memory: mmap.mmap):
+        self.run, self.spec, self._memory = run, spec, memory
         self.payload = np.frombuffer(memory, np.uint8, offset=HEADER_BYTES)
         self.words = memoryview(memory)[HEADER_BYTES:].cast("Q")
 
@@ -98,7 +96,7 @@ class Segment(Generic[Spec]):
         for field, value in _header_of(run, spec.kind).items():
             header[field] = value
         header["magic"] = MAGIC
-        return cls(run, spec, memory, writable=True)
+        return cls(run, spec, memory)
 
     @classmethod
     def attach(cls, run: Run, spec: Spec, *, writable: bool = True) -> Self:
@@ -116,7 +114,7 @@ class Segment(Generic[Spec]):
             os.close(fd)
         _check_header(memory, run, spec)
         _prefault(memory, writable=writable)
-        return cls(run, spec, memory, writable=writable)
+        return cls(run, spec, memory)
 
     def close(self) -> None:
         """Release the mapping; views that still exist keep it alive."""

@@ -4,8 +4,6 @@ Synchronisation is the caller's: the writer stores a counter (for instance on a 
 keeps stores in order. Readers map the pages read-only.
 """
 
-from __future__ import annotations
-
 import mmap
 from dataclasses import dataclass
 from typing import Self
@@ -24,11 +22,6 @@ class SharedArraysSpec(SegmentSpec):
 
     name: str
     fields: tuple[tuple[str, Field], ...]
-
-    def __post_init__(self):
-        names = [name for name, _ in self.fields]
-        if not names or len(set(names)) != len(names):
-            raise ValueError(f"arrays {self.name}: names must be one or more, and each once, not {names}")
 
     @property
     def offsets(self) -> tuple[int, ...]:

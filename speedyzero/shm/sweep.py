@@ -10,8 +10,6 @@ Files of killed NCCL ranks (`nccl-XXXXXX`) are kept: their names contain no pid,
 shares the directory may have them mapped.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import stat

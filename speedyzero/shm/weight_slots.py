@@ -42,10 +42,6 @@ class WeightSlotsSpec(SegmentSpec):
     name: str
     size_bytes: int
 
-    def __post_init__(self):
-        if self.size_bytes < 1:
-            raise ValueError(f"weight slots {self.name}: size_bytes={self.size_bytes} < 1")
-
     @property
     def slot_bytes(self) -> int:
         return 8 * _SLOT_HEADER_WORDS + round_up(self.size_bytes)
@@ -75,10 +71,8 @@ class WeightSlots(Segment[WeightSlotsSpec]):
     def writer(self) -> WeightWriter:
         """
         Raises:
-            ValueError: another living process publishes here, or the slots were attached read-only.
+            ValueError: another living process publishes here.
         """
-        if not self.writable:
-            raise ValueError(f"weight slots {self.spec.name} were attached read-only: attach with writable=True")
         return WeightWriter(self)
 
     def reader(self) -> WeightReader:
@@ -106,14 +100,10 @@ class WeightWriter:
         """Make `data` (any contiguous array of size_bytes bytes) the newest.
 
         Raises:
-            ValueError: the size is wrong, or the version negative.
+            ValueError: the size is wrong.
         """
         spec, words = self._slots.spec, self._words
         block = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-        if block.size != spec.size_bytes:
-            raise ValueError(f"weight slots {spec.name} take {spec.size_bytes} bytes, not {block.size}")
-        if version < 0:
-            raise ValueError(f"weight slots {spec.name}: version {version} < 0")
         number = words[PUBLISHED] + 1
         header, payload = slot_start(spec, number % SLOTS), self._slots.slot_payload(number % SLOTS)
         words[header + NUMBER] = number

@@ -3,8 +3,6 @@
 Each is printed at most once, with the number, the bound and where to look. None of them ends the run.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 

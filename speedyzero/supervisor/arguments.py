@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from speedyzero.nodes.meeting import Meeting
     from speedyzero.supervisor.reshard import Reshard
     from speedyzero.supervisor.resume import ResumedRun
-    from speedyzero.tracing.profile_window import ProfileRequest
 
 
 def _parser(prog: str) -> Parser:
@@ -56,7 +55,7 @@ def _parser(prog: str) -> Parser:
 def check(argv: Sequence[str], prog: str) -> Action:
     """The action of `train` for these arguments. Raises ValueError for bad input."""
     flags = parse(_parser(prog), settings_first(argv))
-    profile = _profile_request(flags.profile)
+    profile = _profiled_seconds(flags.profile)
     launch = launched()
     die_with_agent()
     if launch.share.nodes > 1:
@@ -81,7 +80,7 @@ def _new_config(flags: argparse.Namespace) -> Config:
     return replace(config, env=replace(config.env, game=check_game_of(config).name))
 
 
-def _check_node(launch: Launch, flags: argparse.Namespace, profile: ProfileRequest | None) -> Action:
+def _check_node(launch: Launch, flags: argparse.Namespace, profile: float | None) -> Action:
     """As `check`, for one of several nodes. Node 0 creates the run's directory here, which all must see."""
     server = _fork_server()
     from speedyzero.nodes.meeting import Meeting
@@ -120,16 +119,16 @@ def _fork_server() -> ForkServer:
     return ForkServer(["speedyzero.supervisor.preload"])
 
 
-def _profile_request(window: str | None) -> ProfileRequest | None:
+def _profiled_seconds(window: str | None) -> float | None:
     """window: the value of `--profile`."""
     if window is None:
         return None
-    from speedyzero.tracing.profile_window import ProfileRequest
+    from speedyzero.tracing.profile_window import parse_seconds
 
-    return ProfileRequest.parse(window)
+    return parse_seconds(window)
 
 
-def _check_resume(flags: argparse.Namespace, profile: ProfileRequest | None) -> Action:
+def _check_resume(flags: argparse.Namespace, profile: float | None) -> Action:
     where = flags.resume
     given = read_arguments(flags.game, flags.seed, flags.gpus, None, flags.settings)
     if "gpus" in given:
@@ -169,7 +168,7 @@ def _train(
     server: ForkServer | None,
     *,
     resume: ResumedRun | None = None,
-    profile: ProfileRequest | None = None,
+    profile: float | None = None,
 ) -> None:
     """server: of the run's processes; None: inline."""
     from speedyzero.supervisor.train import train
@@ -178,7 +177,7 @@ def _train(
         train(config, server, resume, profile=profile)
 
 
-def _train_with_others(config: Config, server: ForkServer, meeting: Meeting, *, profile: ProfileRequest | None) -> None:
+def _train_with_others(config: Config, server: ForkServer, meeting: Meeting, *, profile: float | None) -> None:
     from speedyzero.nodes.watch import Watch
     from speedyzero.supervisor.crew import LearnerGroupDied, RunFailed
     from speedyzero.supervisor.train import train
@@ -193,7 +192,7 @@ def _train_with_others(config: Config, server: ForkServer, meeting: Meeting, *, 
         raise
 
 
-def _train_resharded(reshard: Reshard, server: ForkServer | None, *, profile: ProfileRequest | None) -> None:
+def _train_resharded(reshard: Reshard, server: ForkServer | None, *, profile: float | None) -> None:
     from speedyzero.supervisor.reshard import carry_out
 
     config, resumed = carry_out(reshard)

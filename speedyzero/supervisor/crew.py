@@ -7,8 +7,6 @@ counts as dead: a stopped process has no heartbeat, a stuck role completes no ro
 the rounds of any learner count for all).
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -181,7 +179,9 @@ class Crew:
             time.sleep(_TICK_S)
         dead = [child for child in self.learners if not child.alive]
         # A killed process left no file and died before those that then found a closed connection.
-        dead.sort(key=lambda child: _written_ns(crash_file(self._run_dir, child.spec.name)))
+        files = {child.spec.name: crash_file(self._run_dir, child.spec.name) for child in dead}
+        written_ns = {name: path.stat().st_mtime_ns if path.exists() else 0 for name, path in files.items()}
+        dead.sort(key=lambda child: written_ns[child.spec.name])
         return "\n".join(f"{child.spec.name} died {child.take_report()}" for child in dead)
 
     def _kill_if_hung(self, child: Child, passed_s: float) -> None:
@@ -215,11 +215,6 @@ def _kill(children: Sequence[Child]) -> None:
     for child in children:
         if child.alive:
             child.kill()
-
-
-def _written_ns(path: Path) -> int:
-    """When a file was written; 0 if there is none."""
-    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def threads_per_process(config: Config, processes: int) -> int:

@@ -1,7 +1,5 @@
 """Evaluations on the interval, each in a process of its own beside training."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

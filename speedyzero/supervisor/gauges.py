@@ -8,13 +8,11 @@ At the end also:  ring/NAME/{produced,consumed,unaccounted}, ring/NAME/dropped_R
     produced = consumed + dropped (by reason) + in flight        unaccounted is the difference: 0
 """
 
-from __future__ import annotations
-
 import logging
 import time
-from collections.abc import Callable
 
 from speedyzero.observe.metrics import MetricsWriter
+from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.runtime.wiring import SUPERVISOR, Wiring
 from speedyzero.shm import Board, Ring
 from speedyzero.supervisor.alarms import Alarms
@@ -30,13 +28,13 @@ class Gauges:
         board: Board,
         metrics: MetricsWriter,
         alarms: Alarms,
+        server: ForkServer,
         *,
         interval_s: float,
-        inherited: Callable[[], int],
     ):
-        """inherited: bytes that roles inherit from the fork server; the kernel counts them as the roles' own."""
+        """server: roles inherit its memory, which the kernel counts as their own."""
         self._wiring, self._board, self._metrics, self._interval_s = wiring, board, metrics, interval_s
-        self._alarms, self._inherited = alarms, inherited
+        self._alarms, self._server = alarms, server
         self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings]
         self._due_s = time.monotonic() + interval_s
 
@@ -69,7 +67,7 @@ class Gauges:
 
     def _record_memory(self, step: int) -> None:
         """Of live processes; one that has just started or ended is left out."""
-        total_bytes, inherited = 0, self._inherited()
+        total_bytes, inherited = 0, own_memory_bytes(self._server.pid) or 0
         for process in self._board.spec.rows:
             holder = self._board.process(process)
             own_bytes = own_memory_bytes(holder.pid) if holder is not None else None

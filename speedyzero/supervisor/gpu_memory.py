@@ -4,8 +4,6 @@
 measured on a GPU. A learner's activations are counted on torch's meta device, which computes only shapes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -14,6 +12,7 @@ import torch
 
 from kernels.conv3x3_latent.layout import image_rows
 from speedyzero.config import Config
+from speedyzero.config.placement import Placement
 from speedyzero.env.registry import GameInfo, check_game
 from speedyzero.learner.batch import Batch
 from speedyzero.learner.batch_loss import BatchLoss
@@ -23,14 +22,21 @@ from speedyzero.model.build import build_network
 from speedyzero.model.efficientzero import EfficientZeroNetwork
 from speedyzero.reanalyze.process import fills_ahead
 from speedyzero.replay.device_mirror import mirror_bytes
-from speedyzero.replay.mirror_choice import mirrors_on
 from speedyzero.runtime.wiring import Wiring
 from speedyzero.supervisor.space import least_of_process
-from speedyzero.system.gpus import Gpu
+from speedyzero.system.gpus import Gpu, read_gpus
 
 # Allocator rounding, cuDNN workspaces, weights cast in each step.
 _MARGIN = 1.35
 _COUNTED_BATCH = 8
+
+
+def chosen_for_gpus(config: Config, wiring: Wiring) -> Config:
+    """The settings with those chosen that depend on the GPUs. Notes a GPU that is probably too small."""
+    gpus, expected = read_gpus(), expected_bytes(config, wiring)
+    if lacks := shortage(expected, gpus):
+        print(f"note: {lacks}", flush=True)
+    return with_mirrors_chosen(config, wiring, gpus, expected)
 
 
 def expected_bytes(config: Config, wiring: Wiring) -> dict[int, dict[str, int]]:
@@ -56,6 +62,13 @@ def with_mirrors_chosen(
         for gpu, parts in expected.items()
     )
     return replace(config, replay=replace(config.replay, device_mirror="on" if fits else "off"))
+
+
+def mirrors_on(placement: Placement, gpu: int) -> int:
+    """Number of mirrors on a GPU, if mirrored: one per shard that a learner there draws from, one per reanalyzer."""
+    device = f"cuda:{gpu}"
+    drawn = sum(placement.learners[feed.learner] == device for feed in placement.feeds)
+    return drawn + placement.shards.count(device)
 
 
 def shortage(expected: Mapping[int, Mapping[str, int]], gpus: Sequence[Gpu]) -> str:

@@ -34,19 +34,21 @@ from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.reanalyze.restored import replay_part
 from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.runtime.local_edges import InlineEdges
-from speedyzero.runtime.wiring import LEARNER, REANALYZER, actor_name
-from speedyzero.supervisor.inline_state import ACTOR_PART, EDGES_PART, ENV_PART, edges_part, restore_edges
+from speedyzero.runtime.wiring import LEARNER, REANALYZER, actor_name, wire
+from speedyzero.shm import Run
+from speedyzero.supervisor.gpu_memory import chosen_for_gpus
 from speedyzero.supervisor.interrupts import HURRY
-from speedyzero.supervisor.limit_now import TurnLimit
+from speedyzero.supervisor.limit_now import Limit
 from speedyzero.supervisor.resume import ResumedRun, resume_point
+from speedyzero.supervisor.saves import thin_out
 from speedyzero.supervisor.session import Session
-from speedyzero.supervisor.thinning import thin_out
 from speedyzero.supervisor.turns import ProfiledTurns, Turns
 from speedyzero.system.freed_memory import FreedMemory, keep_large_blocks
 from speedyzero.topology.edges import ActorEdges, LearnerEdges, ReanalyzerEdges
 from speedyzero.topology.records import MetricRecord
 
 ACTOR = actor_name(0)
+ACTOR_PART, ENV_PART, EDGES_PART = "actor_0", "env_0", "edges"
 _log = logging.getLogger("speedyzero.checkpoint")
 
 
@@ -121,12 +123,12 @@ def build_run(
     if checkpoint is not None and has_games:
         tape = checkpoint.part(ENV_PART)
         actor.restore(checkpoint.part(ACTOR_PART), env.replay(**{name: tape.array(name) for name in TAPE}))
-        restore_edges(edges, checkpoint.part(EDGES_PART))
+        edges.restore(checkpoint.part(EDGES_PART))
     return InlineRun(config, game, edges, env, actor, reanalyzer, learner)
 
 
 class InOneProcess:
-    """Carries a run's roles in turns."""
+    """Carries a run's roles in turns; see `process.AsProcesses`."""
 
     description, raise_at = "one process", HURRY
 
@@ -134,7 +136,10 @@ class InOneProcess:
         self._config = config
 
     def prepare(self) -> Config:
-        return self._config
+        config, game = self._config, check_game(self._config.env)
+        if not config.gpus:
+            return config
+        return chosen_for_gpus(config, wire(config, Run.new(), game.spec, game.num_actions))
 
     def roles(self, session: Session, resume: ResumedRun | None) -> InlineRoles:
         config, keeps = session.config, session.config.checkpoint.keep_last > 0
@@ -148,12 +153,12 @@ class InOneProcess:
 
 
 class InlineRoles:
-    """The roles of a run that take turns with its supervisor."""
+    """The roles of a run that take turns with its supervisor; see `process.ProcessRoles`."""
 
     def __init__(self, session: Session, run: InlineRun):
         self._session, self._run, self._board = session, run, run.edges.board
         self._checkpoints = InlineCheckpoints(run, session.opened.store, note=session.keeper.note)
-        self.limit = TurnLimit(run.turns.busy_ns).name
+        self.limit = Limit(lambda: run.turns.busy_ns).name
         self._freed = FreedMemory()
         session.profiler.attach(lambda: ProfiledTurns(run.turns, run.edges.board))
 
@@ -247,7 +252,8 @@ class InlineCheckpoints:
 
 
 def snapshot_of(run: InlineRun) -> Snapshot:
-    """Raises OSError if the replay's rows cannot be flushed to disk."""
+    """The complete state between two turns. A process run saves no actor, environments and edges: its resume starts new
+    games. Raises OSError if the replay's rows cannot be flushed to disk."""
     state, board = run.learner.state(), run.edges.board
     return take_snapshot(
         meta=checkpoint_meta(run.config, run.game, env_steps=board.env_steps, step=state.train_step),
@@ -258,6 +264,6 @@ def snapshot_of(run: InlineRun) -> Snapshot:
             replay_part(0): run.reanalyzer.part(),
             ACTOR_PART: run.actor.part(),
             ENV_PART: run.env.part(),
-            EDGES_PART: edges_part(run.edges),
+            EDGES_PART: run.edges.part(),
         },
     )

@@ -1,11 +1,10 @@
 """A run's records and console output: metrics, progress, scores."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from speedyzero.checkpoint.manifest import checkpoint_dir, is_finished
 from speedyzero.checkpoint.scores import read_scores
@@ -66,20 +65,10 @@ class RunKeeper:
     def note(self, line: str) -> None:
         self._progress.note(line if self._node == 0 else f"node {self._node}: {line}")
 
-    def evaluate(
-        self,
-        step: int,
-        *,
-        episodes: int,
-        film: Film | None = None,
-        blind: bool = False,
-        progress: GamesProgress | None = None,
-    ) -> EvaluationResult:
-        """Score the checkpoint of a train step in this process. How long training waited is a metric."""
+    def evaluate(self, step: int, *, episodes: int, **how: Any) -> EvaluationResult:
+        """Score a train step's weights in this process, and record how long. how: as for `evaluate_checkpoint`."""
         started_s = time.monotonic()
-        result = evaluate_checkpoint(
-            self._config, self._run_dir, step=step, episodes=episodes, film=film, blind=blind, progress=progress
-        )
+        result = evaluate_checkpoint(self._config, self._run_dir, step=step, episodes=episodes, **how)
         self.book_score(step)
         self.metrics.write("evaluate/training_waited_s", time.monotonic() - started_s, step)
         return result

@@ -1,7 +1,5 @@
 """The table printed before a run starts: processes, their devices and inputs, and sizes in shared memory."""
 
-from __future__ import annotations
-
 import os
 
 from speedyzero.config import Config

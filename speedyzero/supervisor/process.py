@@ -10,7 +10,7 @@ All shared memory is created before any process starts, so the order of starting
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -19,22 +19,19 @@ from speedyzero.nodes.launch import ALONE, agent_lives
 from speedyzero.nodes.watch import FOLLOWS, INTERRUPTED, Watch
 from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.runtime.role_process import ResumePoint
-from speedyzero.runtime.waits import role_of
-from speedyzero.runtime.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of
+from speedyzero.runtime.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of, role_of
 from speedyzero.shm import Board, Doorbell, Ring, SharedArrays, WeightSlots, remove_run
 from speedyzero.supervisor.crew import Crew, LearnerGroupDied, RunFailed
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
-from speedyzero.supervisor.gpu_memory import expected_bytes, shortage, with_mirrors_chosen
-from speedyzero.supervisor.limit_now import ProcessLimit
+from speedyzero.supervisor.gpu_memory import chosen_for_gpus
+from speedyzero.supervisor.limit_now import limit_of_processes
 from speedyzero.supervisor.placement_table import print_placement
 from speedyzero.supervisor.profile_counts import ProfiledProcesses
 from speedyzero.supervisor.resume import ResumedRun, resume_point
 from speedyzero.supervisor.saves import Saves
 from speedyzero.supervisor.session import Session
 from speedyzero.supervisor.space import wire_where_it_fits
-from speedyzero.system.gpus import read_gpus
-from speedyzero.system.host_figures import own_memory_bytes
 from speedyzero.system.prctl import set_title
 from speedyzero.topology.edges import METRICS
 from speedyzero.topology.records import MetricRecord
@@ -53,7 +50,7 @@ class OtherNodeDied(LearnerGroupDied):
 class AsProcesses:
     """Carries a run's roles as processes over shared memory."""
 
-    raise_at = 0
+    raise_at = 0  # interruptions that raise KeyboardInterrupt: never
 
     def __init__(self, config: Config, server: ForkServer, *, profiled: bool, nodes: Watch | None = None):
         """server: forks all processes. nodes: of a run on several. Raises SegmentError (a ValueError) if shared memory
@@ -66,15 +63,11 @@ class AsProcesses:
         self.description = f"{len(self._wiring.processes) + 2} processes{several}"
 
     def prepare(self) -> Config:
+        """Print the layout; returns the settings, with those that depend on this machine chosen."""
         assert self._wiring is not None
         if self._nodes is None or self._nodes.share.node == 0:
             print_placement(self._config, self._wiring)
-        if not self._config.gpus:
-            return self._config
-        gpus, expected = read_gpus(), expected_bytes(self._config, self._wiring)
-        if lacks := shortage(expected, gpus):
-            print(f"note: {lacks}", flush=True)
-        return with_mirrors_chosen(self._config, self._wiring, gpus, expected)
+        return chosen_for_gpus(self._config, self._wiring) if self._config.gpus else self._config
 
     def roles(self, session: Session, resume: ResumedRun | None) -> ProcessRoles:
         wiring, self._wiring = self._wiring or wire_where_it_fits(session.config, profiled=self._profiled), None
@@ -102,11 +95,9 @@ class ProcessRoles:
             if point is not None:
                 _count_from(board, point)
             self._consumers = [Ring.attach(wiring.run, spec).consumer() for spec in wiring.queues[METRICS.name]]
-            self.limit = ProcessLimit(wiring, board).name
+            self._limit = limit_of_processes(wiring, board)
             interval_s = config.supervisor.record_interval_s
-            self._gauges = Gauges(
-                wiring, board, keeper.metrics, keeper.alarms, interval_s=interval_s, inherited=_memory_of(server)
-            )
+            self._gauges = Gauges(wiring, board, keeper.metrics, keeper.alarms, server, interval_s=interval_s)
             launch = nodes.launch if nodes else ALONE
             self._crew = crew = Crew(
                 config, wiring, opened.run_dir, board, server, note=keeper.note, resume=point, launch=launch
@@ -140,6 +131,7 @@ class ProcessRoles:
             self._crew.start(interrupted=lambda: bool(self._why_to_end()) or self._session.interrupts.count > 0)
 
     def step(self) -> None:
+        """Check the processes and wait a moment. Raises RunFailed if a role cannot be kept alive."""
         with _LOOK, self._ends_all():
             if why := self._why_to_end():
                 raise OtherNodeDied(why)
@@ -147,8 +139,12 @@ class ProcessRoles:
         with _SLEEP:
             time.sleep(TICK_S)
 
+    def limit(self) -> str:
+        """The bottleneck of the last seconds, empty if unknown."""
+        return self._limit.name() if self.train_steps else ""
+
     def metrics(self) -> Iterator[MetricRecord]:
-        """Reanalyzers after the first have their shard in the metric's name."""
+        """All metrics received. Reanalyzers after the first have their shard in the metric's name."""
         for process, consumer in zip(self._wiring.processes, self._consumers, strict=True):
             is_further_shard = process.startswith("reanalyzer-") and process != REANALYZER
             while (packed := consumer.get()) is not None:
@@ -158,6 +154,7 @@ class ProcessRoles:
                 yield record
 
     def follow(self) -> None:
+        """Save, evaluate and record gauges, each when due."""
         with _GAUGES:
             self._gauges.follow()
         with _SAVES:
@@ -172,6 +169,7 @@ class ProcessRoles:
             self._nodes.publish(INTERRUPTED if agent_lives(for_s=AGENT_ENDS_S) else "its torchrun agent has died")
 
     def close(self) -> None:
+        """End all processes, after an error too, and remove the shared memory."""
         interrupts, keeper, crew = self._session.interrupts, self._session.keeper, self._crew
         try:
             try:
@@ -234,7 +232,3 @@ def _count_from(board: Board, point: ResumePoint) -> None:
     for actor, env_steps in enumerate(point.env_steps):
         board.begin_with(actor_name(actor), "env_steps", env_steps)
     board.begin_with(LEARNER, "train_steps", point.step)
-
-
-def _memory_of(server: ForkServer) -> Callable[[], int]:
-    return lambda: own_memory_bytes(server.pid) or 0

@@ -1,4 +1,4 @@
-"""Counters of a profile: processor time, records, lost spans. The supervisor reads them when it begins and ends.
+"""What a profile reads of a run's processes: their spans, and counters when it begins and ends.
 
 A restarted run has new shared memory with counters at 0, so the counts of all starts are added up.
 """
@@ -8,18 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from speedyzero.runtime.waits import WaitsOn, waits_on
-from speedyzero.runtime.wiring import SUPERVISOR, Wiring
-from speedyzero.shm import Board, BoardRow, Consumer, Ring, RingSpec
+from speedyzero.runtime.wiring import SUPERVISOR, Wiring, waits_on
+from speedyzero.shm import Board, BoardRow, Consumer, Ring
 from speedyzero.system.host_figures import core_wait_s, machine_cpu_s
 from speedyzero.topology.edges import SPANS
 from speedyzero.topology.records import SpanBlock
 from speedyzero.tracing.process_spans import NO_MORE, NOT_YET, WANTED
 
 PROCESS_COUNTS = ("busy_cpu_ns", "wait_cpu_ns", "dropped_spans")
-RING_COUNTS = ("produced", "consumed", "dropped")
 _OURS = ("metrics.", "spans.")  # rings to the supervisor, which drains them more often than it samples
 
 
@@ -27,15 +24,13 @@ _OURS = ("metrics.", "spans.")  # rings to the supervisor, which drains them mor
 class Counts:
     """Counts of an interval, or so far."""
 
-    of_processes: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by process and counter
-    of_rings: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by ring and RING_COUNTS
+    of_processes: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by process and PROCESS_COUNTS
     core_wait_s: Mapping[str, float] = field(default_factory=dict)  # by process, where known
     machine_cpu_s: float = 0.0
 
     def plus(self, other: Counts, sign: int = 1) -> Counts:
         return Counts(
             _sum(self.of_processes, other.of_processes, sign),
-            _sum(self.of_rings, other.of_rings, sign),
             _sum(self.core_wait_s, other.core_wait_s, sign),
             self.machine_cpu_s + sign * other.machine_cpu_s,
         )
@@ -45,59 +40,8 @@ def _sum(one: Mapping, other: Mapping, sign: int) -> dict:
     return {key: one.get(key, 0) + sign * other.get(key, 0) for key in {**one, **other}}
 
 
-class CountsWithin:
-    """The sum over the intervals of a profile."""
-
-    def __init__(self) -> None:
-        self.total = Counts()
-
-    def add(self, counts: Counts) -> None:
-        self.total = self.total.plus(counts)
-
-
-class ProfiledRun(Protocol):
-    """One start of a run as read for its profile."""
-
-    inline: bool
-    devices: dict[str, str]  # by track: all processes, or roles that take turns, and the supervisor
-    rings: tuple[RingSpec, ...]
-    waits_on: WaitsOn
-
-    @property
-    def learning(self) -> bool:
-        """Whether it has trained since it started."""
-        ...
-
-    @property
-    def all_acknowledged(self) -> bool:
-        """Whether the last spans of all roles have been sent."""
-        ...
-
-    def begin(self) -> None:
-        """Request spans."""
-        ...
-
-    def end(self) -> Counts:
-        """Request no more spans; returns what was counted since `begin`."""
-        ...
-
-    def counts_since_begin(self) -> Counts: ...
-
-    def blocks(self) -> Iterator[tuple[str, SpanBlock]]:
-        """All blocks received, with their track."""
-        ...
-
-    def look_at_processes(self) -> None:
-        """Note the core wait so far of every process, replacements included, that has begun to record."""
-        ...
-
-    def levels(self) -> dict[str, int]:
-        """Records in flight by ring, those to the supervisor left out, and the run's steps."""
-        ...
-
-
 class ProfiledProcesses:
-    """A `ProfiledRun` of processes, through their shared memory."""
+    """One start of a run as processes, through their shared memory. Inline: `turns.ProfiledTurns`."""
 
     inline = False
 
@@ -105,9 +49,9 @@ class ProfiledProcesses:
         """row: the supervisor's."""
         self._wiring, self._board, self._row = wiring, board, row
         self._first_step = board.total("train_steps")
-        self.devices = {**wiring.devices, SUPERVISOR: "cpu"}
-        self.rings, self.waits_on = wiring.rings, waits_on(wiring)
-        self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings]
+        self.tracks = (*wiring.processes, SUPERVISOR)
+        self.waits_on = waits_on(wiring)
+        self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings if not spec.name.startswith(_OURS)]
         self._consumers: dict[str, Consumer[SpanBlock]] = {
             process: Ring.attach(wiring.run, spec).consumer()
             for process, spec in zip(wiring.processes, wiring.queues[SPANS.name], strict=True)
@@ -118,17 +62,21 @@ class ProfiledProcesses:
 
     @property
     def learning(self) -> bool:
+        """Whether it has trained since it started."""
         return self._board.total("train_steps") > self._first_step
 
     @property
     def all_acknowledged(self) -> bool:
+        """Whether the last spans of all roles have been sent."""
         return all(self._board.counter(process, "profiling") == NO_MORE for process in self._wiring.processes)
 
     def begin(self) -> None:
+        """Request spans."""
         self._before = self._counts()
         self._row.set_counter("profiling", WANTED)
 
     def end(self) -> Counts:
+        """Request no more spans; returns what was counted since `begin`."""
         counts = self.counts_since_begin()
         self._row.set_counter("profiling", NO_MORE)
         return counts
@@ -137,11 +85,13 @@ class ProfiledProcesses:
         return self._counts().plus(self._before, sign=-1)
 
     def blocks(self) -> Iterator[tuple[str, SpanBlock]]:
+        """All blocks received, with their track."""
         for process, consumer in self._consumers.items():
             while (block := consumer.get()) is not None:
                 yield process, block
 
     def look_at_processes(self) -> None:
+        """Note the core wait so far of every process, replacements included, that has begun to record."""
         for process in self._wiring.processes:
             holder = self._board.process(process)
             if holder is None or self._board.counter(process, "profiling") == NOT_YET:
@@ -152,26 +102,20 @@ class ProfiledProcesses:
                     self._core_waits[process] = (holder.pid, waited_s)
 
     def levels(self) -> dict[str, int]:
-        rings = {ring.spec.name: ring.stats().in_flight for ring in self._rings if not ring.spec.name.startswith(_OURS)}
+        """Records in flight by ring, those to the supervisor left out, and the run's steps."""
+        rings = {ring.spec.name: ring.stats().in_flight for ring in self._rings}
         return rings | {name: self._board.total(name) for name in ("env_steps", "train_steps")}
 
     def _counts(self) -> Counts:
-        board = self._board
-        of_rings: dict[tuple[str, str], int] = {}
         waits: dict[str, float] = {}
-        for ring in self._rings:
-            stats = ring.stats()
-            counted = (stats.produced, stats.consumed, sum(stats.dropped.values()))
-            of_rings.update({(ring.spec.name, count): value for count, value in zip(RING_COUNTS, counted, strict=True)})
         for process, (pid, before_s) in self._core_waits.items():
             now_s = core_wait_s(pid)
             if now_s is not None:
                 waits[process] = now_s - before_s
         own = {(SUPERVISOR, "busy_cpu_ns"): time.process_time_ns()}
-        processes = self._wiring.processes
-        return Counts(
-            own | {(name, count): board.counter(name, count) for name in processes for count in PROCESS_COUNTS},
-            of_rings,
-            waits,
-            machine_cpu_s(),
-        )
+        counted = {
+            (name, count): self._board.counter(name, count)
+            for name in self._wiring.processes
+            for count in PROCESS_COUNTS
+        }
+        return Counts(own | counted, waits, machine_cpu_s())

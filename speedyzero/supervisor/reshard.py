@@ -10,8 +10,6 @@ Kept: network, optimiser, schedules, counters, target lag, replay with its prior
 target network's cached searches, the sweep of priorities, scores and weights of older steps.
 """
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path

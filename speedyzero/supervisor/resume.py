@@ -4,8 +4,6 @@ Everything is checked before anything is changed: `find_resumable` and `resumed_
 the directory and puts later checkpoints, scores and metrics aside.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +26,7 @@ from speedyzero.learner.state import LearnerState
 from speedyzero.model.build import build_network
 from speedyzero.observe.metrics import put_aside_after
 from speedyzero.observe.run_dir import create_run_dir, run_log
-from speedyzero.reanalyze.restored import draws_of, env_steps_of, replay_part, rows_of, ticks_of
+from speedyzero.reanalyze.restored import env_steps_of, replay_part, rows_of
 from speedyzero.replay.shard import shard_shape
 from speedyzero.runtime.role_process import ResumePoint
 
@@ -139,9 +137,9 @@ def resume_point(placement: Placement, checkpoint: Checkpoint) -> ResumePoint:
     actors, shards = len(placement.actors), len(placement.shards)
     ticks, env_steps = [0] * actors, [0] * actors
     for index in range(shards):  # actor a feeds shard a mod S
-        ticks[index::shards] = ticks_of(checkpoint, index)
+        ticks[index::shards] = rows_of(checkpoint, index).ticks
         env_steps[index::shards] = env_steps_of(checkpoint, index)
-    draws = tuple(draws_of(checkpoint, index) for index in range(shards))
+    draws = tuple(checkpoint.document(replay_part(index))["draws"] for index in range(shards))
     return ResumePoint(checkpoint.directory, checkpoint.step, tuple(ticks), tuple(env_steps), draws)
 
 

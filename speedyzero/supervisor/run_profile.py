@@ -6,106 +6,91 @@
 The supervisor records itself, too. A run that restarts from a checkpoint continues in the same profile.
 """
 
-from __future__ import annotations
-
+import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from speedyzero.config import Config
-from speedyzero.runtime.role_process import kernels_file
-from speedyzero.runtime.waits import role_of
+from speedyzero.config.documents import config_document
 from speedyzero.runtime.wiring import SUPERVISOR
-from speedyzero.shm import RingSpec
-from speedyzero.supervisor.profile_counts import RING_COUNTS, Counts, CountsWithin, ProfiledRun
-from speedyzero.supervisor.trace_keeper import TraceKeeper
-from speedyzero.tracing.kernel_activity import read_kernels
+from speedyzero.supervisor.profile_counts import Counts, ProfiledProcesses
+from speedyzero.supervisor.turns import ProfiledTurns
 from speedyzero.tracing.process_spans import NO_MORE, WANTED
-from speedyzero.tracing.profile_window import ProfileRequest, ProfileWindow
+from speedyzero.tracing.profile_window import ProfileWindow
 from speedyzero.tracing.span_store import SpanStore
 from speedyzero.tracing.spans import Recorder, Span, activate
-from speedyzero.tracing.trace import Kernel, RingUse, Track, settled_spans
+from speedyzero.tracing.trace import TRACE_FILE, Trace, Track, put_aside, settled_spans, write_trace
 
 SAMPLE_EVERY_NS = 100_000_000
 LAST_SPANS_S = 10.0  # for a process that is in the middle of a step when the profile ends
 _COLLECT = Span("collect_spans")
+_log = logging.getLogger("speedyzero.supervisor")
+
+ProfiledRun = ProfiledProcesses | ProfiledTurns
+"""One start of a run as read for its profile."""
 
 
-class RunProfiler:
-    """For unprofiled runs: does nothing. `attach` and `detach` enclose each start of the run, `follow` runs between."""
+class RunProfile:
+    """Does nothing in unprofiled runs. `attach` and `detach` enclose each start of the run, `follow` runs between."""
 
-    def attach(self, make: Callable[[], ProfiledRun]) -> None:
-        """Before the roles start. make: called if the run is profiled."""
-
-    def follow(self) -> None:
-        """Collect what has arrived; begin, end or write when due."""
-
-    def stop(self) -> None:
-        """The run is over: end the window."""
-
-    def detach(self) -> None:
-        """After the roles have ended, before their shared memory is removed."""
-
-    def close(self) -> None:
-        """Write the trace, if it is not written yet."""
-
-
-def profile_of(
-    request: ProfileRequest | None, config: Config, run_dir: Path, *, note: Callable[[str], None]
-) -> RunProfiler:
-    return RunProfiler() if request is None else RunProfile(request, config, run_dir, note=note)
-
-
-class RunProfile(RunProfiler):
-    """Profiler for profiled runs."""
-
-    def __init__(self, request: ProfileRequest, config: Config, run_dir: Path, *, note: Callable[[str], None]):
-        self._window, self._store = ProfileWindow(request), SpanStore()
-        self._keeper, self._run_dir = TraceKeeper(config, run_dir, note=note), run_dir
-        self._within = CountsWithin()
+    def __init__(self, seconds: float | None, config: Config, run_dir: Path, *, note: Callable[[str], None]):
+        """seconds: to be profiled, infinite for the whole run; None: no profile."""
+        self._window = None if seconds is None else ProfileWindow(seconds)
+        self._store, self._counts = SpanStore(), Counts()
+        self._config, self._path, self._note = config, run_dir / TRACE_FILE, note
         self._own: Recorder | None = None
         self._run: ProfiledRun | None = None  # while attached
         self._last_run: ProfiledRun | None = None
-        self._sampled_ns = 0
+        self._sampled_ns, self._is_written = 0, False
 
     def attach(self, make: Callable[[], ProfiledRun]) -> None:
-        run = self._run = self._last_run = make()
-        if self._window.state == WANTED:
-            self._begin(run)
-        self.follow()
+        """Before the roles start. make: called if the run is profiled."""
+        if self._window is not None:
+            run = self._run = self._last_run = make()
+            if self._window.state == WANTED:
+                self._begin(run)
+            self.follow()
 
     def follow(self) -> None:
-        run = self._run
-        if run is None or self._keeper.is_written:
+        """Collect what has arrived; begin, end or write when due."""
+        run, window = self._run, self._window
+        if run is None or window is None or self._is_written:
             return
         with _COLLECT:
             self._take_in(run)
-        if self._window.follow(learning=run.learning, full=self._store.full):
-            if self._window.state == WANTED:
+        if window.follow(learning=run.learning, full=self._store.full):
+            if window.state == WANTED:
                 self._begin(run)
             else:
                 self._end(run)
-        if self._window.state == NO_MORE and (run.all_acknowledged or self._is_late()):
+        is_late = time.monotonic_ns() - window.end_ns > LAST_SPANS_S * 1e9
+        if window.state == NO_MORE and (run.all_acknowledged or is_late):
             self._take_in(run)
-            self._write()
+            self._write(window, run)
 
     def stop(self) -> None:
-        if self._run is not None and self._window.state == WANTED:
+        """The run is over: end the window."""
+        if self._run is not None and self._window is not None and self._window.state == WANTED:
             self._window.stop()
             self._end(self._run)
 
     def detach(self) -> None:
+        """After the roles have ended, before their shared memory is removed."""
         run, self._run = self._run, None
-        if run is None:
+        if run is None or self._window is None:
             return
         self._take_in(run)
         if self._window.state == WANTED:  # the run restarts or failed
             self._silence()
-            self._within.add(run.counts_since_begin())
+            self._counts = self._counts.plus(run.counts_since_begin())
 
     def close(self) -> None:
-        self._window.stop()
-        self._write()
+        """Write the trace, if it is not written yet."""
+        if self._window is not None and self._last_run is not None:
+            self._window.stop()
+            self._write(self._window, self._last_run)
 
     def _begin(self, run: ProfiledRun) -> None:
         self._own = Recorder(lambda block: self._store.add(SUPERVISOR, block))
@@ -114,7 +99,7 @@ class RunProfile(RunProfiler):
 
     def _end(self, run: ProfiledRun) -> None:
         self._silence()
-        self._within.add(run.end())
+        self._counts = self._counts.plus(run.end())
 
     def _silence(self) -> None:
         if self._own is not None:
@@ -135,58 +120,55 @@ class RunProfile(RunProfiler):
             self._sampled_ns = now_ns
             self._store.sample(now_ns, run.levels())
 
-    def _is_late(self) -> bool:
-        return time.monotonic_ns() - self._window.end_ns > LAST_SPANS_S * 1e9
-
-    def _write(self) -> None:
-        run = self._last_run
-        if run is None or self._keeper.is_written:
+    def _write(self, window: ProfileWindow, run: ProfiledRun) -> None:
+        """Once. An earlier trace is renamed; a failed write is reported."""
+        if self._is_written:
             return
-        counts = self._within.total
-        self._keeper.write(
-            self._window,
-            self._store,
-            inline=run.inline,
-            tracks=[self._track(process, device, counts) for process, device in run.devices.items()],
-            rings=[_ring_use(spec, counts) for spec in run.rings],
-            waits_on=run.waits_on,
-            machine_cpu_s=counts.machine_cpu_s,
+        self._is_written = True
+        if not window.begin_ns:
+            self._note("nothing was profiled: the run ended before training began")
+            return
+        trace = self._trace(window, run)
+        try:
+            put_aside(self._path)
+            write_trace(trace, self._path)
+        except OSError as error:
+            _log.warning("%s", error)
+            self._note(f"the profile could not be written, the run continues: {error}")
+            return
+        bounded = f", the most that a trace holds ({self._store.kept} spans and samples)" if self._store.full else ""
+        dropped = sum(track.dropped for track in trace.tracks)
+        lost = f", {dropped} spans were lost" if dropped else ""
+        self._note(
+            f"profile of {trace.end_ns / 1e9:.1f} s{bounded}{lost}: {self._path}; read it with: python -m speedyzero "
+            f"profile {self._path.parent}"
         )
 
-    def _track(self, process: str, device: str, counts: Counts) -> Track:
-        begin_ns = self._window.begin_ns
+    def _trace(self, window: ProfileWindow, run: ProfiledRun) -> Trace:
+        begin_ns, length_ns = window.begin_ns, window.end_ns - window.begin_ns
+        return Trace(
+            inline=run.inline,
+            end_ns=length_ns,
+            learning_ns=min(max(0, window.learning_ns - begin_ns), length_ns) if window.learning_ns else length_ns,
+            tracks=[self._track(name, begin_ns) for name in run.tracks],
+            samples={
+                name: [(time_ns - begin_ns, value) for time_ns, value in samples]
+                for name, samples in self._store.samples().items()
+            },
+            waits_on=run.waits_on,
+            cores=len(os.sched_getaffinity(0)),
+            machine_cpu_s=self._counts.machine_cpu_s,
+            settings=config_document(self._config),
+        )
+
+    def _track(self, process: str, begin_ns: int) -> Track:
+        counts = self._counts
         return Track(
             name=process,
-            role=role_of(process),
-            device=device,
             spans=settled_spans(self._store.spans(process), begin_ns),
             covered=[(since_ns - begin_ns, until_ns - begin_ns) for since_ns, until_ns in self._store.covered(process)],
             dropped=counts.of_processes.get((process, "dropped_spans"), 0),
             busy_cpu_s=counts.of_processes.get((process, "busy_cpu_ns"), 0) / 1e9,
             wait_cpu_s=counts.of_processes.get((process, "wait_cpu_ns"), 0) / 1e9,
             core_wait_s=counts.core_wait_s.get(process),
-            kernels=self._kernels(process),
         )
-
-    def _kernels(self, process: str) -> list[Kernel]:
-        """A process's GPU kernels, if recorded. Deletes their file."""
-        path = kernels_file(self._run_dir, process)
-        if not path.exists():
-            return []
-        kernels = read_kernels(path, self._window.begin_ns)
-        path.unlink()
-        return kernels
-
-
-def _ring_use(spec: RingSpec, counts: Counts) -> RingUse:
-    produced, consumed, dropped = (counts.of_rings.get((spec.name, count), 0) for count in RING_COUNTS)
-    return RingUse(
-        name=spec.name,
-        producer=spec.producer_bell.removeprefix("bell."),
-        consumer=spec.consumer_bell.removeprefix("bell."),
-        record_bytes=spec.layout.payload_bytes,
-        slots=spec.slots,
-        produced=produced,
-        consumed=consumed,
-        dropped=dropped,
-    )

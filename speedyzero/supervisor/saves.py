@@ -3,18 +3,18 @@
 Learners and reanalyzers write (`learner/group_saver.py`, `reanalyze/saver.py`); the manifest is written here.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 
+from speedyzero.checkpoint.manifest import step_of
+from speedyzero.checkpoint.scores import read_scores
 from speedyzero.checkpoint.store import CheckpointStore
+from speedyzero.checkpoint.stored import resumable
 from speedyzero.config import Config
 from speedyzero.learner.state import PART as LEARNER_PART
 from speedyzero.reanalyze.restored import replay_part
 from speedyzero.runtime.wiring import LEARNER, Wiring, reanalyzer_name
 from speedyzero.shm import Board, BoardRow
-from speedyzero.supervisor.thinning import thin_out
 
 _log = logging.getLogger("speedyzero.checkpoint")
 
@@ -80,3 +80,11 @@ class Saves:
             self._note(f"{error}; training continues")
         else:
             _log.info("checkpoint of train step %d saved", step)
+
+
+def thin_out(store: CheckpointStore, config: Config) -> None:
+    """Keep the last checkpoints, and of older ones the scored weights. Raises OSError if a write fails."""
+    steps = [step_of(directory) for directory in resumable(store.run_dir)]
+    interval, best = config.evaluate.interval_train_steps, read_scores(store.run_dir).get("best")
+    scored = {step for step in steps if interval > 0 and step % interval == 0}
+    store.prune(keep_last=config.checkpoint.keep_last, keep_weights_of=scored | {best["step"]} if best else scored)

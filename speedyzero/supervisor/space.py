@@ -4,12 +4,11 @@ Shared memory is known to the page. For memory a lower bound is estimated: a ref
 one may still need more, for batches, activations and compiled kernels.
 """
 
-from __future__ import annotations
-
 import mmap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -51,14 +50,18 @@ class SharedNeed:
 
 
 def wire_where_it_fits(config: Config, *, profiled: bool = False) -> Wiring:
-    """Remove shared memory of dead runs, and lay out a new run's without creating it. profiled: as `wire`.
+    """Remove shared memory of dead runs, then as `wire_if_it_fits`."""
+    if not config.shm_dir or Path(config.shm_dir).is_dir():
+        sweep_dead_runs(config.shm_dir or None)
+    return wire_if_it_fits(config, profiled=profiled)
+
+
+def wire_if_it_fits(config: Config, *, profiled: bool = False) -> Wiring:
+    """Lay out a new run's shared memory without creating it. profiled: as `wire`.
 
     Raises ValueError (SegmentError), with both numbers and remedies, if it does not fit or `shm_dir` cannot be used.
     """
-    game = check_game(config.env)
-    shm_dir = config.shm_dir or None
-    run = Run.new(shm_dir)
-    sweep_dead_runs(shm_dir)
+    game, run = check_game(config.env), Run.new(config.shm_dir or None)
     wiring = wire(config, run, game.spec, game.num_actions, profiled=profiled)
     require_shared(run, shared_need(wiring))
     in_memory = is_in_memory(run.directory)

@@ -4,8 +4,6 @@ start -> step or watch the roles, record metrics, show progress, save, evaluate 
 learner group died -> all roles end -> restart from the last checkpoint
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from contextlib import closing
@@ -16,18 +14,21 @@ from speedyzero.nodes.share import WHOLE
 from speedyzero.nodes.watch import Watch
 from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.supervisor.crew import LearnerGroupDied
-from speedyzero.supervisor.inline import InOneProcess
+from speedyzero.supervisor.inline import InlineRoles, InOneProcess
 from speedyzero.supervisor.interrupts import Interrupts
 from speedyzero.supervisor.keeper import RunKeeper, print_plan, print_summary
-from speedyzero.supervisor.process import AsProcesses
+from speedyzero.supervisor.process import AsProcesses, ProcessRoles
 from speedyzero.supervisor.resume import ResumedRun, go_back, last_checkpoint, opened_run
-from speedyzero.supervisor.run_profile import profile_of
-from speedyzero.supervisor.session import Carrier, Roles, Session
-from speedyzero.tracing.profile_window import ProfileRequest
+from speedyzero.supervisor.run_profile import RunProfile
+from speedyzero.supervisor.session import Session
 from speedyzero.tracing.spans import Span
 
 _START, _DRAIN, _PROGRESS = Span("start"), Span("drain_metrics"), Span("show_progress")
 _log = logging.getLogger("speedyzero.supervisor")
+
+Carrier = InOneProcess | AsProcesses
+Roles = InlineRoles | ProcessRoles
+"""The roles of one start of a run."""
 
 
 def train(
@@ -35,13 +36,14 @@ def train(
     server: ForkServer | None = None,
     resume: ResumedRun | None = None,
     *,
-    profile: ProfileRequest | None = None,
+    profile: float | None = None,
     nodes: Watch | None = None,
 ) -> Path:
     """Train, evaluate and save as configured, printing progress; returns the run directory.
 
-    server: forks all processes of the run; None: inline. resume: the run to resume. profile: also write a trace. nodes:
-    the others of a run on several; config is then this node's share of its settings, and node 0 evaluates.
+    server: forks all processes of the run; None: inline. resume: the run to resume. profile: also write a trace of that
+    many seconds. nodes: the others of a run on several; config is then this node's share of its settings, and node 0
+    evaluates.
 
     Raises SegmentError (a ValueError) if shared memory does not suffice, before anything starts; RunFailed if a role
     cannot be kept alive; KeyboardInterrupt after an orderly stop.
@@ -56,7 +58,7 @@ def train(
         with Interrupts(raise_at=carrier.raise_at) as interrupts:
             started_s = time.monotonic()
             keeper = RunKeeper(config, run_dir, share=share)
-            profiler = profile_of(profile, config, run_dir, note=keeper.note)
+            profiler = RunProfile(profile, config, run_dir, note=keeper.note)
             try:
                 with closing(profiler):
                     roles = _run_on(Session(config, opened, keeper, interrupts, profiler), carrier, resume)

@@ -3,17 +3,13 @@
 Turns are timed without a profile, too, by one clock read each: progress shows the bottleneck.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from speedyzero.runtime.local_edges import MemoryBoard
-from speedyzero.runtime.waits import WaitsOn, in_turns
-from speedyzero.runtime.wiring import SUPERVISOR
-from speedyzero.shm import RingSpec
+from speedyzero.runtime.wiring import SUPERVISOR, WaitsOn, in_turns
 from speedyzero.supervisor.profile_counts import Counts
 from speedyzero.system.host_figures import machine_cpu_s
 from speedyzero.topology.records import SPAN_NAMES, SpanBlock
@@ -57,16 +53,14 @@ class Turns:
 class ProfiledTurns:
     """An inline run as read for its profile; see `ProfiledProcesses`."""
 
-    inline = True
-    rings: tuple[RingSpec, ...] = ()
+    inline, all_acknowledged = True, True
 
     def __init__(self, turns: Turns, board: MemoryBoard):
         self._turns, self._board, self._first_step = turns, board, board.train_steps
         self._blocks: list[tuple[str, SpanBlock]] = []
         self._before = Counts()
-        self.devices = dict.fromkeys(turns.busy_ns, "cpu")
+        self.tracks = tuple(turns.busy_ns)
         self.waits_on: WaitsOn = in_turns()
-        self.all_acknowledged = True
 
     @property
     def learning(self) -> bool:

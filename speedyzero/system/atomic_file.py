@@ -1,7 +1,5 @@
 """Atomic file writes: write a temporary file, fsync, rename."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -4,8 +4,6 @@ Triton launches on the current device regardless of its arguments' device; event
 that launches kernels checks it.
 """
 
-from __future__ import annotations
-
 import torch
 
 

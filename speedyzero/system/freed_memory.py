@@ -8,8 +8,6 @@ unused memory grew by 0.5 GiB in 2,000 train steps. `malloc_trim` returns all wh
 and pages needed again are faulted in again.
 """
 
-from __future__ import annotations
-
 import ctypes
 import time
 

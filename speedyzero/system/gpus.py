@@ -5,8 +5,6 @@ forked. The child runs this file; it calls the driver directly, because importin
 as CUDA does (CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER).
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """Memory and CPU time of a process and of the machine, from /proc, for gauges and profiles."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -7,8 +7,6 @@ OOPSLA 2014); gamma variates are Marsaglia and Tsang's (ACM TOMS 26, 2000).
 Axes: N rows (positions), A actions.
 """
 
-from __future__ import annotations
-
 import math
 
 import numba

@@ -5,8 +5,6 @@ folder in the temporary directory is then used. Called when the package is impor
 inherit the setting.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import tempfile

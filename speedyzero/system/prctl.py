@@ -1,7 +1,5 @@
 """Process attributes set by prctl(2). Imports little."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -5,8 +5,6 @@ KeyboardInterrupt, until a run counts them (`supervisor/interrupts.py`). Process
 that have a handler.
 """
 
-from __future__ import annotations
-
 import signal
 
 # SLURM sends the signal of --signal, usually SIGUSR1 or SIGUSR2; a CPU time limit sends SIGXCPU.

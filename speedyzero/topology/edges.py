@@ -16,12 +16,10 @@ A new queue is a record (`records.py`), an `Edge` in `QUEUES` and a field of its
 shared memory and both carriers (`runtime/`) follow from these.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, get_origin
 
 from speedyzero.topology.records import (
     BatchRecord,
@@ -180,4 +178,4 @@ Ends = TypeVar("Ends", ActorEdges, ReanalyzerEdges, LearnerEdges)
 
 def ends_of(kind: type[Ends]) -> dict[str, bool]:
     """The names of a role's ends, and whether it holds several of that kind."""
-    return {field.name: str(field.type).startswith("Sequence[") for field in dataclasses.fields(kind)}
+    return {field.name: get_origin(field.type) is Sequence for field in dataclasses.fields(kind)}

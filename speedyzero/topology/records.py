@@ -100,53 +100,19 @@ class PackedMetric:
 
     @classmethod
     def of(cls, record: MetricRecord) -> PackedMetric:
-        """Raises ValueError for a name that is too long."""
-        name = record.name.encode("ascii")
-        if len(name) > METRIC_NAME_BYTES:
-            raise ValueError(f"metric {record.name!r}: {len(name)} bytes, at most {METRIC_NAME_BYTES}")
-        return cls(np.frombuffer(name.ljust(METRIC_NAME_BYTES, b"\0"), np.uint8), record.step, record.value)
+        name = record.name.encode("ascii").ljust(METRIC_NAME_BYTES, b"\0")
+        return cls(np.frombuffer(name, np.uint8), record.step, record.value)
 
     def unpacked(self) -> MetricRecord:
         return MetricRecord(self.name.tobytes().rstrip(b"\0").decode("ascii"), self.step, self.value)
 
 
 # What a process spends its time on; spans carry the index. The spans of a step lie inside its `step`.
-SPAN_NAMES = (
-    "step",
-    "wait_pacing",
-    "wait_space",
-    "wait_input",
-    "wait_group",
-    "save",
-    "put",
-    "get",
-    "publish",
-    "read",
-    "load_weights",
-    "environments",
-    "search",
-    "append_rows",
-    "update_priorities",
-    "draw",
-    "make_targets",
-    "network_values",
-    "refresh",
-    "search_ahead",
-    "gather_frames",
-    "update",
-    "loss",
-    "backward",
-    "optimizer",
-    "settle",
-    "start",
-    "drain_metrics",
-    "collect_spans",
-    "record_gauges",
-    "look_after",
-    "follow_saves",
-    "follow_evaluations",
-    "show_progress",
-    "sleep",
+SPAN_NAMES = tuple(
+    "step wait_pacing wait_space wait_input wait_group save put get publish read load_weights environments search "
+    "append_rows update_priorities draw make_targets network_values refresh search_ahead gather_frames update loss "
+    "backward optimizer settle start drain_metrics collect_spans record_gauges look_after follow_saves "
+    "follow_evaluations show_progress sleep".split()
 )
 SPANS_PER_BLOCK, SPAN_FIELDS = 256, 4
 

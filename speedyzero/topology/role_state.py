@@ -1,7 +1,5 @@
 """The checkpointable state of a role: the files NAME.json and NAME.safetensors of a checkpoint."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -18,7 +18,7 @@ from speedyzero.topology.records import SPAN_NAMES
 from speedyzero.tracing.spans import Recorder, activate
 
 if TYPE_CHECKING:
-    from speedyzero.tracing.kernel_activity import KernelActivity
+    from torch.profiler import profile
 
 NOT_YET, WANTED, NO_MORE = 0, 1, 2
 _STEP = SPAN_NAMES.index("step")
@@ -32,11 +32,11 @@ class ProcessSpans:
         *,
         wanted: Callable[[], int],
         acknowledged: Callable[[int], None],
-        activity: KernelActivity | None = None,
+        activity: profile | None = None,
     ):
         """wanted: reads the state the supervisor requests. acknowledged: called with the state once it is reached.
 
-        activity: of the process's GPU, recorded for as long as the spans.
+        activity: records the process's GPU for as long as the spans.
         """
         self._make_recorder, self._wanted, self._acknowledged = make_recorder, wanted, acknowledged
         self._activity = activity
@@ -53,7 +53,7 @@ class ProcessSpans:
             self._recorder = self._make_recorder()
             activate(self._recorder)
             if self._activity is not None:
-                self._activity.begin()
+                self._activity.start()
         else:
             self.end()
         self._state = wanted
@@ -86,7 +86,7 @@ class ProcessSpans:
         self._tell_wait(recorder)
         recorder.flush(monotonic_ns())
         if self._activity is not None:
-            self._activity.end()
+            self._activity.stop()
 
     def _tell_wait(self, recorder: Recorder) -> None:
         if self._wait >= 0:

@@ -4,8 +4,6 @@ Held in memory (32 bytes a span) until the profile ends, so that no disk writes 
 the trace to what viewers can load.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -8,28 +8,23 @@ sent are dropped and counted. Only the role's thread records; roles that take tu
 active during their turn. Recorders are switched between two steps of a role, so no span is partial.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 import numpy as np
 
 from speedyzero.topology.records import SPAN_FIELDS, SPAN_NAMES, SPANS_PER_BLOCK, SpanBlock
-
-if TYPE_CHECKING:
-    from speedyzero.tracing.kernel_activity import NvtxRanges
 
 FLUSH_AFTER_NS = 500_000_000
 _WORDS = SPANS_PER_BLOCK * SPAN_FIELDS
 
 
 class Recorder:
-    """Records one role's spans. `send` copies a block, or drops and counts it."""
+    """Records one role's spans. `send` copies a block, or drops it. nvtx: `torch.cuda.nvtx`, for ranges."""
 
-    def __init__(self, send: Callable[[SpanBlock], object], *, ranges: NvtxRanges | None = None):
-        self._send, self.ranges = send, ranges
+    def __init__(self, send: Callable[[SpanBlock], object], *, nvtx: ModuleType | None = None):
+        self._send, self.nvtx = send, nvtx
         self._span = np.zeros((SPANS_PER_BLOCK, SPAN_FIELDS), np.int64)
         self._words = self._span.data.cast("B").cast("q")
         self._at = 0  # words written
@@ -76,22 +71,20 @@ class Span:
     __slots__ = ("_name", "_nbytes", "_number", "_start_ns")
 
     def __init__(self, name: str, *, nbytes: int = 0):
-        """nbytes: bytes moved each time. Raises ValueError for a name that is not in SPAN_NAMES."""
-        if name not in SPAN_NAMES:
-            raise ValueError(f"span {name!r} is not in records.SPAN_NAMES")
+        """name: one of SPAN_NAMES. nbytes: bytes moved each time."""
         self._name, self._number, self._nbytes = name, SPAN_NAMES.index(name), nbytes
         self._start_ns = 0
 
     def __enter__(self) -> None:
         recorder = _recorder
         if recorder is not None:
-            if recorder.ranges is not None:
-                recorder.ranges.push(self._name)
+            if recorder.nvtx is not None:
+                recorder.nvtx.range_push(self._name)
             self._start_ns = monotonic_ns()
 
     def __exit__(self, *_: object) -> None:
         recorder = _recorder
         if recorder is not None:
             recorder.add(self._number, self._start_ns, monotonic_ns(), self._nbytes)
-            if recorder.ranges is not None:
-                recorder.ranges.pop()
+            if recorder.nvtx is not None:
+                recorder.nvtx.range_pop()

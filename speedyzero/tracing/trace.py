@@ -8,13 +8,11 @@ All times are CLOCK_MONOTONIC, counted from the beginning of the profile. What `
 besides the events is in `otherData`, which viewers show and do not interpret.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,18 +21,7 @@ import numpy as np
 from speedyzero.topology.records import SPAN_NAMES
 
 TRACE_FILE = "trace.json.gz"
-SPAN, KERNEL = "span", "kernel"  # categories
 _LEVEL = 3  # of compression
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A kernel or copy executed by a GPU."""
-
-    name: str
-    stream: int
-    start_ns: int
-    duration_ns: int
 
 
 @dataclass(frozen=True)
@@ -42,29 +29,12 @@ class Track:
     """One role's spans, in its own process or in its turns of a shared one. Times in ns since the profile's begin."""
 
     name: str
-    role: str
     spans: np.ndarray = field(repr=False)  # [N, 4] int64 as in SpanBlock, by start, outer before inner
     covered: Sequence[tuple[int, int]]  # intervals in which the spans are complete
-    device: str = "cpu"
     dropped: int = 0  # spans that were lost
     busy_cpu_s: float = 0.0  # CPU time of its work, all threads
     wait_cpu_s: float = 0.0
     core_wait_s: float | None = None  # time its main thread was runnable without a core; None: not known
-    kernels: Sequence[Kernel] = ()
-
-
-@dataclass(frozen=True)
-class RingUse:
-    """A ring's traffic during the profile."""
-
-    name: str
-    producer: str
-    consumer: str
-    record_bytes: int
-    slots: int
-    produced: int
-    consumed: int
-    dropped: int
 
 
 @dataclass(frozen=True)
@@ -75,7 +45,6 @@ class Trace:
     end_ns: int  # the profile's length
     learning_ns: int  # when learning began; the end if it did not
     tracks: Sequence[Track]
-    rings: Sequence[RingUse]
     samples: Mapping[str, Sequence[tuple[int, float]]]  # time in ns and value, by name
     waits_on: Mapping[str, Mapping[str, Sequence[str]]]  # by track and wait: the tracks that may end it
     cores: int
@@ -139,22 +108,13 @@ def _events(trace: Trace) -> Iterator[dict[str, Any]]:
         thread = track.name if trace.inline else "main"
         yield {"name": "thread_name", "ph": "M", "ts": 0, **where, "args": {"name": thread}}
         for number, start_ns, duration_ns, nbytes in track.spans.tolist():
+            when = {"ts": start_ns / 1000, "dur": duration_ns / 1000}
             moved = {"args": {"bytes": nbytes}} if nbytes else {}
-            yield _interval(SPAN_NAMES[number], SPAN, start_ns, duration_ns, where) | moved
-        for stream in sorted({kernel.stream for kernel in track.kernels}):
-            on_gpu = {**where, "tid": 1000 + stream}
-            yield {"name": "thread_name", "ph": "M", "ts": 0, **on_gpu, "args": {"name": f"GPU stream {stream}"}}
-        for kernel in track.kernels:
-            on_gpu = {**where, "tid": 1000 + kernel.stream}
-            yield _interval(kernel.name, KERNEL, kernel.start_ns, kernel.duration_ns, on_gpu)
+            yield {"name": SPAN_NAMES[number], "cat": "span", "ph": "X", **when, **where, **moved}
     counters = {**_place(trace, len(trace.tracks) - 1), "tid": 0}
     for name, samples in trace.samples.items():
         for time_ns, value in samples:
             yield {"name": name, "ph": "C", "ts": time_ns / 1000, **counters, "args": {"value": value}}
-
-
-def _interval(name: str, category: str, start_ns: int, duration_ns: int, where: dict[str, int]) -> dict[str, Any]:
-    return {"name": name, "cat": category, "ph": "X", "ts": start_ns / 1000, "dur": duration_ns / 1000, **where}
 
 
 def _place(trace: Trace, index: int) -> dict[str, int]:
@@ -162,7 +122,7 @@ def _place(trace: Trace, index: int) -> dict[str, int]:
     return {"pid": 1, "tid": index + 1} if trace.inline else {"pid": index + 1, "tid": 1}
 
 
-_TRACK_FIELDS = ("name", "role", "device", "covered", "dropped", "busy_cpu_s", "wait_cpu_s", "core_wait_s")
+_TRACK_FIELDS = ("name", "covered", "dropped", "busy_cpu_s", "wait_cpu_s", "core_wait_s")
 _TRACE_FIELDS = ("inline", "end_ns", "learning_ns", "waits_on", "cores", "machine_cpu_s", "settings")
 
 
@@ -170,7 +130,6 @@ def _other_data(trace: Trace) -> dict[str, Any]:
     return {
         "program": "speedyzero",
         "tracks": [{name: getattr(track, name) for name in _TRACK_FIELDS} for track in trace.tracks],
-        "rings": [asdict(ring) for ring in trace.rings],
         **{name: getattr(trace, name) for name in _TRACE_FIELDS},
     }
 
@@ -181,15 +140,14 @@ def _trace(document: dict[str, Any]) -> Trace:
     spans: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
     samples: dict[str, list[tuple[int, float]]] = {}
     for event in document["traceEvents"]:
-        if event["ph"] == "X" and event["cat"] == SPAN:
+        if event["ph"] == "X":
             moved = event.get("args", {}).get("bytes", 0)
             span = (names[event["name"]], _ns(event["ts"]), _ns(event["dur"]), moved)
             spans.setdefault((event["pid"], event["tid"]), []).append(span)
         elif event["ph"] == "C":
             samples.setdefault(event["name"], []).append((_ns(event["ts"]), event["args"]["value"]))
     tracks: list[Track] = []
-    rings = [RingUse(**ring) for ring in other["rings"]]
-    trace = Trace(**{name: other[name] for name in _TRACE_FIELDS}, tracks=tracks, rings=rings, samples=samples)
+    trace = Trace(**{name: other[name] for name in _TRACE_FIELDS}, tracks=tracks, samples=samples)
     for index, track in enumerate(other["tracks"]):
         place = _place(trace, index)
         table = np.array(spans.get((place["pid"], place["tid"]), []), np.int64).reshape(-1, 4)

@@ -115,3 +115,10 @@ def test_room_for_a_sample_in_every_lane(stage, setting, least):
     assert f"{stage}.{setting}={least - 1} < {least}" in line
     two_actors = changed(BASE, **{stage: {setting: least}}, actor={"actors": 2})  # have twice the lanes
     assert f"{setting}={least} < {2 * least}" in refusal(place, two_actors)
+
+
+def test_every_nth_sample_is_of_the_same_number_in_each_shard_s_part():
+    third = changed(BASE, learner={"consistency_every": 3})
+    place(third)
+    line = refusal(place, changed(third, replay={"shards": 2}))
+    assert all(word in line for word in ("learner.consistency_every=3", "128 samples", "replay.shards=2"))

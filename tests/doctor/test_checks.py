@@ -12,31 +12,24 @@ from unittest.mock import Mock
 import pytest
 from ale_py import roms
 
+from speedyzero.arguments.resolve import resolve
 from speedyzero.cli import check_command, run
 from speedyzero.config import Config
 from speedyzero.doctor import checks_system, command, readings
 from speedyzero.doctor.checks_software import software_findings
 from speedyzero.doctor.checks_system import check_cache, check_segments, system_findings
 from speedyzero.doctor.finding import OK, WARNING, WRONG, Finding
-from speedyzero.doctor.need import Need
 from speedyzero.doctor.readings import Folder, Torch
-from speedyzero.shm import Field, Run, SharedArrays, SharedArraysSpec
+from speedyzero.shm import Field, Run, SharedArrays, SharedArraysSpec, segment
 from speedyzero.shm.liveness import current_process, place
 from speedyzero.shm.sweep import SweepReport
+from speedyzero.supervisor import space
 from speedyzero.system import gpus, memory_limits, numba_cache
 from speedyzero.system.gpus import Gpu
 from speedyzero.system.memory_limits import MemoryLimit
 
 MIB, GIB = 2**20, 2**30
 H100 = Gpu("H100", free_bytes=78 * GIB, total_bytes=80 * GIB, capability=(9, 0))
-NEED = Need(
-    what="Pong (laptop)",
-    shared_bytes=60 * MIB,
-    always_in_shm_bytes=16 * 2**10,
-    memory_bytes=GIB,
-    gpu_bytes={},
-    disk_bytes=GIB,
-)
 # What is read of a healthy machine, and where the reading is looked up.
 HEALTHY: dict[str, tuple[Any, Any]] = {
     "read_conflicts": (readings, ([], "")),
@@ -52,7 +45,6 @@ HEALTHY: dict[str, tuple[Any, Any]] = {
 }
 ON_A_CPU = {
     "torch": Torch("2.12.0"),
-    "need": NEED,
     "gpus": 0,
     "rom_errors": {"Pong": "", "Alien": ""},
     "refusal": "",
@@ -62,7 +54,6 @@ ON_A_CPU = {
 ON_GPUS = {
     **ON_A_CPU,
     "torch": Torch("2.12.0+cu130", "13.0", (H100, H100)),
-    "need": replace(NEED, gpu_bytes={0: GIB, 1: GIB}),
     "gpus": 2,
     "device_files": 2,
 }
@@ -84,8 +75,8 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Finding]]:
         named = {name: facts[name] for name in ("gpus", "rom_errors", "refusal")}
         config = Config(run_dir="/runs", shm_dir=facts["shm_dir"])
         return [
-            *software_findings(facts["torch"], facts["need"], **named),
-            *system_findings(config, facts["need"], gpus=min(facts["gpus"], len(facts["torch"].gpus))),
+            *software_findings(facts["torch"], **named),
+            *system_findings(config, gpus=min(facts["gpus"], len(facts["torch"].gpus))),
         ]
 
     return check
@@ -125,23 +116,13 @@ CPU_PROBLEMS: list[tuple] = [
     ("ROMs", {"rom_errors": None}, WRONG, ["cannot be imported"], "pip install"),
     ("shared memory", at("/dev/shm", exists=False, writable=False), WRONG, ["missing"], "mount -t tmpfs"),
     ("shared memory", at("/dev/shm", mode=0o755, writable=False), WRONG, ["mode 755", "written"], "chmod 1777"),
-    ("shared memory", at("/dev/shm", total_bytes=64 * MIB, free_bytes=44 * MIB), WRONG, ["44.0 MiB free"], "size=81m"),
     ("shared memory", at("/dev/shm", mode=0o777), WARNING, ["mode 777"], "chmod +t"),
     ("shared memory", {"is_in_memory": False}, WARNING, ["on a disk"], "mount -t tmpfs"),
-    ("shared memory", {"shm_dir": "/data", **at("/data", free_bytes=MIB)}, WRONG, ["/data has 1.0 MiB"], "shm_dir="),
-    ("shared memory", {"shm_dir": "/data", **at("/data", writable=False)}, WRONG, ["/data cannot"], "mkdir -m 700"),
     ("old segments", {"sweep_dead_runs": SweepReport(("a", "b"), ("c",))}, WARNING, ["2 objects", "1 of"], "sweep"),
-    (
-        "memory",
-        {"tightest_memory_limit": MemoryLimit("control group /x", 2 * GIB, GIB // 2)},
-        WRONG,
-        ["512.0 MiB of 2.0 GiB", "control group /x", "1.0 GiB at least"],
-        "--memory=",
-    ),
     ("memory", {"tightest_memory_limit": None}, WARNING, ["does not say"], "free -h"),
     ("disk", at("/runs", writable=False), WRONG, ["/runs cannot be written"], "--run-dir"),
     ("disk", at("/runs", exists=False), WRONG, ["no directory"], "--run-dir"),
-    ("disk", at("/runs", free_bytes=MIB), WRONG, ["1.0 MiB free", "1.0 GiB"], "df -h"),
+    ("disk", at("/runs", free_bytes=MIB), WARNING, ["1.0 MiB free", "512.0 MiB"], "--run-dir"),
     (
         "numba's cache",
         {"folders": {path: folder(path, writable=False) for path in ("/cache", "/home/cache")}},
@@ -154,7 +135,6 @@ GPU_PROBLEMS: list[tuple] = [
     ("torch", {**torch(cuda=None), "device_files": 2}, WRONG, ["for CPUs", "2 NVIDIA GPUs"], "pip uninstall torch"),
     ("GPUs", torch(cuda_error="NVIDIA driver is too old"), WRONG, ["driver is too old"], "nvidia-smi"),
     ("GPUs", torch(gpus=(H100,)), WRONG, ["2 are asked for", "sees 1"], "--gpus 1"),
-    ("GPUs", torch(gpus=(H100, replace(H100, free_bytes=MIB))), WRONG, ["GPU 1 has 1.0 MiB free"], "nvidia-smi"),
     (
         "GPUs",
         torch(gpus=(H100, replace(H100, name="V100", capability=(7, 0)))),
@@ -202,12 +182,15 @@ def test_a_healthy_machine_has_one_line_a_check_and_nothing_to_fix(found, machin
 
 def test_one_gpu_needs_no_more_shared_memory_than_the_run(found):
     small = at("/dev/shm", total_bytes=1000 * MIB, free_bytes=1000 * MIB)
-    assert all(one.status == OK for one in found(ON_GPUS, gpus=1, **torch(gpus=(H100,)), need=NEED, **small))
+    assert all(one.status == OK for one in found(ON_GPUS, gpus=1, **torch(gpus=(H100,)), **small))
 
 
-def test_without_knowing_what_a_run_takes_the_rest_is_checked(found):
-    findings = found(ON_A_CPU, need=None, **at("/runs", writable=False, free_bytes=0))
-    assert [one.check for one in findings if one.status == WRONG] == ["disk"]
+def test_a_run_that_would_not_fit_is_found_with_the_way_out_that_its_start_names(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(segment, "free_bytes", lambda run: MIB)
+    found = command.findings_of(resolve("catch", "Catch", 0, 0), Torch("2.12.0"), gpus=0)
+    (wrong,) = [one for one in found if one.status == WRONG]
+    assert wrong.check == "the run" and "/dev/shm has 1,048,576 free (1.0 MiB)" in wrong.what
+    assert wrong.fix.startswith("enlarge it (docker run --shm-size=")
 
 
 @pytest.mark.parametrize(
@@ -234,10 +217,10 @@ def test_the_first_compiler_that_triton_would_take_compiles_against_python(scrip
 def test_a_broken_emulator_keeps_nothing_else_from_being_checked(monkeypatch: pytest.MonkeyPatch):
     """Importing it raised an AttributeError where its files were missing."""
 
-    def need_of(config: Config) -> Need:
+    def wire_if_it_fits(config: Config) -> None:
         raise AttributeError("module 'ale_py.roms' has no attribute 'get_all_rom_ids'")
 
-    monkeypatch.setattr(command, "need_of", need_of)
+    monkeypatch.setattr(space, "wire_if_it_fits", wire_if_it_fits)
     monkeypatch.setattr(readings, "rom_errors", lambda: None)
     findings = command.findings_of(Config(), Torch("2.12.0"), gpus=0)
     assert [one.check for one in findings if one.status == WRONG] == ["ROMs"]

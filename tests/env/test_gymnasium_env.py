@@ -9,7 +9,6 @@ import pytest
 from gymnasium import spaces
 
 from speedyzero.config import EnvConfig
-from speedyzero.env.gymnasium_env import GymnasiumLanes
 from speedyzero.env.registry import check_game, make_env, try_game
 from speedyzero.system import keyed_random
 from tests.refusal import refusal
@@ -90,7 +89,7 @@ def test_over_and_cut_off_at_once_is_over():
         ("truncated", (False, True)),
         ("terminated truncated", (True, False)),
     ):
-        env = GymnasiumLanes(replace(CARTPOLE, game=scripted_id(end=end)), lanes=1, seed=0)
+        env = make_env(replace(CARTPOLE, game=scripted_id(end=end)), lanes=1, seed=0)
         env.reset()
         steps = [env.step(np.array([0])) for _ in range(4)]
         assert [bool(s.game_over[0] or s.truncated[0]) for s in steps] == [False, False, True, False]
@@ -122,7 +121,7 @@ def test_games_are_seeded_by_lane_and_number():
 
 
 def test_actions_begin_at_0_for_us():
-    env = GymnasiumLanes(replace(CARTPOLE, game=scripted_id()), lanes=2, seed=0)
+    env = make_env(replace(CARTPOLE, game=scripted_id()), lanes=2, seed=0)
     assert env.num_actions == 4
     env.reset()
     for action in ([0, 3], [1, 2], [2, 1], [0, 0], [3, 0]):  # the fourth tick begins new games
@@ -134,7 +133,7 @@ def test_actions_begin_at_0_for_us():
 
 @pytest.mark.parametrize(("clip_reward", "reward"), [("true", 1.0), ("false", 2.5), ("auto", 2.5)])
 def test_reward_clipping(clip_reward, reward):
-    env = GymnasiumLanes(replace(CARTPOLE, game=scripted_id(), clip_reward=clip_reward), lanes=1, seed=0)
+    env = make_env(replace(CARTPOLE, game=scripted_id(), clip_reward=clip_reward), lanes=1, seed=0)
     env.reset()
     step = env.step(np.array([0]))
     assert (step.reward[0], step.raw_reward[0]) == (reward, 2.5)
@@ -142,7 +141,7 @@ def test_reward_clipping(clip_reward, reward):
 
 
 def test_a_box_of_numbers_becomes_a_float32_vector_of_its_own():
-    env = GymnasiumLanes(replace(CARTPOLE, game=scripted_id()), lanes=2, seed=0)
+    env = make_env(replace(CARTPOLE, game=scripted_id()), lanes=2, seed=0)
     frames = [env.reset()] + [env.step(np.zeros(2, np.int64)).frame for _ in range(3)]
     assert env.spec.shape == (6,) and all(f.shape == (2, 6) and f.dtype == np.float32 for f in frames)
     assert all((frames[0] != frame).all() for frame in frames[1:])  # the environment reuses its memory, we do not

@@ -13,7 +13,8 @@ import pytest
 from speedyzero.arguments.resolve import resolve
 from speedyzero.config import EnvConfig
 from speedyzero.env import minatar_env
-from speedyzero.env.minatar_env import NAMES, MinAtarLanes
+from speedyzero.env.gymnasium_env import GymnasiumLanes
+from speedyzero.env.minatar_env import NAMES
 from speedyzero.env.registry import check_game, make_env
 from speedyzero.model.build import build_network
 from speedyzero.model.kind import network_kind
@@ -27,9 +28,9 @@ NEEDS_MINATAR = pytest.mark.skipif(
 GAMES = [name for name in NAMES if name.endswith("-v1")]
 
 
-def lanes(name: str, number: int = 1, *, seed: int = 3, **settings) -> MinAtarLanes:
+def lanes(name: str, number: int = 1, *, seed: int = 3, **settings) -> GymnasiumLanes:
     made = make_env(EnvConfig(game=name, clip_reward="false", **settings), lanes=number, seed=seed)
-    assert isinstance(made, MinAtarLanes)
+    assert isinstance(made, GymnasiumLanes)
     return made
 
 
@@ -84,11 +85,13 @@ def test_one_action_in_ten_is_the_one_before_it():
             self.told.append(action)
             return 0, False
 
+        def state(self) -> np.ndarray:
+            return np.zeros((10, 10, 4), bool)
+
     env, rules = lanes("MinAtar/Breakout-v0"), Counting()
     env.reset()
     rules.random = np.random.RandomState(0)  # type: ignore[attr-defined]
-    env._games = [rules]
-    env._draw = lambda: None  # type: ignore[method-assign,return-value,assignment]
+    env._envs[0].unwrapped._game = rules  # type: ignore[attr-defined]
     asked = [tick % 6 for tick in range(6000)]
     for action in asked:
         env.step(np.array([action]))

@@ -8,7 +8,6 @@ import pytest
 from speedyzero.config import EnvConfig
 from speedyzero.env.registry import make_env
 from speedyzero.env.taped import TapedLanes
-from tests.refusal import refusal
 
 LANES = 3
 HAS_MINATAR = importlib.util.find_spec("minatar") is not None
@@ -103,16 +102,3 @@ def test_tapes_of_very_different_lengths(game):
         assert_equal_steps(other.step(actions_at(env, tick)), env.step(actions_at(env, tick)))
     env.close()
     other.close()
-
-
-def test_a_tape_of_something_else_is_refused():
-    env = lanes_of("Catch")
-    env.reset()
-    env.step(np.zeros(LANES, np.int64))
-    tape = env.tape()
-    for wrong in (
-        {name: array[:2] for name, array in tape.items()},
-        tape | {"length": tape["length"] + 1},
-        tape | {"action": tape["action"] + env.num_actions},
-    ):
-        assert "a tape of" in refusal(env.replay, **wrong)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from speedyzero import cli
-from speedyzero.checkpoint.scores import record_score
 from speedyzero.checkpoint.weights_file import checkpoint_dir, load_weights, save_weights
 from speedyzero.config.documents import save_config
 from speedyzero.evaluate.command import evaluate_run
@@ -39,14 +38,9 @@ def test_prints_keeps_and_films(run_dir, capsys):
     assert len(list((run_dir / "evaluations").iterdir())) == 2
 
 
-def test_the_same_weights_score_the_same_and_the_best_are_found(run_dir, capsys):
+def test_the_same_weights_score_the_same(run_dir):
     last, again = evaluate_run(run_dir, 30), evaluate_run(run_dir, 30)
     np.testing.assert_array_equal(last.episode_scores, again.episode_scores)
-    record_score(run_dir, step=10, mean=1.0)
-    record_score(run_dir, step=20, mean=0.0)
-    assert "train step 10" not in capsys.readouterr().out
-    evaluate_run(run_dir, 30, which="best")
-    assert "best weights, train step 10" in capsys.readouterr().out
 
 
 def test_a_damaged_checkpoint_is_passed_over(run_dir, capsys):
@@ -61,11 +55,7 @@ def test_episodes_default_to_the_runs_own(run_dir):
 
 def test_what_is_missing_is_one_line(run_dir):
     assert "nowhere" in refusal(evaluate_run, run_dir / "nowhere", 2)
-    assert "choose last or best" in refusal(evaluate_run, run_dir, 2, which="first")
-    assert "no evaluation yet" in refusal(evaluate_run, run_dir, 2, which="best")
     assert "must end in" in refusal(evaluate_run, run_dir, 2, video_path=run_dir / "out.avi")
-    record_score(run_dir, step=77, mean=1.0)
-    assert "step_000000077" in refusal(evaluate_run, run_dir, 2, which="best")
     empty = run_dir / "empty"
     empty.mkdir()
     save_config(CONFIG, empty / "config.yaml")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speedyzero.learner.group import Group, joined_group
+from speedyzero.learner.group import RankedLearner, joined_group
 from speedyzero.model.flat import flatten
 from speedyzero.nodes.launch import ALONE, Launch
 from speedyzero.nodes.share import Share
@@ -50,7 +50,7 @@ def train(small: SmallLearner, batches: list[BatchRecord]) -> dict[str, np.ndarr
     return {"weights": np.stack(weights), "priorities": np.array(priorities), "losses": np.array(losses)}
 
 
-def vectors(group: Group | None, rank: int | None) -> dict[str, np.ndarray]:
+def vectors(group: RankedLearner | None, rank: int | None) -> dict[str, np.ndarray]:
     """Without statistics over the batch two ranks must do what one does. The ranks' networks begin differently."""
     torch.manual_seed(rank or 0)
     small = without_batch_statistics(
@@ -60,7 +60,7 @@ def vectors(group: Group | None, rank: int | None) -> dict[str, np.ndarray]:
     return train(small, batches if rank is None else [part(batch, rank) for batch in batches])
 
 
-def late_outcomes(group: Group, rank: int) -> dict[str, np.ndarray]:
+def late_outcomes(group: RankedLearner, rank: int) -> dict[str, np.ndarray]:
     """The same as `vectors`, with what a step found read during the next one: a last call without a batch."""
     torch.manual_seed(rank)
     network = tiny_network(VECTOR_SPEC, seed=rank)
@@ -71,7 +71,7 @@ def late_outcomes(group: Group, rank: int) -> dict[str, np.ndarray]:
     return found | {"priorities": np.concatenate([found["priorities"], last[None]])}
 
 
-def images(group: Group, rank: int) -> dict[str, np.ndarray]:
+def images(group: RankedLearner, rank: int) -> dict[str, np.ndarray]:
     """Batch norm: each rank has its own statistics until weights are published."""
     small = small_learner(IMAGE_SPEC, group=group)
     found = train(small, [part(whole_batch(0), rank)])  # nothing is published after one step
@@ -84,7 +84,7 @@ def statistics(small: SmallLearner) -> np.ndarray:
     return np.concatenate([b.flatten().numpy() for b in small.network.buffers() if b.is_floating_point()])
 
 
-def one_bad_part(group: Group, rank: int) -> dict[str, np.ndarray]:
+def one_bad_part(group: RankedLearner, rank: int) -> dict[str, np.ndarray]:
     """Rank 1's targets are spoiled in the second step."""
     small = small_learner(VECTOR_SPEC, group=group)
     batches = [part(whole_batch(step), rank) for step in range(3)]
@@ -95,7 +95,7 @@ def one_bad_part(group: Group, rank: int) -> dict[str, np.ndarray]:
     return train(small, batches)
 
 
-def one_leaves(group: Group, rank: int) -> dict[str, np.ndarray]:
+def one_leaves(group: RankedLearner, rank: int) -> dict[str, np.ndarray]:
     """Rank 0 is asked to stop while rank 1 has a batch."""
     small = small_learner(VECTOR_SPEC, group=group)
     before = flatten(small.network).numpy()

@@ -27,3 +27,8 @@ def train(optimizer: torch.optim.Optimizer, parameters, steps) -> None:
     for step in steps:
         give_gradients(parameters, step)
         optimizer.step()
+
+
+def clipped_ratios(optimizer) -> list[float]:
+    """Of Clipped LARS's last step, tensors without a gradient left out."""
+    return [clipped for _, clipped in optimizer.trust_ratios_by_layer().values()]

@@ -11,7 +11,7 @@ import torch
 from speedyzero.config import Config, LearnerConfig, ReplayConfig, ScheduleConfig, SearchConfig, TargetConfig
 from speedyzero.env.base import ObservationSpec
 from speedyzero.learner.augment import Augment
-from speedyzero.learner.group import Group
+from speedyzero.learner.group import LoneLearner
 from speedyzero.learner.learner import Learner
 from speedyzero.model.base import Network
 from speedyzero.replay.shard import Shard, ShardShape
@@ -73,7 +73,7 @@ def small_learner(
     spec: ObservationSpec,
     *,
     network: Network | None = None,
-    group: Group | None = None,
+    group: LoneLearner | None = None,
     deferred: bool | None = None,
     **stages,
 ) -> SmallLearner:

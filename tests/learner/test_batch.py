@@ -17,7 +17,6 @@ from speedyzero.replay.frames import FrameSource, HostFrames
 from speedyzero.replay.shard import Shard
 from tests.learner.small_learner import BATCH, LANES, UNROLL, filled_shard, small_batch, small_config
 from tests.model.networks import VECTOR_SPEC
-from tests.refusal import refusal
 
 CPU = torch.device("cpu")
 STACK = 2
@@ -132,5 +131,3 @@ def test_every_second_sample_s_views_are_those_of_all(shards):
     assert torch.equal(whole.root, half.root) and len(half.following) == UNROLL
     for all_of_them, some in zip(whole.following, half.following, strict=True):
         assert torch.equal(all_of_them[::2], some)
-    every_third = small_config(learner=replace(AUGMENTED, consistency_every=3))
-    assert "consistency_every=3" in refusal(read, [*held, *held], config=every_third)

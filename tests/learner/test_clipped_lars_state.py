@@ -8,11 +8,10 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from speedyzero.config import OptimizerConfig
-from speedyzero.learner.clipped_lars import ClippedLARS, LayerTrustRatio, parameter_groups
+from speedyzero.learner.clipped_lars import ClippedLARS, parameter_groups
 from speedyzero.learner.optimizers import build_optimizer
-from tests.learner.parameters import SHAPES, give_gradients, random_parameters, train
+from tests.learner.parameters import SHAPES, clipped_ratios, give_gradients, random_parameters, train
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
-from tests.refusal import refusal
 
 
 def test_a_step_on_a_gpu_never_waits_for_it():
@@ -26,40 +25,8 @@ def test_a_step_on_a_gpu_never_waits_for_it():
                 parameter.grad = None if i == without_gradient else torch.empty_like(parameter)
             optimizer.step()
             optimizer.param_groups[0]["lr"] = 0.4
-        assert optimizer.trust_ratios.device.type == "cuda" and optimizer.trust_ratios.shape == (4,)
         with pytest.raises(DataDependentOutputException):
-            optimizer.trust_ratio_summary()  # the one place that reads
-
-
-def test_loading_keeps_every_address():
-    parameters, rate = random_parameters(), torch.tensor(0.3)
-    optimizer = ClippedLARS(parameters, lr=rate)
-    kept = [*(optimizer.state[p]["momentum_buffer"] for p in parameters), rate]
-    addresses = [tensor.data_ptr() for tensor in kept]
-    optimizer.load_state_dict(ClippedLARS(random_parameters(), lr=0.1).state_dict())
-    train(optimizer, parameters, range(3))
-    now = [*(optimizer.state[p]["momentum_buffer"] for p in parameters), optimizer.param_groups[0]["lr"]]
-    assert [tensor.data_ptr() for tensor in now] == addresses and rate.item() == pytest.approx(0.1)
-
-
-def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
-    parameters = random_parameters([(2, 3), (4,)])
-    optimizer = ClippedLARS(parameters, lr=0.5)
-    train(optimizer, parameters, range(2))
-    momentum = [optimizer.state[p]["momentum_buffer"].clone() for p in parameters]
-    sgd = torch.optim.SGD(random_parameters([(2, 3), (4,)]), lr=0.1, momentum=0.9)
-    emptied = optimizer.state_dict()
-    emptied["state"] = {0: emptied["state"][0]}
-    for named, state in {
-        "trust": sgd.state_dict(),
-        "(2, 1)": ClippedLARS(random_parameters([(2, 1), (4,)])).state_dict(),
-        "(4,)": ClippedLARS(random_parameters([(2, 3)])).state_dict(),
-        "None": emptied,
-        "adaptive": ClippedLARS(random_parameters([(2, 3), (4,)]), adaptive=False).state_dict(),
-    }.items():
-        assert named in refusal(optimizer.load_state_dict, state)
-    assert all(torch.equal(optimizer.state[p]["momentum_buffer"], b) for p, b in zip(parameters, momentum, strict=True))
-    assert optimizer.param_groups[0]["lr"] == 0.5
+            optimizer.trust_ratios_by_layer()  # the one place that reads
 
 
 def test_a_saved_state_continues_to_the_bit():
@@ -100,31 +67,28 @@ def test_a_tensor_without_a_gradient_is_left_alone():
         assert torch.equal(optimizer.state[parameters[i]]["momentum_buffer"], before[i][1])
     for i in (1, 2):
         assert torch.equal(parameters[i], references[i]) and not torch.equal(parameters[i], before[i][0])
-    assert math.isnan(optimizer.trust_ratios[0].item())
-    assert torch.equal(optimizer.trust_ratios[1:], reference.trust_ratios[1:])
-    assert list(optimizer.trust_ratio_summary().layers) == ["layer1", "layer2"]
+    assert clipped_ratios(optimizer) == clipped_ratios(reference)[1:]
+    assert list(optimizer.trust_ratios_by_layer()) == ["layer1", "layer2"]
     optimizer.zero_grad()
     optimizer.step()
-    assert optimizer.trust_ratio_summary() is None
+    assert optimizer.trust_ratios_by_layer() == {}
 
 
-def test_the_summary_of_a_step():
+def test_the_ratios_of_a_step():
     """Ratios 0.01 |w| / |g| of 0.05, 0.5 and 50 under a clip of 2, and one zero norm."""
     parameters = [torch.nn.Parameter(torch.full((1, 1), 5.0)) for _ in range(4)]
     names = ["a.weight", "b.weight", "c.weight", "d.weight"]
     optimizer = ClippedLARS(
         list(zip(names, parameters, strict=True)), lr=0.0, trust=0.01, clip=2.0, weight_decay=0.0, eps=1e-12
     )
-    assert optimizer.trust_ratio_summary() is None  # no step yet
+    assert optimizer.trust_ratios_by_layer() == {}  # no step yet
     for parameter, gradient in zip(parameters, (1.0, 0.1, 1e-3, 0.0), strict=True):
         parameter.grad = torch.full((1, 1), gradient)
     optimizer.step()
-    summary = optimizer.trust_ratio_summary()
-    found = [summary.minimum, summary.median, summary.largest_unclipped, summary.share_clipped]
-    assert found == pytest.approx([0.05, 0.75, 50.0, 0.25])
-    assert list(summary.layers) == names
-    assert summary.layers["c.weight"] == LayerTrustRatio(pytest.approx(50.0), 2.0)
-    assert summary.layers["d.weight"] == LayerTrustRatio(1.0, 1.0)
+    ratios = optimizer.trust_ratios_by_layer()
+    assert list(ratios) == names
+    assert [before for before, _ in ratios.values()] == pytest.approx([0.05, 0.5, 50.0, 1.0])
+    assert [after for _, after in ratios.values()] == pytest.approx([0.05, 0.5, 2.0, 1.0])
 
 
 @pytest.mark.parametrize("prefix_horizon", [0, 5])

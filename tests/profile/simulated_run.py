@@ -67,7 +67,6 @@ class SimulatedRun:
         tracks = [
             Track(
                 name=role,
-                role=role.partition("-")[0],
                 spans=settled_spans(np.array(self.spans[role], np.int64).reshape(-1, 4), 0),
                 covered=[(0, end_ns)],
             )
@@ -78,7 +77,6 @@ class SimulatedRun:
             end_ns=end_ns,
             learning_ns=0,
             tracks=tracks,
-            rings=(),
             samples={},
             waits_on=WAITS_ON,
             cores=8,

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from speedyzero.profile.critical_path import HAND_OVER, critical_path
-from speedyzero.profile.shares import BUSY, Interval, Shares, Window, intervals, shares_in_turns, shares_of
-from speedyzero.profile.span_table import span_rows
-from speedyzero.profile.wait_chain import chain_shares
+from speedyzero.profile.shares import BUSY, Interval, Window, intervals, shares_in_turns, shares_of
 from speedyzero.topology.records import SPAN_NAMES
 from speedyzero.tracing.trace import Track
 
@@ -66,7 +64,7 @@ def test_unnamed_time_counts_as_work_and_a_wait_for_nobody_as_none():
 def track(*spans: tuple[str, int, int], covered=((0, 100 * MS),), name="learner-0") -> Track:
     """spans: name, start and end in ms."""
     table = [[SPAN_NAMES.index(kind), start * MS, (end - start) * MS, 0] for kind, start, end in spans]
-    return Track(name=name, role="learner", spans=np.array(table, np.int64).reshape(-1, 4), covered=covered)
+    return Track(name=name, spans=np.array(table, np.int64).reshape(-1, 4), covered=covered)
 
 
 def test_shares_come_from_the_lowest_level_and_what_is_not_there_is_unaccounted():
@@ -91,32 +89,3 @@ def test_of_turns_the_gap_between_them_is_unaccounted():
     learner = track(("step", 30, 69), name="learner-0")
     shares = shares_in_turns([actor, learner], Window(0, 100 * MS))
     assert shares.busy_s == pytest.approx(0.089) and shares.unaccounted_s == pytest.approx(0.011)
-
-
-def test_spans_by_name():
-    one = track(("step", 0, 40), ("search", 0, 10), ("search", 10, 40), ("step", 60, 100), ("search", 60, 61))
-    rows = {row.name: row for row in span_rows(one, Window(0, 50 * MS))}
-    assert (rows["search"].count, rows["search"].total_s, rows["search"].median_ms) == (2, 0.04, 20.0)
-    assert rows["search"].p99_ms == pytest.approx(29.8) and rows["step"].count == 1
-
-
-def test_a_chain_ends_where_nobody_waits():
-    def shares(busy: float, **waits: float) -> Shares:
-        return Shares(1.0, busy, waits)
-
-    waits_on = {
-        "learner-0": {"wait_input": ["reanalyzer-0", "reanalyzer-1"]},
-        "reanalyzer-0": {"wait_space": ["learner-0"]},
-        "reanalyzer-1": {"wait_space": ["learner-0"]},
-    }
-    found = chain_shares(
-        {
-            "learner-0": shares(0.6, wait_input=0.4),
-            "reanalyzer-0": shares(0.5, wait_space=0.5),
-            "reanalyzer-1": shares(1.0),
-            "supervisor": shares(1.0),
-        },
-        waits_on,
-    )
-    assert found["reanalyzer-1"] > 0.99 and sum(found.values()) == pytest.approx(1.0) and "supervisor" not in found
-    assert chain_shares({}, waits_on) == {}

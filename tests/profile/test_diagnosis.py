@@ -1,4 +1,4 @@
-"""The bottleneck named from a trace, and from counters, is the role that a run gains most from when it is faster."""
+"""The bottleneck named from a trace, and from busy time, is the role that a run gains most from when it is faster."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 
 from speedyzero.profile.command import report
 from speedyzero.profile.diagnosis import diagnose
-from speedyzero.profile.wait_chain import chain_shares
-from tests.profile.simulated_run import ACTOR, LEARNER, REANALYZER, ROLES, WAITS_ON, SimulatedRun, speedups
+from tests.profile.simulated_run import ACTOR, LEARNER, REANALYZER, ROLES, SimulatedRun, speedups
 
 EVEN = {ACTOR: 40_000, REANALYZER: 10_000, LEARNER: 10_000}  # a tick serves four train steps
 
@@ -28,9 +27,8 @@ def test_the_bottleneck_is_whom_it_helps_most_to_speed_up(step_us, slack):
     run = SimulatedRun(step_us, slack=slack)
     found, truth = diagnose(run.trace), speedups(step_us, slack=slack)
     assert found.bottleneck == max(truth, key=lambda role: truth[role]), truth
-    chain = chain_shares({role: found.shares[role] for role in ROLES}, WAITS_ON)
-    assert max(chain, key=lambda role: chain[role]) == found.bottleneck, chain
-    assert all(abs(chain[role] - found.path.share(role)) < 0.1 for role in ROLES), (chain, found.path.seconds)
+    busy = {role: found.shares[role].busy for role in ROLES}
+    assert busy[found.bottleneck] > max(busy.values()) - 0.05, busy  # as the progress display names it (`limit_now.py`)
 
 
 @pytest.mark.parametrize("slow", ROLES)

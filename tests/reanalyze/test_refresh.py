@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from speedyzero.config import RefreshConfig
-from speedyzero.reanalyze.refresh import PriorityRefresh, RefreshFigures, rank_correlation
+from speedyzero.reanalyze.refresh import PriorityRefresh, rank_correlation
 from speedyzero.runtime.local_edges import MemoryWeights
 from speedyzero.runtime.wiring import WEIGHTS
 from speedyzero.topology.records import PriorityRecord, WeightsRecord
@@ -34,7 +34,7 @@ class Refreshing:
         self.refresh = PriorityRefresh(config, self.shard, self.sampler, reanalyzer._targets, self.weights, self.agent)
 
     @property
-    def figures(self) -> RefreshFigures:
+    def figures(self) -> dict[str, float]:
         return self.refresh.figures(self.sampler.drawn_positions()[2])
 
     def judge(self, lane, step, *, version: int, priority: float = 3.0) -> None:
@@ -94,7 +94,7 @@ def test_refreshed_priorities_are_the_errors_of_the_newest_weights():
         expected = abs(value(newest, number, root) - z) + 1e-6
         assert refreshing.priority(number, root) == pytest.approx(expected, rel=1e-4, abs=1e-5)
         assert refreshing.shard.stamp[number, root % refreshing.shard.rows] == NEWEST
-    assert refreshing.figures.refreshed == SLICE
+    assert refreshing.figures["reanalyzer/refreshed"] == SLICE
 
 
 def test_the_oldest_priorities_come_first_and_what_was_never_drawn_is_left_alone():
@@ -120,14 +120,14 @@ def test_only_what_is_paid_for_is_refreshed_in_whole_slices():
 
 def test_the_share_refreshed_counts_what_the_learner_judged_since_too():
     refreshing = Refreshing()
-    assert np.isnan(refreshing.figures.share)  # nothing was drawn yet
+    assert np.isnan(refreshing.figures["reanalyzer/refreshed_share"])  # nothing was drawn yet
     lane, step = np.array(refreshing.judged(4 * SLICE)).T
     refreshing.refresh_for(SLICE)
-    assert refreshing.figures.share == 0.25
+    assert refreshing.figures["reanalyzer/refreshed_share"] == 0.25
     refreshing.judge(lane[-SLICE:], step[-SLICE:], version=NEWEST + 1)
-    assert refreshing.figures.share == 0.5
+    assert refreshing.figures["reanalyzer/refreshed_share"] == 0.5
     refreshing.refresh_for(4 * SLICE)
-    assert refreshing.figures.share == 1.0
+    assert refreshing.figures["reanalyzer/refreshed_share"] == 1.0
 
 
 def test_a_sweep_begins_with_newer_weights_alone():
@@ -150,7 +150,7 @@ def test_the_newer_of_learner_and_refresh_wins_whoever_comes_last():
     refreshing.judge(lane[SLICE:], step[SLICE:], version=NEWEST + 2, priority=5.0)
     refreshing.refresh_for(SLICE)
     stale = PriorityRecord(lane[:SLICE], step[:SLICE], NEWEST - 1, np.full(SLICE, 9.0, np.float32))
-    assert refreshing.sampler.update(stale) == 0 and refreshing.figures.ratio > 0
+    assert refreshing.sampler.update(stale) == 0 and refreshing.figures["reanalyzer/refresh_ratio"] > 0
     for number, root in pairs(lane[SLICE:], step[SLICE:]):
         assert refreshing.priority(number, root) == 5.0
         assert refreshing.shard.stamp[number, root % refreshing.shard.rows] == NEWEST + 2

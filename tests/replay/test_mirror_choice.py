@@ -10,11 +10,11 @@ from speedyzero.config import Config, PlacementConfig, ReplayConfig
 from speedyzero.config.placement import place
 from speedyzero.config.validation import validate
 from speedyzero.env.base import ObservationSpec
-from speedyzero.replay import mirror_choice
-from speedyzero.replay.device_mirror import mirror_bytes
+from speedyzero.replay import device_mirror
+from speedyzero.replay.device_mirror import frame_sources, mirror_bytes
 from speedyzero.replay.frames import HostFrames
-from speedyzero.replay.mirror_choice import frame_sources, mirrors_on, wants_mirrors
 from speedyzero.replay.shard import Shard, ShardShape
+from speedyzero.supervisor.gpu_memory import mirrors_on
 from tests.refusal import refusal
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -30,25 +30,6 @@ def config(setting: str = "auto", *, gpus: int = 1, **placement: tuple[int, ...]
 
 def shard(spec: ObservationSpec) -> Shard:
     return Shard(ShardShape(2, 30, spec, num_actions=2, stack=2, lookahead=4))
-
-
-@pytest.mark.parametrize(
-    ("setting", "own", "together", "free", "expected"),
-    [
-        ("auto", 50, 100, 200, True),  # half of what is free
-        ("auto", 50, 101, 200, False),
-        ("auto", 50, 50, 99, False),
-        ("off", 1, 1, 1000, False),
-        ("on", 100, 200, 100, True),
-    ],
-)
-def test_auto_leaves_half_of_what_is_free(setting, own, together, free, expected):
-    assert wants_mirrors(setting, own_bytes=own, all_bytes=together, free_bytes=free) is expected
-
-
-def test_asked_for_it_must_fit():
-    line = refusal(wants_mirrors, "on", own_bytes=2001, all_bytes=2001, free_bytes=2000)
-    assert "device_mirror=on" in line and "2,001" in line and "2,000" in line
 
 
 def test_without_a_gpu_it_cannot_be_asked_for():
@@ -79,32 +60,31 @@ class FakeMirror:
 @pytest.fixture
 def free(monkeypatch):
     """Sets how many bytes the GPU, which is not there, has free."""
-    monkeypatch.setattr(mirror_choice, "DeviceMirror", FakeMirror)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(device_mirror, "DeviceMirror", FakeMirror)
 
     def set_free(free_bytes: int) -> None:
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: (free_bytes, 10 * free_bytes))
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_bytes, 10 * free_bytes))
 
     return set_free
 
 
-@pytest.mark.parametrize("device", [GPU, torch.device("cuda")])
-def test_auto_counts_both_mirrors_of_the_gpu(free, device):
+@pytest.mark.parametrize("setting", ["on", "auto"])
+def test_mirrors_must_fit(free, setting):
     image = shard(IMAGE)
     needed = 2 * mirror_bytes(image.shape)
-    free(2 * needed)
-    (source,) = frame_sources(config(), [image], device, dtype=torch.bfloat16, pad_channels_to=16)
-    assert isinstance(source, FakeMirror) and source.shard is image and source.device == device
+    free(needed)
+    source, _ = frame_sources(config(setting), [image, image], GPU, dtype=torch.bfloat16, pad_channels_to=16)
+    assert isinstance(source, FakeMirror) and source.shard is image and source.device == GPU
     assert source.options == {"dtype": torch.bfloat16, "pad_channels_to": 16}
-    free(2 * needed - 1)
-    (source,) = frame_sources(config(), [image], device)
-    assert isinstance(source, HostFrames)
-    (source,) = frame_sources(config("on"), [image], device)
-    assert isinstance(source, FakeMirror)
-    (source,) = frame_sources(config("off"), [image], device)
-    assert isinstance(source, HostFrames)
-    (source,) = frame_sources(config(gpus=0), [image], CPU)
-    assert isinstance(source, HostFrames)
+    free(needed - 1)
+    line = refusal(frame_sources, config(setting), [image, image], GPU)
+    assert f"device_mirror={setting}" in line and f"{needed:,}" in line and f"{needed - 1:,}" in line
+
+
+def test_frames_stay_on_the_host_where_that_is_set_and_on_a_cpu():
+    for settings, device in ((config("off"), GPU), (config(gpus=0), CPU)):
+        (source,) = frame_sources(settings, [shard(IMAGE)], device)
+        assert isinstance(source, HostFrames)
 
 
 def test_vectors_stay_on_the_host(free):

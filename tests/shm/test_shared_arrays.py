@@ -36,5 +36,3 @@ def test_what_does_not_fit(run):
     SharedArrays.create(run, SPEC)
     with pytest.raises(SegmentError):
         SharedArrays.attach(run, SharedArraysSpec("shard", tuple(reversed(FIELDS))))
-    with pytest.raises(ValueError, match="each once"):
-        SharedArraysSpec("x", (("a", Field("uint8")), ("a", Field("uint8"))))

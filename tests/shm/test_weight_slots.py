@@ -63,17 +63,14 @@ def test_one_living_writer(run):
     slots.words[WRITER_CLAIM], slots.words[WRITER_CLAIM + 1] = holder.pid, holder.start_ticks
     with pytest.raises(ValueError, match="process 1 holds it"):
         slots.writer()
-    with pytest.raises(ValueError, match="read-only"):
-        WeightSlots.attach(run, SPEC).writer()
+    WeightSlots.create(run, WeightSlotsSpec("others", 8)).close()
+    with pytest.raises(TypeError, match="read-only"):
+        WeightSlots.attach(run, WeightSlotsSpec("others", 8)).writer()
 
 
 def test_what_does_not_fit(run):
     writer = WeightSlots.create(run, SPEC).writer()
-    with pytest.raises(ValueError, match="4000 bytes, not 3996"):
+    with pytest.raises(ValueError, match=r"\(3996,\), not \(4000,\)"):
         writer.publish(1, flat(1)[1:])
-    with pytest.raises(ValueError, match="version -1"):
-        writer.publish(-1, flat(1))
     with pytest.raises(SegmentError):
         WeightSlots.attach(run, WeightSlotsSpec("weights", 4001))
-    with pytest.raises(ValueError, match="size_bytes=0"):
-        WeightSlotsSpec("weights", 0)

@@ -53,6 +53,7 @@ def test_a_run_on_mirrors_is_the_run_on_the_host(monkeypatch):
     shard = mirrored.reanalyzer.shard
     assert shard.head.min() > shard.rows + shard.shape.guard
     _, _, judged = mirrored.reanalyzer.sampler.drawn_positions()
-    assert mirrored.reanalyzer.refresh is not None and mirrored.reanalyzer.refresh.figures(judged).refreshed > 100
+    assert mirrored.reanalyzer.refresh is not None
+    assert mirrored.reanalyzer.refresh.figures(judged)["reanalyzer/refreshed"] > 100
     assert len(losses) == 27 and losses_again == losses
     assert (shard.priority == plain.reanalyzer.shard.priority).all()

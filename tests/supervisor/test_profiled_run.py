@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from speedyzero.profile.shares import Window, shares_of
 from speedyzero.topology.records import SPAN_NAMES
 from speedyzero.tracing import profile_window
 from speedyzero.tracing.process_spans import NO_MORE, NOT_YET, WANTED
-from speedyzero.tracing.profile_window import ProfileRequest, ProfileWindow
+from speedyzero.tracing.profile_window import ProfileWindow, parse_seconds
 from speedyzero.tracing.trace import TRACE_FILE, read_trace
 from tests.faults.whole_run import WholeRun
 from tests.tracing.trace_events import check_events
@@ -44,7 +45,7 @@ def test_the_trace_is_whole_and_read_by_the_command(profiled, capsys):
         check_events(json.load(file)["traceEvents"])
     assert cli.run(cli.check_command, ["profile", str(run_dir)], prog="speedyzero") == cli.DONE
     printed = capsys.readouterr().out
-    for part in (*PROCESSES, "unaccounted", "critical path", "bottleneck", "batches.0-0", "learner-0 backward"):
+    for part in (*PROCESSES, "unaccounted", "critical path", "bottleneck"):
         assert part in printed
 
 
@@ -58,8 +59,7 @@ def test_every_process_is_on_one_clock_and_none_lost_a_span(profiled):
         assert names >= ({"sleep", "drain_metrics"} if track.name == "supervisor" else {"step"}), track.name
     learner = next(track for track in trace.tracks if track.name == "learner-0")
     assert (learner.spans[:, 0] == SPAN_NAMES.index("update")).sum() == 60
-    batches = next(ring for ring in trace.rings if ring.name == "batches.0-0")
-    assert batches.consumed == 60 and batches.dropped == 0
+    assert 0 < max(held for _, held in trace.samples["batches.0-0"]) <= 2
     assert max(value for _, value in trace.samples["train_steps"]) <= 60
 
 
@@ -107,7 +107,7 @@ def clock(monkeypatch) -> Clock:
 
 
 def test_seconds_begin_when_learning_has_begun(clock):
-    window = ProfileWindow(ProfileRequest(2.0))
+    window = ProfileWindow(2.0)
     clock.now_ns = 5
     assert not window.follow(learning=False, full=False) and window.state == NOT_YET
     clock.now_ns = 1_000
@@ -123,7 +123,7 @@ def test_seconds_begin_when_learning_has_begun(clock):
 
 
 def test_a_whole_run_is_bounded_by_what_a_trace_holds(clock):
-    window = ProfileWindow(ProfileRequest(None))
+    window = ProfileWindow(math.inf)
     clock.now_ns = 10
     assert window.follow(learning=False, full=False) and window.state == WANTED
     clock.now_ns = 50
@@ -136,8 +136,8 @@ def test_a_whole_run_is_bounded_by_what_a_trace_holds(clock):
 @pytest.mark.parametrize("words", ["0", "-1", "nan", "inf", "soon"])
 def test_what_is_no_time_is_refused(words):
     with pytest.raises(ValueError, match=f"--profile {words}: must be seconds above 0"):
-        ProfileRequest.parse(words)
+        parse_seconds(words)
 
 
 def test_a_time_or_none():
-    assert ProfileRequest.parse("") == ProfileRequest(None) and ProfileRequest.parse("2.5") == ProfileRequest(2.5)
+    assert parse_seconds("") == math.inf and parse_seconds("2.5") == 2.5

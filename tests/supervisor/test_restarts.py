@@ -11,7 +11,7 @@ from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.supervisor import train
 from speedyzero.supervisor.crew import LearnerGroupDied
 from speedyzero.supervisor.resume import OpenedRun
-from speedyzero.supervisor.run_profile import RunProfiler
+from speedyzero.supervisor.run_profile import RunProfile
 from speedyzero.supervisor.session import Session
 from tests.faults.small_run import NEWER, make_small_run, small_config
 
@@ -40,7 +40,7 @@ def go_on(monkeypatch, run_dir, falling, *, restarts=3, interruptions=0):
     keeper = SimpleNamespace(note=notes.append, metrics=SimpleNamespace(flush=lambda: notes.append("flushed")))
     with CheckpointStore(run_dir) as store:
         opened, interrupts = OpenedRun(run_dir, store), SimpleNamespace(count=interruptions)
-        session = Session(config, opened, keeper, interrupts, RunProfiler())
+        session = Session(config, opened, keeper, interrupts, RunProfile(None, config, run_dir, note=print))
         return notes, train._run_on(session, falling, None)
 
 

@@ -13,8 +13,6 @@ import pytest
 from speedyzero.topology.records import SPAN_NAMES
 from speedyzero.tracing.trace import (
     TRACE_FILE,
-    Kernel,
-    RingUse,
     Trace,
     Track,
     put_aside,
@@ -25,20 +23,17 @@ from speedyzero.tracing.trace import (
 from tests.tracing.trace_events import check_events
 
 STEP, SEARCH, PUT = (SPAN_NAMES.index(name) for name in ("step", "search", "put"))
-RING = RingUse("steps.actor-0", "actor-0", "reanalyzer-0", 4096, 4, produced=9, consumed=8, dropped=0)
 
 
 def a_trace(*, inline: bool = False) -> Trace:
     spans = np.array([[STEP, 1_000, 9_001, 0], [SEARCH, 1_000, 5_000, 0], [PUT, 6_000, 4_001, 4096]])
-    kernels = [Kernel('gemm "x"', 7, 2_000, 1_500)]
-    actor = Track("actor-0", "actor", spans, [(0, 20_000)], "cuda:0", 3, 0.5, 0.25, None, kernels)
-    learner = Track("learner-0", "learner", np.zeros((0, 4), np.int64), [(0, 10_000), (12_000, 20_000)])
+    actor = Track("actor-0", spans, [(0, 20_000)], 3, 0.5, 0.25, None)
+    learner = Track("learner-0", np.zeros((0, 4), np.int64), [(0, 10_000), (12_000, 20_000)])
     return Trace(
         inline=inline,
         end_ns=20_000,
         learning_ns=5_000,
         tracks=[actor, learner],
-        rings=[RING],
         samples={"steps.actor-0": [(0, 1), (7_001, 2)]},
         waits_on={"actor-0": {"wait_pacing": ["learner-0"]}, "learner-0": {}},
         cores=2,
@@ -60,16 +55,16 @@ def test_a_trace_is_read_back_to_the_nanosecond(tmp_path, inline):
     assert [path.name for path in tmp_path.iterdir()] == [TRACE_FILE]
     for before, after in zip(trace.tracks, back.tracks, strict=True):
         assert np.array_equal(before.spans, after.spans)
-        assert replace(after, spans=before.spans, kernels=before.kernels) == before
+        assert replace(after, spans=before.spans) == before
     assert replace(back, tracks=trace.tracks) == trace
     check_events(events_of(path))
 
 
-def test_processes_threads_spans_kernels_and_counters_are_events(tmp_path):
+def test_processes_threads_spans_and_counters_are_events(tmp_path):
     write_trace(a_trace(), tmp_path / TRACE_FILE)
     events = events_of(tmp_path / TRACE_FILE)
     names = {(event["name"], event["args"].get("name")) for event in events if event["ph"] == "M"}
-    assert {("process_name", "actor-0"), ("process_name", "learner-0"), ("thread_name", "GPU stream 7")} <= names
+    assert {("process_name", "actor-0"), ("process_name", "learner-0")} <= names
     put = next(event for event in events if event["name"] == "put")
     assert put == {
         "name": "put",
@@ -81,8 +76,6 @@ def test_processes_threads_spans_kernels_and_counters_are_events(tmp_path):
         "tid": 1,
         "args": {"bytes": 4096},
     }
-    kernel = next(event for event in events if event.get("cat") == "kernel")
-    assert (kernel["name"], kernel["ts"], kernel["dur"], kernel["tid"]) == ('gemm "x"', 2.0, 1.5, 1007)
     counted = [(event["ts"], event["args"]) for event in events if event["ph"] == "C"]
     assert counted == [(0.0, {"value": 1}), (7.001, {"value": 2})]
 

@@ -1,12 +1,10 @@
 """Arguments of `ablate`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from speedyzero.arguments.command_line import Action, Parser, check_counts, check_writable, parse
+from speedyzero.arguments.command_line import Action, Parser, at_least, check_writable, parse
 from speedyzero.env.atari_ids import spelled_out
 from speedyzero.supervisor.run_checks import check_game_of, check_run
 
@@ -18,7 +16,7 @@ def _parser(prog: str) -> Parser:
     parser.add_argument("--game", help="as for train")
     parser.add_argument("--preset", help="as for train")
     parser.add_argument("--gpus", type=int, help="for each run; runs that fit go side by side")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="0 to N - 1; default: 5")
+    parser.add_argument("--seeds", type=at_least(1), default=5, metavar="N", help="0 to N - 1; default: 5")
     parser.add_argument(
         "--vary",
         nargs="+",
@@ -29,7 +27,7 @@ def _parser(prog: str) -> Parser:
     parser.add_argument(
         "--grid", choices=GRIDS, default=GRIDS[0], help="from the preset one change at a time, or all combinations"
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as fit")
+    parser.add_argument("--jobs", type=at_least(1), metavar="N", help="runs at a time; default: as many as fit")
     parser.add_argument("--inline", action="store_true", help="each run in one process")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="new, or of the same ablation to continue"
@@ -41,7 +39,6 @@ def _parser(prog: str) -> Parser:
 def check(argv: Sequence[str], prog: str) -> Action:
     """The action of `ablate` for these arguments. Raises ValueError for bad input."""
     flags = parse(_parser(prog), argv)
-    check_counts(flags)
     check_writable(flags.out, f"--out {flags.out}")
     from speedyzero.experiments.ablate.plan import Ablation, arms_of, read_factors
 

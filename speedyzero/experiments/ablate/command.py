@@ -8,19 +8,19 @@
 Repeated with the same OUT, it continues: finished runs of the same settings are kept.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform
+from dataclasses import asdict
 from pathlib import Path
 
-from speedyzero.experiments.ablate.curves import draw_curves
-from speedyzero.experiments.ablate.outcome import AblationOutcome, read_outcome
+from speedyzero.experiments.ablate.outcome import AblationOutcome, read_outcome, table_of
 from speedyzero.experiments.ablate.plan import Ablation, plan_runs
-from speedyzero.experiments.ablate.table import table_of
 from speedyzero.experiments.grid.folder import GridFolder
 from speedyzero.experiments.grid.run import GridRun
+from speedyzero.report.figures import draw_scores
+from speedyzero.report.groups import COLOURS, Group
+from speedyzero.report.reading import RunRecord, read_run
 from speedyzero.system.atomic_file import write_atomically
 
 
@@ -57,7 +57,7 @@ class AblationFolder(GridFolder[AblationOutcome]):
         lines = []
         for run in self.runs:
             if (outcome := self.outcome(run)) is not None:
-                lines.append(outcome.to_json())
+                lines.append(asdict(outcome))
             elif run.name in self.failed:
                 lines.append({"arm": run.group, "seed": run.seed, "failed": self.failed[run.name].exit_code})
         write_atomically(self.out / "results.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
@@ -65,5 +65,13 @@ class AblationFolder(GridFolder[AblationOutcome]):
         if at_end and outcomes:
             table = table_of(outcomes)
             write_atomically(self.out / "table.md", table.encode())
-            draw_curves(outcomes, self.out / "curves.png", title=self.runs[0].config.env.game)
+            write_atomically(self.out / "curves.png", draw_scores(self.runs[0].config.env.game, self._groups()).png)
             print(f"\n{table}\nwritten   {self.out}/results.jsonl, table.md, curves.png")
+
+    def _groups(self) -> list[Group]:
+        """The finished runs of each arm."""
+        arms: dict[str, list[RunRecord]] = {}
+        for run in self.runs:
+            if self.outcome(run) is not None:
+                arms.setdefault(run.group, []).append(read_run(self.run_dir(run)))
+        return [Group(arm, COLOURS[i % len(COLOURS)], tuple(runs)) for i, (arm, runs) in enumerate(arms.items())]

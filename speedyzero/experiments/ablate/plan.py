@@ -5,8 +5,6 @@ Called by the command line, and by benchmarks that define their own arms. Starts
     factors --one at a time, or all combinations--> arms --each with every seed--> runs
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

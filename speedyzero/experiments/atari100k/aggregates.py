@@ -10,8 +10,6 @@ runs equally, the other aggregates games.
 Axes: G games, R runs of one game, N runs of all games, B bootstrap replicates, T thresholds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,8 +73,7 @@ AGGREGATES: Mapping[str, Callable[[Scores], np.ndarray]] = {
 
 
 def aggregate(scores: Scores, *, replicates: int = REPLICATES, seed: int = 0) -> dict[str, Estimate]:
-    """Every aggregate by name. scores: G arrays [R]. Raises ValueError for no games, no runs or non-finite scores."""
-    _check(scores)
+    """Every aggregate by name. scores: G arrays [R], at least one of each."""
     resampled = resample(scores, replicates=replicates, seed=seed) if _can_be_resampled(scores) else None
     estimates = {}
     for name, of in AGGREGATES.items():
@@ -89,8 +86,7 @@ def aggregate(scores: Scores, *, replicates: int = REPLICATES, seed: int = 0) ->
 def performance_profile(
     scores: Scores, thresholds: np.ndarray, *, replicates: int = REPLICATES, seed: int = 0
 ) -> PerformanceProfile:
-    """The run-score distribution (section 4.3). scores: G arrays [R]; thresholds: [T]. Raises as `aggregate` does."""
-    _check(scores)
+    """The run-score distribution (section 4.3). scores: G arrays [R]; thresholds: [T]."""
     share = _shares_above(scores, thresholds)
     if not _can_be_resampled(scores):
         return PerformanceProfile(thresholds, share, None, None)
@@ -120,10 +116,3 @@ def _shares_above(scores: Scores, thresholds: np.ndarray) -> np.ndarray:
 def _can_be_resampled(scores: Scores) -> bool:
     """Games with a single run have no spread to resample."""
     return any(len(game) > 1 for game in scores)
-
-
-def _check(scores: Scores) -> None:
-    if not scores or any(game.ndim != 1 or len(game) == 0 for game in scores):
-        raise ValueError(f"scores of {len(scores)} games with {[np.size(game) for game in scores]} runs: give some")
-    if not all(np.isfinite(game).all() for game in scores):
-        raise ValueError("scores must be finite numbers")

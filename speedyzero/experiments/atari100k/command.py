@@ -9,8 +9,6 @@
 Repeated with the same OUT, it continues: finished runs are kept, others resume from their checkpoints.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,9 +34,9 @@ class BenchmarkFolder(GridFolder[GameOutcome]):
 
     def __init__(self, benchmark: Benchmark, out: Path, *, jobs: int | None = None):
         """As `GridFolder`, but that CPU runs go one at a time unless `jobs` says otherwise."""
-        self.benchmark, self.plan = benchmark, plan_runs(benchmark)
-        self._gpus = self.plan.runs[0].config.gpus
-        super().__init__(self.plan.runs, out, inline=benchmark.inline, jobs=jobs or (None if self._gpus else 1))
+        self.benchmark, runs = benchmark, plan_runs(benchmark)
+        self._gpus = runs[0].config.gpus
+        super().__init__(runs, out, inline=benchmark.inline, jobs=jobs or (None if self._gpus else 1))
 
     def carry_out(self) -> list[GameOutcome]:
         benchmark = self.benchmark
@@ -46,8 +44,6 @@ class BenchmarkFolder(GridFolder[GameOutcome]):
         print(
             f"atari100k: {counted(len(benchmark.games), 'game')}, {counted(len(benchmark.seeds), 'seed')}, "
             f"preset {benchmark.preset}, on {device}, {self.jobs} at a time; results in {self.out}",
-            *(f"{game} cannot be played here: {why}" for game, why in self.plan.refused.items()),
-            sep="\n",
             flush=True,
         )
         return super().carry_out()
@@ -63,11 +59,6 @@ class BenchmarkFolder(GridFolder[GameOutcome]):
             "inline": benchmark.inline,
         }
 
-    def missing(self) -> dict[tuple[str, int], str]:
-        """Also for the games that cannot be played here."""
-        refused = {(game, seed): why for game, why in self.plan.refused.items() for seed in self.benchmark.seeds}
-        return refused | super().missing()
-
     def read(self, run: GridRun, score: dict) -> GameOutcome:
         return read_outcome(run, self.run_dir(run), score)
 
@@ -76,7 +67,7 @@ class BenchmarkFolder(GridFolder[GameOutcome]):
 
     def write_results(self, *, at_end: bool) -> None:
         outcomes, missing, seeds = self.outcomes(), self.missing(), len(self.benchmark.seeds)
-        why_not = shortfalls(self.plan, seeds, outcomes)
+        why_not = shortfalls(self.runs[0].config, seeds, outcomes)
         document = {
             "is_the_benchmark": not why_not,
             "why_not": why_not,

@@ -1,7 +1,5 @@
 """The results of one benchmark run, read from its directory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

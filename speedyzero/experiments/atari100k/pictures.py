@@ -1,20 +1,15 @@
 """The benchmark's plots: performance profile with bands, and aggregates with intervals beside published values."""
 
-from __future__ import annotations
-
-import textwrap
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from speedyzero.experiments.atari100k.standing import brief, counted
+from speedyzero.experiments.atari100k.standing import counted
 from speedyzero.experiments.atari100k.summary import Summary
 
 OURS, THEIRS, WARNING = "tab:blue", "tab:orange", "firebrick"
 PUBLISHED = "EfficientZero (published)"
 _TITLES = {"median": "Median", "iqm": "IQM", "mean": "Mean", "optimality_gap": "Optimality gap\n(lower is better)"}
-_LETTERS_A_LINE = 110
-_LETTERS = 320
 
 
 def draw_profile(summary: Summary, path: Path) -> None:
@@ -68,9 +63,8 @@ def _of_what(summary: Summary) -> str:
 
 def _entitle(figure: Figure, title: str, summary: Summary) -> None:
     """Set the title, which marks partial results as such: plots get shared without the table."""
-    if not summary.why_not:
+    if summary.why_not:
+        marked = f"{title}\nNOT a result of the Atari 100k benchmark: table.md states why"
+        figure.suptitle(marked, fontsize="small", color=WARNING)
+    else:
         figure.suptitle(f"Atari 100k. {title}", fontsize="medium")
-        return
-    why = textwrap.shorten(brief(summary.why_not), _LETTERS, placeholder=" ...")
-    lines = textwrap.fill(f"NOT a result of the Atari 100k benchmark: {why}", _LETTERS_A_LINE)
-    figure.suptitle(f"{title}\n{lines}", fontsize="small", color=WARNING)

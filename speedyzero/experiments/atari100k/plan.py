@@ -1,14 +1,10 @@
 """The plan of a benchmark: one run for each game and seed. Starts and writes nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from speedyzero.arguments.resolve import resolve, visible_gpus
-from speedyzero.config import Config
 from speedyzero.config.settings import near
-from speedyzero.env.registry import check_game
 from speedyzero.evaluate.human_normalised import benchmark_games, benchmark_name
 from speedyzero.experiments.grid.run import GridRun
 
@@ -27,14 +23,6 @@ class Benchmark:
     settings: tuple[str, ...] = ()
     """For all runs, as key=value."""
     inline: bool = False
-
-
-@dataclass(frozen=True)
-class BenchmarkPlan:
-    runs: tuple[GridRun, ...]
-    """Seed by seed, so that an interrupted benchmark has all games of its finished seeds."""
-    refused: dict[str, str]
-    """Games that cannot be played on this machine, with the reason."""
 
 
 def read_games(words: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:
@@ -62,35 +50,21 @@ def read_games(words: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]
     return tuple(games), settings
 
 
-def plan_runs(benchmark: Benchmark) -> BenchmarkPlan:
-    """Every run that is possible on this machine, without films unless set otherwise.
+def plan_runs(benchmark: Benchmark) -> tuple[GridRun, ...]:
+    """Every run, seed by seed, so that an interrupted benchmark has all games of its finished seeds.
 
-    Raises ValueError for whatever `resolve` rejects, and if no game can be played.
+    Without films unless set otherwise. Raises ValueError for whatever `resolve` rejects.
     """
     gpus = min(1, visible_gpus()) if benchmark.gpus is None else benchmark.gpus
     video = () if any(one.startswith("evaluate.video=") for one in benchmark.settings) else ("evaluate.video=false",)
     settings = (*video, *benchmark.settings)
-    configs = {}
+    runs = []
     for seed in benchmark.seeds:
         for game in benchmark.games:
             config = resolve(benchmark.preset, game, seed, gpus, None, settings)
             _check_settings(config.run_dir, config.env.game, config.seed, game=game, seed=seed)
-            configs[game, seed] = config
-    refusals = {game: _refusal(configs[game, benchmark.seeds[0]]) for game in benchmark.games}
-    refused = {game: why for game, why in refusals.items() if why is not None}
-    if len(refused) == len(benchmark.games):
-        raise ValueError(f"none of the {len(refused)} games can be played here; {next(iter(refused.values()))}")
-    runs = [GridRun(game, seed, config, settings) for (game, seed), config in configs.items() if game not in refused]
-    return BenchmarkPlan(tuple(runs), refused)
-
-
-def _refusal(config: Config) -> str | None:
-    """Why the game cannot be played on this machine; None if it can."""
-    try:
-        check_game(config.env)
-    except ValueError as error:
-        return str(error)
-    return None
+            runs.append(GridRun(game, seed, config, settings))
+    return tuple(runs)
 
 
 def _check_settings(run_dir: str, game_now: str, seed_now: int, *, game: str, seed: int) -> None:

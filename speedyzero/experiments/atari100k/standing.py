@@ -4,15 +4,12 @@ Atari 100k (Kaiser et al. 2020, arXiv 1903.00374) is 26 games with 100,000 agent
 how long the agent plays and how it is scored, not how it learns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 from speedyzero.config import Config, get
 from speedyzero.evaluate.human_normalised import benchmark_games
 from speedyzero.experiments.atari100k.outcome import GameOutcome
-from speedyzero.experiments.atari100k.plan import BenchmarkPlan
 
 # Prescribed by the benchmark, or used for the published scores that ours are compared with (Ye et al. 2021).
 PRESCRIBED: dict[str, Any] = {
@@ -24,20 +21,20 @@ PRESCRIBED: dict[str, Any] = {
     "init_from": "",
 }
 FEWEST_EPISODES = 32
-_WITHOUT = "; without "
 
 
-def shortfalls(plan: BenchmarkPlan, seeds: int, outcomes: Sequence[GameOutcome]) -> list[str]:
-    """How the results differ from the benchmark's, in short phrases; empty if they don't. seeds: requested per game."""
+def shortfalls(config: Config, seeds: int, outcomes: Sequence[GameOutcome]) -> list[str]:
+    """How the results differ from the benchmark's, in short phrases; empty if they don't. config: of any run. seeds:
+    requested per game."""
     counts = {game: sum(one.game == game for one in outcomes) for game in benchmark_games()}
     absent = [game for game, count in counts.items() if count == 0]
     partly = [f"{game} ({count} of {seeds})" for game, count in counts.items() if 0 < count < seeds]
     found = []
     if absent:
-        found.append(f"{len(counts) - len(absent)} of 26 games{_WITHOUT}{', '.join(absent)}")
+        found.append(f"{len(counts) - len(absent)} of 26 games; without {', '.join(absent)}")
     if partly:
         found.append(f"not all seeds of {', '.join(partly)}")
-    return [*found, *_other_settings(plan.runs[0].config)]
+    return [*found, *_other_settings(config)]
 
 
 def _other_settings(config: Config) -> list[str]:
@@ -57,11 +54,6 @@ def headline(why_not: Sequence[str], seeds: int) -> str:
     if why_not:
         return f"**NOT a result of the Atari 100k benchmark:** {'; '.join(why_not)}."
     return f"Atari 100k: 26 games, {counted(seeds, 'seed')} each."
-
-
-def brief(why_not: Sequence[str]) -> str:
-    """The reasons for a plot's title, without the list of missing games."""
-    return "; ".join(why.partition(_WITHOUT)[0] for why in why_not)
 
 
 def counted(number: int, thing: str) -> str:

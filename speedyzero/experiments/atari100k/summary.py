@@ -1,8 +1,6 @@
 """Aggregates and profile of all scores, and of EfficientZero's published scores of the same games."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -54,8 +52,11 @@ def summarise(outcomes: Sequence[GameOutcome], why_not: Sequence[str], *, replic
     """outcomes: one or more."""
     games = tuple(game for game in benchmark_games() if any(one.game == game for one in outcomes))
     ours = [np.array([one.human_normalised for one in outcomes if one.game == game]) for game in games]
-    theirs = published_scores(games)
-    thresholds = _thresholds(np.concatenate([*ours, *theirs]))
+    published = [human_normalised(game, benchmark_games()[game].efficientzero) for game in games]
+    theirs = [np.array([score], np.float64) for score in published]
+    scores = np.concatenate([*ours, *theirs])
+    furthest = np.clip(1.05 * scores.max(), _NEAREST, _FURTHEST)
+    thresholds = np.linspace(min(0.0, scores.min()) - 0.02, furthest, THRESHOLDS)  # from random play's or below
     return Summary(
         games=games,
         runs=len(outcomes),
@@ -65,14 +66,3 @@ def summarise(outcomes: Sequence[GameOutcome], why_not: Sequence[str], *, replic
         profile=performance_profile(ours, thresholds, replicates=replicates),
         published_profile=performance_profile(theirs, thresholds),
     )
-
-
-def published_scores(games: Iterable[str]) -> list[np.ndarray]:
-    """EfficientZero's human-normalised score of each game, [1] each."""
-    references = benchmark_games()
-    return [np.array([human_normalised(game, references[game].efficientzero)], np.float64) for game in games]
-
-
-def _thresholds(scores: np.ndarray) -> np.ndarray:
-    """From the lowest score, at most random play's, to the highest, within limits, [T]."""
-    return np.linspace(min(0.0, scores.min()) - 0.02, np.clip(1.05 * scores.max(), _NEAREST, _FURTHEST), THRESHOLDS)

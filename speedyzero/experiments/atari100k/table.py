@@ -1,17 +1,15 @@
 """The benchmark as Markdown: headline, one row per game, the aggregates, and missing runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from speedyzero.evaluate.human_normalised import benchmark_games
+from speedyzero.evaluate.result import mean_and_interval
 from speedyzero.experiments.atari100k.aggregates import Estimate
 from speedyzero.experiments.atari100k.outcome import GameOutcome
 from speedyzero.experiments.atari100k.standing import counted, headline
 from speedyzero.experiments.atari100k.summary import Summary
-from speedyzero.experiments.grid.interval import mean_and_interval
 
 COLUMNS = (
     "game", "random", "human", "EfficientZero", "at 1.2M frames", "ours", "human-normalised", "blind twin", "nats",

@@ -6,8 +6,6 @@ Each child is a session of its own, so Ctrl-C reaches only the parent, which for
 shut down. If the parent dies, the kernel sends its children SIGTERM.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

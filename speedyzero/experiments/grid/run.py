@@ -1,7 +1,5 @@
 """One run of a grid: its command line, its results, and whether it is finished. Starts and writes nothing."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path

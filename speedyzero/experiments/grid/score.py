@@ -4,8 +4,6 @@ The run is fully trained and saved, so `train --resume` has nothing left to do. 
 would.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The fork server's process: imports, then forks on request until the supervisor is gone."""
 
-from __future__ import annotations
-
 import gc
 import importlib
 import os

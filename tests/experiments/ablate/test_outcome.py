@@ -42,8 +42,8 @@ def written(run_dir: Path, lines=LINES) -> Path:
 def test_the_clock_stands_still_while_an_evaluation_is_waited_for(tmp_path: Path):
     outcome = read_outcome(planned(), written(tmp_path))
     assert (outcome.arm, outcome.seed) == ("base", 4)
-    assert outcome.steps.tolist() == [30, 60, 100]
-    assert outcome.clock_s.tolist() == pytest.approx([4.0, 7.0, 11.0])
+    assert outcome.steps == [30, 60, 100]
+    assert outcome.clock_s == pytest.approx([4.0, 7.0, 11.0])
     assert outcome.train_s == pytest.approx(11.0)
 
 

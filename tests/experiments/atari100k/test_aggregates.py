@@ -119,11 +119,3 @@ def test_one_run_a_game_has_no_interval_and_two_runs_of_one_game_have_one():
     assert {one.ci95 for one in aggregate(games([0.5], [1.5])).values()} == {None}
     low, high = aggregate(games([0.5], [1.0, 2.0]))["mean"].ci95
     assert (low, high) == (0.75, 1.25)
-
-
-@pytest.mark.parametrize("scores", [[], games([]), games([1.0], [np.nan]), games([np.inf])])
-def test_what_is_no_score_is_refused(scores: list[np.ndarray]):
-    with pytest.raises(ValueError, match="give some|finite"):
-        aggregate(scores)
-    with pytest.raises(ValueError, match="give some|finite"):
-        performance_profile(scores, np.array([1.0]))

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from speedyzero.arguments.resolve import resolve
+from speedyzero.experiments.grid.folder import slots_for
 from speedyzero.experiments.grid.run import GridRun
-from speedyzero.experiments.grid.slots import slots_for
 
 
 def test_runs_side_by_side_have_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch):
