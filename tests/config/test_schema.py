@@ -62,11 +62,6 @@ def test_triton_searches_on_gpus():
     validate(changed(changed(Config(), "search.backend", "triton"), "gpus", 1))
 
 
-@pytest.mark.parametrize(("limit", "step", "bins"), [(300.0, 1.0, 601), (2.0, 0.1, 41), (20.0, 0.5, 81)])
-def test_bins_reach_from_one_limit_to_the_other(limit: float, step: float, bins: int):
-    assert CodecConfig(limit, step).bins == bins
-
-
 def test_a_config_can_be_a_key():
     """Also with a game's arguments, which are a dictionary."""
     config = Config(env=EnvConfig(kwargs={"size": 5}))

@@ -270,19 +270,6 @@ def test_a_few_rows_are_sent_without_waiting_for_the_device(monkeypatch):
     streamed.check()
 
 
-def test_a_slot_is_not_filled_again_before_it_was_copied(monkeypatch):
-    shard, rng = make_shard(), np.random.default_rng(0)
-    streamed = StreamedMirror(monkeypatch, shard, rng, slot_rows=2)
-    play(shard, rng, ticks=device_mirror.SLOTS)
-    streamed.mirror.follow()
-    assert streamed.timeline.host_waits == 0
-    play(shard, rng)
-    streamed.mirror.follow()
-    assert streamed.timeline.host_waits == 1
-    streamed.ask()
-    streamed.check()
-
-
 @pytest.mark.parametrize("schedule", range(8))
 def test_the_first_copies_wait_for_what_was_queued_before(monkeypatch, schedule):
     """The targets' memory may have been another tensor's, which the device has not done with."""
