@@ -93,13 +93,6 @@ def test_targets_are_joined_in_the_parts_order():
     assert batch.weight.tolist() == list(range(2 * BATCH))
 
 
-def test_padded_channels_are_zeros():
-    batch = read([DeviceMirror(noisy_shard(0), CPU, pad_channels_to=8)])
-    plain = read([HostFrames(noisy_shard(0), CPU)])
-    for padded, stack in zip((batch.root, *batch.following), (plain.root, *plain.following), strict=True):
-        assert padded.shape[1] == 8 and torch.equal(padded[:, :6], stack) and not padded[:, 6:].any()
-
-
 @pytest.mark.parametrize("source", [HostFrames, DeviceMirror])
 @pytest.mark.parametrize(
     "stages",
