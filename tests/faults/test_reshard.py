@@ -98,11 +98,9 @@ def test_a_resharded_run_is_resumed_and_resharded_again(made, tmp_path, taken):
         (["--game", "Catch", "--reshard"], "only --resume has something to reshard"),
     ],
 )
-def test_what_cannot_be_resharded_is_one_line(made, tmp_path, capsys, words, expected):
+def test_what_cannot_be_resharded_is_one_line(made, tmp_path, refused, words, expected):
     old = copy_of(made, tmp_path / "old")
     before = contents(tmp_path)
     words = ["--inline", *(word.format(old=old) for word in words)]
-    assert cli.run(cli.check_train, words, prog="train.py") == cli.BAD_INPUT
-    captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.count("\n") == 1 and expected in captured.err
+    assert expected in refused(cli.check_train, words, prog="train.py")
     assert contents(tmp_path) == before
