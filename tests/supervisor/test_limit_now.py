@@ -14,15 +14,9 @@ from speedyzero.shm import Board, remove_run
 from speedyzero.supervisor.limit_now import ProcessLimit, TurnLimit
 from speedyzero.supervisor.space import wire_where_it_fits
 from speedyzero.system.host_figures import core_wait_s, machine_cpu_s, own_memory_bytes
+from tests.clock import Clock
 
 NS = 1_000_000_000
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture
