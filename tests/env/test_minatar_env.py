@@ -74,30 +74,6 @@ def test_sizes_and_actions():
 
 
 @NEEDS_MINATAR
-def test_one_action_in_ten_is_the_one_before_it():
-    class Counting:
-        """Rules that write down what they are told."""
-
-        told: list[int] = []
-
-        def act(self, action: int) -> tuple[int, bool]:
-            self.told.append(action)
-            return 0, False
-
-    env, rules = lanes("MinAtar/Breakout-v0"), Counting()
-    env.reset()
-    rules.random = np.random.RandomState(0)  # type: ignore[attr-defined]
-    env._games = [rules]
-    env._draw = lambda: None  # type: ignore[method-assign,return-value,assignment]
-    asked = [tick % 6 for tick in range(6000)]
-    for action in asked:
-        env.step(np.array([action]))
-    differ = [tick for tick in range(6000) if rules.told[tick] != asked[tick]]
-    assert 0.08 < len(differ) / 6000 < 0.12
-    assert all(rules.told[tick] == (rules.told[tick - 1] if tick else 0) for tick in differ)
-
-
-@NEEDS_MINATAR
 def test_a_limit_cuts_off_and_is_counted_anew_for_each_game():
     env = lanes("MinAtar/Freeway-v1", train_limit_frames=7)
     env.reset()
