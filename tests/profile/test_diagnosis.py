@@ -62,15 +62,6 @@ def test_full_cores_are_named():
     assert any("had no core for 30%" in remark for remark in found.remarks)
 
 
-def test_the_report_says_all_of_it(tmp_path):
-    trace = SimulatedRun({**EVEN, LEARNER: 60_000}).trace
-    text = report(trace, diagnose(trace), tmp_path)
-    for part in ("unaccounted", "critical path", "on learner-0 (pacing)"):
-        assert part in text
-    row = next(line for line in text.splitlines() if line.startswith("learner-0  "))
-    assert "0.00%" in row
-
-
 def test_nothing_recorded_is_refused():
     trace = SimulatedRun(EVEN).trace
     empty = replace(trace, tracks=[replace(track, covered=[]) for track in trace.tracks])

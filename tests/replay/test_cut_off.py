@@ -54,7 +54,12 @@ def test_other_actors_lanes_are_left_alone():
     assert shard.truncated[:, 3].tolist() == [False, False, True, True]
 
 
-@given(st.lists(shapes(), min_size=1, max_size=3), st.integers(1, 70), st.integers(1, 2))
+WRAPS = (ROWS, ROWS + 1, 2 * ROWS, 2 * ROWS + 1)  # the last row is the lane's last one, or its first again
+
+
+@given(
+    st.lists(shapes(), min_size=1, max_size=3), st.one_of(st.integers(1, 70), st.sampled_from(WRAPS)), st.integers(1, 2)
+)
 def test_a_game_cut_off_is_a_game_that_a_limit_ended(lane_shapes, head, times):
     """Every array is that of lanes in which a limit fell where the actor died, so all targets are those, too. Twice in
     a row: a successor that died before its first row."""

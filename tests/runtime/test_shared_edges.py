@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 
 import numpy as np
 import pytest
@@ -22,11 +23,11 @@ from speedyzero.runtime.shared_edges import (
 from speedyzero.runtime.wiring import COUNTERS, record_layout
 from speedyzero.shm import Board, BoardSpec, Ring, RingSpec, Run, WeightSlots, WeightSlotsSpec
 from speedyzero.topology.edges import BATCHES, METRICS, PRIORITIES, STEPS, Edge
-from speedyzero.topology.records import METRIC_NAME_BYTES, MetricRecord, WeightsRecord
+from speedyzero.topology.records import METRIC_NAME_BYTES, MetricRecord, PriorityRecord, WeightsRecord
 from tests.reanalyze.test_reanalyzer import LANES
 from tests.reanalyze.tiny import CONFIG, Machine, changed, random_weights
 from tests.replay.episodes import NUM_ACTIONS, SPEC
-from tests.runtime.test_wiring import Slots
+from tests.runtime.test_wiring import Pipe, Slots
 
 IMAGE = ObservationSpec((12, 10, 3), np.dtype(np.uint8))
 
@@ -237,6 +238,52 @@ def test_board_counts_of_all_rows(run):
     for end in ends.values():
         assert (end.env_steps, end.train_steps) == (7, 5)
     assert board.counter("actor-1", "env_steps") == 4 and board.counter("learner-0", "train_steps") == 5
+
+
+def arrays_reachable_from(*roots: object) -> list[np.ndarray]:
+    """Every array that anything in `roots` refers to, through containers, objects and bases of views."""
+    seen: set[int] = set()
+    found, todo = [], list(roots)
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen or isinstance(thing, type):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, np.ndarray):
+            found.append(thing)
+            todo.append(thing.base)
+        elif isinstance(thing, torch.Tensor):
+            found.append(thing.detach().numpy())
+        elif isinstance(thing, (dict, list, tuple, set)) or type(thing).__module__.startswith(("speedyzero", "tests")):
+            todo += gc.get_referents(thing)
+    return found
+
+
+def test_nobody_keeps_a_view_of_a_slot(run):
+    """Slots are written over with noise behind the reanalyzer's back: neither its rows nor its draws change."""
+    specs = (RingSpec("steps", layout_of(STEPS, envs=2), 4), RingSpec("priorities", layout_of(PRIORITIES, batch=12), 4))
+    for spec in specs:
+        Ring.create(run, spec).close()
+    pipes = [Pipe(run, spec) for spec in specs]
+    machine = Machine(CONFIG, LANES, ticks=60, edges=InlineEdges(steps=pipes[0], priorities=pipes[1]))
+    rng = np.random.default_rng(0)
+    lane, step = rng.integers(0, 2, 12), 59 - rng.integers(0, 20, 12)
+    pipes[1].put(PriorityRecord(lane, step, 0, rng.random(12).astype(np.float32)))
+    reanalyzer, receivers = machine.reanalyzer, [pipe.receiver for pipe in pipes]
+    assert reanalyzer.step()
+    slots = [end._ring.slot_payload(slot) for end in receivers for slot in range(4)]
+    reachable = arrays_reachable_from(reanalyzer.shard, reanalyzer.sampler, reanalyzer.memo, machine.agent)
+    assert len(reachable) > 20
+    own = {name: value for name, value in vars(reanalyzer).items() if name not in ("_edges", "_config")}
+    everything = [*reachable, *arrays_reachable_from(own)]
+    assert not any(np.may_share_memory(array, slot) for array in everything for slot in slots)
+    held = arrays_reachable_from(receivers)  # the receivers themselves do, and the search for arrays finds it
+    assert any(np.may_share_memory(array, slot) for array in held for slot in slots)
+    before = [array.copy() for array in reachable]
+    for slot in slots:
+        slot[:] = 0xA5
+    for array, copy in zip(reachable, before, strict=True):
+        assert array.tobytes() == copy.tobytes()
 
 
 @pytest.mark.parametrize("interval", [1, 2, 3, 4])

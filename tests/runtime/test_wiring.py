@@ -80,8 +80,8 @@ class Pipe:
     """Both ends of a ring, as a queue of one process, into which nothing is cast. `one_ahead`: full with a record."""
 
     def __init__(self, run: Run, spec, *, one_ahead: bool = False):
-        self._sender, self._receiver, self._one_ahead = RingSender(run, spec), RingReceiver(run, spec), one_ahead
-        self.get, self.drain, self._layout = self._receiver.get, self._receiver.drain, spec.layout
+        self._sender, self.receiver, self._one_ahead = RingSender(run, spec), RingReceiver(run, spec), one_ahead
+        self.get, self.drain, self._layout = self.receiver.get, self.receiver.drain, spec.layout
 
     def put(self, record) -> None:
         for name, field in self._layout.fields:
@@ -90,9 +90,9 @@ class Pipe:
         self._sender.put(record)
 
     full = property(lambda self: not self.empty if self._one_ahead else self._sender.full)
-    empty = property(lambda self: self._receiver.empty)
-    epoch = property(lambda self: self._receiver.epoch)
-    consumed = property(lambda self: self._receiver.consumed)
+    empty = property(lambda self: self.receiver.empty)
+    epoch = property(lambda self: self.receiver.epoch)
+    consumed = property(lambda self: self.receiver.consumed)
     published = property(lambda self: self._sender.published)
 
 
