@@ -1,7 +1,5 @@
 """For every test: one torch thread, and a suite that leaves no process and no shared memory behind."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

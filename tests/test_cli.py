@@ -1,7 +1,5 @@
 """The command line: what it refuses and how, what it passes on, and its exit codes."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 A preset that changes may refuse them: a run that is shorter than the preset's head start, say.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 import sys

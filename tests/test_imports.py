@@ -3,8 +3,6 @@
 The order of the other layers is import-linter's: `[tool.importlinter]` in pyproject.toml.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib
 import pkgutil

@@ -1,7 +1,5 @@
 """Presets, flags and arguments become one config; every mistake is one line that helps."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How the GPU suite runs its stages: whatever becomes of one, the next one comes, and nothing known is lost."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The table that the GPU suite prints last, its exit code, and its record."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What `validate` refuses, and that it looks at every number."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from typing import Any

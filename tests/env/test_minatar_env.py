@@ -3,8 +3,6 @@
 The games need the optional `minatar` package; the refusals do not.
 """
 
-from __future__ import annotations
-
 import importlib.util
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A game of the user's own, from a module on the path: trained, scored, loaded and resumed by whoever names it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checkpoints of a network that nobody has trained."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

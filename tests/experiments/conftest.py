@@ -1,7 +1,5 @@
 """Grids whose runs are made up at once, by `fake_train.py`."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

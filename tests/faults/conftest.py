@@ -1,7 +1,5 @@
 """The marker that ties a fault test to rows of the contract; runs to be damaged, and what a command would train."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -10,8 +10,6 @@ second.
 A line goes to benchmarks/results/soak_hour.jsonl, the picture to docs/figures/soak-hour.png; exit code 1 on failure.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import random

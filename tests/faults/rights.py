@@ -1,7 +1,5 @@
 """What some fault tests need of the machine: root. Elsewhere they are skipped; where CI is to run all, they fail."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

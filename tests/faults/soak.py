@@ -6,8 +6,6 @@ nothing was told. A line for each row goes to benchmarks/results/soak.jsonl. Exi
 `--latest` prints the table of the newest lines (`docs/results/contract.md` is its summary), and tries nothing.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Resumes that cannot be: one line that says what, where and what to do, exit code 2, and nothing is changed."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """Two learner ranks over gloo, one of which is killed or stopped. Contract row 5; and such a run left alone."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

@@ -1,7 +1,5 @@
 """NaN and infinity, wherever they come from, reach neither published weights nor a checkpoint. Contract row 18."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import random

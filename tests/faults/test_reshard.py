@@ -1,7 +1,5 @@
 """A run that goes on in another layout: what is kept, what is told, and that the old run stays as it is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

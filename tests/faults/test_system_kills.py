@@ -3,8 +3,6 @@
 The default suite strikes each role once; SOAK=1 makes the contract's counts.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import re

@@ -1,7 +1,5 @@
 """Shared memory of every size: refused before anything starts, or enough to the end. Contract row 15."""
 
-from __future__ import annotations
-
 import mmap
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Goes through the cases of `test_group.py`, in the same order on both ranks, and 
 ranks of one node that meet at a file, then the first case again, each alone on a node, meeting at a port's store.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Batches as the learner reads them: from the mirror the same as from the host, to the bit."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Two ranks with half a batch each do what one learner does with the whole batch. Real processes over gloo."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

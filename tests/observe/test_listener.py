@@ -1,7 +1,5 @@
 """Output that nobody reads any more is a hang-up, and stops nobody from putting things in order."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

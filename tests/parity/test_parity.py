@@ -3,8 +3,6 @@
 Parity ends where part A of the design differs: bootstraps past an end, the root's share in the search's value.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 from pathlib import Path

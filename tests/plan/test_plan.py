@@ -1,7 +1,5 @@
 """The capacity model: counted operations by hand, a pace by hand, and what it refuses."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

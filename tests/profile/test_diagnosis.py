@@ -1,7 +1,5 @@
 """The bottleneck named from a trace, and from counters, is the role that a run gains most from when it is faster."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 

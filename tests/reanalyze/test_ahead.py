@@ -1,7 +1,5 @@
 """Searches made ahead for the next target network: when, of what, and that no target knows of it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tests.reanalyze.test_reanalyzer import LANES

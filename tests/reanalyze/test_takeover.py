@@ -4,8 +4,6 @@ Rings and shard lie in real shared memory. A kill is an exception raised in plac
 of the store that frees a record), after which the whole reanalyzer is made anew.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A tiny run for the reanalyzer's tests: made-up lanes, a real network of a few dozen units, random weights."""
 
-from __future__ import annotations
-
 import dataclasses
 from types import SimpleNamespace
 

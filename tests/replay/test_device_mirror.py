@@ -1,7 +1,5 @@
 """The mirror beside the shard that it follows: at any pace, round the lanes' ends, while the writer goes on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

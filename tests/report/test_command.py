@@ -1,7 +1,5 @@
 """The command: what it writes and where, and what it refuses."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

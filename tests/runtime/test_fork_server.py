@@ -1,7 +1,5 @@
 """Processes forked from a server: what they are like, how they end, and that none outlives the one who asked for it."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """The roles' ends over real shared memory, in one process: what is put in comes out, bit for bit, and is let go."""
 
-from __future__ import annotations
-
 import dataclasses
 import gc
 

@@ -1,7 +1,5 @@
 """A run's edges as specifications: who holds which end, what it takes, and that they carry it like plain memory."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """A role's GPU is the current one before anything is launched, and whoever launches insists on it."""
 
-from __future__ import annotations
-
 import json
 from contextlib import nullcontext
 

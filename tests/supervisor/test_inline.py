@@ -1,7 +1,5 @@
 """The whole machine in one process: does it learn, does the seed count, what does it leave behind."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The bottleneck of the last seconds, off a board whose counters are set by hand."""
 
-from __future__ import annotations
-
 import mmap
 import os
 import time

@@ -1,7 +1,5 @@
 """A whole run in one process whose learner and reanalyzer read mirrors, of an mlp: the same run, to the bit."""
 
-from __future__ import annotations
-
 from speedyzero.arguments.resolve import resolve
 from speedyzero.learner import learner
 from speedyzero.reanalyze import reanalyzer

@@ -1,7 +1,5 @@
 """A run as processes: what it leaves, what it counts, how it is interrupted."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

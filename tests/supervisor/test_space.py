@@ -1,8 +1,6 @@
 """What a run needs, to the page or at least, and what is refused with which words. Shared memory of every size:
 tests/faults/test_tiny_shm.py."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The supervisor's process never has a CUDA context: what it knows of GPUs, a child or NVML has read."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

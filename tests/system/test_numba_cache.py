@@ -1,7 +1,5 @@
 """Imports where numba can write nowhere: read-only sources, no home."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

@@ -1,7 +1,5 @@
 """A GPU's activity on the spans' clock: the clock with the profiler on a CPU, the reading with a made-up file."""
 
-from __future__ import annotations
-
 import json
 import time
 

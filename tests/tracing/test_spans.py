@@ -1,7 +1,5 @@
 """Spans: what is recorded, handed on and counted, and that every name has a place."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The trace file: what the Trace Event Format asks for, read back as it was, and refused where it is damaged."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from dataclasses import replace

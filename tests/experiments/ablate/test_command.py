@@ -1,7 +1,5 @@
 """The whole command: with runs that are made up at once, and once with real ones."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

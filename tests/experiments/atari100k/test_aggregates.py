@@ -1,7 +1,5 @@
 """Aggregates by hand and against a slow version in plain Python. Published figures: test_results.py."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The whole command, with runs that are made up at once: failures, interruptions, what is kept and what is said."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

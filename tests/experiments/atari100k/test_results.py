@@ -1,7 +1,5 @@
 """What may call itself the benchmark, and the table and pictures, on outcomes made by hand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import imageio.v3 as imageio

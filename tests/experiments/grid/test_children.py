@@ -1,7 +1,5 @@
 """Children side by side: interruptions, a caller that fails, and a parent that is killed."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """A run that is trained and saved but was stopped in its final evaluation gets the score it would have had."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from speedyzero.arguments.resolve import resolve
