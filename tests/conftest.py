@@ -1,18 +1,18 @@
 """For every test: one torch thread, and a suite that leaves no process and no shared memory behind."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
+from speedyzero import cli
+from speedyzero.shm import Run, remove_run
 from speedyzero.system.stop_signals import STOP_SIGNALS
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -61,6 +61,28 @@ def signals_as_they_were() -> Iterator[None]:
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Names in shared memory, of which nothing is left afterwards."""
+    run = Run.new()
+    yield run
+    remove_run(run)
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The line with which a command refuses its argv; it prints nothing else."""
+
+    def refused(check: Callable, argv: Sequence[str], *, prog: str = "speedyzero") -> str:
+        capsys.readouterr()
+        assert cli.run(check, argv, prog=prog) == cli.BAD_INPUT
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.startswith(prog) and captured.err.count("\n") == 1, captured
+        return captured.err
+
+    return refused
 
 
 @pytest.fixture(scope="session", autouse=True)

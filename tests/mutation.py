@@ -12,8 +12,6 @@ Faults are put into a copy of the checkout, one at a time, and tests are run unt
 Exit code: 0 where every planted fault was noticed.
 """
 
-from __future__ import annotations
-
 import argparse
 import fnmatch
 import os

@@ -3,8 +3,6 @@
 A preset that changes may refuse them: a run that is shorter than the preset's head start, say.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 import sys
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench_kills, bench_process_mode, bench_profile
+from benchmarks.gpu import pong
 from speedyzero import cli
 from speedyzero.arguments.resolve import resolve
 from speedyzero.env import user_modules
@@ -64,6 +63,10 @@ def test_a_documented_command_is_accepted(file, argv, monkeypatch, tmp_path):
             for steps in (4, 120, 150)  # the warm-up's, the default and the documented ones
         ),
         ("Pong", "laptop", hour.SETTINGS),
+        *(
+            ("Pong", of_a_gpu["--preset"], [f"{key}={value}" for key, value in of_a_gpu.items() if key[0] != "-"])
+            for of_a_gpu in (pong.SETTINGS, pong.REHEARSED)
+        ),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -1,7 +1,5 @@
 """What `make mutation` does: every planted fault has its place, and a fault that no test notices is found."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """An environment that plays made-up lanes and an agent that looks its answers up in what it is shown."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

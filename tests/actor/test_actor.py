@@ -1,4 +1,4 @@
-"""Rows by hand and from scripted games, the stacks that are searched, versions, scores, what holds the actor back."""
+"""Rows of scripted games and of Catch, the stacks that are searched, versions, scores, what holds the actor back."""
 
 from dataclasses import replace
 
@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speedyzero.config import ScheduleConfig
-from speedyzero.env.base import EnvStep
 from speedyzero.env.catch import WIDTH, CatchLanes
 from speedyzero.env.registry import make_env
 from speedyzero.topology.edges import WAIT_INPUT
@@ -19,66 +18,11 @@ from tests.replay.episodes import (
     GAME_OVER,
     LIFE,
     LIMIT,
-    NUM_ACTIONS,
-    SPEC,
-    frames,
     made_up_lane,
     shapes,
     stack_of,
     tick,
 )
-
-
-class OneLane:
-    """Ticks given by hand: (frame, reward, the flag that is set)."""
-
-    num_lanes, num_actions, spec = 1, NUM_ACTIONS, SPEC
-
-    def __init__(self, first_frame: int, ticks: list[tuple[int, float, str]]):
-        self.first_frame, self.ticks, self.actions = first_frame, list(ticks), []
-
-    def reset(self, first_game=0):
-        return frames(np.zeros(1), self.first_frame)
-
-    def step(self, action):
-        self.actions.append(int(action[0]))
-        frame, reward, flag = self.ticks.pop(0)
-        flags = {name: np.array([name == flag]) for name in ("game_over", "life_lost", "truncated", "started")}
-        reward_now = np.array([reward], np.float32)
-        return EnvStep(frames(np.zeros(1), frame), reward_now, 10 * reward_now, **flags)
-
-
-def test_rows_by_hand():
-    """A game of two lives that is over, one that is cut off, and the beginning of a third."""
-    ticks = [(11, 1, ""), (12, 2, "life_lost"), (13, 3, ""), (14, 4, "game_over")]
-    ticks += [(20, 0, "started"), (21, 5, "truncated"), (30, 0, "started"), (31, 6, "")]
-    env = OneLane(10, ticks)
-    game = Game(config_of(schedule=RANDOM_PHASE), env)
-    env_steps = []
-    records = []
-    for _ in range(8):
-        records += game.play(1)
-        env_steps.append(game.edges.board.env_steps)
-    #           frame reward  flags
-    expected = [
-        (10, 1, {"first"}),
-        (11, 2, {"terminal"}),  # this action cost a life
-        (12, 3, {"first"}),  # the next life: no row of its own for the end
-        (13, 4, {"terminal"}),
-        (14, 0, {"last"}),  # what was left to see: no action, no reward
-        (20, 5, {"first", "truncated"}),
-        (21, 0, {"last"}),
-        (30, 6, {"first"}),
-    ]
-    for record, (frame, reward, flags), played in zip(records, expected, env.actions, strict=True):
-        np.testing.assert_array_equal(record.frame, frames(np.zeros(1), frame))
-        assert record.reward[0] == reward and record.raw_reward[0] == 10 * reward
-        names = ("first", "terminal", "truncated", "last")
-        assert {name for name in names if getattr(record, name)[0]} == flags, frame
-        assert record.action[0] == (0 if "last" in flags else played)
-    assert {record.action[0] for record in records} != {0}
-    assert env_steps == [1, 2, 3, 4, 4, 5, 5, 6]
-    assert game.scores() == [100, 50]  # raw, over both lives
 
 
 @settings(max_examples=40)
@@ -207,7 +151,9 @@ def test_pacing_holds_the_actor_back():
 
 
 def test_an_environment_that_does_not_start_anew_is_caught():
-    env = OneLane(10, [(11, 1, "game_over"), (12, 1, "")])
+    env = ScriptedEnv([made_up_lane([(1, GAME_OVER)], min_rows=9)])
+    step = env.step
+    env.step = lambda action: replace(step(action), started=np.zeros(1, bool))
     game = Game(config_of(schedule=RANDOM_PHASE), env)
     game.play(1)
     with pytest.raises(AssertionError, match="starts anew"):

@@ -1,7 +1,5 @@
 """What an agent knew of the positions that it played: returns by hand, and figures of agents that look and do not."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,8 +1,5 @@
 """Presets, flags and arguments become one config; every mistake is one line that helps."""
 
-from __future__ import annotations
-
-import dataclasses
 import math
 from pathlib import Path
 
@@ -137,13 +134,10 @@ def test_the_default_preset_and_gpus_suit_the_machine(monkeypatch: pytest.Monkey
         ("search.num_simulations=many", ["search.num_simulations=many", "must be an integer"]),
         ("search.num_simulations=8.5", ["must be an integer"]),
         ("search.num_simulations=true", ["must be an integer"]),
-        ("search.num_simulations=[8]", ["must be an integer"]),
         ("seed=99999999999999999999", ["must be an integer (64 bits)"]),
         ("seed=", ["seed=None", "must be an integer"]),
-        ("seed=???", ["must be an integer"]),
         ("replay.alpha=x", ["must be a number"]),
         ("env.grayscale=1", ["must be true or false"]),
-        ("actor.temperatures=1", ["must be a list of numbers"]),
         ("actor.temperatures=[1,x]", ["must be a list of numbers"]),
         ("actor.temperatures=[1,", ["argument actor.temperatures=[1,"]),
         ("actor.temperatures[0]=1", ["did you mean actor.temperatures?"]),
@@ -151,7 +145,6 @@ def test_the_default_preset_and_gpus_suit_the_machine(monkeypatch: pytest.Monkey
         ("seed", ["must be key=value"]),
         ("=3", ["must be key=value"]),
         ("preset=catch", ["--preset catch"]),
-        ("gpus=1", ["gpus=1, but 0 visible", "0 is the CPU"]),
         ("seed=-1", ["seed=-1", "0 or more", "seed from argument seed=-1"]),
         ("search.prefix_horizon=9", ["target.unroll_steps=5", "search.prefix_horizon from argument"]),
     ],
@@ -161,14 +154,6 @@ def test_a_bad_argument_is_one_line(argument: str, words: list[str]):
     assert argument in line
     for expected in words:
         assert expected in line
-
-
-def test_bad_flags_are_one_line():
-    assert "unknown preset; did you mean laptop?; there are atari100k, cartpole" in refusal(resolve, preset="labtop")
-    assert "unknown preset" in refusal(resolve, preset="../configs/laptop")
-    assert "seed from --seed" in refusal(resolve, seed=-1)
-    assert "--gpus: gpus=3, but 0 visible" in refusal(resolve, gpus=3)
-    assert "did you mean CartPole-v1" in refusal(resolve, game="CartPool-v1")
 
 
 @pytest.mark.parametrize(
@@ -210,13 +195,6 @@ def test_a_preset_may_refer_to_what_the_user_changes(preset_folder: Path):
     (preset_folder / "mine.yaml").write_text("schedule:\n  train_steps: ${schedule.env_steps}\n  env_steps: 9000\n")
     assert resolve("mine").schedule.train_steps == 9_000
     assert resolve("mine", overrides=["schedule.env_steps=5000"]).schedule.train_steps == 5_000
-
-
-@pytest.mark.parametrize("name", presets())
-def test_a_saved_config_comes_back_equal(tmp_path: Path, name: str):
-    config = dataclasses.replace(resolve(preset=name, seed=7), run_dir="runs/a: b #c")
-    save_config(config, tmp_path / "config.yaml")
-    assert load_config(tmp_path / "config.yaml") == config
 
 
 @settings(max_examples=40)

@@ -1,7 +1,5 @@
 """Stands for gpu_suite.py where the runner starts a stage: one process that ends in the way its stage is named."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,18 +1,16 @@
 """How the GPU suite runs its stages: whatever becomes of one, the next one comes, and nothing known is lost."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import pong, runner
+from benchmarks.gpu import runner
 from benchmarks.gpu.context import Skip
 from benchmarks.gpu.last_device import last_device
 from benchmarks.gpu.runner import Outcome, run_stages
 from benchmarks.gpu.stages import NOMINAL_BUDGET_S, STAGES, Stage, stage_named
-from speedyzero.arguments.resolve import resolve
+from tests.processes import is_gone
 
 SECONDS = 60.0  # of a stage that does not hang; none takes one
 
@@ -76,14 +74,6 @@ def test_a_stage_that_hangs_is_killed_with_all_it_started(tmp_path):
     assert is_gone(hanging.results["child"])
 
 
-def is_gone(pid: int) -> bool:
-    """Also where nobody has asked for its exit code yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
-        return True
-
-
 def test_time_left_over_comes_on_top_and_the_budget_ends_all(tmp_path):
     peek, well = run(tmp_path, stage("well", seconds=50.0), stage("peeks", seconds=30.0))[::-1]
     assert 30.0 < peek.results["limit_s"] < 80.0 and well.status == "ok"
@@ -130,18 +120,13 @@ def test_what_a_correctness_stage_fails_by(status, fails, fails_if_it_may_be_cut
     assert not Outcome.of(stage("a"), status, "").is_failure
 
 
-def test_a_sanitizer_that_is_slow_fails_no_healthy_machine():
-    """The tools take minutes over what a GPU does in seconds: what they have seen until then counts."""
-    sanitizer = stage_named("sanitizer")
-    assert sanitizer.is_correctness and not Outcome.of(sanitizer, "timed out", "").is_failure
-    assert not Outcome.of(sanitizer, "incomplete", "").is_failure and Outcome.of(sanitizer, "failed", "").is_failure
-
-
 def test_the_stages_fit_into_the_budget():
     assert all(one.wanted for one in STAGES)
     assert sum(one.seconds for one in STAGES) <= NOMINAL_BUDGET_S == 540
     assert len({one.name for one in STAGES}) == len(STAGES)
     assert stage_named("gather") in STAGES and stage_named("a.b").module_name == "a.b"
+    sanitizer = stage_named("sanitizer")  # takes minutes: what it has seen until it is cut off counts
+    assert sanitizer.is_correctness and sanitizer.may_be_cut
     with pytest.raises(ValueError, match="stage gathr: must be one of environment, "):
         stage_named("gathr")
 
@@ -150,9 +135,3 @@ def test_the_last_device_is_not_the_first():
     assert str(last_device(8)) == "cuda:7"
     with pytest.raises(Skip, match="one GPU is visible"):
         last_device(1)
-
-
-@pytest.mark.parametrize("settings", [pong.SETTINGS, pong.REHEARSED], ids=["on a GPU", "rehearsed"])
-def test_pong_is_started_with_settings_that_hold(settings):
-    words = [f"{key}={value}" for key, value in settings.items() if not key.startswith("--")]
-    assert resolve(settings["--preset"], "Pong", 0, 0, None, words).env.game == "Pong"

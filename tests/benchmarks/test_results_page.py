@@ -1,7 +1,5 @@
 """docs/results/performance.md has the newest figures, and `report` keeps what the page reads."""
 
-from __future__ import annotations
-
 import json
 
 from benchmarks import common, results_page

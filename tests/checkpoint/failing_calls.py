@@ -1,7 +1,5 @@
 """Have the n-th call to the operating system's file functions fail, as a crash or as an error of the disk."""
 
-from __future__ import annotations
-
 import builtins
 import os
 from collections.abc import Callable

@@ -4,13 +4,7 @@ import pytest
 
 from speedyzero.checkpoint.save_clock import SaveClock
 from speedyzero.config import CheckpointConfig
-
-
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.clock import Clock
 
 
 def due_steps(config: CheckpointConfig, *, steps: int, step_s: float, begin: int = -1) -> list[int]:

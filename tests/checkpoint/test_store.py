@@ -2,7 +2,6 @@
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -109,11 +108,6 @@ def test_the_highest_step_wins_and_weights_alone_are_passed_over(tmp_path):
     assert_is(newest_valid(tmp_path), 1_000_000_000)
 
 
-def test_a_run_without_a_checkpoint_says_so(tmp_path):
-    with pytest.raises(ValueError, match="has no checkpoint to resume from"):
-        newest_valid(tmp_path)
-
-
 @pytest.mark.parametrize(("version", "words"), [(3, "format version 3; this program reads 2"), (1, "resume it with")])
 def test_another_format_version_is_refused(tmp_path, version, words):
     write_steps(tmp_path, 1)
@@ -126,17 +120,6 @@ def test_another_format_version_is_refused(tmp_path, version, words):
         assert torch.equal(load_weights(manifest.parent).state["w"], weights_of(1)["w"])
 
 
-def test_each_file_is_read_once(tmp_path, monkeypatch):
-    write_steps(tmp_path, 1)
-    reads, read = [], Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or read(path))
-    checkpoint = newest_valid(tmp_path)
-    assert_is(checkpoint, 1)
-    assert sorted(reads) == sorted([MANIFEST_FILE, *checkpoint.files])
-    checkpoint.release()
-    assert_is(checkpoint, 1)
-
-
 def save(store, step, how) -> None:
     if how == "whole after its weights":
         save_weights(checkpoint_dir(store.run_dir, step), weights_of(step), {"step": step, **META})
@@ -147,7 +130,7 @@ def save(store, step, how) -> None:
         store.write(snapshot_of(step))
 
 
-FAILURES = {"crash": Crash, "ENOSPC": lambda: OSError(errno.ENOSPC, "full"), "EIO": lambda: OSError(errno.EIO, "lost")}
+FAILURES = {"crash": Crash, "ENOSPC": lambda: OSError(errno.ENOSPC, "full")}
 
 
 @pytest.mark.parametrize(

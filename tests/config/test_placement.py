@@ -1,7 +1,5 @@
 """How many processes on which devices, who meets whom, and what does not divide."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Every problem is found by its own check alone, with its fix: on made-up machines, and by the command on this one."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace

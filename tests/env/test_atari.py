@@ -140,21 +140,6 @@ def test_a_limit_in_the_tick_of_a_lost_life_or_of_the_end():
         assert flags(steps[tick]) == {"started"}
 
 
-def test_a_game_does_not_depend_on_the_one_before():
-    config = replace(SMALL, train_limit_frames=80)
-
-    def second_game(first_actions: np.ndarray) -> np.ndarray:
-        env = AtariLanes(config, "breakout", lanes=1, seed=6)
-        env.reset()
-        play(env, first_actions)
-        steps = play(env, random_actions(21))
-        env.close()
-        assert steps[0].started[0]
-        return np.stack([step.frame for step in steps])
-
-    np.testing.assert_array_equal(second_game(random_actions(20, seed=1)), second_game(random_actions(20, seed=2)))
-
-
 @pytest.mark.parametrize("clip_reward", ["true", "false"])
 @pytest.mark.parametrize(("game", "num_actions", "extreme"), [("assault", 7, 21.0), ("pong", 6, -1.0)])
 def test_reward_clipping_keeps_the_sign_and_the_raw_reward(game, num_actions, extreme, clip_reward):
@@ -167,14 +152,9 @@ def test_reward_clipping_keeps_the_sign_and_the_raw_reward(game, num_actions, ex
     np.testing.assert_array_equal(learned, np.sign(raw) if clip_reward == "true" else raw)
 
 
-@pytest.mark.parametrize("change", [{"evaluation": True}, {"life_loss_is_terminal": False}])
-def test_lives_can_be_ignored(change):
-    """The same game as in training, lost lives unmentioned, up to its true end."""
-    evaluation = "evaluation" in change
-    config = SMALL if evaluation else replace(SMALL, **change)
-    # The training limit must not matter in evaluation.
-    config = replace(config, train_limit_frames=40 if evaluation else 12_000)
-    env = AtariLanes(config, "breakout", lanes=1, seed=3, evaluation=evaluation)
+def test_lives_can_be_ignored():
+    """The same game, lost lives unmentioned, up to its true end. In evaluation: tests/evaluate/test_evaluator.py."""
+    env = AtariLanes(replace(SMALL, life_loss_is_terminal=False), "breakout", lanes=1, seed=3)
     env.reset()
     actions = random_actions(300)
     steps = play(env, actions)
@@ -183,14 +163,6 @@ def test_lives_can_be_ignored(change):
     assert not any(step.life_lost.any() or step.truncated.any() for step in steps)
     assert next(tick for tick, step in enumerate(steps, start=1) if step.game_over[0]) == len(expected) - 1
     np.testing.assert_array_equal(steps[len(expected) - 2].frame[0, :, :, 0], expected[-1].frame)
-
-
-def test_evaluation_has_its_own_limit():
-    env = AtariLanes(replace(SMALL, eval_limit_frames=40), "pong", lanes=1, seed=0, evaluation=True)
-    env.reset()
-    steps = play(env, random_actions(11, num_actions=6))
-    env.close()
-    assert [flags(step) for step in steps] == [set()] * 9 + [{"truncated"}, {"started"}]
 
 
 @pytest.mark.parametrize("grayscale", [False, True])

@@ -188,9 +188,3 @@ def test_pictures_of_a_vector_environment():
         drawn.reset()
         assert drawn.render(1).shape == (400, 600, 3)
         drawn.close()
-
-
-@pytest.mark.filterwarnings("ignore:.*render_mode")
-def test_an_environment_that_cannot_be_drawn_says_so():
-    drawn = replace(CARTPOLE, game=scripted_id())
-    assert "rgb_array" in refusal(make_env, drawn, lanes=1, seed=0, render=True)

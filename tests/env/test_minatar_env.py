@@ -3,8 +3,6 @@
 The games need the optional `minatar` package; the refusals do not.
 """
 
-from __future__ import annotations
-
 import importlib.util
 
 import numpy as np
@@ -72,32 +70,6 @@ def test_sizes_and_actions():
     assert [found[name].num_actions for name in GAMES] == [5, 3, 3, 6, 4]
     assert {found[name].num_actions for name in NAMES if name.endswith("-v0")} == {6}
     assert check_game(EnvConfig(game="minatar/spaceinvaders-V1")).name == "MinAtar/SpaceInvaders-v1"
-
-
-@NEEDS_MINATAR
-def test_one_action_in_ten_is_the_one_before_it():
-    class Counting:
-        """Rules that write down what they are told."""
-
-        told: list[int] = []
-
-        def act(self, action: int) -> tuple[int, bool]:
-            self.told.append(action)
-            return 0, False
-
-        def state(self) -> np.ndarray:
-            return np.zeros((10, 10, 4), bool)
-
-    env, rules = lanes("MinAtar/Breakout-v0"), Counting()
-    env.reset()
-    rules.random = np.random.RandomState(0)  # type: ignore[attr-defined]
-    env._envs[0].unwrapped._game = rules  # type: ignore[attr-defined]
-    asked = [tick % 6 for tick in range(6000)]
-    for action in asked:
-        env.step(np.array([action]))
-    differ = [tick for tick in range(6000) if rules.told[tick] != asked[tick]]
-    assert 0.08 < len(differ) / 6000 < 0.12
-    assert all(rules.told[tick] == (rules.told[tick - 1] if tick else 0) for tick in differ)
 
 
 @NEEDS_MINATAR

@@ -115,18 +115,6 @@ def test_a_game_without_an_end_gets_the_limits_of_the_settings():
         assert cut == [False] * (limit - 1) + [True]
 
 
-def test_a_game_is_learnt_from_what_it_pays():
-    """By their signs both actions are alike, and one is worth a hundred times the other."""
-    steps = {}
-    for clip_reward in ("auto", "true"):
-        config = EnvConfig(game="odd_games:Base-v0", kwargs={"odd": "unequal"}, clip_reward=clip_reward)
-        env = make_env(config, lanes=2, seed=0)
-        env.reset()
-        steps[clip_reward] = env.step(np.array([0, 1])).reward
-    np.testing.assert_allclose(steps["auto"], [0.1, 10.0])
-    np.testing.assert_array_equal(steps["true"], [1.0, 1.0])
-
-
 def test_no_module_is_imported_that_the_user_has_not_named(tmp_path, monkeypatch):
     (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -1,16 +1,13 @@
 """A game of the user's own, from a module on the path: trained, scored, loaded and resumed by whoever names it."""
 
-from __future__ import annotations
-
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import speedyzero
-from speedyzero.cli import BAD_INPUT, DONE, check_command, run
+from speedyzero.cli import DONE, check_command, run
 from speedyzero.env import user_modules
+from speedyzero.env.registry import check_game
 
 ROOT = Path(__file__).parents[2]
 GAME = "odd_games:Watched-v0"
@@ -42,16 +39,13 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return run_dir
 
 
-def test_a_run_of_an_own_game_is_opened_by_whoever_names_it(trained: Path, capsys, monkeypatch):
+def test_a_run_of_an_own_game_is_opened_by_whoever_names_it(trained: Path, capsys, refused, monkeypatch):
     longer = ["schedule.train_steps=24", "schedule.env_steps=256"]
     for words in (["evaluate", str(trained)], ["train", "--inline", "--resume", str(trained), *longer]):
-        assert command(*words) == BAD_INPUT
-        error = capsys.readouterr().err
-        assert f"add --game {GAME}" in error and error.count("\n") == 1
+        assert f"add --game {GAME}" in refused(check_command, words)
     with pytest.raises(ValueError, match="load"):
         speedyzero.load(trained)
-    assert command("evaluate", str(trained), "--game", "odd_games:Base-v0") == BAD_INPUT
-    assert f"plays {GAME}" in capsys.readouterr().err
+    assert f"plays {GAME}" in refused(check_command, ["evaluate", str(trained), "--game", "odd_games:Base-v0"])
     assert command("report", str(trained)) == DONE
     for seed in ("0", "5"):
         assert command("evaluate", str(trained), "--game", GAME, "--seed", seed, "--episodes", "1") == DONE
@@ -61,10 +55,15 @@ def test_a_run_of_an_own_game_is_opened_by_whoever_names_it(trained: Path, capsy
     assert command("train", "--inline", "--resume", str(trained), "--game", GAME, *longer) == DONE
 
 
-def test_every_process_of_a_run_can_import_the_game(tmp_path: Path):
-    words = ["-m", "speedyzero", "train", "--game", GAME, "--gpus", "0", "--run-dir", str(tmp_path / "run"), *SETTINGS]
-    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'env'}", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    score = "evaluate.interval_train_steps=8"
-    done = subprocess.run([sys.executable, *words, score], capture_output=True, text=True, env=environment)
-    assert done.returncode == DONE, done.stderr
-    assert "evaluation at train step 8" in done.stderr + done.stdout
+def test_every_process_of_a_run_can_import_the_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """All are forked by the server that the command begins; it is told of the game before."""
+    codes = []
+
+    def train(config, server, resume, *, profile):
+        process = server.start(check_game, (config.env,))
+        process.join()
+        codes.append(process.exit_code)
+
+    monkeypatch.setattr("speedyzero.supervisor.train.train", train)
+    assert command("train", "--game", GAME, "--gpus", "0", "--run-dir", str(tmp_path / "run"), *SETTINGS) == DONE
+    assert codes == [0]

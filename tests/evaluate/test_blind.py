@@ -1,7 +1,5 @@
 """The blind twin of a player that looks scores what its mixture of actions is worth."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

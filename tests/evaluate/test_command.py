@@ -49,10 +49,6 @@ def test_a_damaged_checkpoint_is_passed_over(run_dir, capsys):
     assert "train step 10" in capsys.readouterr().out
 
 
-def test_episodes_default_to_the_runs_own(run_dir):
-    assert len(evaluate_run(run_dir).episode_scores) == CONFIG.evaluate.episodes
-
-
 def test_what_is_missing_is_one_line(run_dir):
     assert "nowhere" in refusal(evaluate_run, run_dir / "nowhere", 2)
     assert "must end in" in refusal(evaluate_run, run_dir, 2, video_path=run_dir / "out.avi")

@@ -1,7 +1,5 @@
 """Checkpoints of a network that nobody has trained."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch
@@ -18,7 +16,7 @@ def untrained_config(game: str = "Catch", *overrides: str) -> Config:
     return resolve(game=game, gpus=0, overrides=["search.num_simulations=4", *overrides])
 
 
-def save_untrained(config: Config, run_dir: Path, step: int) -> Path:
+def save_untrained(config: Config, run_dir: Path, step: int, *, env_steps: int = 0) -> Path:
     """A run's checkpoint, of weights that prefer something: heads begin at zero."""
     game = check_game(config.env)
     torch.manual_seed(step)
@@ -26,5 +24,5 @@ def save_untrained(config: Config, run_dir: Path, step: int) -> Path:
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     directory = checkpoint_dir(run_dir, step)
-    save_weights(directory, network.state_dict(), checkpoint_meta(config, game, env_steps=0, step=step))
+    save_weights(directory, network.state_dict(), checkpoint_meta(config, game, env_steps=env_steps, step=step))
     return directory

@@ -1,11 +1,8 @@
 """Grids whose runs are made up at once, by `fake_train.py`."""
 
-from __future__ import annotations
-
 import json
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def befall(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def befall(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what befalls runs, by their names; at first nothing."""
     fake = (sys.executable, str(ROOT / "tests/experiments/fake_train.py"))
     monkeypatch.setattr(folder, "PROGRAM", fake)
@@ -27,9 +24,7 @@ def befall(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         monkeypatch.setenv("FAKE_PLAN", json.dumps(what))
 
     set_plan()
-    before = signal.getsignal(signal.SIGINT)
-    yield set_plan
-    signal.signal(signal.SIGINT, before)  # an interrupted command ignores it from then on
+    return set_plan
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ half), "unscored" (killed in the final evaluation). The score is random play's p
 seed, and 0.5 more with Priority Refresh.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

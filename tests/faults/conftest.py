@@ -1,13 +1,9 @@
 """The marker that ties a fault test to rows of the contract; runs to be damaged, and what a command would train."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from speedyzero.shm import Run, remove_run
 from tests.faults.ring_contract import CONTRACT
 from tests.faults.small_run import make_small_run
 
@@ -39,11 +35,3 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list:
         lambda config, server, *, resume, profile: runs.append((config, resume)),
     )
     return runs
-
-
-@pytest.fixture
-def shm_run() -> Iterator[Run]:
-    """Names in shared memory, gone at the end."""
-    run = Run.new()
-    yield run
-    remove_run(run)

@@ -10,8 +10,6 @@ second.
 A line goes to benchmarks/results/soak_hour.jsonl, the picture to docs/figures/soak-hour.png; exit code 1 on failure.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import random
@@ -36,18 +34,11 @@ PICTURE = Path("docs/figures/soak-hour.png")
 VICTIMS = (actor_name(0), REANALYZER)
 LOOK_S = 5.0
 MOST_GROWTH = 0.02  # of memory, from the second quarter to the last
-SETTINGS = (
-    "learner.batch_size=16",
-    "target.interval_samples=800",
-    "learner.publish_interval_samples=160",
-    "search.num_simulations=8",
-    "replay.capacity_steps=2000",  # so that it is full in the first quarter
-    "schedule.head_start_env_steps=400",
-    "evaluate.episodes=4",
-    "evaluate.parallel_envs=4",
-    "evaluate.video=false",
-    "supervisor.max_restarts=1000",
-)
+SETTINGS = (  # the replay is full in the first quarter
+    "learner.batch_size=16 target.interval_samples=800 learner.publish_interval_samples=160 search.num_simulations=8 "
+    "replay.capacity_steps=2000 schedule.head_start_env_steps=400 evaluate.episodes=4 evaluate.parallel_envs=4 "
+    "evaluate.video=false supervisor.max_restarts=1000"
+).split()
 
 
 @dataclass(frozen=True)

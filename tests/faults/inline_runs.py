@@ -1,7 +1,5 @@
 """Inline runs side by side: everything that a run goes on from, to the bit."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from speedyzero.checkpoint.snapshot import encode_document, encode_tensors

@@ -1,42 +1,25 @@
-"""Another user who tries to get at a run's shared objects: `python -m tests.faults.intruder UID PATH ...`.
-
-It prints what it managed to do, one line each; nothing is what it should manage.
-"""
+"""Another user who tries to get at a run's shared objects."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import posix_ipc
 
 from speedyzero.shm import SegmentError, sweep_dead_runs
-
-ROOT = Path(__file__).parents[2]
-NOBODY = 65_534
+from tests.faults.rights import as_nobody
 
 
-def attack(paths, *, uid=NOBODY):
-    """What a process of that user managed to do to the objects, as lines. Only root can start one."""
-    command = [sys.executable, "-m", "tests.faults.intruder", str(uid), *map(str, paths)]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-
-
-def main():
-    uid, paths = int(sys.argv[1]), [Path(path) for path in sys.argv[2:]]
-    os.setgroups([])
-    os.setgid(uid)
-    os.setuid(uid)
-    assert os.getuid() == os.geteuid() == uid
-    for path in paths:
-        for what, attempt in ATTEMPTS.items():
-            try:
-                attempt(path)
-            except (OSError, posix_ipc.Error, SegmentError):
-                continue
-            print(f"{what} {path}")
-    for path in sweep_dead_runs().removed:
-        print("swept", path)
+def attack(paths):
+    """What another user managed to do to the objects, as lines; nothing is what it should manage. Only root can try."""
+    managed = []
+    with as_nobody():
+        for path in paths:
+            for what, attempt in ATTEMPTS.items():
+                try:
+                    attempt(path)
+                except (OSError, posix_ipc.Error, SegmentError):
+                    continue
+                managed.append(f"{what} {path}")
+        return managed + [f"swept {path}" for path in sweep_dead_runs().removed]
 
 
 def posix_name(path):
@@ -65,7 +48,3 @@ ATTEMPTS = {
     "removed": lambda path: path.unlink(),
     "unlinked": unlink_by_name,
 }
-
-
-if __name__ == "__main__":
-    main()

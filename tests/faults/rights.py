@@ -1,10 +1,23 @@
 """What some fault tests need of the machine: root. Elsewhere they are skipped; where CI is to run all, they fail."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+
+NOBODY = 65_534
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """With another user's rights."""
+    need_root("become another user")
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def need_root(why: str) -> None:

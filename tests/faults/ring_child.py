@@ -1,8 +1,7 @@
 """The processes that the ring's fault tests start and kill: `python -m tests.faults.ring_child ROLE CONFIG`.
 
-A child waits for a line on stdin before it begins, so that it can stand by while its predecessor is killed. It sends
-itself SIGKILL before its `die_at`-th access to the ring, or before its `die_inside`-th stop inside a record that it is
-writing or reading, counted from 0. It never outlives the process that started it.
+A child waits for a line on stdin before it begins, so that it can stand by while its predecessor is killed. It never
+outlives the process that started it. Those that die at chosen points of a ring: `ring_points.py`.
 """
 
 import ctypes
@@ -35,10 +34,11 @@ from speedyzero.shm import (
 )
 from speedyzero.shm.ring import PRODUCER_CLAIM
 from speedyzero.shm.weight_slots import PUBLISHED
-from tests.shm.gated import GatedWords
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0  # far beyond any wait that succeeds
+SIZES = ("body_words", "slots", "weight_words")
+ARRAYS = SharedArraysSpec("arrays", (("count", Field("uint8", (1,))),))
 _PR_SET_PDEATHSIG = 1
 
 
@@ -56,7 +56,6 @@ class Setup:
     run: Run
     body_words: int = 16
     slots: int = 8
-    messages: int = 1  # length of the array of deliveries
     weight_words: int = 1
 
     @property
@@ -76,11 +75,7 @@ class Setup:
 
     @property
     def board(self):
-        return BoardSpec("board", ("test", "child"), ("begun", "committed", "dropped"))
-
-    @property
-    def deliveries(self):
-        return SharedArraysSpec("deliveries", (("count", Field("uint8", (self.messages,))),))
+        return BoardSpec("board", ("test", "child"), ("committed", "dropped"))
 
     @property
     def weights(self):
@@ -111,7 +106,7 @@ class Child:
 
     def __init__(self, role, setup, *, module="ring_child", **config):
         config |= {"run_id": setup.run.run_id, "shm_dir": setup.run.shm_dir}
-        config |= {name: getattr(setup, name) for name in ("body_words", "slots", "messages", "weight_words")}
+        config |= {name: getattr(setup, name) for name in SIZES}
         command = [sys.executable, "-m", f"tests.faults.{module}", role, json.dumps(config)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -152,31 +147,9 @@ def until(done, step=lambda: time.sleep(0.001)):
         assert time.monotonic() < deadline, "nothing moves any more"
 
 
-def _countdown(left):
-    """To be called at each stop; the last one is fatal. None: there are no stops."""
-    if left is None:
-        return None
-
-    def stop():
-        nonlocal left
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-
-    return stop
-
-
-def _ring(setup, die_at):
-    ring = Ring.attach(setup.run, setup.ring)
-    if die_at is not None:
-        ring.words = GatedWords(ring.words, _countdown(die_at))
-    return ring
-
-
-def produce(setup, *, die_at=None, die_inside=None, count=2**40, drop_every=0):
+def produce(setup, *, count, drop_every=0):
     """Write `count` messages; every `drop_every`-th one is dropped if the ring is full."""
-    producer = _ring(setup, die_at).producer()
-    inside = _countdown(die_inside)
+    producer = Ring.attach(setup.run, setup.ring).producer()
     row, bell = Board.attach(setup.run, setup.board).row("child"), setup.bell("space")
     number = producer.published
     for i in range(count):
@@ -186,32 +159,13 @@ def produce(setup, *, die_at=None, die_inside=None, count=2**40, drop_every=0):
             row.add("committed" if written else "dropped")
             number += written
             continue
-        row.add("begun")
         record = wait_for(producer.begin, bell)
         assert record is not None, "nobody reads"
-        for part in np.array_split(np.arange(setup.body_words), 4) if inside else [slice(None)]:
-            if inside:
-                inside()
-            record.body[part] = body[part]
+        record.body[:] = body
         record.number[...], record.epoch[...] = number, producer.epoch
         producer.commit()
         row.add("committed")
         number += 1
-
-
-def consume(setup, *, die_at=None, die_inside=None):
-    """Check every message and count its delivery, until all have been freed."""
-    consumer = _ring(setup, die_at).consumer()
-    inside, bell = _countdown(die_inside), setup.bell("items")
-    delivered = SharedArrays.attach(setup.run, setup.deliveries, writable=True)["count"]
-    while consumer.consumed < setup.messages:
-        record = wait_for(consumer.begin, bell)
-        assert record is not None and record.number == consumer.consumed
-        assert np.array_equal(record.body, pattern(setup.body_words, record.number, record.epoch))
-        delivered[record.number] += 1
-        if inside:
-            inside()
-        consumer.release()
 
 
 def publish(setup):
@@ -230,7 +184,7 @@ def litter(setup, *, on_disk=""):
     own = Setup(run)
     while True:
         own.create_ring(), Board.create(run, own.board), WeightSlots.create(run, own.weights)
-        SharedArrays.create(run, own.deliveries)
+        SharedArrays.create(run, ARRAYS)
         print("made", flush=True)
         sys.stdin.readline()
         remove_run(run)
@@ -273,11 +227,11 @@ def main(*roles):
     name, config = sys.argv[1], json.loads(sys.argv[2])
     die_with(os.getppid())
     run = Run(config.pop("run_id"), config.pop("shm_dir"))
-    sizes = {name: config.pop(name) for name in ("body_words", "slots", "messages", "weight_words")}
+    sizes = {name: config.pop(name) for name in SIZES}
     assert "torch" not in sys.modules
     sys.stdin.readline()
     {role.__name__: role for role in roles}[name](Setup(run, **sizes), **config)
 
 
 if __name__ == "__main__":
-    main(produce, consume, publish, litter, own_run)
+    main(produce, publish, litter, own_run)

@@ -4,8 +4,6 @@ Fault tests name their rows, `@pytest.mark.contract(1, 2)`, try a tenth of the c
 tell what they reached. `soak.py` makes the table of it. No test asserts a time; the soak compares it with the promise.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping

@@ -9,7 +9,6 @@ import os
 import random
 import resource
 import signal
-import sys
 
 import numpy as np
 
@@ -159,17 +158,12 @@ VICTIMS = {
 }
 
 
-def victims(setup, *, of, kills, seed, only="", when_told=False):
-    """`kills` deaths at each point, or `only` at one, by turns.
-
-    The next victim takes over at once, or when_told: at the next line on stdin; each death is then told by a line.
-    """
+def victims(setup, *, of, kills, seed):
+    """`kills` deaths at each point, by turns. The next victim takes over at once."""
     victim, points = VICTIMS[of]
     rng = random.Random(seed)
     for _ in range(kills):
-        for point in [only] if only else points:
-            if when_told:
-                sys.stdin.readline()
+        for point in points:
             others = 0 if point in _ONCE else rng.randrange(3)
             if (pid := os.fork()) == 0:
                 die_with(os.getppid())
@@ -178,8 +172,6 @@ def victims(setup, *, of, kills, seed, only="", when_told=False):
             _, status = os.waitpid(pid, 0)
             expected = signal.SIGALRM if point == "asleep" else signal.SIGKILL
             assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == expected, (point, status)
-            if when_told:
-                print(point, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """A small run of Catch in one process with whole checkpoints, to be damaged, copied and resumed."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

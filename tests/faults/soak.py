@@ -1,13 +1,10 @@
 """The reliability contract, tried in full: `make soak`, or `make soak ROWS="1 2 20"`.
 
-Runs the fault suite with the contract's counts and prints its table: each promise, what is asked, what was reached by
-which test, pass or fail. A row fails where a test of it failed, a count was not reached, a time was longer than
-promised, or nothing was told. A line for each row goes to
-benchmarks/results/soak.jsonl. Exit code: 0 where no row failed. `--latest` prints the newest line of each row as
-a Markdown table (`docs/results/contract.md` is its summary), and tries nothing.
+Runs the fault suite with the contract's counts and prints its table: each promise, what is asked, what was reached,
+pass or fail. A row fails where a test of it failed, a count was not reached, a time was longer than promised, or
+nothing was told. A line for each row goes to benchmarks/results/soak.jsonl. Exit code: 0 where no row failed.
+`--latest` prints the table of the newest lines (`docs/results/contract.md` is its summary), and tries nothing.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -16,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,11 +70,10 @@ def main() -> int:
         if Path(os.environ["SOAK_TABLE"]).exists():
             told = [json.loads(line) for line in Path(os.environ["SOAK_TABLE"]).read_text().splitlines()]
     rows = [judged(row, tests, told) for row in sorted(chosen)]
-    print_table(rows)
-    print(f"{time.monotonic() - started_s:.0f} s")
     for line in rows:
         path = write_result("soak", line, packages=PACKAGES)
-    print("written to", path)
+    print("\n\n" + "\n".join(recorded_table(path.read_text().splitlines(), rows=chosen)))
+    print(f"{time.monotonic() - started_s:.0f} s; written to {path}")
     return int(code != 0 or any(line["verdict"] == "FAIL" for line in rows))
 
 
@@ -109,11 +105,11 @@ def judged(row: int, tests: Outcomes, told: Sequence[dict]) -> dict:
     }
 
 
-def recorded_table(lines: Sequence[str]) -> list[str]:
+def recorded_table(lines: Sequence[str], *, rows: Collection[int] = CONTRACT) -> list[str]:
     """The newest line of each row, as a Markdown table."""
     newest = {line["results"]["row"]: line for line in map(json.loads, lines)}
     table = ["| row | promise | asked | reached | commit |", "|---|---|---|---|---|"]
-    for row in sorted(CONTRACT):
+    for row in sorted(rows):
         if row not in newest:
             table.append(f"| {row} | {CONTRACT[row].text} | | not tried in full yet | |")
             continue
@@ -123,17 +119,6 @@ def recorded_table(lines: Sequence[str]) -> list[str]:
         figures = f"**{found['verdict']}**: " + "; ".join([*found["figures"], *filter(None, [found["why"]])])
         table.append(f"| {row} | {found['promise']} | {'; '.join(asked)} | {figures} | {commit} |")
     return table
-
-
-def print_table(rows: Sequence[dict]) -> None:
-    print("\n\nThe reliability contract")
-    for line in rows:
-        print(f"\n{line['row']:>3}  {line['verdict']:5} {line['promise']}")
-        for name in ("asked", "limit_s", "reached", "worst_s", "figures", "tests", "why"):
-            if line[name]:
-                print(f"{name:>17}  {line[name]}")
-    verdicts = Counter(line["verdict"] for line in rows)
-    print("\n" + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
 
 
 if __name__ == "__main__":

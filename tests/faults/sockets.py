@@ -1,7 +1,5 @@
 """Which internet sockets processes hold, as the kernel lists them."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 from collections.abc import Iterable

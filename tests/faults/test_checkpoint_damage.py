@@ -1,7 +1,5 @@
 """Whatever becomes of the bytes of a checkpoint, its blocks of rows included: it is reported, an older one is used."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A disk that is full or fails costs a checkpoint, never the run nor the checkpoints that there are."""
 
-from __future__ import annotations
-
 import errno
 import os
 import resource

@@ -1,7 +1,5 @@
 """A save that is killed at any of its system calls leaves a checkpoint to go on from: the old one or the new."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

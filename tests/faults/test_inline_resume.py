@@ -1,7 +1,5 @@
 """A run that was left and resumed is the run that was never left, to the bit."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass

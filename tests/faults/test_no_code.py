@@ -1,7 +1,5 @@
 """No file of a run makes the program execute code. Contract row 19."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """Whole runs that were struck down and resumed: what was counted, played and learned goes on where it was."""
 
-from __future__ import annotations
-
 import os
 import signal
 from pathlib import Path

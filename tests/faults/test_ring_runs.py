@@ -9,8 +9,7 @@ import pytest
 
 from speedyzero.shm import Board, Doorbell, Ring, Run, SegmentError, WeightSlots, remove_run, sweep_dead_runs
 from speedyzero.shm.run import SHM_MOUNT
-from tests.faults.intruder import NOBODY
-from tests.faults.rights import need_root
+from tests.faults.rights import NOBODY, as_nobody
 from tests.faults.ring_child import Child, Setup
 from tests.faults.ring_contract import reached, share
 
@@ -18,9 +17,9 @@ UID_OFFSET = 24  # of the header's uid
 
 
 @pytest.fixture
-def live(shm_run):
+def live(run):
     """A run with one of everything, in use."""
-    setup = Setup(shm_run)
+    setup = Setup(run)
     setup.create_ring()
     Board.create(setup.run, setup.board)
     return setup
@@ -70,52 +69,19 @@ def test_two_runs_started_at_once_never_meet(live):
     reached(9, counts={"starts of two runs": starts})
 
 
-@pytest.fixture
-def as_nobody():
-    """Calls functions with another user's rights."""
-    need_root("become another user")
-
-    def call(function, *arguments):
-        os.seteuid(NOBODY)
-        try:
-            return function(*arguments)
-        finally:
-            os.seteuid(0)
-
-    return call
-
-
 @pytest.mark.contract(19)
-def test_another_user_gets_in_nowhere(live, as_nobody):
-    for attach in (
-        lambda: Ring.attach(live.run, live.ring),
-        lambda: Board.attach(live.run, live.board),
-        lambda: Doorbell.attach(live.run, "items"),
-    ):
-        with pytest.raises(SegmentError, match=f"uid {NOBODY}"):
-            as_nobody(attach)
-    assert as_nobody(sweep_dead_runs).live_runs == () and as_nobody(remove_run, live.run) == ()
-    assert len(names_of(live.run.run_id)) == 4
-    reached(19, "a second uid: every attach refused, sweep and removal touch nothing")
-
-
-@pytest.mark.contract(19)
-def test_what_another_user_laid_out_is_not_taken(live, as_nobody):
+def test_what_another_user_laid_out_is_not_taken(live):
     """Somebody squats on the names that a run will use: an open segment, an open semaphore."""
     run = Run.new()
     setup = replace(live, run=run)
-
-    def squat():
-        os.umask(0)
-        os.close(os.open(SHM_MOUNT / run.object_name("messages"), os.O_CREAT | os.O_RDWR, 0o666))
-        Doorbell.create(run, "bell")
-        WeightSlots.create(run, setup.weights)
-        for name in (run.object_name("weights"), "sem." + run.object_name("bell")):
-            os.chmod(SHM_MOUNT / name, 0o666)
-
     before = os.umask(0)
     try:
-        as_nobody(squat)
+        with as_nobody():
+            os.close(os.open(SHM_MOUNT / run.object_name("messages"), os.O_CREAT | os.O_RDWR, 0o666))
+            Doorbell.create(run, "bell")
+            WeightSlots.create(run, setup.weights)
+            for name in (run.object_name("weights"), "sem." + run.object_name("bell")):
+                os.chmod(SHM_MOUNT / name, 0o666)
         for refused in (
             lambda: Ring.create(run, setup.ring),
             lambda: Ring.attach(run, setup.ring),
@@ -127,26 +93,25 @@ def test_what_another_user_laid_out_is_not_taken(live, as_nobody):
                 refused()
     finally:
         os.umask(before)
-        as_nobody(remove_run, run)
+        with as_nobody():
+            remove_run(run)
     assert names_of(run.run_id) == []
     reached(19, "segments and semaphores that another uid laid out: all refused")
 
 
 @pytest.mark.contract(19)
-def test_a_forged_header_does_not_help_another_user(live, as_nobody):
+def test_a_forged_header_does_not_help_another_user(live):
     """Everything is right, mode and header, only the file is not ours. Only root could open it at all."""
     run = Run.new()
     setup = replace(live, run=run)
-
-    def forge():
-        WeightSlots.create(run, setup.weights)
-        with open(SHM_MOUNT / run.object_name("weights"), "r+b") as file:
-            file.seek(UID_OFFSET)
-            file.write((0).to_bytes(8, "little"))
-
     try:
-        as_nobody(forge)
+        with as_nobody():
+            WeightSlots.create(run, setup.weights)
+            with open(SHM_MOUNT / run.object_name("weights"), "r+b") as file:
+                file.seek(UID_OFFSET)
+                file.write((0).to_bytes(8, "little"))
         with pytest.raises(SegmentError, match=f"belongs to uid {NOBODY}"):
             WeightSlots.attach(run, setup.weights)
     finally:
-        as_nobody(remove_run, run)
+        with as_nobody():
+            remove_run(run)

@@ -14,8 +14,8 @@ WORDS = 2048  # 16 kB a version
 
 
 @pytest.fixture
-def setup(shm_run):
-    return Setup(shm_run, weight_words=WORDS)
+def setup(run):
+    return Setup(run, weight_words=WORDS)
 
 
 class SlowCopy(np.ndarray):

@@ -1,7 +1,5 @@
 """How the soak judges a row, without trying anything."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

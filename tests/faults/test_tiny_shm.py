@@ -1,7 +1,5 @@
 """Shared memory of every size: refused before anything starts, or enough to the end. Contract row 15."""
 
-from __future__ import annotations
-
 import mmap
 from pathlib import Path
 
@@ -31,14 +29,6 @@ def need() -> SharedNeed:
     return shared_need(wire(config, Run.new(), game.spec, game.num_actions))
 
 
-def carried_out(tries: list[Try]) -> list[Outcome]:
-    need_root("mount a tmpfs")
-    done = outcomes(tries)
-    if done is None:
-        go_without("this machine lets nobody mount a tmpfs")
-    return done
-
-
 def assert_refused(outcome: Outcome, folder: str, *, needed: int, free: int, way_out: str, run_dir: Path) -> None:
     assert outcome.code == 2 and outcome.output.count("\n") == 1, outcome
     for part in (f"{needed:,} bytes", f"{folder} has {free:,} free", way_out):
@@ -47,43 +37,42 @@ def assert_refused(outcome: Outcome, folder: str, *, needed: int, free: int, way
 
 
 @pytest.mark.contract(15)
-def test_ten_sizes_of_shared_memory(tmp_path):
-    """In the default suite the refusals are asked of one process, and the smallest size that suffices is run."""
-    needed = need().segments + need().bells
+def test_sizes_of_shared_memory_and_the_way_out(tmp_path):
+    """shm_dir= is the way out, looked at in the same way; with room in it a /dev/shm for the semaphores is enough.
+
+    In the default suite one process is asked. That what suffices is enough: tests/supervisor/test_space.py.
+    """
+    need_root("mount a tmpfs")
+    segments, bells, folder = need().segments, need().bells, tmp_path / "segments"
+    folder.mkdir()
+    needed = segments + bells
     too_small = [PAGE, 16 * PAGE, needed // 4, needed // 2, 3 * needed // 4, needed - 16 * PAGE, needed - PAGE]
     enough = [needed, needed + PAGE, 2 * needed]
     sizes = [size // PAGE * PAGE for size in (*too_small, *(enough if is_soak() else enough[:1]))]
-    done = carried_out(
-        [Try(words(tmp_path / str(size)), {"/dev/shm": size}, whole=is_soak() or size >= needed) for size in sizes]
-    )
-    for size, outcome in zip(sizes, done, strict=True):
+    tries = [Try(words(tmp_path / str(size)), {"/dev/shm": size}, whole=is_soak()) for size in sizes]
+    for run, free, free_there in (
+        ("small", bells, segments - PAGE),
+        ("none", bells - PAGE, segments),
+        ("enough", bells, segments),
+    ):
+        there = words(tmp_path / run, f"shm_dir={folder}")
+        tries.append(Try(there, {"/dev/shm": free, str(folder): free_there}, whole=is_soak() and run == "enough"))
+    done = outcomes(tries)
+    if done is None:
+        go_without("this machine lets nobody mount a tmpfs")
+    *by_size, small, none, there_is_room = done
+    for size, outcome in zip(sizes, by_size, strict=True):
         run_dir = tmp_path / str(size)
         if size < needed:
             way_out = "--shm-size=..., mount -o remount,size=... /dev/shm) or set shm_dir="
             assert_refused(outcome, "/dev/shm", needed=needed, free=size, way_out=way_out, run_dir=run_dir)
         else:
             assert outcome.code == 0 and outcome.left == [], outcome
-            assert (run_dir / "scores.json").exists()
-    reached(15, counts={"sizes of a tiny tmpfs": len(sizes)})
-
-
-@pytest.mark.contract(15)
-def test_the_way_out_is_one(tmp_path):
-    """shm_dir= is looked at in the same way; with room in it a /dev/shm for the semaphores is enough."""
-    folder, runs = tmp_path / "segments", [tmp_path / name for name in ("small", "none", "enough")]
-    folder.mkdir()
-    segments, bells = need().segments, need().bells
-    by_file = [words(run, f"shm_dir={folder}") for run in runs]
-    small, none, enough = carried_out(
-        [
-            Try(by_file[0], {"/dev/shm": bells, str(folder): segments - PAGE}),
-            Try(by_file[1], {"/dev/shm": bells - PAGE, str(folder): segments}),
-            Try(by_file[2], {"/dev/shm": bells, str(folder): segments}, whole=is_soak()),
-        ]
-    )
-    free = {"needed": segments, "free": segments - PAGE}
-    assert_refused(small, str(folder), **free, way_out="shm_dir= to a directory with more", run_dir=runs[0])
+            assert (run_dir / "scores.json").exists() == is_soak()
+    at, free = str(folder), {"needed": segments, "free": segments - PAGE}
+    assert_refused(small, at, **free, way_out="shm_dir= to a directory with more", run_dir=tmp_path / "small")
     free = {"needed": bells, "free": bells - PAGE}
-    assert_refused(none, "/dev/shm", **free, way_out="semaphores stay in /dev/shm", run_dir=runs[1])
-    assert enough.code == 0 and enough.left == [], enough
+    assert_refused(none, "/dev/shm", **free, way_out="semaphores stay in /dev/shm", run_dir=tmp_path / "none")
+    assert there_is_room.code == 0 and there_is_room.left == [], there_is_room
+    reached(15, counts={"sizes of a tiny tmpfs": len(sizes)})
     reached(15, "shm_dir=: too small refused, with room taken")

@@ -18,9 +18,9 @@ import pytest
 from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.shm.run import SHM_MOUNT
+from speedyzero.supervisor.resume import find_resumable
 from speedyzero.supervisor.space import wire_where_it_fits
 from tests.faults.intruder import attack
-from tests.faults.rights import need_root
 from tests.faults.ring_contract import is_soak, reached, trials
 from tests.faults.sockets import inet_sockets
 from tests.faults.whole_run import WholeRun
@@ -77,7 +77,6 @@ def test_only_a_group_of_learners_holds_internet_sockets_and_those_on_loopback(p
 
 @pytest.mark.contract(19)
 def test_another_user_can_do_nothing_to_a_run(pair):
-    need_root("become another user")
     paths = [SHM_MOUNT / name for name in pair.interrupted.shared_names()]
     assert len(paths) > 10
     for path in paths:
@@ -141,12 +140,11 @@ def interrupt(run: WholeRun, run_dir: Path, rng: random.Random, *, more: int) ->
     for _ in range(more):
         time.sleep(rng.uniform(0, 2.5))
         os.killpg(run.process.pid, signal.SIGINT)
-    output = run.output()
+    output = run.ends(130)
     took_s = time.monotonic() - started_s
-    assert run.process.returncode == 130, output
     assert "Traceback" not in output and "killed" not in output
-    assert run.group() == [] and run.shared_names() == []
     consumed = read_metrics(run_dir)["ring/batches.0-0/consumed"].values[-1]
     step = load_weights(newest(run_dir)).meta["step"]
     assert step == consumed if run.config.learner.ranks < 2 else consumed - 1 <= step <= consumed and step >= 1
+    assert more or find_resumable(run_dir)[1].step == step
     return took_s

@@ -152,6 +152,13 @@ class WholeRun:
         self.printed = self.output()
         return self.process.returncode
 
+    def ends(self, code: int = 0) -> str:
+        """Everything that it printed, once it has ended with this exit code and left nothing behind."""
+        output = self.output()
+        assert self.process.returncode == code, output
+        assert self.group() == [] and self.shared_names() == []
+        return output
+
     def output(self) -> str:
         """Everything that it printed, once it has ended."""
         return self.process.communicate(timeout=LIMIT_S)[0]

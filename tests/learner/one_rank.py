@@ -1,10 +1,8 @@
-"""One rank of a group of two, as a process: `python -m tests.learner.one_rank RANK MEETING RESULTS.npz`.
+"""One rank of a group of two, as a process: `python -m tests.learner.one_rank MEETING PORT RANK RESULTS.npz`.
 
-Goes through the cases of `test_group.py`, in the same order on both ranks, and saves what each left behind. MEETING: a
-file, or the port of a store: then each rank is alone on a node of its own, and goes through the first case only.
+Goes through the cases of `test_group.py`, in the same order on both ranks, and saves what each left behind: first as
+ranks of one node that meet at a file, then the first case again, each alone on a node, meeting at a port's store.
 """
-
-from __future__ import annotations
 
 import math
 import sys
@@ -16,7 +14,7 @@ import torch
 
 from speedyzero.learner.group import RankedLearner, joined_group
 from speedyzero.model.flat import flatten
-from speedyzero.nodes.launch import ALONE, Launch
+from speedyzero.nodes.launch import Launch
 from speedyzero.nodes.share import Share
 from speedyzero.topology.records import BatchRecord
 from tests.learner.small_learner import BATCH, SmallLearner, small_batch, small_learner, without_batch_statistics
@@ -113,18 +111,17 @@ CASES = {case.__name__: case for case in (vectors, late_outcomes, images, one_ba
 
 
 def main() -> None:
-    rank, meeting, results = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    meeting, port, rank, results = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     torch.set_num_threads(1)
-    local, cases, launch = (rank, RANKS), CASES, ALONE
-    if meeting.isdigit():
-        local, cases, launch = (0, 1), {"vectors": vectors}, Launch(Share(rank, RANKS), "127.0.0.1", int(meeting), "lo")
-    waits: list[bool] = []
-    joined = joined_group(*local, meeting_file=Path(meeting), device="cpu", launch=launch, on_wait=waits.append)
-    with joined as group:
-        found = {f"{name}/{key}": value for name, case in cases.items() for key, value in case(group, rank).items()}
+    with joined_group(rank, RANKS, meeting_file=meeting, device="cpu") as group:
+        found = {f"{name}/{key}": value for name, case in CASES.items() for key, value in case(group, rank).items()}
         was_member = torch.distributed.is_initialized()
-    membership = {"was_member": was_member, "is_member": torch.distributed.is_initialized(), "waits": waits}
-    np.savez(results, **found, waited_ns=group.waited_ns, **membership)
+    found |= {"was_member": was_member, "is_member": torch.distributed.is_initialized(), "waited_ns": group.waited_ns}
+    waits: list[bool] = []
+    launch = Launch(Share(rank, RANKS), "127.0.0.1", port, "lo")
+    with joined_group(0, 1, meeting_file=meeting, device="cpu", launch=launch, on_wait=waits.append) as group:
+        found |= {f"nodes/{key}": value for key, value in vectors(group, rank).items()}
+    np.savez(results, **found, **{"nodes/waits": waits})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Parameters of several shapes, and random gradients for them, for tests of optimisers."""
 
-from __future__ import annotations
-
 import torch
 
 SHAPES = [(3, 4), (5,), (2, 3, 2, 2), (), (1, 1), (4, 1)]

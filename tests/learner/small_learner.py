@@ -1,7 +1,5 @@
 """A learner on a shard that was filled by hand, with what it publishes kept."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

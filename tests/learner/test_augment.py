@@ -50,27 +50,3 @@ def test_every_frame_of_a_sample_is_the_same_crop(frames, channels, pad):
     assert output.shape == (20, frames * channels, 11, 13) and output.dtype == torch.float32
     assert output.is_contiguous(memory_format=torch.channels_last)
     assert len(set(find_offsets(window, output, pad))) > 3
-
-
-def test_draws_depend_on_sample_step_view_and_seed_alone():
-    window = random_window(64, 1, 9, 9, 1)
-
-    def offsets(*, train_step=0, view=0, seed=0, batch=64) -> list[tuple[int, int]]:
-        return find_offsets(
-            window[:batch], augment(shift_px=4, seed=seed)(window[:batch], train_step=train_step, view=view), 4
-        )
-
-    first = offsets()
-    assert offsets() == first
-    assert offsets(batch=10) == first[:10]
-    for other in (offsets(view=1), offsets(train_step=1), offsets(seed=1)):
-        same = sum(a == b for a, b in zip(first, other, strict=True))
-        assert same < 8  # 64 samples, 81 shifts: 0.8 by chance
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_without_augmentation_pixels_are_only_scaled(channels):
-    window = random_window(3, 4, 5, 6, channels)
-    output = augment()(window, train_step=0, view=0)
-    expected = window.permute(0, 1, 4, 2, 3).flatten(1, 2).float() / 255
-    torch.testing.assert_close(output, expected)

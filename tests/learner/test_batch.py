@@ -1,7 +1,5 @@
 """Batches as the learner reads them: from the mirror the same as from the host, to the bit."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -90,13 +88,6 @@ def test_targets_are_joined_in_the_parts_order():
         expected = np.concatenate([getattr(part, field) for part in parts])
         np.testing.assert_array_equal(getattr(batch, name).numpy(), expected)
     assert batch.weight.tolist() == list(range(2 * BATCH))
-
-
-def test_padded_channels_are_zeros():
-    batch = read([DeviceMirror(noisy_shard(0), CPU, pad_channels_to=8)])
-    plain = read([HostFrames(noisy_shard(0), CPU)])
-    for padded, stack in zip((batch.root, *batch.following), (plain.root, *plain.following), strict=True):
-        assert padded.shape[1] == 8 and torch.equal(padded[:, :6], stack) and not padded[:, 6:].any()
 
 
 @pytest.mark.parametrize("source", [HostFrames, DeviceMirror])

@@ -1,7 +1,5 @@
 """The loss of a batch in the types that devices compute in, on the CPU."""
 
-from __future__ import annotations
-
 import torch
 
 from speedyzero.learner.batch_loss import BatchLoss

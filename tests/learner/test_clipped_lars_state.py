@@ -1,52 +1,16 @@
-"""What a run needs of Clipped LARS: ranks that agree, steps without waiting, saved states, groups, a summary."""
+"""What a run needs of Clipped LARS: groups, a summary. Steps without waiting: test_trainer.py; saved
+states: tests/checkpoint/test_optimizer_state.py."""
 
-import io
 import math
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from speedyzero.config import OptimizerConfig
 from speedyzero.learner.clipped_lars import ClippedLARS, parameter_groups
 from speedyzero.learner.optimizers import build_optimizer
-from tests.learner.parameters import SHAPES, clipped_ratios, give_gradients, random_parameters, train
+from tests.learner.parameters import clipped_ratios, give_gradients, random_parameters, train
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
-
-
-def test_a_step_on_a_gpu_never_waits_for_it():
-    """Fake tensors on a device that need not exist: reading a number from one raises."""
-    with FakeTensorMode():
-        device = torch.device("cuda")
-        parameters = [torch.nn.Parameter(torch.empty(shape, device=device)) for shape in SHAPES]
-        optimizer = ClippedLARS(parameters, lr=torch.tensor(0.4, device=device))
-        for without_gradient in (None, 0, 1):
-            for i, parameter in enumerate(parameters):
-                parameter.grad = None if i == without_gradient else torch.empty_like(parameter)
-            optimizer.step()
-            optimizer.param_groups[0]["lr"] = 0.4
-        with pytest.raises(DataDependentOutputException):
-            optimizer.trust_ratios_by_layer()  # the one place that reads
-
-
-def test_a_saved_state_continues_to_the_bit():
-    shapes = SHAPES + [(2, 2)]
-    straight, resumed = random_parameters(shapes), random_parameters(shapes)
-
-    def optimizer_of(parameters, lr):
-        return ClippedLARS([{"params": parameters[:4]}, {"params": parameters[4:], "adaptive": False}], lr=lr, clip=2.0)
-
-    first, before = optimizer_of(straight, 0.3), optimizer_of(resumed, 0.3)
-    train(first, straight, range(10))
-    train(before, resumed, range(5))
-    file = io.BytesIO()
-    torch.save(before.state_dict(), file)
-    file.seek(0)
-    after = optimizer_of(resumed, 0.7)
-    after.load_state_dict(torch.load(file))
-    train(after, resumed, range(5, 10))
-    assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
-    assert after.param_groups[1]["lr"] == 0.3 and after.param_groups[1]["adaptive"] is False
 
 
 def test_a_tensor_without_a_gradient_is_left_alone():

@@ -4,8 +4,6 @@ What changes is small beside what is always there, as in an Atari frame. Undone 
 -0.2 and its policy has 0.001 nats; with layer norm in the projector every position projects alike (cosine 1.0).
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Target projections by running statistics, folded into the weights."""
 
-from __future__ import annotations
-
 import torch
 
 from speedyzero.config import LearnerConfig

@@ -1,7 +1,5 @@
 """When the ranks of a group save: each step is named once, so that a rank that is to end does end."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 from speedyzero.config import Config

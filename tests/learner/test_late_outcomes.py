@@ -1,7 +1,5 @@
 """A learner that reads what an update found while the next one is under way, as on a GPU. Here on the CPU."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@ On the CPU, with the device's own path: frames from a mirror, draws by the kerne
 started. The fake capture raises where a graph could not be recorded, which is where the host would have waited.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import pytest

@@ -1,7 +1,5 @@
 """Updates that the host only starts: the same as those it waits for, and fit to be captured. All on the CPU."""
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Small networks with nothing left at its initial value."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The strided convolutional network: what travels with its weights, and its standardised input."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Batch renormalization: what training sees is what inference will, whichever unroll step the latents are of."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

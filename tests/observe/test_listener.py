@@ -1,7 +1,5 @@
 """Output that nobody reads any more is a hang-up, and stops nobody from putting things in order."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator
@@ -36,15 +34,12 @@ def test_a_reader_that_goes_away_is_one_interruption_and_what_follows_is_dropped
 
 def test_under_nohup_the_work_goes_on(pipe):
     reading, stream = pipe
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with Interrupts() as interrupts:
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-            os.close(reading)
-            Listener(stream).write("not heard\n")
-            assert interrupts.count == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Interrupts() as interrupts:
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        os.close(reading)
+        Listener(stream).write("not heard\n")
+        assert interrupts.count == 0
 
 
 def test_progress_that_nobody_sees_raises_nothing(pipe):

@@ -9,21 +9,14 @@ import pytest
 
 from speedyzero.observe import metrics
 from speedyzero.observe.metrics import METRICS_FILE, MetricsWriter, put_aside_after, read_metrics
-
-
-class Clock:
-    def __init__(self):
-        self.now_s = 100.0
-
-    def __call__(self):
-        return self.now_s
+from tests.clock import Clock
 
 
 def test_round_trip(tmp_path):
     clock = Clock()
     writer = MetricsWriter(tmp_path, clock=clock)
     for step in range(5):
-        clock.now_s = 100.0 + step
+        clock.now_s = 1000.0 + step
         writer.write("loss/total", np.float32(0.5) * step, np.int64(step * 10))
     writer.write("score", 7, 40)
     writer.close()

@@ -6,14 +6,7 @@ import re
 import pytest
 
 from speedyzero.observe.progress import GamesProgress, Progress, format_duration
-
-
-class Clock:
-    def __init__(self):
-        self.now_s = 1000.0
-
-    def __call__(self):
-        return self.now_s
+from tests.clock import Clock
 
 
 class Terminal(io.StringIO):

@@ -3,8 +3,6 @@
 Axes: B batch, K unroll steps, A actions.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -3,8 +3,6 @@
 Parity ends where part A of the design differs: bootstraps past an end, the root's share in the search's value.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 from pathlib import Path
@@ -42,9 +40,9 @@ from tests.search.models import TableModel, root_states
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
 
 
-def trained(*, folded_targets: bool = False) -> tuple[EfficientZeroNetwork, Loss]:
+def trained() -> tuple[EfficientZeroNetwork, Loss]:
     """The network after one forward and backward pass of the fixed batch."""
-    learner = LearnerConfig(shift_px=0, intensity_scale=0.0, folded_targets=folded_targets)
+    learner = LearnerConfig(shift_px=0, intensity_scale=0.0)
     network, drawn = fixed_network(), fixed_batch()
     frames = torch.from_numpy(drawn.pop("frames")) / 255.0
     stacks = [frames[:, j : j + STACK].flatten(1, 2) for j in range(UNROLL + 1)]

@@ -1,7 +1,5 @@
 """Costs that are measured here, by a real run of a few train steps."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 
 import pytest

@@ -1,7 +1,5 @@
 """The capacity model: counted operations by hand, a pace by hand, and what it refuses."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -132,7 +130,6 @@ def test_more_gpus_are_never_slower_and_a_faster_search_helps_who_waits_for_it()
         (["--gpus", "1", "--gpu", "Riva128"], "figures are there for A100, H100, H200"),
         (["--gpus", "-1", "--gpu", "H100"], "must be 0 or more"),
         (["--cores", "0"], "must be 1 or more"),
-        (["learner.batch_siz=1"], "did you mean learner.batch_size?"),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(words, expected):

@@ -4,8 +4,6 @@ Its trace is a profile like any other, and it can be run again with one role at 
 helps the most is the bottleneck, by definition.
 """
 
-from __future__ import annotations
-
 import heapq
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Critical paths worked by hand, times in ns."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

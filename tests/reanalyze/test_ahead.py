@@ -1,16 +1,9 @@
 """Searches made ahead for the next target network: when, of what, and that no target knows of it."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from speedyzero.reanalyze.reanalyzer import Reanalyzer
-from speedyzero.replay.shard import Shard, shard_shape
-from speedyzero.topology.edges import ReanalyzerEdges
-from speedyzero.topology.pacing import Pacing
 from tests.reanalyze.test_reanalyzer import LANES
 from tests.reanalyze.tiny import CONFIG, Machine, WatchedAgent, changed
-from tests.replay.episodes import NUM_ACTIONS, SPEC
 
 INTERVAL = CONFIG.target_interval
 SLICE = 8
@@ -22,13 +15,7 @@ class AheadMachine(Machine):
 
     def __init__(self, *, published: bool = True):
         """published: the next network's weights are there already, and it is time for them."""
-        super().__init__(AHEAD, LANES, ticks=0)
-        self.following = WatchedAgent(AHEAD)
-        self.reanalyzer = Reanalyzer(
-            AHEAD, self.edges.of(ReanalyzerEdges), Pacing.of(AHEAD), self.agent,
-            Shard(shard_shape(AHEAD, SPEC, NUM_ACTIONS)), following=self.following,
-        )  # fmt: skip
-        self.play(70)
+        super().__init__(AHEAD, LANES, ticks=70, following=WatchedAgent(AHEAD))
         if published:
             self.publish(INTERVAL)
             self.go_to(INTERVAL)

@@ -101,21 +101,6 @@ def test_mixed_targets_are_searched_values_once_data_is_old_and_the_run_far_enou
             assert late.value_target[b, j] == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_the_memo_changes_no_target(name):
-    """With noise too, which is keyed. Batch after batch, in which positions come again and the lanes wrap around."""
-    runs = [machine(changed(VARIANTS[name], reanalyze={"memo": memo})) for memo in (True, False)]
-    for _ in range(4):
-        with_memo, without = (run.batch() for run in runs)
-        for field in ("value_target", "policy_target", "prefix_target"):
-            np.testing.assert_allclose(getattr(with_memo, field), getattr(without, field), rtol=1e-5, atol=1e-5)
-        for run in runs:
-            run.play(9)
-    searched = runs[0].agent.searched
-    assert len(set(searched)) == len(searched) == runs[0].reanalyzer.memo.done_searches
-    assert len(searched) < len(runs[1].agent.searched)
-
-
 @pytest.mark.parametrize(("share", "searched_rows"), [(0.0, 0), (0.5, 6), (0.99, 11), (1.0, 12)])
 def test_policy_share(share, searched_rows):
     """The first part of a batch is searched, the rest keeps the actor's visit fractions."""

@@ -1,7 +1,5 @@
 """Priority Refresh: which positions are judged anew, in which order, by whom, and how much of it is paid for."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

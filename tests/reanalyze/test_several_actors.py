@@ -1,7 +1,5 @@
 """Several actors feed one shard at their own pace: whose lanes move, what is eligible, how old it is."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

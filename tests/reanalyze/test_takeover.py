@@ -4,8 +4,6 @@ Rings and shard lie in real shared memory. A kill is an exception raised in plac
 of the store that frees a record), after which the whole reanalyzer is made anew.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
@@ -17,8 +15,9 @@ from speedyzero.reanalyze.reanalyzer import Reanalyzer
 from speedyzero.replay.shard import Shard
 from speedyzero.runtime.local_edges import InlineEdges
 from speedyzero.runtime.shared_edges import RingReceiver, RingSender
-from speedyzero.runtime.wiring import Wiring, bell_of, wire
-from speedyzero.shm import Doorbell, Ring, Run, SharedArrays, remove_run
+from speedyzero.runtime.wiring import Wiring, wire
+from speedyzero.shm import Run, SharedArrays, remove_run
+from speedyzero.supervisor.process import create_shared
 from speedyzero.topology.edges import ReanalyzerEdges
 from speedyzero.topology.pacing import Pacing
 from speedyzero.topology.records import PriorityRecord
@@ -94,11 +93,7 @@ class Replay:
         # Names anew for each replay, in one run.
         self.wiring = dataclasses.replace(wiring, run=Run.new())
         run = self.wiring.run
-        for process in wiring.board.rows:
-            Doorbell.create(run, bell_of(process)).close()
-        for ring in (*wiring.queues["steps"], *wiring.queues["priorities"]):
-            Ring.create(run, ring).close()
-        SharedArrays.create(run, wiring.shards[0]).close()
+        create_shared(self.wiring)
         self.actors = [RingSender(run, ring) for ring in wiring.queues["steps"]]
         self.learner = RingSender(run, wiring.queues["priorities"][0])
         self.streams = [self.new_games(SHAPES, actor) for actor in range(ACTORS)]

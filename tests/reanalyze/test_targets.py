@@ -116,31 +116,6 @@ def test_prefixes_by_hand(offset, root, horizon, expected):
 
 
 @pytest.mark.parametrize("offset", OFFSETS)
-@pytest.mark.parametrize(("root", "mask", "action"), [
-    (0, [1, 1, 1], [1, 1, 2]), (1, [1, 1, 0], [1, 2, 0]), (2, [1, 0, 0], [2, 0, 0]), (3, [1, 1, 0], [1, 2, 0]),
-    (4, [1, 0, 0], [2, 0, 0]), (7, [1, 0, 0], [2, 0, 0]), (9, [1, 1, 0], [1, 2, 0]), (12, [1, 1, 1], [1, 1, 1]),
-])  # fmt: skip
-def test_masks_actions_and_policy_steps_by_hand(offset, root, mask, action):
-    plan = plan_at(hand_shard(offset), offset + root)
-    assert plan.action_mask[0].tolist() == mask
-    assert plan.action[0].tolist() == action
-    # The root has a policy, and each later state that another action was taken from.
-    acted = int(sum(mask))
-    policy_steps = [offset + root + j for j in range(acted)]
-    if acted == K and root != 0:
-        policy_steps.append(offset + root + K)
-    assert plan.policy_step[0].tolist() == policy_steps + [NONE] * (K + 1 - len(policy_steps))
-
-
-def test_bootstraps_by_hand():
-    plan = plan_at(hand_shard(0), 3)
-    assert plan.bootstrap_step[0].tolist() == [5, 5, 5, 5]
-    assert plan.bootstrap_discount[0].tolist() == [0.25, 0.5, 1, 1]
-    assert plan_at(hand_shard(0), 0).bootstrap_step[0].tolist() == [2, NONE, NONE, NONE]
-    assert plan_at(hand_shard(0), 9).bootstrap_step[0].tolist() == [NONE] * 4
-
-
-@pytest.mark.parametrize("offset", OFFSETS)
 def test_a_cut_off_game_bootstraps_from_its_final_row(offset):
     """The hand-worked lane, whose actor died after row 13: that row is final, row 12 the last that acted."""
     lane, shard = hand_lane(offset), hand_shard(offset, rows=14)

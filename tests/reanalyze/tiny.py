@@ -1,7 +1,5 @@
 """A tiny run for the reanalyzer's tests: made-up lanes, a real network of a few dozen units, random weights."""
 
-from __future__ import annotations
-
 import dataclasses
 from types import SimpleNamespace
 
@@ -102,14 +100,25 @@ def no_agent() -> SimpleNamespace:
 class Machine:
     """A reanalyzer between hand-made edges. The weights of version v are `random_weights(config, v)`."""
 
-    def __init__(self, config: Config, lanes: list[Lane], *, ticks: int, share: Share = WHOLE):
+    def __init__(
+        self,
+        config: Config,
+        lanes: list[Lane],
+        *,
+        ticks: int,
+        edges: InlineEdges | None = None,
+        following: WatchedAgent | None = None,
+        share: Share = WHOLE,
+    ):
+        """following: searches ahead for the next target network."""
         assert len(lanes) == config.actor.envs
         self.config, self.lanes = config, lanes
-        self.edges = InlineEdges()
-        self.agent = WatchedAgent(config)
+        self.edges = edges or InlineEdges()
+        self.agent, self.following = WatchedAgent(config), following
         pacing = Pacing(config.schedule, tick_env_steps=len(lanes))
         shard = Shard(shard_shape(config, SPEC, NUM_ACTIONS))
-        self.reanalyzer = Reanalyzer(config, self.edges.of(ReanalyzerEdges), pacing, self.agent, shard, share=share)
+        ends = self.edges.of(ReanalyzerEdges)
+        self.reanalyzer = Reanalyzer(config, ends, pacing, self.agent, shard, following=following, share=share)
         self.publish(0)
         self.play(ticks)
 

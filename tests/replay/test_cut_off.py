@@ -1,7 +1,9 @@
-"""An actor dies and its successor begins new games: what becomes of the lanes, by hand and on random ones."""
+"""An actor dies and its successor begins new games: what becomes of the lanes.
+
+By hand: tests/reanalyze/test_takeover.py and, for the targets, test_targets.py there.
+"""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,68 +20,13 @@ def make_shard(lanes=1, *, rows=ROWS, actors=1) -> Shard:
     )
 
 
-def hand_lane(offset: int) -> Lane:
-    """After `offset` rows of another game: rows 0-2 a life, 3-5 the next one until the game is over, 6 its last row,
-    7-8 a game that a limit ends, 9 its last row."""
-    lane = Lane()
-    if offset:
-        lane.add([1] * (offset - 1), [-9.0] * (offset - 1), GAME_OVER)
-    for length, end in ((3, LIFE), (3, GAME_OVER), (2, LIMIT), (20, GAME_OVER)):
-        lane.add([2] * length, [4.0] * length, end)
-    return lane
-
-
 def flags_of(shard: Shard, begin: int, end: int) -> list[set[str]]:
     """Names of the flags of a lane's rows."""
     return [{name for name in FLAGS if getattr(shard, name)[0, row % shard.rows]} for row in range(begin, end)]
 
 
-@pytest.mark.parametrize("offset", [0, 13, 17, 20, 23, 24, 29])  # in 24 rows: wraps nowhere, everywhere, before row 0
-@pytest.mark.parametrize(
-    ("rows", "ending"),
-    [
-        # what the rows of the game that was cut look like afterwards, up to the last one committed
-        (1, [{"first", "last"}]),  # a game's first row: nothing was acted that could be told of
-        (2, [{"first", "truncated"}, {"last"}]),
-        (3, [{"first"}, {"truncated"}, {"last"}]),  # the life that was lost in the last row is not known of any more
-        (4, [{"terminal"}, {"first", "last"}]),  # the next life's first row: the end before it stands
-        (5, [{"terminal"}, {"first", "truncated"}, {"last"}]),
-        (6, [{"first"}, {"truncated"}, {"last"}]),  # the game was over, but its final observation never came
-        (7, [{"terminal"}, {"last"}]),  # a last row already
-        (8, [{"last"}, {"first", "last"}]),  # a game's first row again
-        (9, [{"first", "truncated"}, {"last"}]),  # the limit's row, without the final observation
-        (10, [{"truncated"}, {"last"}]),
-    ],
-)
-def test_by_hand(offset, rows, ending):
-    lane, shard = hand_lane(offset), make_shard()
-    for row in range(offset + rows):
-        shard.append(tick([lane], row))
-    before = {name: getattr(shard, name).copy() for name in shard.shape.fields()}
-    shard.cut_off(actor=0)
-    head = offset + rows
-    assert flags_of(shard, head - len(ending), head) == ending
-    final = (head - 1) % ROWS
-    assert shard.action[0, final] == shard.reward[0, final] == shard.raw_reward[0, final] == 0
-    touched = np.zeros((1, ROWS), bool)
-    touched[0, [final, final - 1]] = True
-    for name, array in before.items():
-        if name in ("frame", "first", "root_value", "visit_policy", "actor_version", "priority", "stamp"):
-            np.testing.assert_array_equal(getattr(shard, name), array)
-        elif array.shape == touched.shape:
-            np.testing.assert_array_equal(getattr(shard, name)[~touched], array[~touched])
-    assert shard.action[0, final - 1] == before["action"][0, final - 1]
-    assert shard.reward[0, final - 1] == before["reward"][0, final - 1]
-    assert shard.ticks.tolist() == shard.head.tolist() == [head]
-
-    after = {name: getattr(shard, name).copy() for name in before}
-    shard.cut_off(actor=0)  # twice in a row: a successor that died before its first row
-    for name, array in after.items():
-        np.testing.assert_array_equal(getattr(shard, name), array)
-
-
 def test_a_successor_that_dies_after_one_row():
-    shard, lane = make_shard(), hand_lane(0)
+    shard, lane = make_shard(), made_up_lane([(3, LIFE), (20, GAME_OVER)])
     for row in range(5):
         shard.append(tick([lane], row))
     shard.cut_off(actor=0)
@@ -93,7 +40,7 @@ def test_a_successor_that_dies_after_one_row():
 
 
 def test_other_actors_lanes_are_left_alone():
-    lanes = [hand_lane(0) for _ in range(4)]
+    lanes = [made_up_lane([(3, LIFE), (20, GAME_OVER)], lane=lane) for lane in range(4)]
     shard, alone = (make_shard(4, actors=2) for _ in range(2))
     for row in range(5):
         for made in (shard, alone):
@@ -107,9 +54,15 @@ def test_other_actors_lanes_are_left_alone():
     assert shard.truncated[:, 3].tolist() == [False, False, True, True]
 
 
-@given(st.lists(shapes(), min_size=1, max_size=3), st.integers(1, 70))
-def test_a_game_cut_off_is_a_game_that_a_limit_ended(lane_shapes, head):
-    """Every array is that of lanes in which a limit fell where the actor died, so all targets are those, too."""
+WRAPS = (ROWS, ROWS + 1, 2 * ROWS, 2 * ROWS + 1)  # the last row is the lane's last one, or its first again
+
+
+@given(
+    st.lists(shapes(), min_size=1, max_size=3), st.one_of(st.integers(1, 70), st.sampled_from(WRAPS)), st.integers(1, 2)
+)
+def test_a_game_cut_off_is_a_game_that_a_limit_ended(lane_shapes, head, times):
+    """Every array is that of lanes in which a limit fell where the actor died, so all targets are those, too. Twice in
+    a row: a successor that died before its first row."""
     lanes = [made_up_lane(shape, lane=lane, min_rows=head + 1) for lane, shape in enumerate(lane_shapes)]
     expected_lanes = [cut(lane, head) for lane in lanes]
     after = made_up_lane([(3, LIFE), (4, LIMIT), (5, GAME_OVER)], min_rows=30)
@@ -120,7 +73,8 @@ def test_a_game_cut_off_is_a_game_that_a_limit_ended(lane_shapes, head):
         expected.append(tick(expected_lanes, row))
     for row in range(head):
         shard.append(tick(lanes, row))
-    shard.cut_off(actor=0)
+    for _ in range(times):
+        shard.cut_off(actor=0)
     for row in range(head, head + 20):
         shard.append(tick(expected_lanes, row))
     for name in shard.shape.fields():

@@ -1,7 +1,5 @@
 """The mirror beside the shard that it follows: at any pace, round the lanes' ends, while the writer goes on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -267,19 +265,6 @@ def test_a_few_rows_are_sent_without_waiting_for_the_device(monkeypatch):
         play(shard, rng)
         streamed.ask()
     assert streamed.timeline.host_waits == 0
-    streamed.check()
-
-
-def test_a_slot_is_not_filled_again_before_it_was_copied(monkeypatch):
-    shard, rng = make_shard(), np.random.default_rng(0)
-    streamed = StreamedMirror(monkeypatch, shard, rng, slot_rows=2)
-    play(shard, rng, ticks=device_mirror.SLOTS)
-    streamed.mirror.follow()
-    assert streamed.timeline.host_waits == 0
-    play(shard, rng)
-    streamed.mirror.follow()
-    assert streamed.timeline.host_waits == 1
-    streamed.ask()
     streamed.check()
 
 

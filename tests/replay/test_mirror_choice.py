@@ -1,7 +1,5 @@
 """Which frames are mirrored, and where: by setting, by what is free, by what a frame is."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -41,10 +41,3 @@ def test_sums_do_not_drift():
     fresh = SumTree(50)
     fresh.set(np.arange(50), tree.get(np.arange(50)))
     assert tree.total == fresh.total
-
-
-def test_nothing_asked_for():
-    tree = SumTree(3)
-    tree.set(np.empty(0, np.int64), np.empty(0))
-    assert tree.total == 0
-    assert tree.find(np.empty(0)).shape == (0,)

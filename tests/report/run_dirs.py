@@ -1,7 +1,5 @@
 """Run directories as runs leave them, without a run."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Sequence

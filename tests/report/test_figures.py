@@ -1,7 +1,5 @@
 """What is drawn in the pictures."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which runs share a curve, and what they are called."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Curves of runs and of groups of seeds, by hand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The page: which numbers stand in it, that it holds all that it shows, and that a real browser has no complaint."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

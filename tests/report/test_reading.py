@@ -1,7 +1,5 @@
 """What is read off a run's directory, whatever state the run is in."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

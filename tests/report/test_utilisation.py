@@ -1,7 +1,5 @@
 """Shares of time from cumulative counters, by hand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

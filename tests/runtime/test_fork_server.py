@@ -1,23 +1,21 @@
 """Processes forked from a server: what they are like, how they end, and that none outlives the one who asked for it."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from speedyzero.runtime.fork_server import ForkServer, NotStarted, client
 from speedyzero.system.stop_signals import STOP_SIGNALS
+from tests.processes import is_gone, wait_for
 from tests.supervisor import forked
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 60.0
 
 
 @pytest.fixture
@@ -60,7 +58,7 @@ def test_a_server_that_dies_takes_its_own_along_and_another_takes_its_place(serv
     os.kill(server_pid, signal.SIGKILL)
     first.join()
     assert first.exit_code == -signal.SIGKILL and first.died_with_server
-    wait_until_gone(first.pid)
+    wait_for(partial(is_gone, first.pid))
     second = server.start(forked.leave_with, (7,))
     second.join()
     assert second.exit_code == 7 and server.pid != server_pid
@@ -72,13 +70,13 @@ def test_a_stopped_server_does_not_hold_up_a_kill(server, monkeypatch):
     os.kill(server.pid, signal.SIGSTOP)
     process.kill()
     assert not process.alive
-    wait_until_gone(process.pid)
+    wait_for(partial(is_gone, process.pid))
 
 
 def test_a_kill_may_come_too_late(server):
     """The server has buried it, and the supervisor has not heard of it."""
     process = server.start(forked.leave_with, (5,))
-    wait_until_gone(process.pid)
+    wait_for(lambda: not Path(f"/proc/{process.pid}").exists())
     listen = server.listen
     server.listen = lambda wait_s=0.0: None if wait_s == 0.0 else listen(wait_s)
     process.kill()
@@ -89,8 +87,7 @@ def test_whoever_fell_with_the_server_is_gone_once_that_is_told(server):
     processes = [server.start(forked.hold_memory, ()) for _ in range(3)]
     os.kill(server.pid, signal.SIGKILL)
     processes[0].join()
-    states = [state_of(process.pid) for process in processes]
-    assert all(state in ("gone", "Z") for state in states), states
+    assert all(is_gone(process.pid) for process in processes)
 
 
 def test_a_start_may_be_interrupted(tmp_path, monkeypatch):
@@ -115,8 +112,8 @@ def test_closing_leaves_nobody(server):
     process = server.start(forked.sleep_long, ())
     server.close()
     assert not process.alive
-    wait_until_gone(process.pid)
-    wait_until_gone(server.pid)
+    wait_for(partial(is_gone, process.pid))
+    wait_for(partial(is_gone, server.pid))
 
 
 @pytest.mark.parametrize("module", ["tests.supervisor.slow_import", "tests.supervisor.forked"])
@@ -128,11 +125,10 @@ def test_all_die_with_the_one_who_asked(module, tmp_path, monkeypatch):
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(parent.stdout.readline()) for _ in range(1 if is_slow else 2)]
-        while is_slow and not begun.exists():
-            time.sleep(0.02)
+        wait_for(lambda: begun.exists() or not is_slow)
         parent.kill()
     for pid in pids:
-        wait_until_gone(pid)
+        wait_for(partial(is_gone, pid))
 
 
 def test_a_machine_that_forks_no_more_is_told():
@@ -140,17 +136,3 @@ def test_a_machine_that_forks_no_more_is_told():
         with pytest.raises(NotStarted, match="fork: .*Resource temporarily unavailable"):
             server.start(forked.sleep_long, ())
         assert server.ready(), "the server lives on"
-
-
-def state_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return "gone"
-
-
-def wait_until_gone(pid: int) -> None:
-    deadline_s = time.monotonic() + LIMIT_S
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < deadline_s, pid
-        time.sleep(0.02)

@@ -49,11 +49,6 @@ def test_putting_into_a_full_queue_is_a_mistake_of_the_producer():
     assert edge.get() is first and edge.empty
 
 
-def test_taking_from_an_empty_queue():
-    with pytest.raises(IndexError):
-        queue(1).get()
-
-
 def test_newer_weights():
     assert slots(1).newer_than(-1) is None
     assert slots(1, 0).newer_than(-1).version == 0
@@ -85,11 +80,3 @@ def test_edges_have_their_capacities():
         assert ring.full
     # The reanalyzer follows one interval behind the newest: two would do, the third is for the moment of change.
     assert TARGETS.capacity >= 2
-
-
-def test_runs_share_nothing():
-    one, other = InlineEdges(), InlineEdges()
-    one.steps.put(metrics(1)[0])
-    one.weights.publish(weights(3))
-    one.board.env_steps = 5
-    assert other.steps.empty and other.weights.newer_than(-1) is None and other.board.env_steps == 0

@@ -1,7 +1,5 @@
 """The roles' ends over real shared memory, in one process: what is put in comes out, bit for bit, and is let go."""
 
-from __future__ import annotations
-
 import dataclasses
 import gc
 
@@ -10,8 +8,6 @@ import pytest
 import torch
 
 from speedyzero.env.base import ObservationSpec
-from speedyzero.reanalyze.reanalyzer import Reanalyzer
-from speedyzero.replay.shard import Shard, shard_shape
 from speedyzero.runtime.local_edges import InlineEdges
 from speedyzero.runtime.shared_edges import (
     KEPT_VERSIONS,
@@ -23,12 +19,13 @@ from speedyzero.runtime.shared_edges import (
     SlotSource,
 )
 from speedyzero.runtime.wiring import COUNTERS, record_layout
-from speedyzero.shm import Board, BoardSpec, Ring, RingSpec, Run, WeightSlots, WeightSlotsSpec, remove_run
-from speedyzero.topology.edges import BATCHES, METRICS, PRIORITIES, STEPS, Edge, ReanalyzerEdges
-from speedyzero.topology.pacing import Pacing
+from speedyzero.shm import Board, BoardSpec, Ring, RingSpec, Run, WeightSlots, WeightSlotsSpec
+from speedyzero.topology.edges import BATCHES, METRICS, PRIORITIES, STEPS, Edge
 from speedyzero.topology.records import METRIC_NAME_BYTES, MetricRecord, PriorityRecord, WeightsRecord
-from tests.reanalyze.tiny import CONFIG, WatchedAgent, changed, random_weights
-from tests.replay.episodes import GAME_OVER, LIFE, LIMIT, NUM_ACTIONS, SPEC, made_up_lane, tick
+from tests.reanalyze.test_reanalyzer import LANES
+from tests.reanalyze.tiny import CONFIG, Machine, changed, random_weights
+from tests.replay.episodes import NUM_ACTIONS, SPEC
+from tests.runtime.test_wiring import Pipe, Slots
 
 IMAGE = ObservationSpec((12, 10, 3), np.dtype(np.uint8))
 
@@ -47,13 +44,6 @@ LAYOUTS = {
     "priorities": layout_of(PRIORITIES, batch=9),
     "metrics": layout_of(METRICS),
 }
-
-
-@pytest.fixture
-def run():
-    run = Run.new()
-    yield run
-    remove_run(run)
 
 
 def ring_of(run: Run, layout, *, slots: int = 3) -> tuple[RingSender, RingReceiver]:
@@ -172,17 +162,6 @@ def test_epochs_are_of_the_record_at_hand(run):
     assert receiver.epoch == 3 and RingReceiver(run, spec).epoch == 3
 
 
-def test_damage_is_dropped_and_not_consumed(run):
-    sender, receiver = ring_of(run, LAYOUTS["priorities"])
-    for seed in range(3):
-        sender.put(random_record(LAYOUTS["priorities"], np.random.default_rng(seed)))
-    receiver._ring.slot_payload(1)[20] ^= 1
-    records = [bits_of(record) for record in receiver.drain()]
-    expected = [random_record(LAYOUTS["priorities"], np.random.default_rng(seed)) for seed in (0, 2)]
-    assert records == [bits_of(record) for record in expected]
-    assert receiver.consumed == 2 and receiver.empty
-
-
 def test_metrics_are_packed_and_dropped_when_full(run):
     spec = RingSpec("metrics", layout_of(METRICS), 64)
     Ring.create(run, spec).close()
@@ -259,49 +238,6 @@ def test_board_counts_of_all_rows(run):
     assert board.counter("actor-1", "env_steps") == 4 and board.counter("learner-0", "train_steps") == 5
 
 
-LANES = [made_up_lane([(4, LIFE), (3, LIMIT), (6, GAME_OVER)], lane=lane, min_rows=200) for lane in range(2)]
-
-
-class SharedMachine:
-    """A reanalyzer with its steps, priorities, batches and targets over shared memory."""
-
-    def __init__(self, run: Run, config=CONFIG):
-        self.run = run
-        batch, envs = config.learner.batch_size, config.actor.envs
-        steps = RingSpec("steps", layout_of(STEPS, envs=envs), 4)
-        priorities = RingSpec("priorities", layout_of(PRIORITIES, batch=batch), 4)
-        batches = RingSpec("batches", layout_of(BATCHES, batch=batch, unroll=config.target.unroll_steps), 2)
-        for spec in (steps, priorities, batches):
-            Ring.create(run, spec).close()
-        slots = WeightSlotsSpec("targets", 4 * len(random_weights(config, 0)))
-        WeightSlots.create(run, slots).close()
-        self.steps, self.priorities = RingSender(run, steps), RingSender(run, priorities)
-        self.batches = RingReceiver(run, batches)
-        self.targets = SlotSink(WeightSlots.attach(run, slots, writable=True))
-        self.inline = InlineEdges()
-        edges = dataclasses.replace(
-            self.inline.of(ReanalyzerEdges),
-            steps=[RingReceiver(run, steps)],
-            priorities=[RingReceiver(run, priorities)],
-            batches=[RingSender(run, batches)],
-            targets=SlotSource(WeightSlots.attach(run, slots)),
-        )
-        self.receivers = [*edges.steps, *edges.priorities]
-        shard = Shard(shard_shape(config, SPEC, NUM_ACTIONS))
-        pacing = Pacing(config.schedule, tick_env_steps=envs)
-        self.config, self.agent = config, WatchedAgent(config)
-        self.reanalyzer = Reanalyzer(config, edges, pacing, self.agent, shard)
-
-    def publish(self, version: int) -> None:
-        self.targets.publish(WeightsRecord(version, random_weights(self.config, version)))
-
-    def play(self, ticks: int) -> None:
-        for _ in range(ticks):
-            self.steps.put(tick(LANES, int(self.reanalyzer.shard.head[0])))
-            self.inline.board.env_steps += 2
-            self.reanalyzer._take_steps()
-
-
 def arrays_reachable_from(*roots: object) -> list[np.ndarray]:
     """Every array that anything in `roots` refers to, through containers, objects and bases of views."""
     seen: set[int] = set()
@@ -323,21 +259,23 @@ def arrays_reachable_from(*roots: object) -> list[np.ndarray]:
 
 def test_nobody_keeps_a_view_of_a_slot(run):
     """Slots are written over with noise behind the reanalyzer's back: neither its rows nor its draws change."""
-    machine = SharedMachine(run)
-    machine.publish(0)
-    machine.play(60)
+    specs = (RingSpec("steps", layout_of(STEPS, envs=2), 4), RingSpec("priorities", layout_of(PRIORITIES, batch=12), 4))
+    for spec in specs:
+        Ring.create(run, spec).close()
+    pipes = [Pipe(run, spec) for spec in specs]
+    machine = Machine(CONFIG, LANES, ticks=60, edges=InlineEdges(steps=pipes[0], priorities=pipes[1]))
     rng = np.random.default_rng(0)
     lane, step = rng.integers(0, 2, 12), 59 - rng.integers(0, 20, 12)
-    machine.priorities.put(PriorityRecord(lane, step, 0, rng.random(12).astype(np.float32)))
-    reanalyzer = machine.reanalyzer
+    pipes[1].put(PriorityRecord(lane, step, 0, rng.random(12).astype(np.float32)))
+    reanalyzer, receivers = machine.reanalyzer, [pipe.receiver for pipe in pipes]
     assert reanalyzer.step()
-    slots = [end._ring.slot_payload(slot) for end in machine.receivers for slot in range(4)]
+    slots = [end._ring.slot_payload(slot) for end in receivers for slot in range(4)]
     reachable = arrays_reachable_from(reanalyzer.shard, reanalyzer.sampler, reanalyzer.memo, machine.agent)
     assert len(reachable) > 20
     own = {name: value for name, value in vars(reanalyzer).items() if name not in ("_edges", "_config")}
     everything = [*reachable, *arrays_reachable_from(own)]
     assert not any(np.may_share_memory(array, slot) for array in everything for slot in slots)
-    held = arrays_reachable_from(machine.receivers)  # the receivers themselves do, and the search for arrays finds it
+    held = arrays_reachable_from(receivers)  # the receivers themselves do, and the search for arrays finds it
     assert any(np.may_share_memory(array, slot) for array in held for slot in slots)
     before = [array.copy() for array in reachable]
     for slot in slots:
@@ -350,10 +288,11 @@ def test_nobody_keeps_a_view_of_a_slot(run):
 def test_targets_over_slots_keep_to_their_schedule(run, interval):
     """The reanalyzer looks in between batches; the learner may do three train steps between two of its looks. Only
     where that is more than an interval may the target be newer than due, and never older."""
-    machine = SharedMachine(run, changed(target={"interval_samples": interval * CONFIG.learner.batch_size}))
-    machine.publish(0)
-    machine.play(60)
-    board, missed = machine.inline.board, 0
+    config = changed(target={"interval_samples": interval * CONFIG.learner.batch_size})
+    spec = WeightSlotsSpec("targets", 4 * len(random_weights(config, 0)))
+    WeightSlots.create(run, spec).close()
+    machine = Machine(config, LANES, ticks=60, edges=InlineEdges(targets=Slots(run, spec)))
+    board, missed = machine.edges.board, 0
     while board.train_steps < 12 * interval:
         while machine.reanalyzer.step():
             pass
@@ -365,6 +304,6 @@ def test_targets_over_slots_keep_to_their_schedule(run, interval):
             board.add_train_step()
             if board.train_steps % interval == 0:
                 machine.publish(board.train_steps)
-        while not machine.batches.empty:
-            machine.batches.get()
+        while not machine.edges.batches.empty:
+            machine.edges.batches.get()
     assert missed == 0 or interval < 3

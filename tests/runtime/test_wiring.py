@@ -1,9 +1,5 @@
 """A run's edges as specifications: who holds which end, what it takes, and that they carry it like plain memory."""
 
-from __future__ import annotations
-
-import pickle
-
 import numpy as np
 import pytest
 
@@ -16,8 +12,9 @@ from speedyzero.replay.shard import Shard
 from speedyzero.runtime.local_edges import InlineEdges
 from speedyzero.runtime.shared_edges import RingReceiver, RingSender, SharedBoard, SlotSink, SlotSource
 from speedyzero.runtime.wiring import COUNTERS, LEARNER, REANALYZER, SUPERVISOR, Wiring, bell_of, wire
-from speedyzero.shm import Board, Doorbell, Ring, Run, SharedArrays, WeightSlots, remove_run
+from speedyzero.shm import Run, SharedArrays, WeightSlots
 from speedyzero.supervisor import inline
+from speedyzero.supervisor.process import create_shared
 from speedyzero.topology.edges import METRICS, QUEUES, WAITS
 
 SHORT = ["schedule.env_steps=700", "schedule.train_steps=60", "schedule.head_start_env_steps=500"]
@@ -31,43 +28,9 @@ CONFIGS = {
 }
 
 
-@pytest.fixture
-def run():
-    run = Run.new()
-    yield run
-    remove_run(run)
-
-
 def wired(config: Config, run: Run) -> Wiring:
     game = check_game(config.env)
     return wire(config, run, game.spec, game.num_actions)
-
-
-def create(wiring: Wiring) -> Board:
-    """Everything that the wiring names."""
-    for process in wiring.board.rows:
-        Doorbell.create(wiring.run, bell_of(process)).close()
-    for ring in wiring.rings:
-        Ring.create(wiring.run, ring).close()
-    for slots in wiring.slots.values():
-        WeightSlots.create(wiring.run, slots).close()
-    for shard in wiring.shards:
-        SharedArrays.create(wiring.run, shard).close()
-    return Board.create(wiring.run, wiring.board)
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_total_is_what_is_allocated(run, name):
-    """Semaphores apart, which are a few bytes each."""
-    wiring = wired(CONFIGS[name](), run)
-    create(wiring)
-    objects = {path.name: path.stat() for path in run.directory.glob(f"speedyzero.{run.run_id}.*")}
-    assert sum(status.st_size for status in objects.values()) == wiring.total_bytes
-    sizes = dict(wiring.sizes) | {"board": wiring.board.total_bytes}
-    assert {run.object_name(name): size for name, size in sizes.items()} == {
-        name: status.st_size for name, status in objects.items()
-    }
-    assert all(status.st_blocks * 512 >= status.st_size for status in objects.values())  # no hole to fault on later
 
 
 @pytest.mark.parametrize("actors", [1, 3])
@@ -100,11 +63,6 @@ def test_weight_slots_hold_the_flat_weights(run, name):
     assert wiring.slots["weights"].size_bytes == wiring.slots["targets"].size_bytes == flat.nbytes
 
 
-def test_it_is_handed_to_a_child(run):
-    wiring = wired(CONFIGS["three actors"](), run)
-    assert pickle.loads(pickle.dumps(wiring)) == wiring
-
-
 def test_the_board_has_a_counter_for_every_wait():
     assert {*WAITS, "env_steps", "train_steps", "busy_ns"} <= set(COUNTERS)
 
@@ -120,8 +78,8 @@ class Pipe:
     """Both ends of a ring, as a queue of one process, into which nothing is cast. `one_ahead`: full with a record."""
 
     def __init__(self, run: Run, spec, *, one_ahead: bool = False):
-        self._sender, self._receiver, self._one_ahead = RingSender(run, spec), RingReceiver(run, spec), one_ahead
-        self.get, self.drain, self._layout = self._receiver.get, self._receiver.drain, spec.layout
+        self._sender, self.receiver, self._one_ahead = RingSender(run, spec), RingReceiver(run, spec), one_ahead
+        self.get, self.drain, self._layout = self.receiver.get, self.receiver.drain, spec.layout
 
     def put(self, record) -> None:
         for name, field in self._layout.fields:
@@ -130,9 +88,9 @@ class Pipe:
         self._sender.put(record)
 
     full = property(lambda self: not self.empty if self._one_ahead else self._sender.full)
-    empty = property(lambda self: self._receiver.empty)
-    epoch = property(lambda self: self._receiver.epoch)
-    consumed = property(lambda self: self._receiver.consumed)
+    empty = property(lambda self: self.receiver.empty)
+    epoch = property(lambda self: self.receiver.epoch)
+    consumed = property(lambda self: self.receiver.consumed)
     published = property(lambda self: self._sender.published)
 
 
@@ -144,7 +102,7 @@ class Slots:
 
 
 def shared_edges_of(wiring: Wiring) -> InlineEdges:
-    board, run = create(wiring), wiring.run
+    board, run = create_shared(wiring), wiring.run
     return InlineEdges(
         steps=Pipe(run, wiring.queues["steps"][0]),
         batches=Pipe(run, wiring.queues["batches"][0], one_ahead=True),

@@ -1,4 +1,4 @@
-"""Gumbel search by hand, its sequences of considered visits, and beside mctx where that is installed."""
+"""Gumbel search by hand, and its sequences of considered visits. Beside mctx: benchmarks/bench_tree.py."""
 
 from collections import Counter
 
@@ -9,7 +9,6 @@ import torch
 from kernels.gumbel_select import considered_visits
 from speedyzero.search import RootOutput, SearchConfig, StepOutput, search
 from tests.kernels.backends import TREE_BACKENDS as BACKENDS
-from tests.search.models import STATES, TableModel, next_state, root_states
 from tests.search.test_puct import scripted_model, scripted_root
 
 
@@ -102,52 +101,3 @@ def test_drawn_gumbel_noise_samples_from_the_policy():
     counts = Counter(result.action.tolist())
     chi_square = sum((counts[a] - batch * p) ** 2 / (batch * p) for a, p in enumerate(priors.tolist()))
     assert chi_square < 16.27  # 0.999 quantile at 3 degrees of freedom
-
-
-@pytest.mark.parametrize("num_actions, simulations", [(4, 16), (18, 50)])
-def test_agrees_with_mctx(num_actions, simulations):
-    pytest.importorskip("mctx", reason="mctx is not installed (extra `bench`)")
-    batch, discount = 7, 0.97
-    model = TableModel.random(11, num_actions, has_prefix=False)
-    states = root_states(2, batch)
-    want, noise = mctx_gumbel(model, states, discount, simulations, seed=5)
-    summary = want.search_tree.summary()
-    for backend in BACKENDS:
-        config = SearchConfig(
-            algorithm="gumbel", num_simulations=simulations, discount=discount, prefix_horizon=0, backend=backend
-        )
-        result = search(model.root(states), model.recurrent, config, torch.from_numpy(np.array(noise)))
-        assert result.visits.tolist() == summary.visit_counts.tolist()
-        assert result.action.tolist() == want.action.tolist()
-        np.testing.assert_allclose(result.policy, want.action_weights, atol=1e-5)
-        np.testing.assert_allclose(result.value, summary.value, atol=1e-5)
-        visited = result.visits.numpy() > 0
-        np.testing.assert_allclose(result.q_values[visited], np.array(summary.qvalues)[visited], atol=1e-5)
-
-
-def mctx_gumbel(model: TableModel, states: np.ndarray, discount: float, simulations: int, *, seed: int):
-    """The same search by mctx, and the Gumbel sample that it drew."""
-    import jax
-    import jax.numpy as jnp
-    import mctx
-
-    reward, value, logits = (jnp.asarray(table) for table in (model.reward, model.value, model.logits))
-
-    def recurrent(params, key, action, embedding):
-        number = next_state(embedding, action) % STATES
-        output = mctx.RecurrentFnOutput(
-            reward=reward[number],
-            discount=jnp.full_like(reward[number], discount),
-            prior_logits=logits[number],
-            value=value[number],
-        )
-        return output, number
-
-    number = jnp.asarray(states, jnp.int32)
-    root = mctx.RootFnOutput(prior_logits=logits[number], value=value[number], embedding=number)
-    key = jax.random.PRNGKey(seed)
-    output = mctx.gumbel_muzero_policy(
-        (), key, root, recurrent, simulations, max_num_considered_actions=16, gumbel_scale=1.0
-    )
-    noise = jax.random.gumbel(jax.random.split(key)[1], root.prior_logits.shape, root.prior_logits.dtype)
-    return output, noise

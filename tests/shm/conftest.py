@@ -1,4 +1,4 @@
-"""A run of its own for each test, of which nothing is left afterwards."""
+"""The run of a test whose segments are plain files."""
 
 import pytest
 
@@ -6,15 +6,8 @@ from speedyzero.shm import Run, remove_run
 
 
 @pytest.fixture
-def run():
-    run = Run.new()
-    yield run
-    remove_run(run)
-
-
-@pytest.fixture
 def disk_run(tmp_path):
-    """The same with its segments as plain files."""
+    """As `run`."""
     run = Run.new(tmp_path)
     yield run
     remove_run(run)

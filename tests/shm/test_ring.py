@@ -28,22 +28,6 @@ def ends(run, slots=3):
     return ring, ring.producer(), Ring.attach(run, ring.spec).consumer()
 
 
-def test_in_order_each_once_around_many_times(run):
-    ring, producer, consumer = ends(run)
-    sent = received = 0
-    rng = np.random.default_rng(0)
-    while received < 200:
-        if rng.random() < 0.5:
-            sent += producer.put(tick(sent))
-        else:
-            record = consumer.get()
-            assert (record is None) == (received == sent)
-            if record is not None:
-                assert record.number == received and (record.frame == received % 251).all()
-                received += 1
-        assert (ring.stats().in_flight, ring.stats().consumed) == (sent - received, received)
-
-
 def test_full_and_empty(run):
     ring, producer, consumer = ends(run, slots=2)
     assert consumer.begin() is None and consumer.get() is None

@@ -27,17 +27,6 @@ def test_newest_wins_and_each_is_read_once(run):
     assert slots.words[PUBLISHED] == 11 and reader.corrupt == reader.overtaken == 0
 
 
-def test_a_publication_is_the_readers_own(run):
-    slots = WeightSlots.create(run, SPEC)
-    writer, reader = slots.writer(), slots.reader()
-    writer.publish(1, flat(1))
-    data = reader.read().data
-    for version in range(2, 8):
-        writer.publish(version, flat(version))
-    assert np.array_equal(data.view(np.float32), flat(1))
-    assert np.array_equal(reader.read().data.view(np.float32), flat(7))
-
-
 def test_every_reader_has_its_own_place(run):
     slots = WeightSlots.create(run, SPEC)
     readers = [slots.reader() for _ in range(3)]

@@ -4,8 +4,6 @@ Run in a process of its own, whose torch.cuda it replaces: the current device is
 kernels' run method stands one that notes it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

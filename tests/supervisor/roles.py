@@ -1,7 +1,5 @@
 """Roles that do nothing or fail, for the crew's tests; they are imported by the processes that are started."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import time

@@ -1,7 +1,5 @@
 """Warnings: each once, and none where nothing is wrong."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The crew over real processes whose roles are made up: hangs, exceptions, interruptions."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

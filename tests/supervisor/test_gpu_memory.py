@@ -1,7 +1,5 @@
 """What a run will take of a GPU: the estimate's order, what it decides, and what a user is told to lower."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

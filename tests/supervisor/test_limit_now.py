@@ -1,7 +1,5 @@
 """The bottleneck of the last seconds, off a board whose counters are set by hand."""
 
-from __future__ import annotations
-
 import mmap
 import os
 import time
@@ -14,15 +12,9 @@ from speedyzero.shm import Board, remove_run
 from speedyzero.supervisor.limit_now import Limit, limit_of_processes
 from speedyzero.supervisor.space import wire_where_it_fits
 from speedyzero.system.host_figures import core_wait_s, machine_cpu_s, own_memory_bytes
+from tests.clock import Clock
 
 NS = 1_000_000_000
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A run as processes: what it leaves, what it counts, how it is interrupted."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator
@@ -9,13 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from speedyzero import cli
 from speedyzero.checkpoint.scores import read_scores
 from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.observe.metrics import read_metrics
-from speedyzero.shm import segment
 from speedyzero.supervisor.interrupts import Interrupts
-from speedyzero.supervisor.resume import find_resumable
 from speedyzero.topology.pacing import Pacing
 from tests.faults.whole_run import LIMIT_S, WholeRun
 
@@ -26,14 +21,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[WholeRu
     run_dir = tmp_path_factory.mktemp("finished") / "run"
     settings = ["actor.actors=2", "actor.envs=4", "evaluate.interval_train_steps=60", "evaluate.interval_episodes=5"]
     with WholeRun.start(run_dir, *settings) as run:
-        output = run.output()
-        assert run.process.returncode == 0, output
-        yield run, run_dir, output
+        yield run, run_dir, run.ends()
 
 
 def test_a_run_leaves_its_directory_and_nothing_else(finished):
-    run, run_dir, output = finished
-    assert run.group() == [] and run.shared_names() == []
+    _, run_dir, output = finished
     scores = read_scores(run_dir)
     assert scores["last"]["step"] == 120 and scores["last"]["episodes"] == 20
     assert list(read_metrics(run_dir)["evaluate/mean_score"].steps) == [60, 120]
@@ -46,13 +38,8 @@ def test_a_run_leaves_its_directory_and_nothing_else(finished):
 def test_every_record_is_accounted_for(finished):
     metrics = {name: series.values[-1] for name, series in read_metrics(finished[1]).items()}
     processes = ("actor-0", "actor-1", "reanalyzer-0", "learner-0")
-    rings = [
-        "steps.actor-0",
-        "steps.actor-1",
-        "batches.0-0",
-        "priorities.0-0",
-        *(f"metrics.{name}" for name in processes),
-    ]
+    rings = ["steps.actor-0", "steps.actor-1", "batches.0-0", "priorities.0-0"]
+    rings += [f"metrics.{name}" for name in processes]
     for ring in rings:
         produced, consumed, dropped, in_flight, unaccounted = (
             metrics[f"ring/{ring}/{count}"] for count in ("produced", "consumed", "dropped", "in_flight", "unaccounted")
@@ -86,12 +73,15 @@ def test_play_and_learning_keep_their_ratio(finished):
 
 
 def test_an_interruption_in_the_middle_of_the_start_leaves_nothing(tmp_path):
-    with WholeRun.start(tmp_path / "run") as run:
-        run.wait_for(lambda: bool(run.shared_names()), "shared memory")
+    """Of segments in a directory, as of those in /dev/shm."""
+    folder = tmp_path / "segments"
+    folder.mkdir()
+    with WholeRun.start(tmp_path / "run", f"shm_dir={folder}") as run:
+        run.wait_for(lambda: len(list(folder.iterdir())) > 5, "segments")
+        assert all(name.startswith("sem.") for name in run.shared_names())
         os.killpg(run.process.pid, signal.SIGTERM)  # heeded like Ctrl-C, for which see tests/faults/test_whole_runs.py
-        output = run.output()
-        assert run.process.returncode == 130 and "Traceback" not in output, output
-        assert run.group() == [] and run.shared_names() == []
+        output = run.ends(130)
+    assert "Traceback" not in output and f"shared in {folder}" in output and list(folder.iterdir()) == []
 
 
 def test_output_that_nobody_reads_any_more_ends_the_run_in_order(tmp_path):
@@ -124,38 +114,3 @@ def test_warnings_of_batch_systems_count_once():
             assert interrupts.count == 1
         signal.raise_signal(signal.SIGTERM)
         assert interrupts.count == 2
-
-
-def test_a_warning_to_all_of_a_group_saves_the_run(tmp_path):
-    with WholeRun.start(tmp_path / "run", "schedule.train_steps=100000", "schedule.env_steps=400000") as run:
-        run.wait_for_step(3)
-        os.killpg(run.process.pid, signal.SIGUSR1)
-        output = run.output()
-        assert run.process.returncode == 130 and "Traceback" not in output, output
-        assert run.group() == [] and run.shared_names() == []
-    assert find_resumable(tmp_path / "run")[1].step >= 3
-
-
-def test_too_little_shared_memory_is_bad_input(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(segment, "free_bytes", lambda run: 1_000_000)
-    words = ["--game", "Catch", "--gpus", "0", "--run-dir", str(tmp_path / "run")]
-    assert cli.run(cli.check_train, words, prog="train.py") == cli.BAD_INPUT
-    captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.count("\n") == 1
-    for part in ("1,000,000 free", "bytes (", "--shm-size", "shm_dir="):
-        assert part in captured.err
-    assert not (tmp_path / "run").exists()
-    assert cli.run(cli.check_train, [*words, "shm_dir=nowhere"], prog="train.py") == cli.BAD_INPUT
-    assert "shm_dir=nowhere: no such directory" in capsys.readouterr().err
-
-
-def test_segments_may_lie_in_a_directory(tmp_path):
-    folder, run_dir = tmp_path / "segments", tmp_path / "run"
-    folder.mkdir()
-    with WholeRun.start(run_dir, f"shm_dir={folder}") as run:
-        run.wait_for(lambda: len(list(folder.iterdir())) > 5, "segments")
-        assert all(name.startswith("sem.") for name in run.shared_names())
-        output = run.output()
-        assert run.process.returncode == 0, output
-    assert list(folder.iterdir()) == [] and run.shared_names() == []
-    assert f"shared in {folder}" in output

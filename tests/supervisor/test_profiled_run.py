@@ -1,7 +1,5 @@
 """Profiled runs, as processes and in one: the trace opens, its sums agree with other clocks, and it is read."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import math

@@ -1,7 +1,5 @@
 """A run whose learners fell goes on from its last checkpoint, a limited number of times, and says so."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """Freed memory goes back to the machine."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

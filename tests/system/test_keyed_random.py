@@ -61,11 +61,6 @@ def test_a_row_does_not_know_its_batch(kind):
     assert len({row.tobytes() for row in batch}) == 50
 
 
-def test_every_name_matters():
-    names = [(0, 1, 2, 3, 4), (1, 1, 2, 3, 4), (0, 1, 3, 2, 4), (0, 1, 2, 4, 3), (0, 1, 4, 3, 2), (1, 0, 2, 3, 4)]
-    assert len({seed_for(*name) for name in names}) == len(names)
-
-
 def test_streams_differ():
     rows = [uniform(keys(0, stream, np.arange(1000)), 1)[:, 0] for stream in STREAMS]
     correlation = np.corrcoef(rows)[np.triu_indices(len(STREAMS), 1)]
@@ -123,9 +118,3 @@ def test_root_noise_is_what_the_search_takes():
     row_keys = keys(0, keyed_random.ACT_NOISE, np.arange(6))
     assert np.array_equal(root_noise(row_keys, 4, algorithm="gumbel", alpha=0.3), gumbel(row_keys, 4))
     assert np.array_equal(root_noise(row_keys, 4, algorithm="puct", alpha=0.3), dirichlet(row_keys, 4, alpha=0.3))
-
-
-def test_keys_broadcast():
-    assert keys(0, 1, 5).shape == (1,)
-    assert keys(0, 1, 5, np.arange(3), 2).shape == (3,)
-    assert np.array_equal(keys(0, 1, np.arange(3, dtype=np.int16)), keys(0, 1, np.arange(3)))

@@ -1,7 +1,5 @@
 """How much memory is left, read from files like those of containers and machines of several kinds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -87,10 +87,3 @@ def test_play_goes_on_while_the_learner_works():
     pacing = Pacing(schedule, tick_env_steps=32)
     assert slack_env_steps(schedule, 32) == 100
     assert pacing.may_play(env_steps=2_000 + 50, train_steps=0)
-
-
-def test_play_and_training_end():
-    assert EFFICIENTZERO.may_play(env_steps=101_999, train_steps=100_000)
-    assert not EFFICIENTZERO.may_play(env_steps=102_000, train_steps=100_000)
-    assert EFFICIENTZERO.may_train(env_steps=102_000, train_steps=119_999)
-    assert not EFFICIENTZERO.may_train(env_steps=102_000, train_steps=120_000)

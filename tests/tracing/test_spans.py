@@ -1,7 +1,5 @@
 """Spans: what is recorded, handed on and counted, and that every name has a place."""
 
-from __future__ import annotations
-
 import gzip
 import json
 
@@ -11,7 +9,7 @@ import torch
 
 from speedyzero.runtime.role_process import gpu_activity
 from speedyzero.runtime.shared_edges import SpanSender
-from speedyzero.shm import Board, BoardSpec, RecordLayout, Ring, RingSpec, Run, remove_run
+from speedyzero.shm import Board, BoardSpec, RecordLayout, Ring, RingSpec
 from speedyzero.topology.records import SPAN_FIELDS, SPAN_NAMES, SPANS_PER_BLOCK, SpanBlock
 from speedyzero.tracing import spans as spans_module
 from speedyzero.tracing.process_spans import NO_MORE, NOT_YET, WANTED, ProcessSpans
@@ -85,17 +83,14 @@ def test_a_full_buffer_is_handed_on():
     assert [block.since_ns for block in sent[1:]] == [block.until_ns for block in sent[:-1]]
 
 
-def test_spans_that_a_full_ring_does_not_take_are_counted():
-    run, spec = Run.new(), RingSpec("spans", SPAN_LAYOUT, 2)
-    try:
-        Ring.create(run, spec)
-        board = Board.create(run, BoardSpec("board", ("supervisor", "actor-0"), ("dropped_spans",)))
-        send = SpanSender(run, spec, board.row("actor-0"))
-        for _ in range(4):
-            send(SpanBlock(3, 0, 5, np.zeros((SPANS_PER_BLOCK, 4), np.int64)))
-        assert board.counter("actor-0", "dropped_spans") == 2 * 3
-    finally:
-        remove_run(run)
+def test_spans_that_a_full_ring_does_not_take_are_counted(run):
+    spec = RingSpec("spans", SPAN_LAYOUT, 2)
+    Ring.create(run, spec)
+    board = Board.create(run, BoardSpec("board", ("supervisor", "actor-0"), ("dropped_spans",)))
+    send = SpanSender(run, spec, board.row("actor-0"))
+    for _ in range(4):
+        send(SpanBlock(3, 0, 5, np.zeros((SPANS_PER_BLOCK, 4), np.int64)))
+    assert board.counter("actor-0", "dropped_spans") == 2 * 3
 
 
 def test_ranges_for_a_profiler_outside_are_opened_and_closed():

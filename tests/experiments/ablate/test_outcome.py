@@ -1,7 +1,5 @@
 """What is read from a run's directory: scores, the training's clock, and whether it is the run that was planned."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """From words to runs: factors, arms, and what each run is told."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The table, on outcomes made by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from speedyzero.evaluate.result import bootstrap_ci95

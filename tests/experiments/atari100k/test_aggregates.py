@@ -1,17 +1,12 @@
-"""Aggregates by hand, against a slow version in plain Python, and against published figures."""
-
-from __future__ import annotations
+"""Aggregates by hand and against a slow version in plain Python. Published figures: test_results.py."""
 
 import itertools
-import json
 import random
 from collections.abc import Sequence
-from importlib import resources
 
 import numpy as np
 import pytest
 
-from speedyzero.evaluate.human_normalised import human_normalised
 from speedyzero.experiments.atari100k.aggregates import AGGREGATES, aggregate, performance_profile, resample
 
 
@@ -32,19 +27,6 @@ def test_games_with_more_runs_weigh_no_more_in_means_and_more_in_the_middle_half
     scores = games([0.0], [1.0, 1.0, 1.0])
     values = {name: estimate.value for name, estimate in aggregate(scores).items()}
     assert values == {"mean": 0.5, "median": 0.5, "iqm": 1.0, "optimality_gap": 0.5}
-
-
-def published() -> list[np.ndarray]:
-    text = resources.files("speedyzero.evaluate").joinpath("atari100k_scores.json").read_text(encoding="utf-8")
-    return games(*([human_normalised(game, one["efficientzero"])] for game, one in json.loads(text)["games"].items()))
-
-
-def test_efficientzero_s_published_scores_give_its_published_aggregates():
-    scores = published()
-    assert len(scores) == 26
-    estimates = aggregate(scores)
-    assert [round(estimates[name].value, 3) for name in ("mean", "median", "iqm")] == [1.943, 1.090, 1.047]
-    assert estimates["mean"].ci95 is None  # one score a game
 
 
 def slow(scores: Sequence[Sequence[float]]) -> dict[str, float]:

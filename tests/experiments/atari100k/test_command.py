@@ -1,7 +1,5 @@
 """The whole command, with runs that are made up at once: failures, interruptions, what is kept and what is said."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -151,17 +149,14 @@ def test_a_missing_rom_is_bad_input(befall, tmp_path: Path, monkeypatch, capsys)
         (["--games", "schedule.env_steps=7"], ["name one or more"]),
         (["--seeds", "0"], ["--seeds 0"]),
         (["--jobs", "0"], ["--jobs 0"]),
-        (["--gpus", "99"], ["gpus=99"]),
-        (["--preset", "labtop"], ["did you mean laptop"]),
         (["--gpus", "0", "schedule.env_stepz=7"], ["did you mean"]),
         (["--gpus", "0", "run_dir=x"], ["run_dir=x", "--out"]),
         (["--gpus", "0", "seed=3"], ["seed=3", "--seeds"]),
         (["--gpus", "0", "env.game=Pong"], ["env.game=Pong", "--games"]),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(words: list[str], expected: list[str], tmp_path: Path, capsys):
+def test_bad_input_is_one_line_and_leaves_nothing(words: list[str], expected: list[str], tmp_path: Path, refused):
     out = tmp_path / "out"
-    assert atari100k(*words, out=out) == BAD_INPUT
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1 and all(part in message for part in expected), message
+    line = refused(check_command, ["atari100k", *words, "--out", str(out)])
+    assert all(part in line for part in expected), line
     assert not out.exists()

@@ -1,7 +1,5 @@
 """The aggregates beside `rliable`, the library of the method's authors: `pip install speedyzero[rliable]`."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

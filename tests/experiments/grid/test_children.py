@@ -1,19 +1,16 @@
 """Children side by side: interruptions, a caller that fails, and a parent that is killed."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from speedyzero.experiments.grid.children import Ended, Job, run_jobs
+from tests.processes import is_gone, wait_for
 
-LIMIT_S = 60.0  # far beyond any wait that succeeds
 # Ends in order when it is interrupted, and says so in a file.
 PATIENT = """
 import os, pathlib, signal, sys
@@ -107,11 +104,11 @@ def test_a_child_ends_with_a_killed_parent_and_the_lock_is_held_till_then(tmp_pa
         assert is_locked_by(tmp_path / "lock", child)
         parent.kill()
         parent.wait()
-        wait_for(lambda: not is_alive(child))
+        wait_for(lambda: is_gone(child))
         assert (tmp_path / "end").read_text() == "SIGTERM"
     finally:
         for pid in (parent.pid, child):
-            if is_alive(pid):
+            if not is_gone(pid):
                 os.kill(pid, signal.SIGKILL)
         parent.wait()
 
@@ -126,17 +123,3 @@ def names(process: Path, folder: Path) -> bool:
 
 def is_locked_by(path: Path, pid: int) -> bool:
     return any(os.path.realpath(entry) == str(path) for entry in Path(f"/proc/{pid}/fd").iterdir())
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_for(condition) -> None:
-    started_s = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started_s < LIMIT_S
-        time.sleep(0.01)

@@ -1,7 +1,5 @@
 """Whether a run is done, and whether one can resume."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Runs side by side: GPUs of their own, and no more of them than there are."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
