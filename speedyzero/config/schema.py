@@ -229,8 +229,12 @@ class RefreshConfig:
     """Whether to refresh."""
     per_sample: float = not_negative(1.0)
     """Positions refreshed per sample trained on."""
-    slice: int = positive(256)
-    """Positions per pass."""
+    slice: int = not_negative(0)
+    """Positions per pass; 0: 2,048 on a GPU, 256 on a CPU."""
+
+    def slice_on(self, device: str) -> int:
+        """device: `cpu` or `cuda`."""
+        return self.slice or (256 if device == "cpu" else 2048)
 
 
 @dataclass(frozen=True)
