@@ -6,6 +6,7 @@ name. The error of an output is its distance from the float64 one over that one'
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from kernels.decode_head import decode_head, decode_logits
 from kernels.lstm_cell import LSTMStep, lstm_cell, pack_weights
 from kernels.norm_act import norm_act
 from kernels.stack_gather import augment_draws, stack_gather
+from speedyzero.model.blocks import DownBlock, fuse_epilogues
 
 KERNELS = ("conv3x3_latent", "decode_head", "lstm_cell", "norm_act", "stack_gather")
 BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
@@ -46,6 +48,7 @@ def run(context: Context) -> dict[str, Any]:
     batches = context.size((7, 63, 1, 2048), (3,))
     types = context.size((torch.float32, torch.bfloat16), (torch.float32,))  # the interpreter has no bfloat16
     checks: dict[str, Check] = {
+        **({} if context.is_rehearsal else {"fused epilogues": epilogues}),  # cuDNN's
         **{f"conv3x3_latent A={a}": partial(conv, actions=a) for a in context.size((2, 6, 18), (6,))},
         "conv3x3_latent compact": partial(conv, compact=True),
         "decode_head": head,
@@ -125,6 +128,18 @@ def conv(batch: int, dtype: torch.dtype, device: torch.device, *, actions: int =
     if not torch.equal(rest, torch.zeros_like(rest)):
         return math.inf  # the border between images is not zero
     return relative_error(as_images(out, batch=batch, grid=GRID), want)
+
+
+def epilogues(batch: int, dtype: torch.dtype, device: torch.device) -> float:
+    """Both of cuDNN's convolutions that `fuse_epilogues` uses, in memory that was not a number before."""
+    block = DownBlock(32, CHANNELS, folded=True).to(device, dtype).to(memory_format=torch.channels_last)
+    exact = copy.deepcopy(block).double()
+    images = torch.randn(batch, 32, 48, 48, device=device).to(dtype, memory_format=torch.channels_last)
+    fuse_epilogues(block)
+    poison = [torch.full((batch, CHANNELS, 24, 24), math.nan, dtype=dtype, device=device) for _ in range(3)]
+    del poison
+    with torch.inference_mode():
+        return relative_error(block(images), exact(images.double()))
 
 
 def head(batch: int, dtype: torch.dtype, device: torch.device) -> float:

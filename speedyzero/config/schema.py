@@ -121,6 +121,8 @@ class SearchConfig:
     """AlphaZero's pUCT or Gumbel's sequential halving (Danihelka et al. 2022)."""
     backend: str = choice("auto", "auto", "reference", "numba", "triton", use=EXECUTION)
     """`auto`: numba on a CPU, triton on a GPU."""
+    fused_root: bool = plain(True, EXECUTION)
+    """Root inference adds bias and residual within cuDNN's convolutions (efficientzero, GPU)."""
     prefix_horizon: int = not_negative(5)
     """Steps after which the value prefix restarts; 0: plain rewards."""
     pb_c_base: float = positive(19652.0)

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from kernels.capture import Graphed
 from kernels.card import Card
@@ -132,6 +133,69 @@ def test_steps_from_any_node_are_the_networks(monkeypatch, device, backend, dtyp
     used = [kernel for kernel in NETWORK_KERNELS if prefix_horizon or kernel != "lstm_pointwise_kernel"]
     assert {kernel for kernel, runs in seen.items() if runs} == set(used)
     assert all(set(seen[kernel]) == {backend} for kernel in used)
+
+
+class SeparateOperations:
+    """cuDNN's fused convolutions by torch's own operations, for the CPU; counts the calls."""
+
+    def __init__(self, monkeypatch, *, error: Exception | None = None):
+        self.calls, self._error = {"relu": 0, "add relu": 0}, error
+        monkeypatch.setattr(torch, "cudnn_convolution_relu", self._relu)
+        monkeypatch.setattr(torch, "cudnn_convolution_add_relu", self._add_relu)
+
+    def _relu(self, x, weight, bias, stride, padding, dilation, groups):
+        self.calls["relu"] += 1
+        if self._error is not None:
+            raise self._error
+        return F.relu(F.conv2d(x, weight, bias, stride, padding, dilation, groups))
+
+    def _add_relu(self, x, weight, z, alpha, bias, stride, padding, dilation, groups):
+        self.calls["add relu"] += 1
+        return F.relu(F.conv2d(x, weight, bias, stride, padding, dilation, groups) + alpha * z)
+
+
+def roots(device: torch.device) -> tuple[FusedInference, PlainInference, torch.Tensor]:
+    """Root inference with fused epilogues, the network's own, and a network input."""
+    plain = inference(fusable_config(), device, seed=0)
+    fused = FusedInference(plain, dtype=torch.float32, backend="reference", fused_root=True)
+    return fused, plain, to_network_input(torch.from_numpy(frames(3, seed=1)).to(device))
+
+
+def assert_same_root(fused: FusedInference, plain: PlainInference, observation: torch.Tensor) -> None:
+    found, expected = fused.root_from(observation), plain.root_from(observation)
+    close(found.state["latent"], expected.state["latent"], tolerance=1e-5)
+    close(found.value, expected.value, tolerance=1e-5)
+
+
+def test_root_inference_with_fused_epilogues_is_the_network_s(monkeypatch, device, caplog):
+    """Every layer of the representation, also with weights that are loaded later."""
+    cudnn = None if HAS_GPU else SeparateOperations(monkeypatch)
+    fused, plain, observation = roots(device)
+    assert_same_root(fused, plain, observation)
+    fold_into(plain.network, trained(fusable_config(), IMAGE_SPEC, seed=1).to(device).eval())
+    fused.load()
+    assert_same_root(fused, plain, observation)
+    assert not caplog.records
+    if cudnn is not None:  # stem, its block, the block that halves, two blocks
+        assert cudnn.calls == {"relu": 2 * 5, "add relu": 2 * 4}
+
+
+@pytest.mark.skipif(HAS_GPU, reason="cuDNN has these operations")
+def test_where_cudnn_lacks_them_it_is_said_once(caplog):
+    fused, plain, observation = roots(torch.device("cpu"))
+    for _ in range(2):
+        assert_same_root(fused, plain, observation)
+    (record,) = caplog.records
+    assert "search.fused_root: Could not run 'aten::cudnn_convolution_relu'" in record.message
+    assert "\n" not in record.message
+
+
+def test_a_root_inference_that_runs_out_of_memory_is_not_tried_again(monkeypatch, device, caplog):
+    SeparateOperations(monkeypatch, error=torch.OutOfMemoryError("too much"))
+    fused, _, observation = roots(device)
+    with pytest.raises(torch.OutOfMemoryError):
+        fused.root_from(observation)
+    assert not caplog.records
 
 
 def poisoned_buffers(fused: FusedInference, root, batch: int, *, num_nodes: int) -> StepBuffers:
