@@ -11,7 +11,8 @@ import triton.language as tl
 
 from kernels.card import Card
 from kernels.conv3x3_latent.layout import image_rows
-from kernels.conv3x3_latent.tile import tile_for
+from kernels.conv3x3_latent.measured import measured_tile
+from kernels.conv3x3_latent.tile import Tile
 
 
 def conv3x3_latent(
@@ -28,9 +29,10 @@ def conv3x3_latent(
     relu: bool,
     nodes: torch.Tensor | None,
     node: torch.Tensor | None,
+    tile: Tile | None = None,
 ) -> None:
-    """See the package's docstring. Raises ValueError as `tile_for` does."""
-    tile = tile_for(rows.shape[1], rows.dtype, Card.of(rows.device))
+    """See the package's docstring. tile: None: `measured_tile`'s, which may raise ValueError."""
+    tile = tile or measured_tile(rows.shape[1], rows.dtype, Card.of(rows.device), batch=batch)
     image_row_count = batch * image_rows(grid)
     conv3x3_latent_kernel[(triton.cdiv(image_row_count, tile.rows),)](
         rows, weight, bias,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from kernels.card import Card
-from kernels.conv3x3_latent.tile import tile_for
+from kernels.conv3x3_latent.tile import Tile, candidates, tile_for
 from tests.kernels.sm90 import Case, arguments
 
 CAPABILITIES = (80, 86, 89, 90, 100, 120)
@@ -25,11 +25,15 @@ def conv_case(
     has_residual: bool = True,
     compact: bool = False,
     has_nodes: bool = False,
+    tile: Tile | None = None,
 ) -> Case:
-    """With the tile that the card gets. bf16 must use Hopper's tensor cores there."""
+    """tile: None: the one that the card gets. bf16 must use Hopper's tensor cores there."""
     of_torch = {"bf16": torch.bfloat16, "fp32": torch.float32}[dtype]
-    tile = tile_for(channels, of_torch, Card.of_capability(*divmod(capability, 10)))
-    parts = ["action"] * has_action + ["residual"] * has_residual + ["compact"] * compact + ["nodes"] * has_nodes
+    other = [] if tile is None else [f"{tile.rows}x{tile.warps}x{tile.stages}"]
+    tile = tile or tile_for(channels, of_torch, Card.of_capability(*divmod(capability, 10)))
+    parts = (
+        other + ["action"] * has_action + ["residual"] * has_residual + ["compact"] * compact + ["nodes"] * has_nodes
+    )
     action, node = ("*i64" if there else f"*{dtype}" for there in (has_action, has_nodes))
     return Case(
         name="-".join([f"conv3x3_latent-{dtype}-{channels}-sm_{capability}", *parts]),
@@ -77,6 +81,12 @@ def norm_cases(dtype: str, *, channels: int, block_rows: int, tiles: int, has_re
 
 CASES: list[Case] = [
     *(conv_case("bf16", channels=channels, capability=each) for channels in (64, 128) for each in CAPABILITIES),
+    *(
+        conv_case("bf16", channels=channels, capability=each, tile=tile)
+        for channels, capabilities in ((64, CAPABILITIES), (128, (90,)))
+        for each in capabilities
+        for tile in candidates(channels, torch.bfloat16, Card.of_capability(*divmod(each, 10)))[1:]
+    ),
     conv_case("bf16", channels=64, registers=224, has_action=False, has_residual=False, compact=True),
     conv_case("bf16", channels=64, registers=224, has_action=False, has_nodes=True),
     conv_case("bf16", channels=32, registers=128),

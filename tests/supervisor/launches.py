@@ -44,7 +44,7 @@ def launch_everything(spec: ProcessSpec, path: Path) -> None:
     JITFunction.run = run
     torch.cuda.set_device = lambda device: current.__setitem__(0, torch.device(device).index)
     torch.cuda.current_device = lambda: current[0]
-    card = SimpleNamespace(major=9, minor=0, shared_memory_per_block_optin=232_448)
+    card = SimpleNamespace(major=9, minor=0, shared_memory_per_block_optin=232_448, name="a card")
     torch.cuda.get_device_properties = lambda device: card
     with role_process(spec), FakeTensorMode(), _Selecting():
         device = torch.device(spec.device)
