@@ -28,9 +28,7 @@ _log = logging.getLogger("kernels")
 def measured_tile(channels: int, dtype: torch.dtype, card: Card | None, *, batch: int) -> Tile:
     """Raises ValueError as `tile_for` does."""
     allowed = candidates(channels, dtype, card)
-    if len(allowed) == 1 or card is None:
-        return allowed[0]
-    fastest = _read_table().get(table_key(channels, dtype, card), {})
+    fastest = _read_table().get(table_key(channels, dtype, card), {}) if card is not None else {}
     if not fastest:
         return allowed[0]
     tile = fastest[max((images for images in fastest if images <= batch), default=min(fastest))]

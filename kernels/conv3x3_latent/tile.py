@@ -15,6 +15,7 @@ import torch
 from kernels.card import Card
 
 _HOPPER = 9  # major capability from which tensor core instructions span four warps
+_BLACKWELL = 10  # its data centre cards
 _BARRIER_BYTES = 64
 
 
@@ -38,7 +39,8 @@ def tile_for(channels: int, dtype: torch.dtype, card: Card | None) -> Tile:
     elif channels <= 64:
         tile = Tile(rows=128, warps=4 if card is None or card.capability[0] == _HOPPER else 8, stages=3)
     else:  # 256 channels fit no card, and with one stage and 32 rows would read each weight once for 32 rows
-        tile = Tile(rows=64, warps=8, stages=2)
+        spills = card is not None and card.capability[0] == _BLACKWELL
+        tile = Tile(rows=64, warps=8, stages=1 if spills else 2)
     if not _fits(tile, channels, dtype, card):
         assert card is not None
         major, minor = card.capability
@@ -50,12 +52,13 @@ def tile_for(channels: int, dtype: torch.dtype, card: Card | None) -> Tile:
 
 
 def candidates(channels: int, dtype: torch.dtype, card: Card | None) -> list[Tile]:
-    """`tile_for`'s, then others that may be faster: twice the rows, which read each weight half as often; one stage,
-    whose loads go through the L1 cache, where the nine taps' rows overlap."""
+    """`tile_for`'s, then others that may be faster: twice the rows, which read each weight half as often (but spill
+    registers from Blackwell on); one stage, whose loads go through the L1 cache, where the nine taps' rows overlap."""
     tile = tile_for(channels, dtype, card)
-    if dtype == torch.float32:
+    if dtype == torch.float32 or card is None:
         return [tile]
-    others = [Tile(2 * tile.rows, warps=8, stages=2 if channels <= 64 else 1), replace(tile, stages=1)]
+    others = [Tile(rows=256, warps=8, stages=2)] if channels <= 64 and card.capability[0] <= _HOPPER else []
+    others += [replace(tile, stages=1)] if tile.stages > 1 else []
     return [tile, *(other for other in others if _fits(other, channels, dtype, card))]
 
 

@@ -89,6 +89,7 @@ CASES: list[Case] = [
     ),
     conv_case("bf16", channels=64, registers=224, has_action=False, has_residual=False, compact=True),
     conv_case("bf16", channels=64, registers=224, has_action=False, has_nodes=True),
+    conv_case("bf16", channels=128, capability=100, has_action=False, has_nodes=True),
     conv_case("bf16", channels=32, registers=128),
     conv_case("fp32", channels=64, registers=128),
     *(

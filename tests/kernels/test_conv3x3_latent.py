@@ -162,7 +162,7 @@ def test_a_tile_fits_every_card_or_says_what_it_lacks(capability):
             assert f"{card.shared_bytes:,}" in str(error) and f"{channels} channels" in str(error)
         else:
             others = candidates(channels, torch.bfloat16, card)
-            assert others[0] == tile and len(set(others)) == len(others) > 1
+            assert others[0] == tile and len(set(others)) == len(others)
             for each in others:
                 assert each.shared_bytes(channels, torch.bfloat16) <= card.shared_bytes and TILE_ROWS % each.rows == 0
 
