@@ -52,9 +52,8 @@ class StaticSearch:
         *,
         batch: int,
         launch: str,
-        capture_mode: str,
     ):
-        """root, chance: examples, of any batch. batch: B. launch, capture_mode: as in `Searcher`."""
+        """root, chance: examples, of any batch. batch: B. launch: as in `Searcher`."""
         actions, device = root.policy_logits.shape[1], root.policy_logits.device
         self._model, self._simulations = model, config.num_simulations
         self._root = RootOutput(torch.zeros(batch, actions, device=device), torch.zeros(batch, device=device), {})
@@ -70,7 +69,7 @@ class StaticSearch:
             discount=config.discount,
             has_prefix=config.prefix_horizon > 0,
         )
-        self.launch = self._launcher(launch, capture_mode)
+        self.launch = self._launcher(launch)
 
     def fill(self, root: RootOutput, chance: SearchNoise) -> None:
         """Copy in a search's inputs. Padding roots are all zero, which yields no NaN."""
@@ -84,13 +83,13 @@ class StaticSearch:
             self._chance.tie_seed.fill_(chance.tie_seed)
         self._nodes.write_root(root.state)
 
-    def _launcher(self, launch: str, capture_mode: str) -> Callable[[], SearchResult]:
+    def _launcher(self, launch: str) -> Callable[[], SearchResult]:
         """Returns the search of the filled-in inputs. Its result is overwritten by the next one."""
         device = self._root.value.device
 
         def graphed(function: Callable) -> Graphed:
             # One eager call compiles kernels and chooses algorithms; no state is created later.
-            return Graphed(function, device=device, warmups=1, capture_mode=capture_mode)
+            return Graphed(function, device=device, warmups=1)
 
         if launch == "simulation":
             return self._one_by_one(graphed)

@@ -27,6 +27,7 @@ from speedyzero.model.plain_inference import PlainInference
 from speedyzero.search import Searcher, StepBuffers
 from tests.kernels.backends import BACKENDS, watch
 from tests.kernels.conftest import HAS_GPU
+from tests.kernels.fake_capture import FakeGraphed, fake_captures
 from tests.kernels.noted_launches import note_launches
 from tests.model.networks import TINY_MODEL, VECTOR_SPEC, randomise, tiny_config
 from tests.search.models import assert_same_search, dirichlet, gumbel
@@ -108,8 +109,8 @@ def test_steps_from_any_node_are_the_networks(monkeypatch, device, backend, dtyp
 
     with torch.inference_mode():
         buffers = poisoned_buffers(fused, root, padded, num_nodes=steps + 1)
-        capture_mode = "real" if HAS_GPU else "fake"
-        step = Graphed(lambda: fused.step_into(buffers), device=device, warmups=1, capture_mode=capture_mode)
+        graphed = Graphed if HAS_GPU else FakeGraphed
+        step = graphed(lambda: fused.step_into(buffers), device=device, warmups=1)
         states = [expected_root.state]  # of every node
         generator = torch.Generator().manual_seed(2)
         for leaf in range(1, steps + 1):
@@ -219,12 +220,13 @@ def poisoned_buffers(fused: FusedInference, root, batch: int, *, num_nodes: int)
     )
 
 
-def agents(config: Config, spec, *, launch: str) -> tuple[Agent, Agent]:
+def agents(monkeypatch, config: Config, spec, *, launch: str) -> tuple[Agent, Agent]:
     """One by numba and the network's own layers, one by the interpreter; its searches are captured for show."""
+    fake_captures(monkeypatch)
     plain = Agent(config, spec, ACTIONS)
     search_config = replace(config.search, backend="triton")
     fused = Agent(replace(config, search=search_config), spec, ACTIONS, launch=launch)
-    fused._searcher = Searcher(fused.step_model, launch=launch, pad=lambda batch: 3, capture_mode="fake")
+    fused._searcher = Searcher(fused.step_model, launch=launch, pad=lambda batch: 3)
     return plain, fused
 
 
@@ -241,7 +243,7 @@ def test_an_agent_searches_as_its_plain_form_does(monkeypatch, launch, settings,
     """Padded batches, and new weights in place: what was captured goes on with them."""
     simulations = 5
     config = fusable_config(num_simulations=simulations, **settings)
-    plain, fused = agents(config, IMAGE_SPEC, launch=launch)
+    plain, fused = agents(monkeypatch, config, IMAGE_SPEC, launch=launch)
     kernels = note_launches(monkeypatch)
     for version, batch in enumerate(batches):
         for agent in (plain, fused):
@@ -263,7 +265,7 @@ def test_an_agent_searches_as_its_plain_form_does(monkeypatch, launch, settings,
 @pytest.mark.skipif(HAS_GPU, reason="a fake capture notes the interpreter's launches")
 def test_other_networks_are_captured_as_they_are(monkeypatch):
     config = tiny_config(search=SearchConfig(num_simulations=4, prefix_horizon=2))
-    plain, generic = agents(config, VECTOR_SPEC, launch="whole")
+    plain, generic = agents(monkeypatch, config, VECTOR_SPEC, launch="whole")
     kernels = note_launches(monkeypatch)
     for version in range(3):
         for agent in (plain, generic):
