@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from kernels.capture import Graphed
-from kernels.fused_tree import bind_on_device
+from kernels.expand_backup import bind_expand_backup
+from kernels.fused_tree import bind_expand_then_select
 from kernels.tree import Tree
 from speedyzero.config import SearchConfig
 from speedyzero.search.gumbel import GumbelSearch
@@ -63,12 +64,11 @@ class StaticSearch:
         )
         self._nodes = model.make_nodes(root.state, batch=batch, num_nodes=config.num_simulations + 1)
         self.algorithm = ALGORITHMS[config.algorithm](self._root, config, self._chance, backend="triton")
-        self.operations = bind_on_device(
-            self.algorithm.tree,
-            self.algorithm.rule,
-            discount=config.discount,
-            has_prefix=config.prefix_horizon > 0,
+        tree, discount, has_prefix = self.algorithm.tree, config.discount, config.prefix_horizon > 0
+        self.expand_then_select = bind_expand_then_select(
+            tree, self.algorithm.rule, discount=discount, has_prefix=has_prefix
         )
+        self.expand_backup = bind_expand_backup(tree, discount=discount, has_prefix=has_prefix, backend="triton")
         self.launch = self._launcher(launch)
 
     def fill(self, root: RootOutput, chance: SearchNoise) -> None:
@@ -132,17 +132,17 @@ class StaticSearch:
 
     def _begin(self, at: _At) -> None:
         self.algorithm.plant()
-        self.operations.select(at.simulation)
+        self.algorithm.select(at.simulation)
 
     def _simulate(self, at: _At) -> None:
         to = at.buffers
         self._model.step_into(to)
-        self.operations.expand_then_select(at.simulation, to.reward, to.value, to.policy_logits)
+        self.expand_then_select(at.simulation, to.reward, to.value, to.policy_logits)
 
     def _finish(self, at: _At) -> SearchResult:
         to = at.buffers
         self._model.step_into(to)
-        self.operations.expand_backup(at.simulation, to.reward, to.value, to.policy_logits)
+        self.expand_backup(at.simulation, to.reward, to.value, to.policy_logits)
         return self.algorithm.result()
 
 

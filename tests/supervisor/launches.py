@@ -73,19 +73,20 @@ class _Selecting(TorchFunctionMode):
 def of_trees(algorithm: str) -> Callable[[torch.device], None]:
     def operations(device: torch.device) -> None:
         tree = bare_tree(BATCH, ACTIONS, num_simulations=SIMULATIONS, device=device)
+        simulation = torch.empty(1, dtype=torch.int32, device=device)
         numbers, logits = torch.empty(BATCH, device=device), torch.empty(BATCH, ACTIONS, device=device)
         rule: PuctRule | GumbelRule
         if algorithm == "puct":
             rule = PuctRule(torch.empty(SIMULATIONS, device=device), 0.01, 0, tie_seed=5)
-            bind_puct_select(tree, rule, backend="triton")(0)
+            bind_puct_select(tree, rule, backend="triton")(simulation)
         else:
             rule = GumbelRule(logits, (0,) * SIMULATIONS, 50.0, 0.1, 1e-8, 0)
             gumbel = bind_gumbel(tree, rule, backend="triton")
-            gumbel.select(0)
+            gumbel.select(simulation)
             gumbel.root_sigma()
-        how = {"discount": 0.9, "has_prefix": False, "backend": "triton"}
-        bind_expand_backup(tree, **how)(0, numbers, numbers, logits)
-        bind_expand_then_select(tree, rule, **how)(0, numbers, numbers, logits)
+        how = {"discount": 0.9, "has_prefix": False}
+        bind_expand_backup(tree, **how, backend="triton")(simulation, numbers, numbers, logits)
+        bind_expand_then_select(tree, rule, **how)(simulation, numbers, numbers, logits)
 
     return operations
 
