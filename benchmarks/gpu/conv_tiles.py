@@ -59,7 +59,7 @@ def subjects_of(tiles: list[Tile], batch: int, context: Context) -> tuple[dict[s
         images = rows[number % SETS]
         conv3x3_latent(
             images, weight, bias, out, batch=batch, grid=GRID, action=None, action_maps=None, residual=images,
-            relu=True, nodes=None, node=None, tile=tile,
+            nodes=None, node=None, tile=tile,
         )  # fmt: skip
 
     wrong = []

@@ -175,21 +175,15 @@ class ActionConv(NormedLayer):
         is_taken = action[:, None] == torch.arange(self.num_actions, device=action.device)
         return is_taken.float() * self._one_hot_value
 
-    def convolve(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        """latent: [B, C, H, W]; action: [B] int64 -> [B, C, H, W]."""
-        return self.norm(self._convolve(latent, action))
-
     def step(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        """relu(convolve(latent, action) + latent)."""
-        return self.norm_act(self._convolve(latent, action), self.norm, latent)
-
-    def _convolve(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """relu(norm(conv) + latent). latent: [B, C, H, W]; action: [B] int64 -> [B, C, H, W]."""
         weight, channels = self.layer.weight, latent.shape[1]
         ones = torch.ones(1, 1, *latent.shape[2:], dtype=latent.dtype, device=latent.device)
         taps = weight[:, channels:].flatten(0, 1)[:, None]  # [C * P, 1, 3, 3]
         maps = F.conv2d(ones, taps, padding=1).view(channels, -1, *latent.shape[2:])  # [C, P, H, W]
         spatial = F.conv2d(latent, weight[:, :channels], self.layer.bias, padding=1)
-        return spatial + torch.tensordot(self.planes(action).to(maps.dtype), maps, dims=([1], [1]))
+        added = torch.tensordot(self.planes(action).to(maps.dtype), maps, dims=([1], [1]))
+        return self.norm_act(spatial + added, self.norm, latent)
 
 
 class ResidualBlock(nn.Module):

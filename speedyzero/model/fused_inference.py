@@ -175,7 +175,7 @@ class FusedInference:
             kept = LSTMStep(torch.empty_like(nodes.parent.c), nodes.states.h, nodes.states.c)
             lstm_pointwise(
                 gates, weights.lstm_bias, nodes.parent.c,
-                reset=buffers.reset, out=kept, node=buffers.leaf, backend=self._backend,
+                reset=buffers.reset, node=buffers.leaf, out=kept, backend=self._backend,
             )  # fmt: skip
             normed = torch.empty_like(kept.output, dtype=self.dtype)
             inputs = torch.addcmul(weights.norm_shift, kept.output, weights.norm_scale, out=normed).relu_()

@@ -44,7 +44,7 @@ def conv_case(
             dtype,
         ),
         constexprs=dict(
-            GRID=6, CHANNELS=channels, HAS_ACTION=has_action, HAS_RESIDUAL=has_residual, RELU=True, COMPACT=compact,
+            GRID=6, CHANNELS=channels, HAS_ACTION=has_action, HAS_RESIDUAL=has_residual, COMPACT=compact,
             HAS_NODES=has_nodes, BLOCK_ROWS=tile.rows,
         ),
         capability=capability,
@@ -103,26 +103,17 @@ CASES: list[Case] = [
         )
         for dtype, shared in (("bf16", 17920), ("fp32", 35328))
     ),
-    Case(
-        name="decode_logits",
-        kernel="kernels.decode_head.triton_gpu:decode_logits_kernel",
-        signature=arguments("logits:*bf16 out:*fp32 batch:i32 step:fp32"),
-        constexprs=dict(BINS=601, BLOCK_ROWS=16, BLOCK_BINS=128),
-        max_shared_bytes=1024,
-    ),
     *(
         Case(
-            name=f"lstm_pointwise-{dtype}-reset-{has_reset}" + "-node" * has_node,
+            name=f"lstm_pointwise-{dtype}",
             kernel="kernels.lstm_cell.triton_gpu:lstm_pointwise_kernel",
             signature=arguments(
-                f"gates:*T bias:*fp32 c:*fp32 reset:{'*i1' if has_reset else '*fp32'} output:*T h_out:*T c_out:*fp32 "
-                f"node:{'*i64' if has_node else '*fp32'} units:i32",
-                dtype,
+                "gates:*T bias:*fp32 c:*fp32 reset:*i1 node:*i64 output:*T h_out:*T c_out:*fp32 units:i32", dtype
             ),
-            constexprs=dict(HIDDEN=512, HAS_RESET=has_reset, KEEPS_H=has_reset, HAS_NODE=has_node, BLOCK=512),
+            constexprs=dict(HIDDEN=512, BLOCK=512),
             max_registers=64,
         )
-        for dtype, has_reset, has_node in (("bf16", True, False), ("bf16", True, True), ("fp32", False, False))
+        for dtype in ("bf16", "fp32")
     ),
     *(
         Case(

@@ -17,11 +17,11 @@ from torch.overrides import TorchFunctionMode
 
 from kernels.conv3x3_latent import conv3x3_latent
 from kernels.conv3x3_latent.layout import zero_rows
-from kernels.decode_head import decode_head, decode_logits
+from kernels.decode_head import decode_head
 from kernels.expand_backup import bind_expand_backup
 from kernels.fused_tree import bind_expand_then_select
 from kernels.gumbel_select import GumbelRule, bind_gumbel
-from kernels.lstm_cell import lstm_pointwise
+from kernels.lstm_cell import LSTMStep, lstm_pointwise
 from kernels.parent_gather import States, parent_gather
 from kernels.puct_select import PuctRule, bind_puct_select
 from kernels.stack_gather import augment_draws, stack_gather
@@ -100,12 +100,14 @@ def convolve(device: torch.device) -> None:
 def decode(device: torch.device) -> None:
     hidden, weight = torch.empty(BATCH, 8, device=device), torch.empty(5, 8, device=device)
     decode_head(hidden, weight, torch.empty(5, device=device), step=1.0)
-    decode_logits(torch.empty(BATCH, 5, device=device), step=1.0)
 
 
 def lstm(device: torch.device) -> None:
     gates, bias = torch.empty(BATCH, 4 * HIDDEN, device=device), torch.empty(4 * HIDDEN, device=device)
-    lstm_pointwise(gates, bias, torch.empty(BATCH, HIDDEN, device=device))
+    output, states = torch.empty(BATCH, HIDDEN, device=device), torch.empty(2, BATCH, HIDDEN, device=device)
+    reset = torch.empty(BATCH, dtype=torch.bool, device=device)
+    node = torch.empty(1, dtype=torch.int64, device=device)
+    lstm_pointwise(gates, bias, output, reset=reset, node=node, out=LSTMStep(output, states, states))
 
 
 def gather_parents(device: torch.device) -> None:
