@@ -1,4 +1,4 @@
-"""A GPU's capability and shared memory, as needed to launch kernels."""
+"""A GPU's capability, shared memory and name, as needed to launch kernels."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ SHARED_BYTES = {
 class Card:
     capability: tuple[int, int]
     shared_bytes: int
+    name: str = ""
 
     @staticmethod
     def of_capability(major: int, minor: int) -> Card:
@@ -40,4 +41,4 @@ class Card:
             return None
         found = torch.cuda.get_device_properties(device)
         listed = Card.of_capability(found.major, found.minor)
-        return Card(listed.capability, getattr(found, "shared_memory_per_block_optin", listed.shared_bytes))
+        return Card(listed.capability, getattr(found, "shared_memory_per_block_optin", listed.shared_bytes), found.name)

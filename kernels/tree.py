@@ -2,6 +2,10 @@
 
 Axes: B roots, N = S + 1 nodes, A actions, S simulations. Node 0 is the root; simulation k adds node k + 1. An edge
 (node, action) holds the statistics of its child.
+
+Operations take the number of the simulation. Triton's read it from the first int32 of a tensor on the device: a kernel
+that took the number itself would be recompiled for 1 and for multiples of 16, and a captured one could not be replayed
+with another. All these tensors begin at multiples of 16 bytes, since Triton also specialises on alignment.
 """
 
 from __future__ import annotations
@@ -85,17 +89,6 @@ class Tree:
             parent_row=self.parent_row.numpy(),
             reset=self.reset.numpy(),
         )
-
-
-def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> Tree:
-    """Trees of one expanded root each, with room for `num_simulations` more nodes.
-
-    prior: [B, A] float32; value: [B] float32.
-    """
-    batch, actions = prior.shape
-    tree = bare_tree(batch, actions, num_simulations=num_simulations, device=prior.device)
-    replant(tree, prior, value)
-    return tree
 
 
 def bare_tree(batch: int, actions: int, *, num_simulations: int, device: torch.device) -> Tree:

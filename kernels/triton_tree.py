@@ -13,7 +13,6 @@ Axes: B roots, N nodes, A actions, S simulations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -58,26 +57,6 @@ def tree_arguments(tree: tree.Tree) -> tuple[Any, ...]:
 def lanes(actions: int) -> dict[str, int]:
     """A and A_PAD."""
     return {"A": actions, "A_PAD": triton.next_power_of_2(actions)}
-
-
-def simulation_numbers(tree: tree.Tree) -> tuple[torch.Tensor, ...]:
-    """0 .. S - 1 in device memory, each as the first int32 of its own tensor.
-
-    A kernel that took the number itself would be recompiled for 1 and for multiples of 16, and a captured one could not
-    be replayed with another number. The tensors begin 16 bytes apart, since Triton also specialises on alignment.
-    """
-    numbers = torch.arange(tree.num_simulations, dtype=torch.int32, device=tree.edges.device)
-    return numbers[:, None].repeat(1, 4).unbind(0)
-
-
-def by_number(launch: Callable[..., None], tree: tree.Tree) -> Callable[..., None]:
-    """Wrap `launch`, which takes the simulation as a tensor, into an operation that takes it as a number."""
-    numbers = simulation_numbers(tree)
-
-    def operation(simulation: int, *tensors: torch.Tensor) -> None:
-        launch(numbers[simulation], *tensors)
-
-    return operation
 
 
 @triton.jit

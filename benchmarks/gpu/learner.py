@@ -118,10 +118,7 @@ class Bench:
 
     def loop(self, batch: int, **learner: Any) -> Loop:
         config = self._config(batch, **learner)
-        mode = "fake" if self._context.is_rehearsal and config.learner.cuda_graph else "real"
-        trainer = Trainer(
-            config, copy.deepcopy(self._network), LoneLearner(), device=self._device, deferred=True, capture_mode=mode
-        )
+        trainer = Trainer(config, copy.deepcopy(self._network), LoneLearner(), device=self._device, deferred=True)
         return Loop(trainer, batch_source(config, self._mirror, self._device))
 
     def _keep_rate(self, batch: int, name: str, learner: dict[str, Any]) -> None:

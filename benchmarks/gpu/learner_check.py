@@ -153,10 +153,7 @@ def check_updates(context: Context, network: Network, **learner: Any) -> dict[st
 
 def trainer_of(context: Context, network: Network, config: Config) -> Trainer:
     """Of a copy of the network."""
-    mode = "fake" if context.is_rehearsal and config.learner.cuda_graph else "real"
-    return Trainer(
-        config, copy.deepcopy(network), LoneLearner(), device=context.device, deferred=True, capture_mode=mode
-    )
+    return Trainer(config, copy.deepcopy(network), LoneLearner(), device=context.device, deferred=True)
 
 
 def everything(trainer: Trainer) -> list[torch.Tensor]:

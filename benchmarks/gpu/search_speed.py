@@ -8,7 +8,7 @@ and 4096 roots with 50 simulations, tree kernels under 15%.
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -71,7 +71,8 @@ def measure(context: Context, size: Size) -> tuple[dict[str, Any], dict[str, Any
     config = atari_config(
         simulations=size.simulations, is_tiny=context.is_rehearsal, gpus=0, algorithm=size.algorithm, backend="triton"
     )
-    agent = Agent(config, frame_spec(config), size.actions, device=str(device))
+    sizes = frame_spec(config), size.actions
+    agent = Agent(config, *sizes, device=str(device))
     agent.load(weights_of(size.actions, context.is_rehearsal), version=0)
     inputs = [observations(config, size.batch, agent, seed=seed) for seed in range(SETS)]
     noises = [noise_of(size, device, seed=seed) for seed in range(SETS)]
@@ -85,14 +86,18 @@ def measure(context: Context, size: Size) -> tuple[dict[str, Any], dict[str, Any
 
     searchers = {mode: Searcher(agent.step_model, launch=launch) for mode, launch in LAUNCHES.items()}
     subjects: dict[str, Subject] = {mode: search_subject(searcher) for mode, searcher in searchers.items()}
+    plain = Agent(replace(config, search=replace(config.search, fused_root=False)), *sizes, device=str(device))
+    plain.load(weights_of(size.actions, context.is_rehearsal), version=0)
     subjects["root"] = lambda number: agent.root_from(inputs[number % SETS])
+    subjects["plain root"] = lambda number: plain.root_from(inputs[number % SETS])
     subjects |= stages_of(agent.step_model, agent.root_from(inputs[0]), config.search, noises[0])
     times = time_turns(subjects, device, seconds=min(context.left_s / 4, context.size(3.0, 0.1)))
     modes = {mode: {"searches_per_s": times[mode].per_s(size.batch), "times": times[mode]} for mode in LAUNCHES}
     shares = shares_of(times)
     rates = "  ".join(f"{mode} {found['searches_per_s']:,.0f}/s" for mode, found in modes.items())
     parts = "  ".join(f"{name.removesuffix('_share')} {shares[name]:.1%}" for name in shares if name.endswith("_share"))
-    print(f"{size.name:22} {rates};  of the whole graph: {parts}")
+    saved = 1.0 - times["root"].median_ms / times["plain root"].median_ms
+    print(f"{size.name:22} {rates};  of the whole graph: {parts};  fused root saves {saved:.1%} of root inference")
     return modes, shares
 
 
@@ -103,7 +108,10 @@ def shares_of(times: dict[str, Times]) -> dict[str, Any]:
     parts_ms["network"] = times["network"].median_ms - parts_ms["gather"]
     shares: dict[str, Any] = {f"{name}_share": part_ms / whole_ms for name, part_ms in parts_ms.items()}
     shares["rest_share"] = 1.0 - sum(shares.values())
-    return {**shares, "alone": {name: asdict(times[name]) for name in ("root", "tree", "network", "gather")}}
+    return {
+        **shares,
+        "alone": {name: asdict(times[name]) for name in ("root", "plain root", "tree", "network", "gather")},
+    }
 
 
 @lru_cache(maxsize=2)

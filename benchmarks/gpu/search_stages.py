@@ -16,7 +16,6 @@ import torch
 from benchmarks.gpu.timing import Subject
 from kernels.capture import Graphed
 from kernels.parent_gather import parent_gather
-from kernels.triton_tree import simulation_numbers
 from speedyzero.config import SearchConfig
 from speedyzero.model.fused_inference import FusedNodes
 from speedyzero.search import RootOutput, Searcher, StepBuffers, StepModel
@@ -48,8 +47,9 @@ def stages_of(model: StepModel, root: RootOutput, config: SearchConfig, noise: t
     searcher = Searcher(notes, launch="eager", pad=int)
     searcher.search(root, config, noise)
     static, steps = searcher.kept[0], notes.steps
-    numbers = simulation_numbers(static.algorithm.tree)
     device = root.value.device
+    # 16 bytes apart: Triton compiles anew for another alignment.
+    numbers = torch.arange(config.num_simulations, dtype=torch.int32, device=device)[:, None].repeat(1, 4).unbind(0)
 
     def network() -> None:
         for step in steps:
@@ -72,12 +72,11 @@ def stages_of(model: StepModel, root: RootOutput, config: SearchConfig, noise: t
 
 def _grow(static: StaticSearch, numbers: Sequence[torch.Tensor], steps: list[StepBuffers]) -> None:
     """The same trees again, without the network."""
-    operations = static.operations
     static.algorithm.plant()
-    operations.select(numbers[0])
+    static.algorithm.select(numbers[0])
     for number, step in zip(numbers[:-1], steps[:-1], strict=True):
-        operations.expand_then_select(number, step.reward, step.value, step.policy_logits)
-    operations.expand_backup(numbers[-1], steps[-1].reward, steps[-1].value, steps[-1].policy_logits)
+        static.expand_then_select(number, step.reward, step.value, step.policy_logits)
+    static.expand_backup(numbers[-1], steps[-1].reward, steps[-1].value, steps[-1].policy_logits)
     static.algorithm.result()
 
 

@@ -15,6 +15,7 @@ import itertools
 import multiprocessing
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from benchmarks.gpu.learner import WARM_STEPS, Bench
 from benchmarks.gpu.networks import atari_config, frame_spec, random_frames, random_weights
 from speedyzero.model.agent import Agent
 from speedyzero.model.observation import to_network_input
+from speedyzero.system.current_device import make_current
 
 ACTIONS = 18
 UNITS = {"search": "searches/s", "train": "samples/s"}
@@ -64,11 +66,12 @@ def share(context: Context) -> dict[str, Any]:
 class Worker:
     """A worker seen from the stage."""
 
-    def __init__(self, role: str, context: Context):
+    def __init__(self, role: str, context: Context, *, target: Callable[..., None] | None = None):
+        """target: called with role, pipe, out and is_rehearsal; None: `work`."""
         self.role, self._deadline_s = role, context.deadline_s
         self.pipe, its_end = multiprocessing.Pipe()
         arguments = (role, its_end, context.out, context.is_rehearsal)
-        self._process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+        self._process = multiprocessing.get_context("spawn").Process(target=target or work, args=arguments)
         self._process.start()
         its_end.close()  # so that its death ends the pipe
 
@@ -90,9 +93,12 @@ class Worker:
             self._process.join()
 
 
-def work(role: str, pipe: Connection, out: Path, is_rehearsal: bool) -> None:
-    """A worker's life."""
+def work(role: str, pipe: Connection, out: Path, is_rehearsal: bool, *, device: str = "") -> None:
+    """A worker's life. device: empty: the first GPU."""
     context = Context.of(out=out, is_rehearsal=is_rehearsal, limit_s=0.0, result_path=None)
+    if device:
+        context = replace(context, device=torch.device(device))
+        make_current(device)
     unit = {"search": searching, "train": training}[role](context)
     pipe.send(None)
     while True:

@@ -16,11 +16,19 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.context import Context
-from kernels.expand_backup import bind_expand_backup
-from kernels.fused_tree import bind_expand_then_select
 from kernels.gumbel_select import GumbelRule, bind_gumbel
 from kernels.tree import Tree
-from tests.kernels.grown_trees import A5_BITS, DISCOUNT, NAN_BITS, Growth, bind_select, copied, grow, on_device
+from tests.kernels.grown_trees import (
+    A5_BITS,
+    NAN_BITS,
+    Growth,
+    bind_select,
+    copied,
+    expand,
+    expand_then_select,
+    grow,
+    on_device,
+)
 
 KERNELS = ("puct_select", "gumbel_select", "expand_backup", "fused_tree")
 ALGORITHMS = ("puct", "puct-random-ties", "gumbel")
@@ -110,7 +118,7 @@ def _check_expand(tally: Tally, growth: Growth, simulation: int, device: torch.d
     stage = growth.stages[simulation]
     tree, want = copied(stage.before_expand, device), copied(stage.before_expand)
     for one, backend in ((tree, "triton"), (want, "reference")):
-        _expand(one, growth, simulation, backend=backend)
+        expand(one, growth, simulation, backend=backend)
     tally.launches += 1
     exact = torch.softmax(stage.step.policy_logits.double(), -1)
     error = (tree.prior[:, simulation + 1].cpu().double() - exact).abs().max().item()
@@ -125,9 +133,8 @@ def _check_fused(tally: Tally, growth: Growth, simulation: int, device: torch.de
     """The fused kernel does what the two kernels do."""
     start, rule = growth.stages[simulation].before_expand, on_device(growth.rule, device)
     fused, two = copied(start, device), copied(start, device)
-    operation = bind_expand_then_select(fused, rule, discount=DISCOUNT, has_prefix=growth.has_prefix, backend="triton")
-    operation(simulation, *_answer(growth, simulation, device))
-    _expand(two, growth, simulation, backend="triton")
+    expand_then_select(fused, growth, rule, simulation)
+    expand(two, growth, simulation, backend="triton")
     bind_select(two, rule, backend="triton")(simulation + 1)
     tally.launches += 1
     count = int(differing_roots(fused, copied(two)).sum())
@@ -142,17 +149,6 @@ def _check_sigma(tally: Tally, growth: Growth, device: torch.device) -> None:
     tally.launches += 1
     error = ((got.cpu() - want).abs() / want.abs().clamp_min(1.0)).max().item()
     tally.worst_sigma_error = _larger(tally.worst_sigma_error, error)
-
-
-def _expand(tree: Tree, growth: Growth, simulation: int, *, backend: str) -> None:
-    operation = bind_expand_backup(tree, discount=DISCOUNT, has_prefix=growth.has_prefix, backend=backend)
-    operation(simulation, *_answer(growth, simulation, tree.edges.device))
-
-
-def _answer(growth: Growth, simulation: int, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """What the model said about that simulation's leaf."""
-    step = growth.stages[simulation].step
-    return tuple(x.to(device) for x in (step.reward, step.value, step.policy_logits))
 
 
 def _larger(worst: float, error: float) -> float:

@@ -1,6 +1,6 @@
 """A 3x3 convolution over latents with bias, action, residual and ReLU, in one pass.
 
-    out = relu(conv(latents) + bias + action_maps[action] + residual)          each of the last three terms optional
+    out = relu(conv(latents) + bias + action_maps[action] + residual)          the last two terms optional
 
 The action planes (MuZero, App. E; EfficientZero, App. A) are replaced by a precomputed map that is added to every
 pixel, which keeps the channel count suitable for tensor cores. Latents are rows with a border of zeros between the
@@ -13,6 +13,8 @@ Axes: R rows, B images, C channels, G grid, N nodes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 
@@ -32,7 +34,6 @@ def conv3x3_latent(
     action: torch.Tensor | None = None,
     action_maps: torch.Tensor | None = None,
     residual: torch.Tensor | None = None,
-    relu: bool = True,
     compact: bool = False,
     out: torch.Tensor | None = None,
     nodes: torch.Tensor | None = None,
@@ -73,12 +74,15 @@ def conv3x3_latent(
         out = zero_rows(batch, channels, grid, dtype=rows.dtype, device=rows.device)
     if out is rows:
         raise ValueError("out is rows, which are still read while it is written")
+    run: Callable[..., None]
     if uses_triton(rows, backend):
-        from kernels.conv3x3_latent.triton_gpu import conv3x3_latent as run
+        from kernels.conv3x3_latent import triton_gpu
+
+        run = triton_gpu.conv3x3_latent
     else:
         run = reference.conv3x3_latent
     run(
         rows, weight, bias, out, batch=batch, grid=grid, action=action, action_maps=action_maps, residual=residual,
-        relu=relu, nodes=nodes, node=node,
+        nodes=nodes, node=node,
     )  # fmt: skip
     return out

@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-TILE_ROWS = 128  # a multiple of every kernel's tile
+TILE_ROWS = 256  # a multiple of every kernel's tile
 
 
 def margin_rows(grid: int) -> int:

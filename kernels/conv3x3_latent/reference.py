@@ -19,7 +19,6 @@ def conv3x3_latent(
     action: torch.Tensor | None,
     action_maps: torch.Tensor | None,
     residual: torch.Tensor | None,
-    relu: bool,
     nodes: torch.Tensor | None = None,
     node: torch.Tensor | None = None,
 ) -> None:
@@ -32,8 +31,7 @@ def conv3x3_latent(
         y = y + action_maps[action].permute(0, 3, 1, 2)
     if residual is not None:
         y = y + as_images(residual, batch=batch, grid=grid).float()
-    if relu:
-        y = F.relu(y)
+    y = F.relu(y)
     if out.dim() == 4:
         out.permute(0, 3, 1, 2).copy_(y)
     else:

@@ -3,18 +3,19 @@
 Each of the nine taps is a product of a tile's rows [rows, C] with a weight [C, C]; `stages` of both are in shared
 memory at once (one fewer where tensor cores read registers, before Hopper and on consumer Blackwell). The sums are in
 registers, [rows, C] over all warps. These tiles neither exceed shared memory nor spill registers when compiled for
-sm_80, 86, 89, 90, 100 and 120 (`tests/kernels`).
+sm_80, 86, 89, 90, 100 and 120 (`tests/kernels`). Which of the candidates is the fastest is measured: `measured.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from kernels.card import Card
 
 _HOPPER = 9  # major capability from which tensor core instructions span four warps
+_BLACKWELL = 10  # its data centre cards
 _BARRIER_BYTES = 64
 
 
@@ -38,12 +39,28 @@ def tile_for(channels: int, dtype: torch.dtype, card: Card | None) -> Tile:
     elif channels <= 64:
         tile = Tile(rows=128, warps=4 if card is None or card.capability[0] == _HOPPER else 8, stages=3)
     else:  # 256 channels fit no card, and with one stage and 32 rows would read each weight once for 32 rows
-        tile = Tile(rows=64, warps=8, stages=2)
-    needed = tile.shared_bytes(channels, dtype)
-    if card is not None and needed > card.shared_bytes:
+        spills = card is not None and card.capability[0] == _BLACKWELL
+        tile = Tile(rows=64, warps=8, stages=1 if spills else 2)
+    if not _fits(tile, channels, dtype, card):
+        assert card is not None
         major, minor = card.capability
         raise ValueError(
-            f"conv3x3_latent of {channels} channels takes {needed:,} bytes of shared memory, a GPU of capability "
-            f"{major}.{minor} has {card.shared_bytes:,} for a program"
+            f"conv3x3_latent of {channels} channels takes {tile.shared_bytes(channels, dtype):,} bytes of shared "
+            f"memory, a GPU of capability {major}.{minor} has {card.shared_bytes:,} for a program"
         )
     return tile
+
+
+def candidates(channels: int, dtype: torch.dtype, card: Card | None) -> list[Tile]:
+    """`tile_for`'s, then others that may be faster: twice the rows, which read each weight half as often (but spill
+    registers from Blackwell on); one stage, whose loads go through the L1 cache, where the nine taps' rows overlap."""
+    tile = tile_for(channels, dtype, card)
+    if dtype == torch.float32 or card is None:
+        return [tile]
+    others = [Tile(rows=256, warps=8, stages=2)] if channels <= 64 and card.capability[0] <= _HOPPER else []
+    others += [replace(tile, stages=1)] if tile.stages > 1 else []
+    return [tile, *(other for other in others if _fits(other, channels, dtype, card))]
+
+
+def _fits(tile: Tile, channels: int, dtype: torch.dtype, card: Card | None) -> bool:
+    return card is None or tile.shared_bytes(channels, dtype) <= card.shared_bytes

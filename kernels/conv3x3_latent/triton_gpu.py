@@ -11,7 +11,8 @@ import triton.language as tl
 
 from kernels.card import Card
 from kernels.conv3x3_latent.layout import image_rows
-from kernels.conv3x3_latent.tile import tile_for
+from kernels.conv3x3_latent.measured import measured_tile
+from kernels.conv3x3_latent.tile import Tile
 
 
 def conv3x3_latent(
@@ -25,12 +26,12 @@ def conv3x3_latent(
     action: torch.Tensor | None,
     action_maps: torch.Tensor | None,
     residual: torch.Tensor | None,
-    relu: bool,
     nodes: torch.Tensor | None,
     node: torch.Tensor | None,
+    tile: Tile | None = None,
 ) -> None:
-    """See the package's docstring. Raises ValueError as `tile_for` does."""
-    tile = tile_for(rows.shape[1], rows.dtype, Card.of(rows.device))
+    """See the package's docstring. tile: None: `measured_tile`'s, which may raise ValueError."""
+    tile = tile or measured_tile(rows.shape[1], rows.dtype, Card.of(rows.device), batch=batch)
     image_row_count = batch * image_rows(grid)
     conv3x3_latent_kernel[(triton.cdiv(image_row_count, tile.rows),)](
         rows, weight, bias,
@@ -38,7 +39,7 @@ def conv3x3_latent(
         rows if residual is None else residual, out,
         out if nodes is None else nodes, rows if node is None else node, image_row_count, rows.shape[0],
         GRID=grid, CHANNELS=rows.shape[1], HAS_ACTION=action is not None, HAS_RESIDUAL=residual is not None,
-        RELU=relu, COMPACT=out.dim() == 4, HAS_NODES=nodes is not None, BLOCK_ROWS=tile.rows,
+        COMPACT=out.dim() == 4, HAS_NODES=nodes is not None, BLOCK_ROWS=tile.rows,
         num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
 
@@ -47,7 +48,7 @@ def conv3x3_latent(
 def conv3x3_latent_kernel(
     rows, weight, bias, action, action_maps, residual, out, nodes, node, image_row_count, row_count,
     GRID: tl.constexpr, CHANNELS: tl.constexpr, HAS_ACTION: tl.constexpr, HAS_RESIDUAL: tl.constexpr,
-    RELU: tl.constexpr, COMPACT: tl.constexpr, HAS_NODES: tl.constexpr, BLOCK_ROWS: tl.constexpr,
+    COMPACT: tl.constexpr, HAS_NODES: tl.constexpr, BLOCK_ROWS: tl.constexpr,
 ):  # fmt: skip
     """row_count: R, the rows of a node's latents."""
     width: tl.constexpr = GRID + 1
@@ -74,8 +75,7 @@ def conv3x3_latent_kernel(
         total += tl.load(action_maps + added[:, None] * CHANNELS + channel[None, :], is_pixel[:, None], 0.0)
     if HAS_RESIDUAL:
         total += tl.load(residual + tile).to(tl.float32)
-    if RELU:
-        total = tl.where(total < 0.0, 0.0, total)  # as torch: NaN stays NaN
+    total = tl.where(total < 0.0, 0.0, total)  # as torch: NaN stays NaN
     if COMPACT:
         place = (image * (GRID * GRID) + pixel)[:, None] * CHANNELS + channel[None, :]
         tl.store(out + place, total.to(out.dtype.element_ty), is_pixel[:, None])

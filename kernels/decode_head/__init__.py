@@ -3,8 +3,7 @@
     logits = hidden weight^T + bias          x = h^-1(sum over bins of softmax(logits) * (bin - N // 2) * step)
 
 h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x with eps = 0.001 (MuZero, App. F, after Pohlen et al. 2018). Logits are never
-stored, since rounding them to bf16 would add noise to every value. Called by inference on the GPU; without the last
-layer also by the learner, which needs the logits for its loss.
+stored, since rounding them to bf16 would add noise to every value. Called by inference on the GPU.
 
 Axes: B rows, K hidden units, N bins (odd; the middle one represents 0).
 """
@@ -43,12 +42,3 @@ def decode_head(
         triton_gpu.decode_head(hidden.contiguous(), weight.contiguous(), bias, out, step=step)
         return out
     return out.copy_(reference.decode_head(hidden, weight, bias, step=step))
-
-
-def decode_logits(logits: torch.Tensor, *, step: float, backend: str = "auto") -> torch.Tensor:
-    """The same from logits [B, N], float32 or bfloat16 -> [B] float32."""
-    if uses_triton(logits, backend):
-        from kernels.decode_head import triton_gpu
-
-        return triton_gpu.decode_logits(logits.contiguous(), step=step)
-    return reference.decode_logits(logits, step=step)

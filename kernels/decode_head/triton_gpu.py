@@ -32,16 +32,6 @@ def decode_head(
     )  # fmt: skip
 
 
-def decode_logits(logits: torch.Tensor, *, step: float) -> torch.Tensor:
-    """See the package's docstring."""
-    batch, bins = logits.shape
-    out = torch.empty(batch, device=logits.device)
-    decode_logits_kernel[(triton.cdiv(batch, BLOCK_ROWS),)](
-        logits, out, batch, step, BINS=bins, BLOCK_ROWS=BLOCK_ROWS, BLOCK_BINS=BLOCK_BINS, num_warps=NUM_WARPS
-    )
-    return out
-
-
 @triton.jit(do_not_specialize=["batch"])
 def decode_head_kernel(
     hidden, weight, bias, out, batch, step,
@@ -70,23 +60,6 @@ def decode_head_kernel(
         offset = tl.load(bias + bin, is_bin, 0.0).to(tl.float32)
         logits = tl.dot(inputs, columns, input_precision="ieee") + offset[None, :]
         peak, total, moment = _absorb_bins(logits, bin, is_bin, BINS // 2, peak, total, moment)
-    tl.store(out + row, _unsquash(moment / total * step), is_row)
-
-
-@triton.jit(do_not_specialize=["batch"])
-def decode_logits_kernel(
-    logits, out, batch, step, BINS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_BINS: tl.constexpr
-):
-    row = tl.program_id(0).to(tl.int64) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
-    is_row = row < batch
-    peak = tl.full([BLOCK_ROWS], _LOWEST, tl.float32)
-    total = tl.zeros([BLOCK_ROWS], tl.float32)
-    moment = tl.zeros([BLOCK_ROWS], tl.float32)
-    for start in range(0, BINS, BLOCK_BINS):
-        bin = start + tl.arange(0, BLOCK_BINS)
-        is_bin = bin < BINS
-        block = tl.load(logits + row[:, None] * BINS + bin[None, :], is_row[:, None] & is_bin[None, :], 0.0)
-        peak, total, moment = _absorb_bins(block.to(tl.float32), bin, is_bin, BINS // 2, peak, total, moment)
     tl.store(out + row, _unsquash(moment / total * step), is_row)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ from kernels.expand_backup.reference import expand_backup as reference
 from kernels.tree import Tree
 
 # (simulation, reward or value prefix [B], value [B], policy logits [B, A]), all contiguous float32.
-ExpandBackup = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], None]
+ExpandBackup = Callable[[Any, torch.Tensor, torch.Tensor, torch.Tensor], None]
 
 
 def bind_expand_backup(tree: Tree, *, discount: float, has_prefix: bool, backend: str) -> ExpandBackup:

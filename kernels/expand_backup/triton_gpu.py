@@ -5,7 +5,6 @@ Axes: B roots, N nodes, A actions, S simulations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,7 +28,6 @@ from kernels.triton_tree import (
     VALUE_TOTAL,
     VISITS,
     Q,
-    by_number,
     lanes,
     of_root,
     ordered_sum,
@@ -41,12 +39,7 @@ if TYPE_CHECKING:
 
 
 def bind(tree: Tree, *, discount: float, has_prefix: bool) -> ExpandBackup:
-    """The operation on `tree`, taking the simulation's number."""
-    return by_number(launcher(tree, discount=discount, has_prefix=has_prefix), tree)
-
-
-def launcher(tree: Tree, *, discount: float, has_prefix: bool) -> Callable[..., None]:
-    """The operation on `tree`, taking a device tensor whose first int32 is the simulation."""
+    """The operation on `tree`."""
     _, batch, _, actions = tree.edges.shape
     arguments = *tree_arguments(tree), float(discount)
     constants = {**lanes(actions), "HAS_PREFIX": has_prefix}

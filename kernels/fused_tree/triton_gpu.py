@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +15,7 @@ from kernels.puct_select import PuctRule
 from kernels.puct_select.triton_gpu import rule_arguments as puct_arguments
 from kernels.puct_select.triton_gpu import select_root as puct_select_root
 from kernels.tree import Tree
-from kernels.triton_tree import LAUNCH, by_number, lanes, tree_arguments
+from kernels.triton_tree import LAUNCH, lanes, tree_arguments
 
 if TYPE_CHECKING:
     from kernels.expand_backup import ExpandBackup
@@ -24,12 +23,7 @@ if TYPE_CHECKING:
 
 
 def bind(tree: Tree, rule: PuctRule | GumbelRule, *, discount: float, has_prefix: bool) -> ExpandBackup:
-    """The operation on `tree`, taking the number of the simulation to expand."""
-    return by_number(launcher(tree, rule, discount=discount, has_prefix=has_prefix), tree)
-
-
-def launcher(tree: Tree, rule: PuctRule | GumbelRule, *, discount: float, has_prefix: bool) -> Callable[..., None]:
-    """The operation on `tree`, taking a device tensor whose first int32 is the simulation to expand."""
+    """The operation on `tree`."""
     _, batch, _, actions = tree.edges.shape
     if isinstance(rule, PuctRule):
         kernel, rules = _expand_then_puct_select, puct_arguments(tree, rule)

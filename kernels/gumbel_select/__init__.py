@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ from kernels.tree import Tree
 class GumbelOperations:
     """A Gumbel search's operations on its trees besides expansion."""
 
-    select: Callable[[int], None]  # (simulation): writes the leaf's parent, parent_action, action, parent_row, reset
+    select: Callable[[Any], None]  # (simulation): writes the leaf's parent, parent_action, action, parent_row, reset
     root_sigma: Callable[[], torch.Tensor]  # current sigma of the roots' actions, [B, A] float32
 
 

@@ -21,7 +21,6 @@ from kernels.triton_tree import (
     VISITS,
     Q,
     best_action,
-    by_number,
     lanes,
     of_root,
     ordered_sum,
@@ -35,34 +34,22 @@ if TYPE_CHECKING:
 _TINY = tl.constexpr(torch.finfo(torch.float32).tiny)
 
 
-def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[int], None], Callable[[], torch.Tensor]]:
-    """select, taking the simulation's number, and root_sigma on `tree`."""
-    return by_number(launcher(tree, rule), tree), root_sigma_launcher(tree, rule)
-
-
-def launcher(tree: Tree, rule: GumbelRule) -> Callable[[torch.Tensor], None]:
-    """select on `tree`, taking a device tensor whose first int32 is the simulation."""
+def bind(tree: Tree, rule: GumbelRule) -> tuple[Callable[[torch.Tensor], None], Callable[[], torch.Tensor]]:
+    """select and root_sigma on `tree`."""
     _, batch, _, actions = tree.edges.shape
-    arguments = *tree_arguments(tree), *rule_arguments(tree, rule)
-    constants = {**lanes(actions), "PREFIX_HORIZON": rule.prefix_horizon}
+    of_tree, of_rule, of_lanes = tree_arguments(tree), rule_arguments(tree, rule), lanes(actions)
 
     def gumbel_select(simulation: torch.Tensor) -> None:
-        _gumbel_select[(batch,)](simulation, *arguments, **constants, **LAUNCH)
-
-    return gumbel_select
-
-
-def root_sigma_launcher(tree: Tree, rule: GumbelRule) -> Callable[[], torch.Tensor]:
-    """root_sigma on `tree`; each call returns a new tensor."""
-    _, batch, _, actions = tree.edges.shape
-    arguments = *tree_arguments(tree), *_scale_arguments(rule)
+        _gumbel_select[(batch,)](
+            simulation, *of_tree, *of_rule, **of_lanes, PREFIX_HORIZON=rule.prefix_horizon, **LAUNCH
+        )
 
     def root_sigma() -> torch.Tensor:
         sigma = torch.empty((batch, actions), device=tree.edges.device)
-        _root_sigma[(batch,)](sigma, *arguments, **lanes(actions), **LAUNCH)
+        _root_sigma[(batch,)](sigma, *of_tree, *_scale_arguments(rule), **of_lanes, **LAUNCH)
         return sigma
 
-    return root_sigma
+    return gumbel_select, root_sigma
 
 
 def rule_arguments(tree: Tree, rule: GumbelRule) -> tuple[Any, ...]:

@@ -22,24 +22,22 @@ def lstm_pointwise(
     gates: torch.Tensor,
     bias: torch.Tensor,
     c: torch.Tensor,
-    reset: torch.Tensor | None,
+    reset: torch.Tensor,
+    node: torch.Tensor,
     out: LSTMStep,
-    node: torch.Tensor | None,
 ) -> None:
     """See the package's docstring."""
     units = c.numel()
     lstm_pointwise_kernel[(triton.cdiv(units, BLOCK),)](
-        gates, bias, c, c if reset is None else reset, out.output, out.h, out.c, c if node is None else node, units,
-        HIDDEN=c.shape[1], HAS_RESET=reset is not None, KEEPS_H=out.h is not out.output, HAS_NODE=node is not None,
-        BLOCK=BLOCK, num_warps=NUM_WARPS,
+        gates, bias, c, reset, node, out.output, out.h, out.c, units,
+        HIDDEN=c.shape[1], BLOCK=BLOCK, num_warps=NUM_WARPS,
     )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["units"])
 def lstm_pointwise_kernel(
-    gates, bias, c, reset, output, h_out, c_out, node, units,
-    HIDDEN: tl.constexpr, HAS_RESET: tl.constexpr, KEEPS_H: tl.constexpr, HAS_NODE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    gates, bias, c, reset, node, output, h_out, c_out, units, HIDDEN: tl.constexpr, BLOCK: tl.constexpr
+):
     unit = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # row * H + hidden unit
     is_unit = unit < units
     row, hidden = unit // HIDDEN, unit % HIDDEN
@@ -53,17 +51,11 @@ def lstm_pointwise_kernel(
     following = _sigmoid(keep) * before + _sigmoid(into) * _tanh(candidate)
     exposed = _sigmoid(expose) * _tanh(following)
     tl.store(output + unit, exposed.to(output.dtype.element_ty), is_unit)
-    if HAS_RESET:
-        is_reset = tl.load(reset + row, is_unit, 0) != 0
-        following = tl.where(is_reset, 0.0, following)
-        exposed = tl.where(is_reset, 0.0, exposed)
-    if HAS_NODE:  # all nodes' units may be 2^31 or more; HIDDEN is multiplied last, for alignment inference
-        kept = tl.load(node) * (units // HIDDEN) * HIDDEN
-        h_out += kept
-        c_out += kept
-    if KEEPS_H:
-        tl.store(h_out + unit, exposed.to(h_out.dtype.element_ty), is_unit)
-    tl.store(c_out + unit, following, is_unit)
+    is_reset = tl.load(reset + row, is_unit, 0) != 0
+    # All nodes' units may be 2^31 or more. HIDDEN is multiplied last, for alignment inference.
+    stored = tl.load(node) * (units // HIDDEN) * HIDDEN + unit
+    tl.store(h_out + stored, tl.where(is_reset, 0.0, exposed).to(h_out.dtype.element_ty), is_unit)
+    tl.store(c_out + stored, tl.where(is_reset, 0.0, following), is_unit)
 
 
 @triton.jit

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from kernels.puct_select.reference import puct_select as reference
 from kernels.tree import Tree
 
 # (simulation): writes the leaf's parent, parent_action, action, parent_row and reset.
-Select = Callable[[int], None]
+Select = Callable[[Any], None]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Axes: B roots, N nodes, A actions, S simulations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +21,6 @@ from kernels.triton_tree import (
     VISITS,
     Q,
     best_action,
-    by_number,
     lanes,
     of_root,
     ordered_sum,
@@ -38,12 +36,7 @@ _TIE_WIDTH = tl.constexpr(1e-6)
 
 
 def bind(tree: Tree, rule: PuctRule) -> Select:
-    """The operation on `tree`, taking the simulation's number."""
-    return by_number(launcher(tree, rule), tree)
-
-
-def launcher(tree: Tree, rule: PuctRule) -> Callable[[torch.Tensor], None]:
-    """The operation on `tree`, taking a device tensor whose first int32 is the simulation."""
+    """The operation on `tree`."""
     _, batch, _, actions = tree.edges.shape
     arguments = *tree_arguments(tree), *rule_arguments(tree, rule)
     constants = {**lanes(actions), "PREFIX_HORIZON": rule.prefix_horizon}

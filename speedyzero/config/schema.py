@@ -119,6 +119,8 @@ class SearchConfig:
     """AlphaZero's pUCT or Gumbel's sequential halving (Danihelka et al. 2022)."""
     backend: str = choice("auto", "auto", "reference", "numba", "triton", use=EXECUTION)
     """`auto`: numba on a CPU, triton on a GPU."""
+    fused_root: bool = plain(True, EXECUTION)
+    """Root inference adds bias and residual within cuDNN's convolutions (efficientzero, GPU)."""
     prefix_horizon: int = not_negative(5)
     """Steps after which the value prefix restarts; 0: plain rewards."""
     pb_c_base: float = positive(19652.0)
@@ -227,8 +229,12 @@ class RefreshConfig:
     """Whether to refresh."""
     per_sample: float = not_negative(1.0)
     """Positions refreshed per sample trained on."""
-    slice: int = positive(256)
-    """Positions per pass."""
+    slice: int = not_negative(0)
+    """Positions per pass; 0: 2,048 on a GPU, 256 on a CPU."""
+
+    def slice_on(self, device: str) -> int:
+        """device: `cpu` or `cuda`."""
+        return self.slice or (256 if device == "cpu" else 2048)
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,9 @@ class DeviceStep:
         *,
         gradient_clip: float,
         graphed: bool,
-        capture_mode: str = "real",
     ):
         """loss: of the network for a batch. example: a batch with the shapes of all later ones. graphed: capture the
-        step on a GPU. capture_mode: as in `Graphed`."""
+        step on a GPU."""
         device = example.weight.device
         self._network, self._optimizer, self._group, self._loss = network, optimizer, group, loss
         self._gradient_clip = gradient_clip
@@ -61,7 +60,7 @@ class DeviceStep:
         self._readback = Readback(self._report)
         stages = [self._whole] if group.size == 1 else [self._differentiate, self._apply]
         enabled = graphed and device.type == "cuda"
-        self._stages = [Graphed(stage, device=device, enabled=enabled, capture_mode=capture_mode) for stage in stages]
+        self._stages = [Graphed(stage, device=device, enabled=enabled) for stage in stages]
 
     def launch(self, batch: Batch, *, rate: float) -> Callable[[], tuple[Loss, bool]]:
         """Launch an update. The returned function waits for its loss, on the host, and whether it was applied.

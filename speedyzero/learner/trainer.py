@@ -57,16 +57,14 @@ class Trainer:
         *,
         device: torch.device,
         deferred: bool | None = None,
-        capture_mode: str = "real",
     ):
-        """deferred: whether updates are asynchronous; None: only on a GPU. capture_mode: as in `Graphed`, if deferred.
+        """deferred: whether updates are asynchronous; None: only on a GPU.
 
         State may be loaded into network and optimiser before the first update, later only in place.
         """
         require_current(device)
         self._config, self._group, self._device = config, group, device
         self.deferred = device.type == "cuda" if deferred is None else deferred
-        self._capture_mode = capture_mode
         self.network = network.to(device).train()
         group.adopt(self.network)
         self.optimizer = build_optimizer(config.optimizer, self.network, capturable=self.deferred)
@@ -121,7 +119,6 @@ class Trainer:
                 batch,
                 gradient_clip=self._config.learner.gradient_clip,
                 graphed=self._config.learner.cuda_graph,
-                capture_mode=self._capture_mode,
             )
         finish = self._step.launch(batch, rate=rate)
         return Launched(rate, lambda: Update(*finish()))

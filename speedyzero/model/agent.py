@@ -59,7 +59,8 @@ class Agent:
         if backend_for(config.search.backend, self.device) == "triton":
             dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
             if can_fuse(self._network, self.device, dtype):
-                self._fused = FusedInference(self._plain, dtype=dtype, backend="triton")
+                fused_root = config.search.fused_root and self.device.type == "cuda"
+                self._fused = FusedInference(self._plain, dtype=dtype, backend="triton", fused_root=fused_root)
             self._searcher = Searcher(self.step_model, launch=launch)
 
     def load(self, flat: torch.Tensor, *, version: int) -> None:

@@ -69,6 +69,10 @@ class NormedLayer(nn.Module):
         """The layer without its norm."""
         return self.layer(x)
 
+    def operands(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Input and weight, with as many input channels each."""
+        return x, self.layer.weight
+
     @torch.no_grad()
     def fold_from(self, source: NormedLayer) -> None:
         """Copy `source`'s weights with its batch norm, in evaluation mode, folded in."""
@@ -129,14 +133,14 @@ class InputConv(NormedLayer):
         super().__init__(layer, nn.Identity() if folded else nn.BatchNorm2d(out_channels))
 
     def weighed(self, x: torch.Tensor) -> torch.Tensor:
-        layer = self.layer
-        assert isinstance(layer, nn.Conv2d)
+        return F.conv2d(*self.operands(x), self.layer.bias, stride=2, padding=1)
+
+    def operands(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if x.is_cuda:
             x = pad_channels(x, to=PAD_CHANNELS_TO)
-        if x.shape[1] == layer.in_channels:
-            return layer(x)
-        weight = F.pad(layer.weight, (0, 0, 0, 0, 0, x.shape[1] - layer.in_channels))
-        return F.conv2d(x, weight, layer.bias, stride=2, padding=1)
+        weight = self.layer.weight
+        missing = x.shape[1] - weight.shape[1]
+        return x, F.pad(weight, (0, 0, 0, 0, 0, missing)) if missing else weight
 
 
 def pad_channels(x: torch.Tensor, *, to: int) -> torch.Tensor:
@@ -171,21 +175,15 @@ class ActionConv(NormedLayer):
         is_taken = action[:, None] == torch.arange(self.num_actions, device=action.device)
         return is_taken.float() * self._one_hot_value
 
-    def convolve(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        """latent: [B, C, H, W]; action: [B] int64 -> [B, C, H, W]."""
-        return self.norm(self._convolve(latent, action))
-
     def step(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        """relu(convolve(latent, action) + latent)."""
-        return self.norm_act(self._convolve(latent, action), self.norm, latent)
-
-    def _convolve(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """relu(norm(conv) + latent). latent: [B, C, H, W]; action: [B] int64 -> [B, C, H, W]."""
         weight, channels = self.layer.weight, latent.shape[1]
         ones = torch.ones(1, 1, *latent.shape[2:], dtype=latent.dtype, device=latent.device)
         taps = weight[:, channels:].flatten(0, 1)[:, None]  # [C * P, 1, 3, 3]
         maps = F.conv2d(ones, taps, padding=1).view(channels, -1, *latent.shape[2:])  # [C, P, H, W]
         spatial = F.conv2d(latent, weight[:, :channels], self.layer.bias, padding=1)
-        return spatial + torch.tensordot(self.planes(action).to(maps.dtype), maps, dims=([1], [1]))
+        added = torch.tensordot(self.planes(action).to(maps.dtype), maps, dims=([1], [1]))
+        return self.norm_act(spatial + added, self.norm, latent)
 
 
 class ResidualBlock(nn.Module):
@@ -243,6 +241,30 @@ def folded_copy(module: nn.Module) -> nn.Module:
                 layer.layer.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
             layer.norm = nn.Identity()
     return folded
+
+
+def fuse_epilogues(module: nn.Module) -> list[NormedLayer]:
+    """Have cuDNN add bias and residual and apply the ReLU within the convolutions of a folded module (GPU).
+
+    Their sums are then not stored before the ReLU: of a 96 px image, root inference moves 2.4 instead of 6.2 MB
+    (bfloat16, counted). Returns the layers; `del layer.activated` undoes it.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, NormedLayer)]
+    for layer in layers:
+        layer.activated = partial(cudnn_activated, layer)  # type: ignore[method-assign]
+    return layers
+
+
+def cudnn_activated(layer: NormedLayer, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+    """`NormedLayer.activated` of a folded convolution as one operation. Raises RuntimeError where cuDNN has none."""
+    convolution = layer.layer
+    assert isinstance(convolution, nn.Conv2d) and isinstance(layer.norm, nn.Identity)
+    assert isinstance(convolution.padding, tuple)
+    how = convolution.bias, convolution.stride, convolution.padding, convolution.dilation, convolution.groups
+    x, weight = layer.operands(x)
+    if residual is None:
+        return torch.cudnn_convolution_relu(x, weight, *how)
+    return torch.cudnn_convolution_add_relu(x, weight, residual, 1.0, *how)
 
 
 def use_norms(network: nn.Module, how: str) -> None:

@@ -11,24 +11,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from kernels.decode_head.reference import EPSILON, unsquash
 from speedyzero.config import CodecConfig
-
-EPSILON = 0.001
 
 
 def squash(x: torch.Tensor) -> torch.Tensor:
     """h(x), elementwise; NaN where x is not finite. The quotient avoids the cancellation of sqrt(|x|+1) - 1 near 0."""
     return x / (torch.sqrt(torch.abs(x) + 1.0) + 1.0) + EPSILON * x
-
-
-def unsquash(y: torch.Tensor) -> torch.Tensor:
-    """h^-1(y), elementwise. The textbook form loses 3.5e-4 to cancellation in float32; this one does not.
-
-    u = sqrt(|x| + 1) - 1 is the positive root of eps u^2 + (1 + 2 eps) u = |y|, and |x| = u (u + 2).
-    """
-    magnitude, linear = torch.abs(y), 1.0 + 2.0 * EPSILON
-    u = 2.0 * magnitude / (linear + torch.sqrt(linear**2 + (4.0 * EPSILON) * magnitude))
-    return torch.sign(y) * u * (u + 2.0)
 
 
 class ScalarCodec(nn.Module):

@@ -24,6 +24,7 @@ from kernels.decode_head import decode_head
 from kernels.lstm_cell import LSTMStep, lstm_pointwise
 from kernels.parent_gather import States, parent_gather
 from speedyzero.model.base import Network
+from speedyzero.model.blocks import fuse_epilogues
 from speedyzero.model.efficientzero import EfficientZeroNetwork, PrefixHead
 from speedyzero.model.plain_inference import PlainInference
 from speedyzero.model.step_weights import pack
@@ -66,12 +67,14 @@ class FusedNodes:
 class FusedInference:
     """Root inference and a `StepModel`. `load` replaces weights in place, so captured graphs stay valid."""
 
-    def __init__(self, plain: PlainInference, *, dtype: torch.dtype, backend: str = "auto"):
-        """plain: of a folded float32 network that `can_fuse` accepts. backend: the kernels' (see `kernels.backend`)."""
+    def __init__(self, plain: PlainInference, *, dtype: torch.dtype, backend: str = "auto", fused_root: bool = False):
+        """plain: of a folded float32 network that `can_fuse` accepts. backend: the kernels' (see `kernels.backend`).
+        fused_root: see `fuse_epilogues` (GPU)."""
         network = plain.network
         assert isinstance(network, EfficientZeroNetwork)
         self._plain, self._network, self.dtype, self._backend = plain, network, dtype, backend
         self._representation = copy.deepcopy(network.representation).to(dtype)
+        self._fused_layers = fuse_epilogues(self._representation) if fused_root else []
         self._weights = pack(network, dtype=dtype)
         self._grid, self._channels = network.latent_grid, network.latent_channels
         self._hidden = network.prefix_head.lstm.hidden if isinstance(network.prefix_head, PrefixHead) else 0
@@ -89,7 +92,7 @@ class FusedInference:
     @torch.inference_mode()
     def root_from(self, observation: torch.Tensor) -> RootOutput:
         """Root inference. observation: [B, S*C, H, W], any floating type."""
-        latent = self._representation(observation.to(self.dtype, memory_format=torch.channels_last))
+        latent = self._represent(observation.to(self.dtype, memory_format=torch.channels_last))
         batch, device = len(latent), latent.device
         value = torch.empty(batch, device=device)
         policy_logits = torch.empty(batch, self._network.num_actions, device=device)
@@ -100,6 +103,22 @@ class FusedInference:
             state["prefix_state_h"] = latent.new_zeros(batch, self._hidden)
             state["prefix_state_c"] = value.new_zeros(batch, self._hidden)
         return RootOutput(policy_logits, value, state)
+
+    def _represent(self, observation: torch.Tensor) -> torch.Tensor:
+        """By the layers' own operations from the first time on that cuDNN has no fused one."""
+        try:
+            return self._representation(observation)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if not self._fused_layers:
+                raise
+            why = str(error).partition("\n")[0][:200]
+            _log.warning("search.fused_root: %s: root inference goes on without, which is slower", why)
+        for layer in self._fused_layers:
+            del layer.activated
+        self._fused_layers = []
+        return self._representation(observation)
 
     def __call__(self, state: dict[str, torch.Tensor], action: torch.Tensor) -> StepOutput:
         """A step without buffers: by the folded network, in float32."""
@@ -156,7 +175,7 @@ class FusedInference:
             kept = LSTMStep(torch.empty_like(nodes.parent.c), nodes.states.h, nodes.states.c)
             lstm_pointwise(
                 gates, weights.lstm_bias, nodes.parent.c,
-                reset=buffers.reset, out=kept, node=buffers.leaf, backend=self._backend,
+                reset=buffers.reset, node=buffers.leaf, out=kept, backend=self._backend,
             )  # fmt: skip
             normed = torch.empty_like(kept.output, dtype=self.dtype)
             inputs = torch.addcmul(weights.norm_shift, kept.output, weights.norm_scale, out=normed).relu_()

@@ -48,6 +48,7 @@ class PriorityRefresh:
         """agent: for the newest weights, which are loaded here. frames: as in `TargetMemo`."""
         self._config, self._shard, self._sampler = config, shard, sampler
         self._targets, self._weights, self._agent = targets, weights, agent
+        self._slice = config.slice_on(agent.device.type)
         self._frames = frames or HostFrames(shard, torch.device("cpu"))
         self._budget = 0.0  # positions
         self._lane = self._step = np.zeros(0, np.int64)  # what is left of the sweep, oldest priority first
@@ -94,8 +95,8 @@ class PriorityRefresh:
     def refresh_for(self, samples: int, *, train_step: int) -> None:
         """Add a batch of `samples` to the budget and refresh the whole slices that it covers."""
         self._budget += self._config.per_sample * samples
-        while self._budget >= self._config.slice:
-            self._budget -= self._config.slice
+        while self._budget >= self._slice:
+            self._budget -= self._slice
             started_s = time.monotonic()
             if not self._begin_sweep():
                 self._budget = 0.0  # all priorities are up to date
@@ -119,9 +120,8 @@ class PriorityRefresh:
         return len(self._lane) > 0
 
     def _refresh_slice(self, train_step: int) -> None:
-        size = self._config.slice
-        lane, step = self._lane[:size], self._step[:size]
-        self._lane, self._step = self._lane[size:], self._step[size:]
+        lane, step = self._lane[: self._slice], self._step[: self._slice]
+        self._lane, self._step = self._lane[self._slice :], self._step[self._slice :]
         kept = self._sampler.holds(lane, step)  # the others were retired since the sweep began
         lane, step = lane[kept], step[kept]
         if len(lane) == 0:

@@ -47,16 +47,15 @@ class Searcher:
         *,
         launch: str = DEFAULT_LAUNCH,
         pad: Callable[[int], int] | None = None,
-        capture_mode: str = "real",
     ):
         """launch: one of LAUNCHES; nothing is captured on the CPU. pad: from a batch size to the padded one; None:
-        padded_batch on a GPU, no padding elsewhere. capture_mode: as in `Graphed`.
+        padded_batch on a GPU, no padding elsewhere.
 
         Raises ValueError for an unknown launch.
         """
         if launch not in LAUNCHES:
             raise ValueError(f"launch={launch}: must be one of {', '.join(LAUNCHES)}")
-        self._model, self._launch, self._pad, self._capture_mode = model, launch, pad, capture_mode
+        self._model, self._launch, self._pad = model, launch, pad
         self._kept: dict[Hashable, StaticSearch] = {}
 
     @property
@@ -87,10 +86,7 @@ class Searcher:
             states = tuple((key, tensor.shape[1:], tensor.dtype) for key, tensor in sorted(root.state.items()))
             key = padded, actions, config, states
             if key not in self._kept:
-                self._kept[key] = StaticSearch(
-                    self._model, root, chance, config,
-                    batch=padded, launch=self._launch, capture_mode=self._capture_mode,
-                )  # fmt: skip
+                self._kept[key] = StaticSearch(self._model, root, chance, config, batch=padded, launch=self._launch)
             static = self._kept[key]
             static.fill(root, chance)
             found = static.launch()

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from kernels.capture import Graphed
-from kernels.fused_tree import bind_on_device
+from kernels.expand_backup import bind_expand_backup
+from kernels.fused_tree import bind_expand_then_select
 from kernels.tree import Tree
 from speedyzero.config import SearchConfig
 from speedyzero.search.gumbel import GumbelSearch
@@ -52,9 +53,8 @@ class StaticSearch:
         *,
         batch: int,
         launch: str,
-        capture_mode: str,
     ):
-        """root, chance: examples, of any batch. batch: B. launch, capture_mode: as in `Searcher`."""
+        """root, chance: examples, of any batch. batch: B. launch: as in `Searcher`."""
         actions, device = root.policy_logits.shape[1], root.policy_logits.device
         self._model, self._simulations = model, config.num_simulations
         self._root = RootOutput(torch.zeros(batch, actions, device=device), torch.zeros(batch, device=device), {})
@@ -64,13 +64,12 @@ class StaticSearch:
         )
         self._nodes = model.make_nodes(root.state, batch=batch, num_nodes=config.num_simulations + 1)
         self.algorithm = ALGORITHMS[config.algorithm](self._root, config, self._chance, backend="triton")
-        self.operations = bind_on_device(
-            self.algorithm.tree,
-            self.algorithm.rule,
-            discount=config.discount,
-            has_prefix=config.prefix_horizon > 0,
+        tree, discount, has_prefix = self.algorithm.tree, config.discount, config.prefix_horizon > 0
+        self.expand_then_select = bind_expand_then_select(
+            tree, self.algorithm.rule, discount=discount, has_prefix=has_prefix
         )
-        self.launch = self._launcher(launch, capture_mode)
+        self.expand_backup = bind_expand_backup(tree, discount=discount, has_prefix=has_prefix, backend="triton")
+        self.launch = self._launcher(launch)
 
     def fill(self, root: RootOutput, chance: SearchNoise) -> None:
         """Copy in a search's inputs. Padding roots are all zero, which yields no NaN."""
@@ -84,13 +83,13 @@ class StaticSearch:
             self._chance.tie_seed.fill_(chance.tie_seed)
         self._nodes.write_root(root.state)
 
-    def _launcher(self, launch: str, capture_mode: str) -> Callable[[], SearchResult]:
+    def _launcher(self, launch: str) -> Callable[[], SearchResult]:
         """Returns the search of the filled-in inputs. Its result is overwritten by the next one."""
         device = self._root.value.device
 
         def graphed(function: Callable) -> Graphed:
             # One eager call compiles kernels and chooses algorithms; no state is created later.
-            return Graphed(function, device=device, warmups=1, capture_mode=capture_mode)
+            return Graphed(function, device=device, warmups=1)
 
         if launch == "simulation":
             return self._one_by_one(graphed)
@@ -133,17 +132,17 @@ class StaticSearch:
 
     def _begin(self, at: _At) -> None:
         self.algorithm.plant()
-        self.operations.select(at.simulation)
+        self.algorithm.select(at.simulation)
 
     def _simulate(self, at: _At) -> None:
         to = at.buffers
         self._model.step_into(to)
-        self.operations.expand_then_select(at.simulation, to.reward, to.value, to.policy_logits)
+        self.expand_then_select(at.simulation, to.reward, to.value, to.policy_logits)
 
     def _finish(self, at: _At) -> SearchResult:
         to = at.buffers
         self._model.step_into(to)
-        self.operations.expand_backup(at.simulation, to.reward, to.value, to.policy_logits)
+        self.expand_backup(at.simulation, to.reward, to.value, to.policy_logits)
         return self.algorithm.result()
 
 

@@ -21,6 +21,7 @@ from speedyzero.search.interface import RecurrentFn, RootOutput, SearchResult, S
 from speedyzero.search.latents import LatentStore
 from speedyzero.search.noise import draw_noise
 from speedyzero.search.searcher import Searcher
+from speedyzero.search.state_step import StateStep
 from speedyzero.search.static_search import ALGORITHMS, TreeAlgorithm
 
 
@@ -43,8 +44,9 @@ def search(
     Raises ValueError for an unknown algorithm or backend, for shapes that don't fit, and for types other than float32.
     """
     backend = backend_for(config.backend, root.policy_logits.device)
-    if backend == "triton" and isinstance(recurrent_fn, StepModel):
-        return Searcher(recurrent_fn, launch="eager", pad=int).search(root, config, noise, generator)
+    if backend == "triton":
+        model = recurrent_fn if isinstance(recurrent_fn, StepModel) else StateStep(recurrent_fn)
+        return Searcher(model, launch="eager", pad=int).search(root, config, noise, generator)
     check_root(root, config, noise)
     with torch.inference_mode():
         chance = draw_noise(root.policy_logits, config, noise, generator)

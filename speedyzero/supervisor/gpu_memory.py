@@ -91,14 +91,15 @@ def _work_bytes(config: Config, wiring: Wiring, game: GameInfo, process: str) ->
         return int(_MARGIN * per_sample * config.learner.batch_size / len(wiring.placement.learners))
     if process.startswith("actor"):
         return _search_bytes(config, game, config.actor.envs)
-    batches = [config.reanalyze.search_batch]
-    batches += [config.refresh.slice] * config.refresh.enabled
-    batches += [config.reanalyze.ahead_batch] * fills_ahead(config, wiring.devices[process])
-    return sum(_search_bytes(config, game, batch) for batch in batches)
+    refreshed = config.refresh.slice_on("cuda") * config.refresh.enabled
+    ahead = config.reanalyze.ahead_batch * fills_ahead(config, wiring.devices[process])
+    searched = _search_bytes(config, game, config.reanalyze.search_batch) + _search_bytes(config, game, ahead)
+    return searched + _search_bytes(config, game, refreshed, nodes=0)
 
 
-def _search_bytes(config: Config, game: GameInfo, batch: int) -> int:
-    """Of one agent's captured search: the state of every node, and root inference's activations."""
+def _search_bytes(config: Config, game: GameInfo, batch: int, *, nodes: int | None = None) -> int:
+    """Of one agent's captured search: the state of every node, and root inference's activations. nodes: of a root;
+    None: a search's."""
     with torch.device("meta"):
         network = build_network(config, game.spec, game.num_actions, folded=True)
     if not isinstance(network, EfficientZeroNetwork):
@@ -106,7 +107,8 @@ def _search_bytes(config: Config, game: GameInfo, batch: int) -> int:
     pixels = game.spec.shape[0] * game.spec.shape[1]
     node = 2 * image_rows(network.latent_grid) * network.latent_channels + 6 * config.model.lstm_hidden
     root = pixels * 2 * network.pad_channels_to + 3 * pixels // 4 * 2 * config.model.stem_channels
-    return int(_MARGIN * batch * ((config.search.num_simulations + 1) * node + root))
+    count = config.search.num_simulations + 1 if nodes is None else nodes
+    return int(_MARGIN * batch * (count * node + root))
 
 
 @cache

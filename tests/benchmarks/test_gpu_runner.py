@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu import runner
+from benchmarks.gpu.all_reduce import gpus
 from benchmarks.gpu.context import Skip
 from benchmarks.gpu.last_device import last_device
 from benchmarks.gpu.runner import Outcome, run_stages
@@ -133,5 +134,7 @@ def test_the_stages_fit_into_the_budget():
 
 def test_the_last_device_is_not_the_first():
     assert str(last_device(8)) == "cuda:7"
-    with pytest.raises(Skip, match="one GPU is visible"):
-        last_device(1)
+    assert gpus(2) == ["cuda:0", "cuda:1"]
+    for needs_two in (last_device, gpus):
+        with pytest.raises(Skip, match="one GPU is visible"):
+            needs_two(1)

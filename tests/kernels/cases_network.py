@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from kernels.card import Card
-from kernels.conv3x3_latent.tile import tile_for
+from kernels.conv3x3_latent.tile import Tile, candidates, tile_for
 from tests.kernels.sm90 import Case, arguments
 
 CAPABILITIES = (80, 86, 89, 90, 100, 120)
@@ -25,11 +25,15 @@ def conv_case(
     has_residual: bool = True,
     compact: bool = False,
     has_nodes: bool = False,
+    tile: Tile | None = None,
 ) -> Case:
-    """With the tile that the card gets. bf16 must use Hopper's tensor cores there."""
+    """tile: None: the one that the card gets. bf16 must use Hopper's tensor cores there."""
     of_torch = {"bf16": torch.bfloat16, "fp32": torch.float32}[dtype]
-    tile = tile_for(channels, of_torch, Card.of_capability(*divmod(capability, 10)))
-    parts = ["action"] * has_action + ["residual"] * has_residual + ["compact"] * compact + ["nodes"] * has_nodes
+    other = [] if tile is None else [f"{tile.rows}x{tile.warps}x{tile.stages}"]
+    tile = tile or tile_for(channels, of_torch, Card.of_capability(*divmod(capability, 10)))
+    parts = (
+        other + ["action"] * has_action + ["residual"] * has_residual + ["compact"] * compact + ["nodes"] * has_nodes
+    )
     action, node = ("*i64" if there else f"*{dtype}" for there in (has_action, has_nodes))
     return Case(
         name="-".join([f"conv3x3_latent-{dtype}-{channels}-sm_{capability}", *parts]),
@@ -40,7 +44,7 @@ def conv_case(
             dtype,
         ),
         constexprs=dict(
-            GRID=6, CHANNELS=channels, HAS_ACTION=has_action, HAS_RESIDUAL=has_residual, RELU=True, COMPACT=compact,
+            GRID=6, CHANNELS=channels, HAS_ACTION=has_action, HAS_RESIDUAL=has_residual, COMPACT=compact,
             HAS_NODES=has_nodes, BLOCK_ROWS=tile.rows,
         ),
         capability=capability,
@@ -77,8 +81,15 @@ def norm_cases(dtype: str, *, channels: int, block_rows: int, tiles: int, has_re
 
 CASES: list[Case] = [
     *(conv_case("bf16", channels=channels, capability=each) for channels in (64, 128) for each in CAPABILITIES),
+    *(
+        conv_case("bf16", channels=channels, capability=each, tile=tile)
+        for channels, capabilities in ((64, CAPABILITIES), (128, (90,)))
+        for each in capabilities
+        for tile in candidates(channels, torch.bfloat16, Card.of_capability(*divmod(each, 10)))[1:]
+    ),
     conv_case("bf16", channels=64, registers=224, has_action=False, has_residual=False, compact=True),
     conv_case("bf16", channels=64, registers=224, has_action=False, has_nodes=True),
+    conv_case("bf16", channels=128, capability=100, has_action=False, has_nodes=True),
     conv_case("bf16", channels=32, registers=128),
     conv_case("fp32", channels=64, registers=128),
     *(
@@ -92,26 +103,17 @@ CASES: list[Case] = [
         )
         for dtype, shared in (("bf16", 17920), ("fp32", 35328))
     ),
-    Case(
-        name="decode_logits",
-        kernel="kernels.decode_head.triton_gpu:decode_logits_kernel",
-        signature=arguments("logits:*bf16 out:*fp32 batch:i32 step:fp32"),
-        constexprs=dict(BINS=601, BLOCK_ROWS=16, BLOCK_BINS=128),
-        max_shared_bytes=1024,
-    ),
     *(
         Case(
-            name=f"lstm_pointwise-{dtype}-reset-{has_reset}" + "-node" * has_node,
+            name=f"lstm_pointwise-{dtype}",
             kernel="kernels.lstm_cell.triton_gpu:lstm_pointwise_kernel",
             signature=arguments(
-                f"gates:*T bias:*fp32 c:*fp32 reset:{'*i1' if has_reset else '*fp32'} output:*T h_out:*T c_out:*fp32 "
-                f"node:{'*i64' if has_node else '*fp32'} units:i32",
-                dtype,
+                "gates:*T bias:*fp32 c:*fp32 reset:*i1 node:*i64 output:*T h_out:*T c_out:*fp32 units:i32", dtype
             ),
-            constexprs=dict(HIDDEN=512, HAS_RESET=has_reset, KEEPS_H=has_reset, HAS_NODE=has_node, BLOCK=512),
+            constexprs=dict(HIDDEN=512, BLOCK=512),
             max_registers=64,
         )
-        for dtype, has_reset, has_node in (("bf16", True, False), ("bf16", True, True), ("fp32", False, False))
+        for dtype in ("bf16", "fp32")
     ),
     *(
         Case(

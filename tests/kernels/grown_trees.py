@@ -9,15 +9,17 @@ Axes: B roots, N nodes, A actions, S simulations.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from kernels.expand_backup import bind_expand_backup
+from kernels.fused_tree import bind_expand_then_select
 from kernels.gumbel_select import GumbelRule, bind_gumbel, considered_visits
 from kernels.puct_select import PuctRule, bind_puct_select, exploration_table
-from kernels.tree import PARENT, PARENT_ACTION, REWARD, VALUE_SUM, Tree, plant
+from kernels.tree import PARENT, PARENT_ACTION, REWARD, VALUE_SUM, Tree, bare_tree, replant
 from speedyzero.search import StepOutput
 from speedyzero.search.latents import LatentStore
 from tests.search.models import TableModel, gumbel, root_states
@@ -80,10 +82,46 @@ def grow(
     return Growth(rule, has_prefix, kept)
 
 
-def bind_select(tree: Tree, rule: PuctRule | GumbelRule, *, backend: str):
+def plant(prior: torch.Tensor, value: torch.Tensor, *, num_simulations: int) -> Tree:
+    """Trees of one expanded root each. prior: [B, A]; value: [B]."""
+    tree = bare_tree(*prior.shape, num_simulations=num_simulations, device=prior.device)
+    replant(tree, prior, value)
+    return tree
+
+
+def bind_select(tree: Tree, rule: PuctRule | GumbelRule, *, backend: str) -> Callable[[int], None]:
     if isinstance(rule, PuctRule):
-        return bind_puct_select(tree, rule, backend=backend)
-    return bind_gumbel(tree, rule, backend=backend).select
+        return by_number(bind_puct_select(tree, rule, backend=backend), tree, backend=backend)
+    return by_number(bind_gumbel(tree, rule, backend=backend).select, tree, backend=backend)
+
+
+def expand(tree: Tree, growth: Growth, simulation: int, *, backend: str) -> None:
+    """Add that simulation's leaf and back up."""
+    operation = bind_expand_backup(tree, discount=DISCOUNT, has_prefix=growth.has_prefix, backend=backend)
+    by_number(operation, tree, backend=backend)(simulation, *answer(growth, simulation, tree))
+
+
+def expand_then_select(tree: Tree, growth: Growth, rule: PuctRule | GumbelRule, simulation: int) -> None:
+    """By one kernel of Triton's."""
+    operation = bind_expand_then_select(tree, rule, discount=DISCOUNT, has_prefix=growth.has_prefix)
+    by_number(operation, tree, backend="triton")(simulation, *answer(growth, simulation, tree))
+
+
+def answer(growth: Growth, simulation: int, tree: Tree) -> tuple[torch.Tensor, ...]:
+    """What the model said about the leaf of that simulation."""
+    step = growth.stages[simulation].step
+    return tuple(x.to(tree.edges.device) for x in (step.reward, step.value, step.policy_logits))
+
+
+def by_number(operation: Callable[..., None], tree: Tree, *, backend: str) -> Callable[..., None]:
+    """Triton's operations read the simulation's number from the device."""
+    if backend != "triton":
+        return operation
+
+    def numbered(simulation: int, *tensors: torch.Tensor) -> None:
+        operation(torch.tensor([simulation], dtype=torch.int32, device=tree.edges.device), *tensors)
+
+    return numbered
 
 
 def _rule(algorithm: str, logits: torch.Tensor, simulations: int, has_prefix: bool) -> PuctRule | GumbelRule:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
-from kernels.capture import _Launches
+from tests.kernels.fake_capture import Launches
 
 
 def note_launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -18,7 +18,7 @@ def note_launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def noted(self, *args, **kwargs):
         names.append(self.fn.__name__)
         mode = _get_current_dispatch_mode()
-        if isinstance(mode, _Launches):
+        if isinstance(mode, Launches):
             mode.note(f"{self.fn.__name__}[{self.grid}]", args, kwargs)
         with _disable_current_modes(), torch._C.DisableTorchFunction():
             return run(self, *args, **kwargs)

@@ -5,29 +5,27 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from kernels.capture import CaptureError, Graphed
+from kernels.capture import Graphed
+from tests.kernels.fake_capture import CaptureError, FakeGraphed
 from tests.refusal import refusal
 
-
-def fake(function, *, warmups: int = 0) -> Graphed:
-    return Graphed(function, device="cpu", warmups=warmups, capture_mode="fake")
+fake = partial(FakeGraphed, warmups=0)
 
 
 def test_on_the_cpu_every_call_is_a_call():
     calls = []
     graphed = Graphed(lambda: calls.append(1) or len(calls), device="cpu")
     assert [graphed() for _ in range(5)] == [1, 2, 3, 4, 5]
-    assert not graphed.captured and graphed.pool is None
 
 
-def test_refused_settings():
+def test_a_graph_where_there_are_none_is_refused():
     assert "device cpu" in refusal(Graphed, lambda: None, device="cpu", enabled=True)
-    assert "capture_mode=fast" in refusal(Graphed, lambda: None, device="cpu", capture_mode="fast")
 
 
 def test_static_buffers_pass():
@@ -175,9 +173,6 @@ class FakeCuda:
                 cuda.log.append(f"replay on {cuda.current}")
                 cuda.memory.add_(1)
 
-            def pool(self) -> str:
-                return "pool"
-
         @contextlib.contextmanager
         def stream(on: Stream):
             cuda.current = on.name
@@ -185,8 +180,8 @@ class FakeCuda:
             cuda.current = "main"
 
         @contextlib.contextmanager
-        def graph(graph: CUDAGraph, *, pool: object, stream: Stream, capture_error_mode: str):
-            cuda.log.append(f"capture on {stream.name}, {capture_error_mode}, pool {pool}")
+        def graph(graph: CUDAGraph, *, stream: Stream, capture_error_mode: str):
+            cuda.log.append(f"capture on {stream.name}, {capture_error_mode}")
             before = cuda.memory.clone()
             yield
             cuda.memory.copy_(before)
@@ -214,16 +209,15 @@ def test_on_a_gpu_warm_ups_then_a_capture_then_replays(monkeypatch):
         memory.add_(1)
         return "result"
 
-    graphed = Graphed(function, device="cuda", warmups=2, pool="shared")
+    graphed = Graphed(function, device="cuda", warmups=2)
     counts = []
     for _ in range(5):
         assert graphed() == "result"
         counts.append(memory.item())
     assert counts == [1.0, 2.0, 3.0, 4.0, 5.0]
     warm_up = ["side waits for main", "function on side", "main waits for side"]
-    captured = ["capture on side, thread_local, pool shared", "function on main"]
+    captured = ["capture on side, thread_local", "function on main"]
     assert cuda.log == [*warm_up, *warm_up, *captured, *["replay on main"] * 3]
-    assert graphed.captured and graphed.pool == "pool"
 
 
 def test_on_a_gpu_but_not_enabled(monkeypatch):
@@ -232,7 +226,7 @@ def test_on_a_gpu_but_not_enabled(monkeypatch):
     graphed = Graphed(lambda: calls.append(1), device="cuda", warmups=1, enabled=False)
     for _ in range(3):
         graphed()
-    assert len(calls) == 3 and not graphed.captured
+    assert len(calls) == 3
 
 
 def test_a_graph_that_outlives_another_is_not_replayed(monkeypatch):

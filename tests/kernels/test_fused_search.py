@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from kernels.capture import Graphed
 from kernels.card import Card
@@ -26,6 +27,7 @@ from speedyzero.model.plain_inference import PlainInference
 from speedyzero.search import Searcher, StepBuffers
 from tests.kernels.backends import BACKENDS, watch
 from tests.kernels.conftest import HAS_GPU
+from tests.kernels.fake_capture import FakeGraphed, fake_captures
 from tests.kernels.noted_launches import note_launches
 from tests.model.networks import TINY_MODEL, VECTOR_SPEC, randomise, tiny_config
 from tests.search.models import assert_same_search, dirichlet, gumbel
@@ -107,8 +109,8 @@ def test_steps_from_any_node_are_the_networks(monkeypatch, device, backend, dtyp
 
     with torch.inference_mode():
         buffers = poisoned_buffers(fused, root, padded, num_nodes=steps + 1)
-        capture_mode = "real" if HAS_GPU else "fake"
-        step = Graphed(lambda: fused.step_into(buffers), device=device, warmups=1, capture_mode=capture_mode)
+        graphed = Graphed if HAS_GPU else FakeGraphed
+        step = graphed(lambda: fused.step_into(buffers), device=device, warmups=1)
         states = [expected_root.state]  # of every node
         generator = torch.Generator().manual_seed(2)
         for leaf in range(1, steps + 1):
@@ -134,6 +136,69 @@ def test_steps_from_any_node_are_the_networks(monkeypatch, device, backend, dtyp
     assert all(set(seen[kernel]) == {backend} for kernel in used)
 
 
+class SeparateOperations:
+    """cuDNN's fused convolutions by torch's own operations, for the CPU; counts the calls."""
+
+    def __init__(self, monkeypatch, *, error: Exception | None = None):
+        self.calls, self._error = {"relu": 0, "add relu": 0}, error
+        monkeypatch.setattr(torch, "cudnn_convolution_relu", self._relu)
+        monkeypatch.setattr(torch, "cudnn_convolution_add_relu", self._add_relu)
+
+    def _relu(self, x, weight, bias, stride, padding, dilation, groups):
+        self.calls["relu"] += 1
+        if self._error is not None:
+            raise self._error
+        return F.relu(F.conv2d(x, weight, bias, stride, padding, dilation, groups))
+
+    def _add_relu(self, x, weight, z, alpha, bias, stride, padding, dilation, groups):
+        self.calls["add relu"] += 1
+        return F.relu(F.conv2d(x, weight, bias, stride, padding, dilation, groups) + alpha * z)
+
+
+def roots(device: torch.device) -> tuple[FusedInference, PlainInference, torch.Tensor]:
+    """Root inference with fused epilogues, the network's own, and a network input."""
+    plain = inference(fusable_config(), device, seed=0)
+    fused = FusedInference(plain, dtype=torch.float32, backend="reference", fused_root=True)
+    return fused, plain, to_network_input(torch.from_numpy(frames(3, seed=1)).to(device))
+
+
+def assert_same_root(fused: FusedInference, plain: PlainInference, observation: torch.Tensor) -> None:
+    found, expected = fused.root_from(observation), plain.root_from(observation)
+    close(found.state["latent"], expected.state["latent"], tolerance=1e-5)
+    close(found.value, expected.value, tolerance=1e-5)
+
+
+def test_root_inference_with_fused_epilogues_is_the_network_s(monkeypatch, device, caplog):
+    """Every layer of the representation, also with weights that are loaded later."""
+    cudnn = None if HAS_GPU else SeparateOperations(monkeypatch)
+    fused, plain, observation = roots(device)
+    assert_same_root(fused, plain, observation)
+    fold_into(plain.network, trained(fusable_config(), IMAGE_SPEC, seed=1).to(device).eval())
+    fused.load()
+    assert_same_root(fused, plain, observation)
+    assert not caplog.records
+    if cudnn is not None:  # stem, its block, the block that halves, two blocks
+        assert cudnn.calls == {"relu": 2 * 5, "add relu": 2 * 4}
+
+
+@pytest.mark.skipif(HAS_GPU, reason="cuDNN has these operations")
+def test_where_cudnn_lacks_them_it_is_said_once(caplog):
+    fused, plain, observation = roots(torch.device("cpu"))
+    for _ in range(2):
+        assert_same_root(fused, plain, observation)
+    (record,) = caplog.records
+    assert "search.fused_root: Could not run 'aten::cudnn_convolution_relu'" in record.message
+    assert "\n" not in record.message
+
+
+def test_a_root_inference_that_runs_out_of_memory_is_not_tried_again(monkeypatch, device, caplog):
+    SeparateOperations(monkeypatch, error=torch.OutOfMemoryError("too much"))
+    fused, _, observation = roots(device)
+    with pytest.raises(torch.OutOfMemoryError):
+        fused.root_from(observation)
+    assert not caplog.records
+
+
 def poisoned_buffers(fused: FusedInference, root, batch: int, *, num_nodes: int) -> StepBuffers:
     """What a search would give the step, with everything that it is to write not a number."""
     device = root.value.device
@@ -155,12 +220,13 @@ def poisoned_buffers(fused: FusedInference, root, batch: int, *, num_nodes: int)
     )
 
 
-def agents(config: Config, spec, *, launch: str) -> tuple[Agent, Agent]:
+def agents(monkeypatch, config: Config, spec, *, launch: str) -> tuple[Agent, Agent]:
     """One by numba and the network's own layers, one by the interpreter; its searches are captured for show."""
+    fake_captures(monkeypatch)
     plain = Agent(config, spec, ACTIONS)
     search_config = replace(config.search, backend="triton")
     fused = Agent(replace(config, search=search_config), spec, ACTIONS, launch=launch)
-    fused._searcher = Searcher(fused.step_model, launch=launch, pad=lambda batch: 3, capture_mode="fake")
+    fused._searcher = Searcher(fused.step_model, launch=launch, pad=lambda batch: 3)
     return plain, fused
 
 
@@ -177,7 +243,7 @@ def test_an_agent_searches_as_its_plain_form_does(monkeypatch, launch, settings,
     """Padded batches, and new weights in place: what was captured goes on with them."""
     simulations = 5
     config = fusable_config(num_simulations=simulations, **settings)
-    plain, fused = agents(config, IMAGE_SPEC, launch=launch)
+    plain, fused = agents(monkeypatch, config, IMAGE_SPEC, launch=launch)
     kernels = note_launches(monkeypatch)
     for version, batch in enumerate(batches):
         for agent in (plain, fused):
@@ -199,7 +265,7 @@ def test_an_agent_searches_as_its_plain_form_does(monkeypatch, launch, settings,
 @pytest.mark.skipif(HAS_GPU, reason="a fake capture notes the interpreter's launches")
 def test_other_networks_are_captured_as_they_are(monkeypatch):
     config = tiny_config(search=SearchConfig(num_simulations=4, prefix_horizon=2))
-    plain, generic = agents(config, VECTOR_SPEC, launch="whole")
+    plain, generic = agents(monkeypatch, config, VECTOR_SPEC, launch="whole")
     kernels = note_launches(monkeypatch)
     for version in range(3):
         for agent in (plain, generic):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from kernels.fused_tree import triton_gpu
 from speedyzero.search import SearchConfig, SearchResult, search
 from tests.search.models import TableModel, root_states
 
 SEED = 9
-LAUNCHES = {
-    "puct": ("kernels.puct_select.triton_gpu", "_puct_select"),
-    "gumbel": ("kernels.gumbel_select.triton_gpu", "_gumbel_select"),
-    "expand": ("kernels.expand_backup.triton_gpu", "_expand_backup"),
-}
+KERNELS = {"puct": "_expand_then_puct_select", "gumbel": "_expand_then_gumbel_select"}
 
 
 class Recorder:
@@ -37,34 +33,24 @@ class Recorder:
         return launch
 
 
-@pytest.fixture
-def recorders(monkeypatch) -> dict[str, Recorder]:
-    """Every kernel of the search, recorded."""
-    found = {}
-    for name, (module, kernel) in LAUNCHES.items():
-        found[name] = Recorder(getattr(importlib.import_module(module), kernel))
-        monkeypatch.setattr(f"{module}.{kernel}", found[name])
-    return found
-
-
 def search_on(device, model: TableModel, states, config: SearchConfig, noise) -> SearchResult:
     model, noise = model.on(device), torch.from_numpy(noise).to(device)
     return search(model.root(states), model.recurrent, config, noise, torch.Generator().manual_seed(SEED))
 
 
 @pytest.mark.parametrize("algorithm", ["puct", "gumbel"])
-def test_one_compilation_serves_every_simulation(device, recorders, algorithm):
+def test_one_compilation_serves_every_simulation(monkeypatch, device, algorithm):
     """What Triton compiles anew for: types, pointers aligned to 16 bytes or not, integers by their value, constants."""
+    recorder = Recorder(getattr(triton_gpu, KERNELS[algorithm]))
+    monkeypatch.setattr(triton_gpu, KERNELS[algorithm], recorder)
     simulations = 18  # both 1 and 16 would be compiled on their own
     config = SearchConfig(num_simulations=simulations, algorithm=algorithm, backend="triton", first_pick="uniform")
     model = TableModel.random(0, 2, has_prefix=True)
     search_on(device, model, [5], config, np.full((1, 2), 0.5, np.float32))
-    for name in (algorithm, "expand"):
-        launches = recorders[name].launches
-        assert [int(args[0][0]) for _, args, _ in launches] == list(range(simulations))
-        assert len({specialisation(*launch) for launch in launches}) == 1
-        for _, _, kwargs in launches:
-            assert kwargs["num_warps"] == 1 and kwargs["enable_fp_fusion"] is False
+    assert [int(args[0][0]) for _, args, _ in recorder.launches] == list(range(simulations - 1))
+    assert len({specialisation(*launch) for launch in recorder.launches}) == 1
+    for _, _, kwargs in recorder.launches:
+        assert kwargs["num_warps"] == 1 and kwargs["enable_fp_fusion"] is False
 
 
 def specialisation(grid, args, kwargs) -> tuple:

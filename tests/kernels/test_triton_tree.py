@@ -13,23 +13,19 @@ import pytest
 import torch
 
 from kernels import tree as tree_module
-from kernels.expand_backup import bind_expand_backup
-from kernels.expand_backup.triton_gpu import launcher as expand_launcher
-from kernels.fused_tree import bind_expand_then_select
 from kernels.gumbel_select import GumbelRule, bind_gumbel
-from kernels.puct_select import PuctRule
-from kernels.puct_select.triton_gpu import launcher as select_launcher
-from kernels.tree import Tree, plant
+from kernels.tree import Tree
 from tests.kernels.grown_trees import (
     A5_BITS,
-    DISCOUNT,
     HORIZON,
-    Growth,
     assert_same_bits,
     bind_select,
     copied,
+    expand,
+    expand_then_select,
     grow,
     on_device,
+    plant,
 )
 
 ALGORITHMS = ("puct", "puct-random-ties", "gumbel")
@@ -73,17 +69,6 @@ def test_the_trees_above_are_deep(algorithm):
     assert depths(tree, last + 2).max() > 3 * HORIZON
 
 
-def expand(tree: Tree, growth: Growth, simulation: int, *, backend: str) -> None:
-    operation = bind_expand_backup(tree, discount=DISCOUNT, has_prefix=growth.has_prefix, backend=backend)
-    operation(simulation, *answer(growth, simulation, tree))
-
-
-def answer(growth: Growth, simulation: int, tree: Tree) -> tuple[torch.Tensor, ...]:
-    """What the model said about the leaf of that simulation."""
-    step = growth.stages[simulation].step
-    return tuple(x.to(tree.edges.device) for x in (step.reward, step.value, step.policy_logits))
-
-
 def depths(tree: Tree, num_nodes: int) -> torch.Tensor:
     """[B, num_nodes]."""
     depth = torch.zeros(tree.parent.shape[0], num_nodes, dtype=torch.int64)
@@ -98,16 +83,12 @@ def test_one_kernel_expands_and_selects_as_two_do(device, algorithm):
     growth = grow(algorithm, batch=3, actions=6, stages=(simulation,))
     start, rule = growth.stages[simulation].before_expand, on_device(growth.rule, device)
     fused, two, want = copied(start, device), copied(start, device), copied(start)
-    bind_fused(fused, rule, backend="triton")(simulation, *answer(growth, simulation, fused))
-    expand(two, growth, simulation, backend="triton")
-    bind_select(two, rule, backend="triton")(simulation + 1)
+    expand_then_select(fused, growth, rule, simulation)
+    for tree, its_rule, backend in ((two, rule, "triton"), (want, growth.rule, "reference")):
+        expand(tree, growth, simulation, backend=backend)
+        bind_select(tree, its_rule, backend=backend)(simulation + 1)
     assert_same_bits(fused, copied(two))
-    bind_fused(want, growth.rule, backend="reference")(simulation, *answer(growth, simulation, want))
     assert_same_bits(fused, want, but_for=("prior",))
-
-
-def bind_fused(tree: Tree, rule: PuctRule | GumbelRule, *, backend: str):
-    return bind_expand_then_select(tree, rule, discount=DISCOUNT, has_prefix=True, backend=backend)
 
 
 def test_root_sigma_in_float64(device):
@@ -138,14 +119,11 @@ def test_edges_beyond_2_to_the_31(device, monkeypatch):
         patch.setattr(tree_module.torch, "empty", lazily_mapped)
         large = plant(small.prior[:, 0].to(device), small.value[:, 0].to(device), num_simulations=room)
 
-    select = select_launcher(large, on_device(growth.rule, device))
-    expand_backup = expand_launcher(large, discount=DISCOUNT, has_prefix=True)
-    number = torch.zeros(1, dtype=torch.int32, device=device)
+    select = bind_select(large, on_device(growth.rule, device), backend="triton")
     for simulation in range(4):
-        select(number)
+        select(simulation)
         assert_first_nodes_equal(large, growth.stages[simulation].before_expand, simulation + 1)
-        expand_backup(number, *answer(growth, simulation, large))
-        number += 1
+        expand(large, growth, simulation, backend="triton")
 
 
 def lazily_mapped(*shape, dtype=torch.float32, device="cpu"):

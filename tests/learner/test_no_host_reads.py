@@ -9,12 +9,12 @@ from functools import partial
 import pytest
 import torch
 
-from kernels.capture import Graphed
 from kernels.stack_gather import stack_gather
 from speedyzero.config import LearnerConfig
 from speedyzero.learner import learner as learner_module
 from speedyzero.replay import device_mirror
 from speedyzero.replay.device_mirror import DeviceMirror
+from tests.kernels.fake_capture import FakeGraphed
 from tests.learner.small_learner import BATCH, SmallLearner, draw_there, small_batch, small_learner
 from tests.model.networks import IMAGE_SPEC
 
@@ -41,6 +41,6 @@ def test_starting_an_update_reads_nothing_from_the_device(small):
     def start():
         return small.learner._launch([small_batch(seed=1)], 1, largest_weight=1.0)
 
-    under_way = Graphed(start, device="cpu", warmups=0, capture_mode="fake")()
+    under_way = FakeGraphed(start, warmups=0)()
     update = under_way.launched.result()  # where the host reads
     assert update.is_finite and update.loss.root_value.shape == (BATCH,) and torch.isfinite(update.loss.figures).all()

@@ -12,6 +12,7 @@ from speedyzero.learner.batch import Batch
 from speedyzero.learner.device_step import state_tensors
 from speedyzero.learner.group import LoneLearner
 from speedyzero.learner.trainer import Trainer
+from tests.kernels.fake_capture import fake_captures
 from tests.learner.small_learner import small_config
 from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, VECTOR_SPEC, tiny_network
 
@@ -132,10 +133,11 @@ def test_a_bad_gradient_of_a_finite_loss_changes_nothing():
 
 @SPECS
 @OPTIMIZERS
-def test_a_step_can_be_captured(spec, name):
+def test_a_step_can_be_captured(monkeypatch, spec, name):
     """No host synchronisation, no shape that depends on data, no number or address that changes: batch, rate and step
     number do, and bad batches come, in the three calls that are compared after three warm-ups."""
-    trainer = trainer_of(spec, config_with(name), deferred=True, capture_mode="fake")
+    fake_captures(monkeypatch)
+    trainer = trainer_of(spec, config_with(name), deferred=True)
     batches = [random_batch(spec, step) for step in range(6)]
     batches[4] = spoiled(batches[4])
     updates = [trainer.update(batch, step) for step, batch in enumerate(batches)]
@@ -143,8 +145,9 @@ def test_a_step_can_be_captured(spec, name):
 
 
 @pytest.mark.parametrize("learner", [{"folded_targets": True}, {"consistency_coefficient": 0.0}], ids=str)
-def test_its_options_can_be_captured(learner):
-    trainer = trainer_of(IMAGE_SPEC, config_with(**learner), deferred=True, capture_mode="fake")
+def test_its_options_can_be_captured(monkeypatch, learner):
+    fake_captures(monkeypatch)
+    trainer = trainer_of(IMAGE_SPEC, config_with(**learner), deferred=True)
     batches = [random_batch(IMAGE_SPEC, step) for step in range(5)]
     if "consistency_coefficient" in learner:  # the reader then gives no stacks to compare with
         batches = [replace(batch, following=()) for batch in batches]
@@ -171,10 +174,11 @@ class TwoRanks(LoneLearner):
         return figures.clone()
 
 
-def test_with_more_ranks_the_averaging_lies_between_two_captured_parts():
+def test_with_more_ranks_the_averaging_lies_between_two_captured_parts(monkeypatch):
+    fake_captures(monkeypatch)
     config = config_with("clipped_lars")
     group = TwoRanks()
-    two = trainer_of(VECTOR_SPEC, config, deferred=True, capture_mode="fake", group=group)
+    two = trainer_of(VECTOR_SPEC, config, deferred=True, group=group)
     one = trainer_of(VECTOR_SPEC, config, deferred=True)
     for step in range(6):
         for trainer in (two, one):

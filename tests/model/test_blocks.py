@@ -38,7 +38,7 @@ def test_action_conv_is_the_65_channel_concatenation(num_actions, encoding):
     expected = F.conv2d(torch.cat([latent, plane], 1), block.layer.weight, padding=1)
     mean, variance = expected.mean((0, 2, 3)), expected.var((0, 2, 3), correction=0)
     expected = (expected - mean[:, None, None]) / torch.sqrt(variance[:, None, None] + 1e-5)
-    torch.testing.assert_close(block.convolve(latent, action), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(block.step(latent, action), F.relu(expected + latent), rtol=1e-4, atol=1e-5)
 
 
 def test_norm_act_by_hand():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from kernels.decode_head.reference import unsquash
 from speedyzero.config import CodecConfig
-from speedyzero.model.codec import ScalarCodec, squash, unsquash
+from speedyzero.model.codec import ScalarCodec, squash
 
 EPSILON = 0.001
 BINS = [CodecConfig(), CodecConfig(limit=20.0, step=0.5), CodecConfig(limit=2.0, step=0.1), CodecConfig(limit=50.0)]

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from kernels.capture import Graphed
 from speedyzero.model.blocks import fused_norm_act
 from speedyzero.model.build import build_network
 from speedyzero.model.efficientzero import EfficientZeroNetwork
 from speedyzero.model.renorm import LARGEST_D, LARGEST_R, WARM_UP_CALLS, BatchRenorm1d, BatchRenorm2d
+from tests.kernels.fake_capture import FakeGraphed
 from tests.model.networks import IMAGE_SPEC, NUM_ACTIONS, TINY_MODEL, tiny_config
 
 SHAPES = [(BatchRenorm1d, (64, 3)), (BatchRenorm2d, (16, 3, 4, 5))]
@@ -87,7 +87,7 @@ def test_its_gradient_is_batch_norm_s_with_constant_corrections(kind, shape):
 
 def test_nothing_is_read_on_the_host():
     norm, x = warm(BatchRenorm2d(3)), normal(16, 3, 4, 5)
-    Graphed(lambda: norm(x), device="cpu", warmups=0, capture_mode="fake")()
+    FakeGraphed(lambda: norm(x), warmups=0)()
 
 
 def test_the_fused_norm_leaves_it_alone():

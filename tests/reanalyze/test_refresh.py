@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from speedyzero.config import RefreshConfig
 from speedyzero.reanalyze.refresh import PriorityRefresh, rank_correlation
@@ -21,14 +22,16 @@ SLICE = 8
 class Refreshing:
     """A refresher beside a reanalyzer whose target network has the weights of seed 0."""
 
-    def __init__(self, *, per_sample: float = 1.0):
+    def __init__(self, *, per_sample: float = 1.0, slice: int = SLICE, device: str = "cpu"):
+        """device: what the agent says that it is on."""
         self.run = machine()
         self.run.reanalyzer.step()  # loads the target network
         self.weights = MemoryWeights(WEIGHTS)
         self.agent = WatchedAgent(CONFIG)
+        self.agent.device = torch.device(device)
         reanalyzer = self.run.reanalyzer
         self.shard, self.sampler = reanalyzer.shard, reanalyzer.sampler
-        config = RefreshConfig(per_sample=per_sample, slice=SLICE)
+        config = RefreshConfig(per_sample=per_sample, slice=slice)
         self.refresh = PriorityRefresh(config, self.shard, self.sampler, reanalyzer._targets, self.weights, self.agent)
 
     @property
@@ -114,6 +117,14 @@ def test_only_what_is_paid_for_is_refreshed_in_whole_slices():
     refreshing.judged(4 * SLICE)
     assert [len(refreshing.refresh_for(SLICE)) for _ in range(4)] == [0, SLICE, 0, SLICE]
     assert len(refreshing.refresh_for(4 * SLICE)) == 2 * SLICE
+
+
+@pytest.mark.parametrize(("device", "positions"), [("cpu", 256), ("cuda", 2048)])
+def test_a_pass_is_larger_on_a_gpu(device, positions):
+    refreshing = Refreshing(slice=0, device=device)
+    judged = refreshing.judged(2 * SLICE)
+    assert refreshing.refresh_for(positions - 1) == []
+    assert sorted(refreshing.refresh_for(1)) == sorted(judged)
 
 
 def test_the_share_refreshed_counts_what_the_learner_judged_since_too():

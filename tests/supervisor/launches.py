@@ -15,11 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 from kernels.conv3x3_latent import conv3x3_latent
 from kernels.conv3x3_latent.layout import zero_rows
-from kernels.decode_head import decode_head, decode_logits
+from kernels.decode_head import decode_head
 from kernels.expand_backup import bind_expand_backup
 from kernels.fused_tree import bind_expand_then_select
 from kernels.gumbel_select import GumbelRule, bind_gumbel
-from kernels.lstm_cell import lstm_pointwise
+from kernels.lstm_cell import LSTMStep, lstm_pointwise
 from kernels.parent_gather import States, parent_gather
 from kernels.puct_select import PuctRule, bind_puct_select
 from kernels.stack_gather import augment_draws, stack_gather
@@ -42,7 +42,7 @@ def launch_everything(spec: ProcessSpec, path: Path) -> None:
     JITFunction.run = run
     torch.cuda.set_device = lambda device: current.__setitem__(0, torch.device(device).index)
     torch.cuda.current_device = lambda: current[0]
-    card = SimpleNamespace(major=9, minor=0, shared_memory_per_block_optin=232_448)
+    card = SimpleNamespace(major=9, minor=0, shared_memory_per_block_optin=232_448, name="a card")
     torch.cuda.get_device_properties = lambda device: card
     with role_process(spec), FakeTensorMode(), _Selecting():
         device = torch.device(spec.device)
@@ -71,19 +71,20 @@ class _Selecting(TorchFunctionMode):
 def of_trees(algorithm: str) -> Callable[[torch.device], None]:
     def operations(device: torch.device) -> None:
         tree = bare_tree(BATCH, ACTIONS, num_simulations=SIMULATIONS, device=device)
+        simulation = torch.empty(1, dtype=torch.int32, device=device)
         numbers, logits = torch.empty(BATCH, device=device), torch.empty(BATCH, ACTIONS, device=device)
         rule: PuctRule | GumbelRule
         if algorithm == "puct":
             rule = PuctRule(torch.empty(SIMULATIONS, device=device), 0.01, 0, tie_seed=5)
-            bind_puct_select(tree, rule, backend="triton")(0)
+            bind_puct_select(tree, rule, backend="triton")(simulation)
         else:
             rule = GumbelRule(logits, (0,) * SIMULATIONS, 50.0, 0.1, 1e-8, 0)
             gumbel = bind_gumbel(tree, rule, backend="triton")
-            gumbel.select(0)
+            gumbel.select(simulation)
             gumbel.root_sigma()
-        how = {"discount": 0.9, "has_prefix": False, "backend": "triton"}
-        bind_expand_backup(tree, **how)(0, numbers, numbers, logits)
-        bind_expand_then_select(tree, rule, **how)(0, numbers, numbers, logits)
+        how = {"discount": 0.9, "has_prefix": False}
+        bind_expand_backup(tree, **how, backend="triton")(simulation, numbers, numbers, logits)
+        bind_expand_then_select(tree, rule, **how)(simulation, numbers, numbers, logits)
 
     return operations
 
@@ -97,12 +98,14 @@ def convolve(device: torch.device) -> None:
 def decode(device: torch.device) -> None:
     hidden, weight = torch.empty(BATCH, 8, device=device), torch.empty(5, 8, device=device)
     decode_head(hidden, weight, torch.empty(5, device=device), step=1.0)
-    decode_logits(torch.empty(BATCH, 5, device=device), step=1.0)
 
 
 def lstm(device: torch.device) -> None:
     gates, bias = torch.empty(BATCH, 4 * HIDDEN, device=device), torch.empty(4 * HIDDEN, device=device)
-    lstm_pointwise(gates, bias, torch.empty(BATCH, HIDDEN, device=device))
+    output, states = torch.empty(BATCH, HIDDEN, device=device), torch.empty(2, BATCH, HIDDEN, device=device)
+    reset = torch.empty(BATCH, dtype=torch.bool, device=device)
+    node = torch.empty(1, dtype=torch.int64, device=device)
+    lstm_pointwise(gates, bias, output, reset=reset, node=node, out=LSTMStep(output, states, states))
 
 
 def gather_parents(device: torch.device) -> None:

@@ -34,6 +34,12 @@ def test_the_learner_s_activations_are_most_of_it():
     assert parts["reanalyzer-0"] == quarter["reanalyzer-0"] > parts["actor-0"]
 
 
+def test_a_refresh_keeps_no_tree():
+    """It is root inference alone, of 2,048 positions: less than a search of 1,024."""
+    with_it, without = (expected_bytes(*atari(f"refresh.enabled={on}"))[0]["reanalyzer-0"] for on in ("true", "false"))
+    assert 1 * GB < with_it - without < 2.5 * GB
+
+
 def mirror_chosen(config, wiring, gpus) -> str:
     return with_mirrors_chosen(config, wiring, gpus, expected_bytes(config, wiring)).replay.device_mirror
 
