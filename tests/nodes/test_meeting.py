@@ -17,7 +17,7 @@ from speedyzero.nodes import watch as watch_module
 from speedyzero.nodes.launch import Launch
 from speedyzero.nodes.meeting import Meeting
 from speedyzero.nodes.share import Share
-from speedyzero.nodes.watch import DONE, FOLLOWS, INTERRUPTED, Watch
+from speedyzero.nodes.watch import DONE, FOLLOWS, INTERRUPTED, Elsewhere, Watch, Written
 
 LIMIT_S = 30.0
 
@@ -60,7 +60,10 @@ def test_equal_settings_and_a_shared_disk(meetings, tmp_path):
         lambda: meetings[1].take_directory(lambda: pytest.fail("node 0 creates it")),
     ) == [None, None]
     assert [meeting.run_dir for meeting in meetings] == [run_dir, run_dir / "nodes" / "1"]
-    assert sorted(path.name for path in run_dir.rglob("*")) == ["1", "nodes"]
+    assert sorted(path.name for path in run_dir.rglob("*")) == ["1", "agents.json", "nodes"]
+    assert meetings[0].has_begun(run_dir) and not meetings[0].has_begun(tmp_path)
+    (run_dir / "nodes" / "agents.json").write_text('["of another job"]')
+    assert not meetings[0].has_begun(run_dir)
 
 
 def test_other_settings_are_named_with_both_values(meetings):
@@ -114,6 +117,20 @@ def test_a_reason_reaches_the_other_node(watches):
     assert line.startswith("node 1 (") and line.endswith("): learner-0 died by signal SIGKILL")
     until(lambda: second._seen[0].reason)
     assert second.poll() == "", "a node that follows accuses nobody"
+
+
+def test_written_files_are_reported_to_the_first_node(watches):
+    first, second = watches
+    name, entry = second.name(1), {"bytes": 1, "sha256": "ab"}
+    assert first.written_elsewhere(40) == Elsewhere(awaited=(name,)) and first.may_report()
+    second.publish_written(Written(40, {"replay_1.json": entry}))
+    until(lambda: not first.written_elsewhere(40).awaited)
+    assert first.written_elsewhere(40) == Elsewhere({"replay_1.json": entry})
+    assert first.written_elsewhere(50).awaited == (name,)
+    second.publish_written(Written(50))
+    second.publish("RunFailed: after that")
+    until(first.poll)
+    assert first.written_elsewhere(50) == Elsewhere(failed=(name,)) and not first.may_report()
 
 
 def test_an_interrupt_reaches_the_other_node_once(watches):

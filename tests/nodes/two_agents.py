@@ -13,22 +13,34 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from speedyzero.checkpoint.manifest import step_of
+from speedyzero.checkpoint.stored import resumable
 from tests.faults.whole_run import LIMIT_S, ROOT, SHORT
 
-LONG = ("schedule.train_steps=100000", "schedule.env_steps=400000")
+NEW = ("--game", "Catch", "--preset", "catch", "--gpus", "0", *SHORT, "evaluate.interval_train_steps=0")
+HEAD_START, PER_STEP = 520, 4  # env steps, before and with a train step
+
+
+def ends_at(step: int) -> list[str]:
+    """Settings with which a run of Catch ends at a train step; runs of all lengths play at one pace."""
+    return [f"schedule.train_steps={step}", f"schedule.env_steps={HEAD_START + PER_STEP * step}"]
+
+
+LONG = (*ends_at(100_000), "checkpoint.interval_train_steps=10")
 
 
 class TwoNodes:
     """The processes of both nodes by title: `agent`, `supervisor`, `learner-0`, ..."""
 
-    def __init__(self, folder: Path, *settings: str, max_restarts: int = 0):
-        self.folder, self.run_dir = folder, folder / "run"
+    def __init__(self, folder: Path, run_dir: Path, *words: str, max_restarts: int = 0):
+        """words: of train.py's command line, but for the run's directory."""
+        self.folder, self.run_dir = folder, run_dir
+        folder.mkdir(exist_ok=True)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         where = ["--rdzv-backend", "c10d", "--rdzv-id", "test", "--rdzv-endpoint", f"127.0.0.1:{port}"]
         counts = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", str(max_restarts)]
         torchrun = [sys.executable, "-m", "torch.distributed.run", *counts, *where, "--local-addr", "127.0.0.1"]
-        words = ["--game", "Catch", "--preset", "catch", "--gpus", "0", "--run-dir", str(self.run_dir)]
         self.agents: list[subprocess.Popen] = []
         for node in range(2):
             self.shm_dir(node).mkdir(mode=0o700)
@@ -37,7 +49,7 @@ class TwoNodes:
             with open(folder / f"{node}.txt", "w") as output:
                 self.agents.append(
                     subprocess.Popen(
-                        [*torchrun, "train.py", *words, *SHORT, f"shm_dir={self.shm_dir(node)}", *settings],
+                        [*torchrun, "train.py", "--run-dir", str(run_dir), *words, f"shm_dir={self.shm_dir(node)}"],
                         cwd=ROOT,
                         stdout=output,
                         stderr=subprocess.STDOUT,
@@ -53,6 +65,9 @@ class TwoNodes:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
         """Whatever became of the test, nobody goes on running."""
         for node in range(2):
             for pid in (*self.processes(node).values(), *self.known[node].values()):
@@ -77,8 +92,22 @@ class TwoNodes:
                 to_visit.append(pid)
         return {title: pid for title, pid in found.items() if title}
 
-    def wait_for_training(self) -> None:
-        self.wait_for(lambda: re.search(r"train steps [1-9]\d*/", self.output(0)), "training")
+    @property
+    def saved_step(self) -> int:
+        """Of the last checkpoint; 0: there is none."""
+        return max(map(step_of, resumable(self.run_dir)), default=0)
+
+    @property
+    def resumed_at(self) -> list[int]:
+        """The train steps at which the run went on."""
+        return [int(step) for step in re.findall(r"resuming .* at train step (\d+)", self.output(0))]
+
+    def wait_for_checkpoint(self, *, after: int) -> None:
+        self.wait_for(lambda: self.saved_step > after, f"a checkpoint after train step {after}")
+        self.look()
+
+    def look(self) -> None:
+        """Remember the living processes."""
         self.known = {node: self.processes(node) for node in range(2)}
 
     def wait_for(self, condition: Callable[[], object], what: str) -> float:
