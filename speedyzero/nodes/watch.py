@@ -33,6 +33,8 @@ class _Line:
     env_steps: int = 0
     reason: str = ""
     saved_step: int = 0
+    limit: str = ""
+    waited_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Watch:
         self._store = meeting.store
         self._others = [node for node in range(self.share.nodes) if node != self.share.node]
         self._reason, self._env_steps, self._store_error = "", 0, ""
+        self._limit, self._waited_ns = "", 0
         self._seen = [_Line() for _ in range(self.share.nodes)]
         self._beats, self._silent_s = [0] * self.share.nodes, [0.0] * self.share.nodes
         self._polled_s, self._is_left = time.monotonic(), False
@@ -70,6 +73,16 @@ class Watch:
     @property
     def env_steps_elsewhere(self) -> int:
         return sum(self._seen[node].env_steps for node in self._others)
+
+    def publish_limit(self, limit: str, waited_ns: int) -> None:
+        """limit: the bottleneck among this node's processes. waited_ns: by its learner for those of other nodes."""
+        self._limit, self._waited_ns = limit, waited_ns
+
+    def limits(self) -> tuple[list[str], list[int]]:
+        """What every node has published with `publish_limit`, by node."""
+        lines = list(self._seen)
+        lines[self.share.node] = _Line(limit=self._limit, waited_ns=self._waited_ns)
+        return [line.limit for line in lines], [line.waited_ns for line in lines]
 
     def poll(self, *, env_steps: int | None = None) -> str:
         """The failures of other nodes, a line each; empty: none. Raises SIGTERM here if another node was interrupted.
@@ -167,7 +180,8 @@ class Watch:
                 if written.step > saved_step:
                     saved_step = written.step
                     self._store.set(f"written/{own}", json.dumps([saved_step, written.files]))
-                self._store.set(keys[own], json.dumps([beat, self._env_steps, reason, saved_step]))
+                line = [beat, self._env_steps, reason, saved_step, self._limit, self._waited_ns]
+                self._store.set(keys[own], json.dumps(line))
                 if reason:
                     self._published.set()
                 seen = [_Line(*json.loads(line)) for line in self._store.multi_get(keys)]

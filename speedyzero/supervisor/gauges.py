@@ -33,10 +33,13 @@ class Gauges:
         *,
         interval_s: float,
         inherited: Callable[[], int],
+        env_steps: Callable[[], int],
     ):
-        """inherited: bytes that roles inherit from the fork server; the kernel counts them as the roles' own."""
+        """inherited: bytes that roles inherit from the fork server; the kernel counts them as the roles' own.
+        env_steps: of all nodes.
+        """
         self._wiring, self._board, self._metrics, self._interval_s = wiring, board, metrics, interval_s
-        self._alarms, self._inherited = alarms, inherited
+        self._alarms, self._inherited, self._env_steps = alarms, inherited, env_steps
         self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings]
         self._due_s = time.monotonic() + interval_s
 
@@ -64,7 +67,7 @@ class Gauges:
                     self._alarms.on_lag(process, lag, env_steps=board.total("env_steps"))
         self._metrics.write(f"time/{SUPERVISOR}/busy_cpu_s", time.process_time(), step)
         self._record_memory(step)
-        self._metrics.write("supervisor/env_steps", board.total("env_steps"), step)
+        self._metrics.write("supervisor/env_steps", self._env_steps(), step)
         self._metrics.write("supervisor/restarts", board.counter(SUPERVISOR, "restarts"), step)
 
     def _record_memory(self, step: int) -> None:

@@ -1,7 +1,7 @@
 """The bottleneck of the last seconds, for the progress display, from counters that exist anyway.
 
-In a process run: the end of the wait chain (`profile/wait_chain.py`). Inline: the role with the longest turns. Time not
-booked as a wait counts as work, as a step is booked only when it ends.
+In a process run: the end of the wait chain (`profile/wait_chain.py`), on several nodes that of the slowest. Inline: the
+role with the longest turns. Time not booked as a wait counts as work, as a step is booked only when it ends.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from speedyzero.nodes.watch import Watch
 from speedyzero.profile.shares import Shares
 from speedyzero.profile.wait_chain import chain_shares
 from speedyzero.runtime.waits import waits_on
-from speedyzero.runtime.wiring import Wiring
+from speedyzero.runtime.wiring import LEARNER, Wiring
 from speedyzero.shm import Board
-from speedyzero.topology.edges import WAITS
+from speedyzero.topology.edges import WAIT_GROUP, WAITS
 
 SAMPLE_EVERY_S, WINDOW_S, LEAST_S = 1.0, 10.0, 3.0
+_CLEAR = 0.1  # share of the time by which one node's wait for the others must exceed another's
 _IDLE = 0.3  # busy share below which no process is the bottleneck: all wait for one another
 
 
@@ -70,6 +72,34 @@ class ProcessLimit:
 
     def _waited(self) -> dict[str, int]:
         return {f"{process} {wait}": self._board.counter(process, wait) for process in self._waits_on for wait in WAITS}
+
+
+class NodesLimit:
+    """The bottleneck of a run on several nodes: that of the node whose learner waits least for the others."""
+
+    def __init__(
+        self, own: Callable[[], str], board: Board, nodes: Watch, *, clock: Callable[[], float] = time.monotonic
+    ):
+        """own: among the processes of this node."""
+        self._own, self._board, self._nodes = own, board, nodes
+        self._recent = Recent(self._waited, clock=clock)
+        self._slowest: int | None = None
+
+    def name(self) -> str:
+        """`node 1 (hostB): actor-0`; empty while no node is clearly waited for."""
+        self._nodes.publish_limit(self._own(), self._board.counter(LEARNER, WAIT_GROUP))
+        rise = self._recent.look()
+        if rise is not None:
+            seconds, waited_ns = rise
+            slowest = min(waited_ns, key=lambda node: waited_ns[node])
+            is_clear = (max(waited_ns.values()) - waited_ns[slowest]) / 1e9 >= _CLEAR * seconds
+            self._slowest = int(slowest) if is_clear else None
+        if self._slowest is None:
+            return ""
+        return f"{self._nodes.name(self._slowest)}: {self._nodes.limits()[0][self._slowest]}"
+
+    def _waited(self) -> dict[str, int]:
+        return {str(node): waited_ns for node, waited_ns in enumerate(self._nodes.limits()[1])}
 
 
 class TurnLimit:

@@ -29,7 +29,7 @@ from speedyzero.supervisor.crew import HURRY, Crew, LearnerGroupDied, RunFailed
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.gpu_memory import expected_bytes, shortage, with_mirrors_chosen
-from speedyzero.supervisor.limit_now import ProcessLimit
+from speedyzero.supervisor.limit_now import NodesLimit, ProcessLimit
 from speedyzero.supervisor.placement_table import print_placement
 from speedyzero.supervisor.profile_counts import ProfiledProcesses
 from speedyzero.supervisor.resume import ResumedRun, resume_point
@@ -107,9 +107,17 @@ class ProcessRoles:
                 _count_from(board, point)
             self._consumers = [Ring.attach(wiring.run, spec).consumer() for spec in wiring.queues[METRICS.name]]
             self.limit = ProcessLimit(wiring, board).name
+            if nodes is not None:
+                self.limit = NodesLimit(self.limit, board, nodes).name
             interval_s = config.supervisor.record_interval_s
             self._gauges = Gauges(
-                wiring, board, keeper.metrics, keeper.alarms, interval_s=interval_s, inherited=_memory_of(server)
+                wiring,
+                board,
+                keeper.metrics,
+                keeper.alarms,
+                interval_s=interval_s,
+                inherited=_memory_of(server),
+                env_steps=lambda: self.env_steps,
             )
             launch = nodes.launch if nodes else ALONE
             self._crew = crew = Crew(
