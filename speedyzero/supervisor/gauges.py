@@ -63,7 +63,7 @@ class Gauges:
             if not process.startswith("learner"):
                 lag = max(0, step - board.counter(process, "weights_version"))
                 self._metrics.write(f"lag/{process}", lag, step)
-                if process.startswith("actor"):
+                if process.startswith("actor") and board.counter(process, "busy_ns"):  # else it has read none yet
                     self._alarms.on_lag(process, lag, env_steps=board.total("env_steps"))
         self._metrics.write(f"time/{SUPERVISOR}/busy_cpu_s", time.process_time(), step)
         self._record_memory(step)

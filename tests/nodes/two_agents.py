@@ -38,18 +38,19 @@ class TwoNodes:
         folder.mkdir(exist_ok=True)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        where = ["--rdzv-backend", "c10d", "--rdzv-id", "test", "--rdzv-endpoint", f"127.0.0.1:{port}"]
+        where = ["--rdzv-backend", "c10d", "--rdzv-id", "test", "--rdzv-endpoint", f"{self.address(0)}:{port}"]
         counts = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", str(max_restarts)]
-        torchrun = [sys.executable, "-m", "torch.distributed.run", *counts, *where, "--local-addr", "127.0.0.1"]
-        self.agents: list[subprocess.Popen] = []
+        torchrun = [sys.executable, "-m", "torch.distributed.run", *counts, *where, "--local-addr"]
+        train = ["train.py", "--run-dir", str(run_dir), *words]
+        self.started: list[subprocess.Popen] = []
         for node in range(2):
-            self.shm_dir(node).mkdir(mode=0o700)
+            self.prepare(node)
             (folder / f"{node}.txt").touch()
         for node in range(2):
             with open(folder / f"{node}.txt", "w") as output:
-                self.agents.append(
+                self.started.append(
                     subprocess.Popen(
-                        [*torchrun, "train.py", "--run-dir", str(run_dir), *words, f"shm_dir={self.shm_dir(node)}"],
+                        [*self.prefix(node), *torchrun, self.address(node), *train, *self.settings(node)],
                         cwd=ROOT,
                         stdout=output,
                         stderr=subprocess.STDOUT,
@@ -58,8 +59,32 @@ class TwoNodes:
                     )
                 )
             if node == 0:  # it serves the rendezvous, not whichever agent comes first
-                self.wait_for(lambda: _listens(port), "the rendezvous")
+                self.wait_for(lambda: _listens(self.net(0), port), "the rendezvous")
         self.known: dict[int, dict[str, int]] = {0: {}, 1: {}}
+
+    # Where a node is; on other hosts (`hosts.py`) elsewhere.
+
+    def prepare(self, node: int) -> None:
+        self.shm_dir(node).mkdir(mode=0o700)
+
+    def address(self, node: int) -> str:
+        return "127.0.0.1"
+
+    def prefix(self, node: int) -> list[str]:
+        """Of the command line."""
+        return []
+
+    def settings(self, node: int) -> list[str]:
+        return [f"shm_dir={self.shm_dir(node)}"]
+
+    def agent(self, node: int) -> int:
+        return self.started[node].pid
+
+    def shm_dir(self, node: int) -> Path:
+        return self.folder / f"shm-{node}"
+
+    def net(self, node: int) -> Path:
+        return Path("/proc/self/net")
 
     def __enter__(self) -> TwoNodes:
         return self
@@ -69,23 +94,21 @@ class TwoNodes:
 
     def end(self) -> None:
         """Whatever became of the test, nobody goes on running."""
-        for node in range(2):
-            for pid in (*self.processes(node).values(), *self.known[node].values()):
-                if title_of(pid):
-                    os.kill(pid, signal.SIGKILL)
-        for agent in self.agents:
-            agent.kill()
-            agent.wait()
-
-    def shm_dir(self, node: int) -> Path:
-        return self.folder / f"shm-{node}"
+        pids = [pid for node in range(2) for pid in (*self.processes(node).values(), *self.known[node].values())]
+        for pid in pids:
+            if title_of(pid):
+                os.kill(pid, signal.SIGKILL)
+        for started in self.started:
+            started.kill()
+            started.wait()
+        self.wait_for(lambda: not any(map(title_of, pids)), "the end of those killed")
 
     def output(self, node: int) -> str:
         return (self.folder / f"{node}.txt").read_text(errors="replace")
 
     def processes(self, node: int) -> dict[str, int]:
         """Living processes of a node."""
-        found, to_visit = {"agent": self.agents[node].pid}, [self.agents[node].pid]
+        found, to_visit = {"agent": self.agent(node)}, [self.agent(node)]
         while to_visit:
             for pid in children_of(to_visit.pop()):
                 found[title_of(pid)] = pid
@@ -127,7 +150,7 @@ class TwoNodes:
 
     def wait(self) -> list[int]:
         """The exit codes of both agents."""
-        return [agent.wait(timeout=LIMIT_S) for agent in self.agents]
+        return [started.wait(timeout=LIMIT_S) for started in self.started]
 
 
 def children_of(pid: int) -> list[int]:
@@ -150,8 +173,8 @@ def title_of(pid: int) -> str:
     return "" if state.split()[0] in "ZX" else title.removeprefix("sz-")
 
 
-def _listens(port: int) -> bool:
-    """Whether a process of this machine listens on a TCP port, without connecting to it."""
-    tables = (Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text())
+def _listens(net: Path, port: int) -> bool:
+    """Whether a process of a host listens on a TCP port, without connecting to it."""
+    tables = ((net / "tcp").read_text(), (net / "tcp6").read_text())
     rows = [line.split() for table in tables for line in table.splitlines()[1:]]
     return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
