@@ -18,14 +18,15 @@ from speedyzero.nodes.launch import Launch
 from speedyzero.nodes.meeting import Meeting
 from speedyzero.nodes.share import Share
 from speedyzero.nodes.watch import DONE, FOLLOWS, INTERRUPTED, Elsewhere, Watch, Written
+from speedyzero.supervisor import process, train
+from tests.nodes.two_agents import free_port
 
 LIMIT_S = 30.0
 
 
 @pytest.fixture
 def meetings() -> list[Meeting]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     return at_once(*(lambda node=node: Meeting(Launch(Share(node, 2), "127.0.0.1", port)) for node in range(2)))
 
 
@@ -143,6 +144,23 @@ def test_an_interrupt_reaches_the_other_node_once(watches):
         assert first.poll() == "" and caught == [1]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_an_interrupt_is_published_before_the_own_processes_are_stopped(monkeypatch):
+    """Else its learner, which leaves, would wait for those of a node in the head start, which make no agreement."""
+    calls: list[str] = []
+    for name, value in {"done": False, "env_steps": 0, "train_steps": 0, "start": lambda _: None}.items():
+        monkeypatch.setattr(process.ProcessRoles, name, value)
+    monkeypatch.setattr(process.ProcessRoles, "close", lambda _: calls.append("processes are stopped"))
+    monkeypatch.setattr(process, "agent_lives", lambda for_s: True)
+    keeper = SimpleNamespace(note=lambda _: None, progress=lambda **_: None)
+    session = SimpleNamespace(
+        keeper=keeper, interrupts=SimpleNamespace(count=1), profiler=SimpleNamespace(stop=lambda: None)
+    )
+    roles = object.__new__(process.ProcessRoles)
+    roles._session, roles._nodes = session, SimpleNamespace(publish=calls.append)
+    train._run(session, roles)
+    assert calls == [INTERRUPTED, "processes are stopped"]
 
 
 def test_how_the_context_is_left_is_the_reason(watches):

@@ -22,18 +22,21 @@ from speedyzero.checkpoint.weights_file import load_weights, newest
 from speedyzero.config.documents import load_config, read_config_document
 from speedyzero.config.settings import Given
 from speedyzero.env.registry import check_game
+from speedyzero.nodes.launch import Launch
 from speedyzero.nodes.share import Share
 from speedyzero.observe.metrics import read_metrics
 from speedyzero.reanalyze.restored import restore_shard
 from speedyzero.replay.shard import Shard, shard_shape
+from speedyzero.supervisor import arguments
 from speedyzero.supervisor.reshard import carry_out, check_reshard
 from speedyzero.supervisor.resume import resumed_config
-from tests.nodes.two_agents import HEAD_START, LONG, NEW, PER_STEP, TwoNodes, ends_at
+from tests.nodes.test_meeting import at_once
+from tests.nodes.two_agents import HEAD_START, LONG, NEW, PER_STEP, TwoNodes, ends_at, free_port
 
 ALL_END_S = 10.0
 BEGUN, STEPS = 10, 40  # train steps by one node at first; by two nodes at last
 FORCED = ("--force", "schedule.train_steps", "--force", "schedule.env_steps", "evaluate.episodes=4")
-ONLY_SOAK = pytest.mark.skipif(os.environ.get("SOAK") != "1", reason="SOAK=1: the other supervisor's death shows more")
+ONLY_SOAK = pytest.mark.skipif(os.environ.get("SOAK") != "1", reason="SOAK=1")
 
 
 def train_inline(*words: str) -> None:
@@ -67,22 +70,27 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
-def test_another_number_of_nodes_is_refused(begun, tmp_path):
-    """In one line on every node, and not tried again."""
-    with TwoNodes(tmp_path, begun, "--resume", *LONG, max_restarts=2) as nodes:
-        assert 0 not in nodes.wait()
-        for node in range(2):
-            lines = re.findall(r"^train.py: .*$", nodes.output(node), re.MULTILINE)
-            assert len(lines) == 1 and "a run on 1 node, started on 2" in lines[0], nodes.output(node)
+def test_another_number_of_nodes_is_refused(begun, monkeypatch):
+    """In the same line on every node."""
+    monkeypatch.setattr(arguments, "_fork_server", lambda: None)
+    flags = arguments._parser("train.py").parse_args(["--run-dir", str(begun), "--resume"])
+    port = free_port()
+    launches = [Launch(Share(node, 2), "127.0.0.1", port) for node in range(2)]
+    lines = at_once(*(lambda launch=launch: arguments._check_node(launch, flags, None) for launch in launches))
+    assert lines[0] == lines[1] and "\n" not in lines[0]
+    assert all(f"node {node} (" in lines[0] for node in range(2)) and "a run on 1 node, started on 2" in lines[0]
+    assert not (begun / "nodes").exists()
 
 
 @pytest.fixture(scope="module")
 def struck(begun, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
-    """That run on two nodes, with restarts left."""
+    """That run on two nodes, with restarts left. An actor has been killed, too, and replaced by its node."""
     folder = tmp_path_factory.mktemp("struck")
     words = ("--resume", str(begun), "--reshard", *LONG)
     with TwoNodes(folder, folder / "run", *words, max_restarts=3) as nodes:
         nodes.wait_for_checkpoint(after=BEGUN)
+        os.kill(nodes.known[1]["actor-0"], signal.SIGKILL)
+        nodes.wait_for(lambda: "node 1: actor-0 died and is replaced" in nodes.output(1), "the replacement")
         yield nodes
 
 
@@ -202,6 +210,7 @@ def test_the_run_goes_on_with_one_node_and_with_two_again(finished, tmp_path, ca
     assert (first.head == second.head).all() and not np.array_equal(first.frame, second.frame)
 
 
+@ONLY_SOAK
 def test_ctrl_c_on_one_node_ends_both_in_the_head_start(tmp_path):
     """When the other node's learner makes no agreement by itself; after the death of an actor, which its node replaced.
     Restarts are left, and not used.

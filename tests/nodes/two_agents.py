@@ -36,8 +36,7 @@ class TwoNodes:
         """words: of train.py's command line, but for the run's directory."""
         self.folder, self.run_dir = folder, run_dir
         folder.mkdir(exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         where = ["--rdzv-backend", "c10d", "--rdzv-id", "test", "--rdzv-endpoint", f"{self.address(0)}:{port}"]
         counts = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", str(max_restarts)]
         torchrun = [sys.executable, "-m", "torch.distributed.run", *counts, *where, "--local-addr"]
@@ -151,6 +150,11 @@ class TwoNodes:
     def wait(self) -> list[int]:
         """The exit codes of both agents."""
         return [started.wait(timeout=LIMIT_S) for started in self.started]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
 
 def children_of(pid: int) -> list[int]:
