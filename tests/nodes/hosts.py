@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.faults.whole_run import ROOT
 from tests.nodes.two_agents import TwoNodes, children_of
 
 _TAG = f"sz{os.getpid()}"
@@ -95,7 +96,8 @@ class OnHosts(TwoNodes):
         return address(node)
 
     def prefix(self, node: int) -> list[str]:
-        return ["nsenter", "--target", str(self._first[node]), "--mount", "--uts", "--net", "--pid", "--"]
+        spaces = ["--mount", "--uts", "--net", "--pid", f"--wd={ROOT}"]
+        return ["nsenter", "--target", str(self._first[node]), *spaces, "--"]
 
     def settings(self, node: int) -> list[str]:
         return []

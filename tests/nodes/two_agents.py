@@ -125,7 +125,11 @@ class TwoNodes:
         return [int(step) for step in re.findall(r"resuming .* at train step (\d+)", self.output(0))]
 
     def wait_for_checkpoint(self, *, after: int) -> None:
-        self.wait_for(lambda: self.saved_step > after, f"a checkpoint after train step {after}")
+        def is_there() -> bool:
+            assert any(started.poll() is None for started in self.started), self.output(0) + self.output(1)
+            return self.saved_step > after
+
+        self.wait_for(is_there, f"a checkpoint after train step {after}")
         self.look()
 
     def look(self) -> None:
