@@ -84,7 +84,7 @@ def pace_of(work: Workload, costs: Costs, placement: Placement, *, cores: int) -
     searches_s = max(costs.search_call_s if work.searches else 0.0, work.searches / shards * costs.search_s)
     reanalyzer_s = searches_s + (work.values * costs.value_s + work.refreshes * costs.refresh_s) / shards
     learner_s = max(costs.train_step_s, work.samples / learners * costs.sample_s)
-    learner_s += costs.nodes_s + (costs.sync_s if learners > 1 else 0.0)
+    learner_s += costs.sync_s if learners > 1 else 0.0
     env_s, batch_s = work.env_steps * costs.host_env_step_s, costs.host_batch_s
     on_device = [
         *((device, actor_s) for device in placement.actors),
@@ -100,5 +100,5 @@ def pace_of(work: Workload, costs: Costs, placement: Placement, *, cores: int) -
     # A process uses at most one core, and its host work and device work do not overlap.
     busy["an actor"] = actor_s + env_s / actors
     busy["a reanalyzer"] = reanalyzer_s + batch_s / shards
-    busy["a learner"] = learner_s
+    busy["a learner"] = learner_s + costs.nodes_s  # its GPU is free while it waits for the network
     return Pace(busy)

@@ -212,6 +212,13 @@ def test_the_run_goes_on_with_one_node_and_with_two_again(finished, tmp_path, ca
 
 
 @ONLY_SOAK
+def test_two_nodes_learn_catch(tmp_path):
+    with TwoNodes(tmp_path, tmp_path / "run", "--game", "Catch", "--preset", "catch", "--gpus", "0") as nodes:
+        assert nodes.wait() == [0, 0], nodes.output(0)
+    assert read_scores(nodes.run_dir)["last"]["mean"] >= 0.9
+
+
+@ONLY_SOAK
 def test_ctrl_c_on_one_node_ends_both_in_the_head_start(tmp_path):
     """When the other node's learner makes no agreement by itself; after the death of an actor, which its node replaced.
     Restarts are left, and not used.
