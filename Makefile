@@ -9,7 +9,7 @@ GPU_PYTHON ?= python3
 IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
 
-.PHONY: help train test soak soak-hour mutation lint format bench gpu-check gpu-rehearsal clean
+.PHONY: help train test soak soak-hour soak-nodes mutation lint format bench gpu-check gpu-rehearsal clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,6 +26,9 @@ soak-hour: $(READY) ## an hour of Pong in which a process is killed every 30 s: 
 
 soak: $(READY) ## all reliability tests at full counts, about an hour; some rows: make soak ROWS="1 2 20"
 	@$(BIN)/python -m tests.faults.soak $(ROWS)
+
+soak-nodes: $(READY) ## deaths, cuts and interrupts on two hosts of namespaces, as root; how often each: make soak-nodes TIMES=5
+	SOAK_NODES=$(or $(TIMES),1) $(BIN)/python -m pytest -s tests/nodes/test_hosts.py
 
 mutation: $(MUTATION_READY) ## put small faults into a copy and count those that the tests notice: make mutation ARGS="--sample 50 --areas shm"
 	@$(BIN)/python -m tests.mutation $(ARGS)

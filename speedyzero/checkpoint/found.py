@@ -22,11 +22,15 @@ def directory_to_resume(where: str) -> Path:
     return path
 
 
+def run_of(directory: Path) -> Path:
+    """The run's directory, of itself or of one of its checkpoints."""
+    is_checkpoint = directory.resolve().parent.name == CHECKPOINTS_FOLDER
+    return directory.resolve().parent.parent if is_checkpoint else directory
+
+
 def check_unlocked(directory: Path) -> None:
     """Raises ValueError while another process writes in the run of this directory or checkpoint."""
-    is_checkpoint = directory.resolve().parent.name == CHECKPOINTS_FOLDER
-    run_dir = directory.resolve().parent.parent if is_checkpoint else directory
-    lock = run_dir / CHECKPOINTS_FOLDER / LOCK_FILE
+    lock = run_of(directory) / CHECKPOINTS_FOLDER / LOCK_FILE
     if is_locked(lock):
         raise ValueError(
             f"--resume {directory}: process {holder_of(lock)} is at work in that run and must end first (lock: {lock})"

@@ -99,8 +99,9 @@ class CheckpointStore:
             write_share(self.run_dir, snapshot.step, _WHOLE_RUN, snapshot.contents(), written=snapshot.written)
         return self.finish(snapshot.step, writers=(_WHOLE_RUN,))
 
-    def finish(self, step: int, *, writers: Collection[str]) -> Path:
-        """Finish a checkpoint whose writers have written their files and lists; its directory.
+    def finish(self, step: int, *, writers: Collection[str], others: Mapping[str, Entry] | None = None) -> Path:
+        """Finish a checkpoint whose writers have written their files and lists; its directory. others: files that
+        other nodes have written, as they report them: a network file system may show them late.
 
         Raises SaveError if a write fails, ValueError if a list is missing; the unfinished checkpoint is then removed.
         """
@@ -109,7 +110,7 @@ class CheckpointStore:
             entries = dict(read_manifest(directory).files) if is_finished(directory) else {}
             for writer in writers:
                 entries |= read_manifest(directory, writer=writer).files
-            write_manifest(directory, entries)
+            write_manifest(directory, entries | dict(others or {}))
         self._clear(directory)
         return directory
 

@@ -15,6 +15,7 @@ from speedyzero.arguments.resolve import resolve
 from speedyzero.config import Config
 from speedyzero.config.documents import presets
 from speedyzero.doctor import readings
+from speedyzero.doctor.checks_nodes import node_findings
 from speedyzero.doctor.checks_software import software_findings
 from speedyzero.doctor.checks_system import system_findings
 from speedyzero.doctor.finding import WARNING, WRONG, Finding, wrong
@@ -30,6 +31,7 @@ def check(argv: Sequence[str], prog: str) -> Callable[[], None]:
     parser.add_argument("--preset", help=", ".join(presets()))
     parser.add_argument("--gpus", type=at_least(0), help="default: all that torch can use")
     parser.add_argument("--run-dir")
+    parser.add_argument("--nodes", type=int, default=1, help="machines that are to share a run, of which this is one")
     parser.add_argument("settings", nargs="*", metavar="key=value")
     flags = parse(parser, argv)
     torch = readings.read_torch()  # determines how many GPUs the run would use
@@ -38,12 +40,12 @@ def check(argv: Sequence[str], prog: str) -> Callable[[], None]:
     if not torch.error:
         usable = min(gpus, len(torch.gpus))  # too few are a finding, not bad input
         config = resolve(flags.preset, flags.game, None, usable, flags.run_dir, flags.settings)
-    return lambda: examine(config, torch, gpus=gpus)
+    return lambda: examine(config, torch, gpus=gpus, nodes=flags.nodes)
 
 
-def examine(config: Config | None, torch: Torch, *, gpus: int) -> None:
+def examine(config: Config | None, torch: Torch, *, gpus: int, nodes: int = 1) -> None:
     """Print every finding. config: None if torch is broken. Raises SystemExit(1) if a run cannot start."""
-    findings = findings_of(config, torch, gpus=gpus)
+    findings = [*findings_of(config, torch, gpus=gpus), *(node_findings() if nodes > 1 else ())]
     for finding in findings:
         print(f"{finding.status:8} {finding.check:14} {finding.what}")
         if finding.fix:

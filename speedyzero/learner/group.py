@@ -5,7 +5,8 @@ one learner would take on the whole batch. One all-reduce per step covers the co
 step's figures. Batch norm uses each rank's own statistics, as the reference does (B.8, no SyncBN); running statistics
 are averaged before weights are published or saved.
 
-    every step    agree (largest importance weight, is any rank leaving?) -> loss, backward -> average_gradients
+    every step    agree (largest importance weight, is any rank leaving, does rank 0 save?) -> loss, backward
+                  -> average_gradients
     on intervals  average_buffers
 
 All ranks make the same calls in the same order. A rank that stops announces it in `agree`. If a rank dies, the others
@@ -40,6 +41,8 @@ class Agreement:
     """The maximum of the ranks' numbers."""
     leaving: bool
     """Whether any rank is leaving; then all leave."""
+    saving: bool = False
+    """Whether a checkpoint is saved after this step."""
 
 
 class LoneLearner:
@@ -55,8 +58,8 @@ class LoneLearner:
         """Broadcast rank 0's parameters and buffers. Called once, before the first step."""
         self._network = network
 
-    def agree(self, number: float, *, leaving: bool) -> Agreement:
-        return Agreement(number, leaving)
+    def agree(self, number: float, *, leaving: bool, saving: bool = False) -> Agreement:
+        return Agreement(number, leaving, saving)
 
     def zero_gradients(self) -> None:
         self._network.zero_grad(set_to_none=True)
@@ -91,16 +94,16 @@ class RankedLearner(LoneLearner):
             offset += parameter.numel()
         self._buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
 
-    def agree(self, number: float, *, leaving: bool) -> Agreement:
+    def agree(self, number: float, *, leaving: bool, saving: bool = False) -> Agreement:
         # On the host whatever the device, so this does not synchronise with a GPU.
-        message = torch.tensor([number, float(leaving)], dtype=torch.float64)
+        message = torch.tensor([number, float(leaving), float(saving)], dtype=torch.float64)
         started_ns = time.monotonic_ns()
         self._on_wait(True)
         with _WAIT:
             dist.all_reduce(message, dist.ReduceOp.MAX)
         self._on_wait(False)
         self.waited_ns += time.monotonic_ns() - started_ns
-        return Agreement(largest=message[0].item(), leaving=bool(message[1]))
+        return Agreement(largest=message[0].item(), leaving=bool(message[1]), saving=bool(message[2]))
 
     def zero_gradients(self) -> None:
         self._flat.zero_()

@@ -1,10 +1,10 @@
 """The learner group's part in full checkpoints: ranks agree on a step, rank 0 copies its state, a thread writes it.
 
-    rank 0: due? -> save_step -> all ranks, after that step: average buffers -> rank 0: copy to the host (the pause),
-    snapshot_step -> a thread writes the files -> saved_step, or unsaved_step if the write fails
+    rank 0: due? -> asks in the next step's agreement -> all ranks, after that step: average buffers -> rank 0: copy to
+    the host (the pause), snapshot_step -> a thread writes the files -> saved_step, or unsaved_step if the write fails
 
-Reanalyzers write their files when `snapshot_step` advances; the supervisor assembles the checkpoint and publishes its
-own `saved_step`.
+Reanalyzers write their files when `snapshot_step` advances, on other nodes, too; the supervisor of node 0 assembles the
+checkpoint and publishes its own `saved_step`.
 """
 
 import logging
@@ -22,8 +22,6 @@ from speedyzero.runtime.role_process import RoleProcess
 from speedyzero.runtime.wiring import LEARNER, SUPERVISOR
 from speedyzero.topology.records import MetricRecord
 
-AHEAD_STEPS = 2  # ranks are at most one step apart, so all read `save_step` before they reach it
-
 _log = logging.getLogger("speedyzero.checkpoint")
 
 
@@ -33,32 +31,35 @@ class GroupSaver:
     def __init__(self, process: RoleProcess, learner: Learner):
         self._process, self._learner = process, learner
         self._config, self._board = process.spec.config.checkpoint, process.run_board
-        self._ahead = AHEAD_STEPS if learner.group.size > 1 else 0
         self._clock = SaveClock(self._config, step=learner.train_step or -1)
         self._thread: threading.Thread | None = None
-        self._named_step = 0
 
     def due(self) -> bool:
         """Whether all ranks save after the step just completed. Call after every step; True once per save.
 
         No save starts while another is in progress; it is postponed instead.
         """
-        step = self._learner.train_step
+        learner, ahead = self._learner, int(self._learner.group.size > 1)
+        is_due, learner.is_to_save = learner.is_to_save, False
         is_under_way = self._snapshot_step > self._board.counter(SUPERVISOR, "saved_step")
-        if self._learner.reports and not is_under_way and self._clock.due(step + self._ahead):
-            self._clock.saved(step + self._ahead)
-            self._process.report_progress("save_step", step + self._ahead)
-        is_due = self._named_step < step == self._board.counter(LEARNER, "save_step")
-        if is_due:
-            self._named_step = step
+        if learner.group.rank == 0 and not is_due and not is_under_way and self._clock.due(learner.train_step + ahead):
+            self._clock.saved(learner.train_step + ahead)
+            learner.asks_to_save, is_due = bool(ahead), not ahead
         return is_due
 
     def save(self, meta: Mapping[str, Any]) -> None:
-        """On rank 0: copy the state and start writing it. Buffers must be averaged. Each step is saved once."""
+        """Copy the state and start writing it. Buffers must be averaged. Each step is saved once.
+
+        On the first rank of another node: its reanalyzers write, the learners' state is written by rank 0.
+        """
         learner = self._learner
         step = learner.train_step
         resume = self._process.spec.resume
         if self._config.keep_last == 0 or step <= max(self._snapshot_step, resume.step if resume else 0):
+            return
+        if learner.group.rank > 0:
+            self._process.report_progress("saved_step", step)
+            self._process.report_progress("snapshot_step", step)
             return
         self.wait()
         started_s = time.monotonic()
@@ -88,7 +89,7 @@ class GroupSaver:
 
     def _write(self, snapshot: Snapshot) -> None:
         try:
-            contents, run_dir = snapshot.contents(), self._process.spec.run_dir
+            contents, run_dir = snapshot.contents(), self._process.spec.shared_dir
             write_share(run_dir, snapshot.step, LEARNER_PART, contents, written=snapshot.written)
         except (OSError, ValueError) as error:
             _log.warning("%s", error)

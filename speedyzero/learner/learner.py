@@ -85,6 +85,7 @@ class Learner:
         self.train_step = edges.board.train_steps
         self.waiting_for = WAIT_INPUT
         self.has_left = False  # the group has stopped training
+        self.asks_to_save = self.is_to_save = False  # set by rank 0 before a step; on all ranks after it
         self._parts: list[BatchRecord | None] = [None] * len(shards)  # of the next batch, as they arrive
         self._bad_batches = 0
         self._checkpointed_step = 0
@@ -157,10 +158,12 @@ class Learner:
         if parts is None:
             self.waiting_for = WAIT_INPUT
             return False
-        agreement = self.group.agree(self._weights(parts, self.train_step).max(), leaving=False)
+        largest = self._weights(parts, self.train_step).max()
+        agreement = self.group.agree(largest, leaving=False, saving=self.asks_to_save)
         if agreement.leaving:
             self.has_left = True
             return False
+        self.asks_to_save, self.is_to_save = False, agreement.saving
         self._parts = [None] * len(parts)
         self._under_way.append(self._launch(parts, self.train_step, largest_weight=agreement.largest))
         if is_last or not self._trainer.deferred or len(self._under_way) > 1:

@@ -82,10 +82,11 @@ def _train(process: RoleProcess, learner: Learner) -> None:
         if is_scored or is_whole or is_over:
             with _SAVE:
                 learner.group.average_buffers()
-                if learner.group.rank == 0:
+                if learner.reports:
                     env_steps = board.env_steps * share.nodes  # the nodes play in step
-                    meta = checkpoint_meta(share.whole(spec.config), game, env_steps=env_steps, step=step)
-                    if is_scored or is_over:
+                    whole = share.whole(spec.config)
+                    meta = checkpoint_meta(whole, game, env_steps=env_steps, step=step, nodes=share.nodes)
+                    if learner.group.rank == 0 and (is_scored or is_over):
                         is_saved = save_to_score(spec.run_dir, learner, meta) is None
                         process.report_progress("checkpoint_step" if is_saved else "unscored_step", step)
                     if is_whole or is_over:

@@ -24,8 +24,10 @@ def save_to_score(run_dir: Path, learner: Learner, meta: Mapping[str, Any]) -> O
     return None
 
 
-def checkpoint_meta(config: Config, game: GameInfo, *, env_steps: int, step: int) -> dict[str, Any]:
-    """Metadata of a set of weights, with all settings: enough to play without the rest of the run."""
+def checkpoint_meta(config: Config, game: GameInfo, *, env_steps: int, step: int, nodes: int = 1) -> dict[str, Any]:
+    """Metadata of a set of weights, with all settings: enough to play without the rest of the run. config: of the whole
+    run, nodes: among which it was divided.
+    """
     return {
         "step": step,
         "env_steps": env_steps,
@@ -33,5 +35,6 @@ def checkpoint_meta(config: Config, game: GameInfo, *, env_steps: int, step: int
         "game": game.name,
         "num_actions": game.num_actions,
         "score": None,
+        "nodes": nodes,
         "config": config_document(config),
     }

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from speedyzero.nodes.share import WHOLE, Share
+from speedyzero.shm.liveness import place, process_of
 from speedyzero.system import stop_signals
 from speedyzero.system.prctl import die_with
 
@@ -75,6 +76,11 @@ def interface_to(address: str) -> str:
             if socket.inet_ntoa(found[20:24]) == here:
                 return name
     raise ValueError(f"MASTER_ADDR={address} is reached from {here}, of no known interface: set GLOO_SOCKET_IFNAME")
+
+
+def agent_identity() -> str:
+    """Of torchrun's agent, which starts this program again after a failure. Distinct over machines and time."""
+    return f"{place()} {process_of(_PARENT_PID)}"
 
 
 def agent_lives(*, for_s: float = 0.0) -> bool:

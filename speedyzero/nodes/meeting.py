@@ -1,6 +1,7 @@
 """How the nodes of a run meet: node 0 serves a store, all compare their settings, and node 0 names the directory.
 
-    open the store -> exchange host names -> each checks its arguments -> compare -> node 0 creates the directory
+    open the store -> exchange host names -> node 0 decides what to resume -> each checks its arguments -> compare
+    -> node 0 creates the directory
 
 Bad input on one node is a ValueError on all, with the same line. torchrun gives each round of restarts a port of its
 own, so nothing of an earlier round is in the store.
@@ -17,15 +18,16 @@ from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-from speedyzero.nodes.launch import Launch
+from speedyzero.nodes.launch import Launch, agent_identity
+from speedyzero.nodes.share import NODES_FOLDER
 
 MEET_S = 300.0
 _LAST_READ_S = 1.0  # for the others, before the store ends with its process
-NODES_FOLDER = "nodes"
+_AGENTS_FILE = "agents.json"
 _OWN = ("run_dir", "shm_dir", "cpu_threads")  # settings that may differ between nodes
 _Result = TypeVar("_Result")
 
@@ -42,10 +44,28 @@ class Meeting:
     def __init__(self, launch: Launch):
         self.launch, self.share, self.run_dir = launch, launch.share, Path()
         self.store = _patiently(lambda: open_store(launch, serves=self.share.node == 0))
-        self._hosts = self._exchange("host", socket.gethostname())
+        introduced = self._exchange("host", json.dumps([socket.gethostname(), agent_identity()]))
+        self._hosts, self._agents = zip(*map(json.loads, introduced), strict=True)
 
     def name(self, node: int) -> str:
         return f"node {node} ({self._hosts[node]})"
+
+    def has_begun(self, run_dir: Path) -> bool:
+        """Whether one of these nodes' agents of torchrun began the run in a directory, and now starts it again."""
+        path = run_dir / NODES_FOLDER / _AGENTS_FILE
+        return path.is_file() and not set(self._agents).isdisjoint(json.loads(path.read_text()))
+
+    def decided(self, what: str, decide: Callable[[], Any]) -> Any:
+        """What node 0 decides, which must be JSON, on all nodes. Its ValueError is raised on all."""
+        error, decision = "", None
+        if self.share.node == 0:
+            try:
+                decision = decide()
+            except (ValueError, OSError) as failed:
+                error = str(failed)
+        decision = json.loads(self._exchange(what, json.dumps(decision))[0])
+        self._raise_any(error, f"can/{what}")
+        return decision
 
     def compare(self, settings: Mapping[str, object], error: str = "") -> None:
         """error: why this node cannot take part. Raises ValueError on all nodes, naming those that differ or cannot."""
@@ -61,26 +81,26 @@ class Meeting:
         self._raise_any(error, "checked")
 
     def take_directory(self, create: Callable[[], Path]) -> None:
-        """Set `run_dir`: of the run on node 0, where users look, RUN_DIR/nodes/N on the others. create: for node 0."""
-        error, proof, order = "", secrets.token_hex(8), ["", ""]
+        """Set `run_dir`, this node's own, in the run's directory, which node 0 creates or names."""
+
+        def created() -> tuple[str, str]:
+            run_dir, proof = create().resolve(), secrets.token_hex(8)
+            folder = run_dir / NODES_FOLDER
+            folder.mkdir(exist_ok=True)
+            (folder / proof).touch()
+            (folder / _AGENTS_FILE).write_text(json.dumps(self._agents))
+            return str(run_dir), proof
+
+        run_dir, proof = self.decided("directory", created)
+        shown, error = Path(run_dir) / NODES_FOLDER / proof, ""
+        if not shown.exists():
+            error = f"{shown.parent} of node 0 is not there: the run's directory must be on a disk that all nodes share"
+        else:
+            self.run_dir = self.share.own_dir(Path(run_dir))
+            self.run_dir.mkdir(exist_ok=True)
+        self._raise_any(error, "shared")
         if self.share.node == 0:
-            try:
-                self.run_dir = create().resolve()
-                order = [str(self.run_dir / NODES_FOLDER), proof]
-                Path(order[0]).mkdir()
-                (Path(order[0]) / proof).touch()
-            except (ValueError, OSError) as failed:
-                error, order = str(failed), ["", ""]
-        folder, proof = json.loads(self._exchange("order", json.dumps(order))[0])
-        if self.share.node and folder:
-            if not (Path(folder) / proof).exists():
-                error = f"{folder} of node 0 is not there: the run's directory must be on a disk that all nodes share"
-            else:
-                self.run_dir = Path(folder) / str(self.share.node)
-                self.run_dir.mkdir()
-        self._raise_any(error, "directory")
-        if self.share.node == 0:
-            (Path(folder) / proof).unlink()
+            shown.unlink()
 
     def _raise_any(self, error: str, what: str) -> None:
         errors = self._exchange(what, error)

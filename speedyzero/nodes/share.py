@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from speedyzero.config import Config, get
 from speedyzero.config.settings import SETTINGS, build
@@ -21,6 +22,8 @@ DIVIDED = (
     "schedule.head_start_env_steps",
     "schedule.pacing_slack_env_steps",
 )
+
+NODES_FOLDER = "nodes"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,14 @@ class Share:
     def whole(self, own: Config) -> Config:
         """The whole run's settings, from a node's own."""
         return _with(own, lambda value: value * self.nodes)
+
+    def own_dir(self, shared_dir: Path) -> Path:
+        """Where this node writes metrics, log and crashes: RUN_DIR/nodes/N, on node 0 the run's directory itself."""
+        return shared_dir / NODES_FOLDER / str(self.node) if self.node else shared_dir
+
+    def shared_dir(self, own_dir: Path) -> Path:
+        """The run's directory, with the checkpoints of all nodes."""
+        return own_dir.parents[1] if self.node else own_dir
 
     def number(self, local: int, *, of: int) -> int:
         """The number in the whole run of one of a node's `of` actors, shards or learners."""

@@ -1,8 +1,9 @@
 """How the supervisors of a run's nodes watch one another, through the store that node 0's supervisor serves.
 
-Each publishes one line twice a second: a heartbeat, its env steps and, once it ends, the reason. A thread makes the
-store's calls, because a call on a dead link never returns; timeouts are measured by the reader's own clock. A node that
-fails ends all, an interrupted one interrupts all; torchrun may restart all.
+Each publishes one line twice a second: a heartbeat, its env steps, the last checkpoint of which it has written its
+files, its bottleneck and, once it ends, the reason. A thread makes the store's calls, because a call on a dead link
+never returns; timeouts are measured by the reader's own clock. A node that fails ends all, an interrupted one
+interrupts all; torchrun may restart all.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import json
 import signal
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 from speedyzero.nodes.meeting import Meeting
 
@@ -29,6 +32,26 @@ class _Line:
     beat: int = 0
     env_steps: int = 0
     reason: str = ""
+    saved_step: int = 0
+    limit: str = ""
+    waited_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Written:
+    """files: of a checkpoint, their manifest entries by name; None: they could not be written."""
+
+    step: int = 0
+    files: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What other nodes report of a checkpoint: the files written; who could not write; who has not reported yet."""
+
+    files: Mapping[str, Any] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
 
 
 class Watch:
@@ -36,9 +59,11 @@ class Watch:
 
     def __init__(self, meeting: Meeting):
         self.share, self.launch, self.run_dir, self.name = meeting.share, meeting.launch, meeting.run_dir, meeting.name
+        self._written = [Written() for _ in range(self.share.nodes)]
         self._store = meeting.store
         self._others = [node for node in range(self.share.nodes) if node != self.share.node]
         self._reason, self._env_steps, self._store_error = "", 0, ""
+        self._limit, self._waited_ns = "", 0
         self._seen = [_Line() for _ in range(self.share.nodes)]
         self._beats, self._silent_s = [0] * self.share.nodes, [0.0] * self.share.nodes
         self._polled_s, self._is_left = time.monotonic(), False
@@ -48,6 +73,16 @@ class Watch:
     @property
     def env_steps_elsewhere(self) -> int:
         return sum(self._seen[node].env_steps for node in self._others)
+
+    def publish_limit(self, limit: str, waited_ns: int) -> None:
+        """limit: the bottleneck among this node's processes. waited_ns: by its learner for those of other nodes."""
+        self._limit, self._waited_ns = limit, waited_ns
+
+    def limits(self) -> tuple[list[str], list[int]]:
+        """What every node has published with `publish_limit`, by node."""
+        lines = list(self._seen)
+        lines[self.share.node] = _Line(limit=self._limit, waited_ns=self._waited_ns)
+        return [line.limit for line in lines], [line.waited_ns for line in lines]
 
     def poll(self, *, env_steps: int | None = None) -> str:
         """The failures of other nodes, a line each; empty: none. Raises SIGTERM here if another node was interrupted.
@@ -66,6 +101,30 @@ class Watch:
             signal.raise_signal(signal.SIGTERM)
         return self._known(LOST_S)
 
+    def publish_written(self, written: Written) -> None:
+        """Have node 0 list this node's files of a checkpoint."""
+        self._written[self.share.node] = written
+        self._wake.set()
+
+    def written_elsewhere(self, step: int) -> Elsewhere:
+        """On node 0: what the others have reported of a checkpoint."""
+        files: dict[str, Any] = {}
+        failed, awaited = [], []
+        for node in self._others:
+            written = self._written[node]
+            if written.step < step:
+                awaited.append(self.name(node))
+            elif written.step > step or written.files is None:
+                failed.append(self.name(node))
+            else:
+                files |= written.files
+        return Elsewhere(files, tuple(failed), tuple(awaited))
+
+    def may_report(self) -> bool:
+        """Whether reports may still come: no node has failed, all have a heartbeat."""
+        is_in_order = self._reason in ("", INTERRUPTED) and not self.poll()
+        return is_in_order and all(self._silent_s[node] < SILENT_S for node in self._others)
+
     def publish(self, reason: str) -> None:
         """Publish the reason why this node ends."""
         self._reason = reason
@@ -74,9 +133,12 @@ class Watch:
         if not self._store_error:  # else the thread has ended
             self._published.wait(_PUBLISH_S)
 
-    def end(self, reason: str) -> str:
-        """`publish`, then wait until every other node has published its reason or is silent. Returns their failures."""
-        self.publish(reason)
+    def end(self, reason: str = "") -> str:
+        """`publish`, then wait until every other node has published its reason or is silent. Returns their failures.
+
+        reason: empty: as published before, or else an interrupt.
+        """
+        self.publish(reason or self._reason or INTERRUPTED)
         deadline_s = time.monotonic() + _PUBLISH_S
         while not self._store_error and time.monotonic() < deadline_s and any(map(self._is_awaited, self._others)):
             self.poll()
@@ -111,14 +173,22 @@ class Watch:
 
     def _follow(self) -> None:
         keys = [f"watch/{node}" for node in range(self.share.nodes)]
-        beat = 0
+        beat, own, saved_step = 0, self.share.node, 0
         try:
             while not self._is_left:
-                beat, reason = beat + 1, self._reason
-                self._store.set(keys[self.share.node], json.dumps([beat, self._env_steps, reason]))
+                beat, reason, written = beat + 1, self._reason, self._written[own]
+                if written.step > saved_step:
+                    saved_step = written.step
+                    self._store.set(f"written/{own}", json.dumps([saved_step, written.files]))
+                line = [beat, self._env_steps, reason, saved_step, self._limit, self._waited_ns]
+                self._store.set(keys[own], json.dumps(line))
                 if reason:
                     self._published.set()
-                self._seen = [_Line(*json.loads(line)) for line in self._store.multi_get(keys)]
+                seen = [_Line(*json.loads(line)) for line in self._store.multi_get(keys)]
+                for node in self._others if own == 0 else ():
+                    if seen[node].saved_step > self._written[node].step:
+                        self._written[node] = Written(*json.loads(self._store.get(f"written/{node}")))
+                self._seen = seen
                 self._wake.wait(BEAT_S)
                 self._wake.clear()
         except RuntimeError as error:

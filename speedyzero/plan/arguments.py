@@ -9,9 +9,12 @@ from speedyzero.arguments.command_line import Action, Parser, at_least, parse
 from speedyzero.arguments.resolve import read_arguments, resolve
 from speedyzero.config import Config
 from speedyzero.config.documents import override, presets
+from speedyzero.config.placement import place
+from speedyzero.nodes.share import Share
 from speedyzero.plan.chips import CHIPS
 
 CORES_PER_GPU = 16  # assumed for another machine with GPUs
+NETWORK_GBIT_PER_S = 10.0  # assumed between nodes
 
 
 def _parser(prog: str) -> Parser:
@@ -21,6 +24,10 @@ def _parser(prog: str) -> Parser:
     parser.add_argument("--gpus", type=at_least(0), default=0, help="as many as the run would use, here or elsewhere")
     parser.add_argument("--gpu", default="", metavar="NAME", help=f"{', '.join(CHIPS)}: which; needed with --gpus")
     parser.add_argument("--cores", type=at_least(1), help=f"default: this machine's, or {CORES_PER_GPU} for each GPU")
+    parser.add_argument("--nodes", type=at_least(1), default=1, help="machines that share the run; all else is of each")
+    parser.add_argument(
+        "--network", type=float, default=NETWORK_GBIT_PER_S, metavar="GBIT/S", help="between them; default: %(default)g"
+    )
     parser.add_argument("--cost", nargs="+", default=[], metavar="NAME=SECONDS", help="instead of an estimate")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="as for train")
     return parser
@@ -35,22 +42,27 @@ def check(argv: Sequence[str], prog: str) -> Action:
     def carry_out() -> None:
         from speedyzero.plan.command import plan
 
-        plan(config, flags.gpu, entered, cores=cores)
+        plan(config, flags.gpu, entered, cores=cores, nodes=flags.nodes, gbit_per_s=flags.network)
 
     return carry_out
 
 
 def planned_config(flags: argparse.Namespace) -> Config:
-    """The settings of the run; its GPUs need not exist. Raises ValueError, one line, for invalid arguments."""
+    """A node's settings; its GPUs need not exist. Raises ValueError, one line, for invalid arguments."""
     if bool(flags.gpus) != bool(flags.gpu):
         raise ValueError(
             f"--gpus {flags.gpus} --gpu {flags.gpu or '(none)'}: give both, or neither for the processor here"
         )
     if flags.gpu and flags.gpu not in CHIPS:
         raise ValueError(f"--gpu {flags.gpu}: figures are there for {', '.join(CHIPS)}")
+    if not flags.network > 0:
+        raise ValueError(f"--network {flags.network:g}: must be above 0 Gbit/s")
     preset = flags.preset or ("speedyzero" if flags.gpus else None)
     config = resolve(preset, flags.game, None, 0, None, [word for word in flags.settings if word.startswith("env.")])
-    return override(config, read_arguments(None, None, flags.gpus, None, flags.settings))
+    whole = override(config, read_arguments(None, None, flags.gpus, None, flags.settings))
+    own = Share(0, flags.nodes).of(whole)
+    place(own)
+    return own
 
 
 def read_costs(words: Sequence[str]) -> dict[str, float]:

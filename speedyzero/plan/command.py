@@ -5,13 +5,13 @@ costs (measured here, estimated for a GPU by name, or entered) -> pace of each r
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from speedyzero.config import Config
 from speedyzero.env.registry import GameInfo, check_game
 from speedyzero.observe.progress import format_duration
 from speedyzero.plan.chips import CHIPS
-from speedyzero.plan.costs import Costs, estimated
+from speedyzero.plan.costs import Costs, estimated, nodes_s
 from speedyzero.plan.measure import measured
 from speedyzero.plan.model import Prediction, predict
 from speedyzero.runtime.wiring import wire
@@ -19,12 +19,23 @@ from speedyzero.shm import Run
 from speedyzero.supervisor.space import least_gpu_memory, shared_need
 
 
-def plan(config: Config, gpu: str, entered: Mapping[str, float], *, cores: int) -> None:
-    """Print the prediction. gpu: a name of CHIPS; empty: this machine's CPU. entered: costs given by the user."""
+def plan(
+    config: Config, gpu: str, entered: Mapping[str, float], *, cores: int, nodes: int = 1, gbit_per_s: float = 0.0
+) -> None:
+    """Print the prediction. config: of each of the nodes. gpu: a name of CHIPS; empty: this machine's CPU. entered:
+    costs given by the user. gbit_per_s: between nodes.
+    """
     game = check_game(config.env)
-    costs = (estimated(config, game, gpu) if gpu else measured(config)).with_entered(entered)
+    costs = estimated(config, game, gpu) if gpu else measured(config)
+    if nodes > 1:
+        all_reduce_s = nodes_s(config, game, nodes=nodes, gbit_per_s=gbit_per_s)
+        source = f"{costs.source}; nodes: an all-reduce in a ring at {gbit_per_s:g} Gbit/s, never measured"
+        costs = replace(costs, nodes_s=all_reduce_s, source=source)
+    costs = costs.with_entered(entered)
     prediction = predict(config, costs, cores=cores)
     print(f"{game.name} by {config.preset}, {config.gpus} {gpu or 'GPUs'}, {cores} cores")
+    if nodes > 1:
+        print(f"each node    of {nodes}; all figures are of one, which plays and trains on 1/{nodes} of the run")
     _print_costs(costs)
     _print_pace(prediction)
     _print_memory(config, game, gpu)

@@ -40,7 +40,8 @@ class Costs:
     host_env_step_s: float
     host_batch_s: float
     source: str
-    sync_s: float = 0.0  # gradient synchronisation of one train step
+    sync_s: float = 0.0  # gradient synchronisation of one train step, on each node
+    nodes_s: float = 0.0  # between nodes
     search_call_s: float = 0.0  # minimum per call, for small batches
     train_step_s: float = 0.0  # minimum per train step, for small batches
 
@@ -90,13 +91,21 @@ def _counted(part: Callable[..., Any], *inputs: Any) -> tuple[float, Any]:
     return float(count.get_total_flops()), result
 
 
+def gradient_bytes(config: Config, game: GameInfo) -> int:
+    with torch.device("meta"):
+        parameters = build_network(config, game.spec, game.num_actions).parameters()
+    return 4 * sum(parameter.numel() for parameter in parameters)
+
+
+def nodes_s(config: Config, game: GameInfo, *, nodes: int, gbit_per_s: float) -> float:
+    """Of an all-reduce of the gradients in a ring: each node sends and receives 2 (N - 1) / N of them."""
+    return 2 * (nodes - 1) / nodes * gradient_bytes(config, game) / (gbit_per_s * 1e9 / 8)
+
+
 def estimated(config: Config, game: GameInfo, gpu: str) -> Costs:
     """Costs for a GPU by its name in CHIPS."""
     chip, flops = CHIPS[gpu], flops_of(config, game)
     searching, training = SEARCH_SHARE * chip.peak_flops, TRAINING_SHARE * chip.peak_flops
-    with torch.device("meta"):
-        parameters = build_network(config, game.spec, game.num_actions).parameters()
-    gradient_bytes = 4 * sum(parameter.numel() for parameter in parameters)
     return Costs(
         search_s=(flops.root + config.search.num_simulations * flops.step) / searching,
         value_s=flops.root / searching,
@@ -104,7 +113,7 @@ def estimated(config: Config, game: GameInfo, gpu: str) -> Costs:
         refresh_s=flops.root / searching,
         host_env_step_s=ENV_STEP_S,
         host_batch_s=HOST_BATCH_S * config.learner.batch_size / 2048,
-        sync_s=2 * gradient_bytes / chip.link_bytes_per_s,
+        sync_s=2 * gradient_bytes(config, game) / chip.link_bytes_per_s,
         search_call_s=config.search.num_simulations * STEP_KERNELS * KERNEL_S,
         train_step_s=TRAIN_KERNELS * KERNEL_S,
         source=f"{gpu}, a tenth of its peak: assumed, never measured",

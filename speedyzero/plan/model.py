@@ -98,5 +98,5 @@ def pace_of(work: Workload, costs: Costs, placement: Placement, *, cores: int) -
     # A process uses at most one core, and its host work and device work do not overlap.
     busy["an actor"] = actor_s + env_s / actors
     busy["a reanalyzer"] = reanalyzer_s + batch_s / shards
-    busy["a learner"] = learner_s
+    busy["a learner"] = learner_s + costs.nodes_s  # its GPU is free while it waits for the network
     return Pace(busy)

@@ -5,6 +5,7 @@ from pathlib import Path
 from speedyzero.checkpoint.published import Published
 from speedyzero.checkpoint.stored import Checkpoint, open_checkpoint
 from speedyzero.config import Config
+from speedyzero.config.placement import place
 from speedyzero.env.registry import check_game
 from speedyzero.model.agent import Agent
 from speedyzero.nodes.share import WHOLE, Share
@@ -30,7 +31,7 @@ def main(spec: ProcessSpec, index: int) -> None:
             process.shard(index, writable=True),
             device=spec.device,
             index=index,
-            run_dir=spec.run_dir if config.checkpoint.keep_last else None,
+            run_dir=spec.shared_dir if config.checkpoint.keep_last else None,
             point=spec.resume,
             checkpoint=checkpoint,
             share=spec.launch.share,
@@ -60,11 +61,11 @@ def build_reanalyzer(
     are cut off.
     """
     game = check_game(config.env)
-    restored = None
+    restored, number = None, share.number(index, of=len(place(config).shards))
     if checkpoint is not None:
         shard.ticks[:] = 0  # a predecessor may have died while restoring
-        restored = restore_shard(shard, checkpoint, index=index)
-    log = open_log(run_dir, shard, restored, index=index) if run_dir is not None else None
+        restored = restore_shard(shard, checkpoint, index=number)
+    log = open_log(run_dir, shard, restored, index=number) if run_dir is not None else None
 
     def agent() -> Agent:
         return Agent(config, game.spec, game.num_actions, device=device)
@@ -96,7 +97,8 @@ def _keep(process: RoleProcess, reanalyzer: Reanalyzer, index: int) -> None:
     if reanalyzer.log is None:
         process.loop(reanalyzer)
         return
-    saver = ReplaySaver(process, reanalyzer, index=index)
+    share, shards = process.spec.launch.share, len(process.spec.wiring.placement.shards)
+    saver = ReplaySaver(process, reanalyzer, number=share.number(index, of=shards))
     while not process.stop_requested():
         process.loop(reanalyzer, done=saver.is_wanted)
         if saver.is_wanted():

@@ -24,8 +24,9 @@ _log = logging.getLogger("speedyzero.checkpoint")
 class ReplaySaver:
     """Saves one shard when the learner has copied its state."""
 
-    def __init__(self, process: RoleProcess, reanalyzer: Reanalyzer, *, index: int):
-        self._process, self._reanalyzer, self._index = process, reanalyzer, index
+    def __init__(self, process: RoleProcess, reanalyzer: Reanalyzer, *, number: int):
+        """number: of the shard in the whole run."""
+        self._process, self._reanalyzer, self._number = process, reanalyzer, number
         self._board, self._name = process.run_board, process.spec.name
 
     def is_wanted(self) -> bool:
@@ -41,8 +42,8 @@ class ReplaySaver:
         process, started_s = self._process, time.monotonic()
         step = self._board.counter(LEARNER, "snapshot_step")
         try:
-            name, part = replay_part(self._index), self._reanalyzer.part()
-            write_share(process.spec.run_dir, step, name, encode_part(name, part), written=part.written)
+            name, part = replay_part(self._number), self._reanalyzer.part()
+            write_share(process.spec.shared_dir, step, name, encode_part(name, part), written=part.written)
         except (OSError, ValueError) as error:
             _log.warning("%s could not save train step %d: %s", self._name, step, error)
             process.report_progress("unsaved_step", step)

@@ -14,6 +14,7 @@ from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER
 from speedyzero.checkpoint.scores import all_scores
 from speedyzero.config import Config
 from speedyzero.config.documents import load_config
+from speedyzero.nodes.share import NODES_FOLDER
 from speedyzero.observe.metrics import METRICS_FILE, MetricSeries, read_metrics
 from speedyzero.observe.system import read_systems
 from speedyzero.system.writer_lock import is_locked
@@ -93,9 +94,28 @@ def read_run(run_dir: Path) -> RunRecord:
         run_dir=run_dir,
         config=load_config(config_file),
         settings=config_file.read_text(encoding="utf-8"),
-        metrics=read_metrics(run_dir) if (run_dir / METRICS_FILE).is_file() else {},  # none in the first seconds
+        metrics=_metrics_of(run_dir) | _times_elsewhere(run_dir),
         scores=all_scores(run_dir),
         systems=read_systems(run_dir),
         at_work=is_locked(run_dir / CHECKPOINTS_FOLDER / LOCK_FILE),
-        crashes=tuple(sorted(path.name for path in run_dir.glob("crash.*.txt"))),
+        crashes=tuple(
+            str(path.relative_to(run_dir))
+            for pattern in ("crash.*.txt", f"{NODES_FOLDER}/*/crash.*.txt")
+            for path in sorted(run_dir.glob(pattern))
+        ),
     )
+
+
+def _metrics_of(run_dir: Path) -> dict[str, MetricSeries]:
+    """There are none in the first seconds."""
+    return read_metrics(run_dir) if (run_dir / METRICS_FILE).is_file() else {}
+
+
+def _times_elsewhere(run_dir: Path) -> dict[str, MetricSeries]:
+    """What the processes of other nodes did with their time, as `time/1/actor-0/busy_s`."""
+    found = {}
+    for folder in sorted(run_dir.glob(f"{NODES_FOLDER}/*/"), key=lambda path: path.name):
+        for name, series in _metrics_of(folder).items():
+            if name.startswith("time/"):
+                found[f"time/{folder.name}/{name.removeprefix('time/')}"] = series
+    return found

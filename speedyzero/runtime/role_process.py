@@ -68,6 +68,11 @@ class ProcessSpec:
     resume: ResumePoint | None = None
     launch: Launch = ALONE
 
+    @property
+    def shared_dir(self) -> Path:
+        """Where all nodes write checkpoints; `run_dir` is this node's own."""
+        return self.launch.share.shared_dir(self.run_dir)
+
 
 class Role(Protocol):
     waiting_for: str  # one of edges.WAITS, after a step that made no progress

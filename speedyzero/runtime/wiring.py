@@ -53,15 +53,15 @@ def learner_name(rank: int) -> str:
 REANALYZER, LEARNER = reanalyzer_name(0), learner_name(0)  # LEARNER counts the train steps
 
 # *_cpu_ns: processor time while busy, while waiting. weights_version: that the role acts with, or has made.
-# save_step: to be checkpointed; snapshot_step: copied by the learner; saved_step, unsaved_step: whose files this
-# process has written, or failed to write; restored: 1 once a shard is. checkpoint_step, unscored_step: whose weights
+# snapshot_step: copied by the learner; saved_step, unsaved_step: whose files this process has written, or failed to
+# write; restored: 1 once a shard is. checkpoint_step, unscored_step: whose weights
 # for scoring were written, or could not be. rounds: of the role's loop, waits included; they stop if it is stuck.
 # awaits_group: 1 while a learner waits for the others to join or to agree (`learner/group.py`).
 # profiling: whether spans are wanted (`run_profile.py`); in other rows, what is acknowledged. dropped_spans: lost.
 COUNTERS = (
     *"env_steps train_steps rounds busy_ns".split(),
     *WAITS,
-    *"busy_cpu_ns wait_cpu_ns weights_version checkpoint_step save_step snapshot_step saved_step unsaved_step".split(),
+    *"busy_cpu_ns wait_cpu_ns weights_version checkpoint_step snapshot_step saved_step unsaved_step".split(),
     *"unscored_step restored awaits_group restarts profiling dropped_spans".split(),
 )
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from speedyzero.arguments.command_line import Action, Parser, parse, settings_first
 from speedyzero.arguments.resolve import check_gpus, read_arguments, resolve
-from speedyzero.checkpoint.found import check_unlocked, directory_to_resume
+from speedyzero.checkpoint.found import check_unlocked, directory_to_resume, run_of
 from speedyzero.config import Config, get
 from speedyzero.config.documents import presets
 from speedyzero.config.settings import SETTINGS, Given
 from speedyzero.nodes.launch import Launch, die_with_agent, end_agent, launched
 from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.supervisor.run_checks import check_game_of, check_new_directory, check_one_of_each, check_run
+from speedyzero.system import stop_signals
 
 if TYPE_CHECKING:
     from speedyzero.nodes.meeting import Meeting
@@ -83,31 +84,70 @@ def _new_config(flags: argparse.Namespace) -> Config:
 def _check_node(launch: Launch, flags: argparse.Namespace, profile: float | None) -> Action:
     """As `check`, for one of several nodes. Node 0 creates the run's directory here, which all must see."""
     server = _fork_server()
+    from speedyzero.checkpoint.manifest import checkpoint_dir
+    from speedyzero.checkpoint.stored import open_checkpoint
     from speedyzero.nodes.meeting import Meeting
-    from speedyzero.supervisor.resume import new_run_dir
+    from speedyzero.supervisor.reshard import carry_out, check_reshard
+    from speedyzero.supervisor.resume import new_run_dir, resumed_config
+    from speedyzero.supervisor.space import wire_where_it_fits
 
-    meeting = Meeting(launch)
+    meeting, share = Meeting(launch), launch.share
+    source, reshards = meeting.decided("source", lambda: _source(flags, meeting))
+    resumed = reshard = None
     try:
         if flags.inline:
-            raise ValueError(f"--inline is one process, torchrun started {launch.share.nodes} nodes: leave it out")
-        if flags.resume is not None:
-            raise ValueError("--resume: not there yet with several nodes; begin with the weights: init_from=RUN_DIR")
-        whole = _new_config(flags)
-        whole = replace(whole, checkpoint=replace(whole.checkpoint, keep_last=0))
-        own = launch.share.of(whole)
+            raise ValueError(f"--inline is one process, torchrun started {share.nodes} nodes: leave it out")
+        if source:
+            checkpoint, given = open_checkpoint(source), _given(flags, reshards=reshards)
+            whole, resumed = resumed_config(
+                checkpoint.run_dir, checkpoint, given, force=flags.force, reshard=reshards, share=share
+            )
+            check_gpus(Given(whole.gpus, f"{checkpoint.run_dir}: give --gpus"))
+        else:
+            whole = _new_config(flags)
+        own = share.of(whole)
         try:
-            check_run(own, inline=False, profiled=profile is not None)
+            if resumed is None:
+                check_run(own, inline=False, profiled=profile is not None)
+            else:
+                wire_where_it_fits(own, profiled=profile is not None)
         except ValueError as error:
-            raise ValueError(f"a node's share, 1/{launch.share.nodes} of the run: {error}") from error
+            raise ValueError(f"a node's share, 1/{share.nodes} of the run: {error}") from error
+        if resumed is not None and reshards:
+            reshard = check_reshard(whole, resumed, nodes=share.nodes)
     except ValueError as error:
         meeting.compare({}, str(error))
         raise  # not reached: that raised
     meeting.compare({path: get(whole, path) for path in SETTINGS})
-    meeting.take_directory(lambda: new_run_dir(whole))
-    if launch.share.node == 0:
-        untested = "; GPUs of several machines (NCCL) are untested" if whole.gpus else ""
-        print(f"note: no checkpoints with several nodes yet, only weights to score{untested}", flush=True)
-    return lambda: _train_with_others(own, server, meeting, profile=profile)
+    if reshard is not None:
+        meeting.take_directory(lambda: carry_out(reshard)[1].run_dir)
+        run_dir = share.shared_dir(meeting.run_dir)
+        checkpoint = open_checkpoint(checkpoint_dir(run_dir, reshard.source.step))
+        resumed = replace(reshard.source, run_dir=run_dir, checkpoint=checkpoint)
+    else:
+        meeting.take_directory(lambda: resumed.run_dir if resumed else new_run_dir(whole))
+    if share.node == 0 and whole.gpus:
+        print("note: GPUs of several machines (NCCL) are untested", flush=True)
+    return lambda: _train_with_others(own, server, meeting, resume=resumed, profile=profile)
+
+
+def _source(flags: argparse.Namespace, meeting: Meeting) -> tuple[str, bool]:
+    """For node 0: the checkpoint that all nodes resume, empty in a new run; whether it is resharded.
+
+    A run that torchrun starts again goes on from its last checkpoint, whatever the arguments were at first.
+    """
+    from speedyzero.supervisor.resume import find_resumable
+
+    named = flags.run_dir or (flags.resume and str(run_of(Path(flags.resume))))
+    if named and meeting.has_begun(Path(named)):
+        return str(find_resumable(Path(named))[1].directory.resolve()), False
+    if flags.resume is None or flags.reshard:
+        if not flags.run_dir:
+            raise ValueError("--run-dir: name one, on a disk that all nodes share")
+        check_new_directory(Path(flags.run_dir))
+    if flags.resume is None:
+        return "", False
+    return str(find_resumable(_directory_to_resume(flags))[1].directory.resolve()), flags.reshard
 
 
 def _begun_server(flags: argparse.Namespace) -> ForkServer | None:
@@ -129,24 +169,12 @@ def _profiled_seconds(window: str | None) -> float | None:
 
 
 def _check_resume(flags: argparse.Namespace, profile: float | None) -> Action:
-    where = flags.resume
-    given = read_arguments(flags.game, flags.seed, flags.gpus, None, flags.settings)
-    if "gpus" in given:
-        check_gpus(given["gpus"])
-    if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
-        raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run continues in its own directory; name one")
-    directory = directory_to_resume(where or ("" if flags.reshard else flags.run_dir) or "")
-    if not flags.reshard:
-        check_unlocked(directory)
+    given = _given(flags, reshards=flags.reshard)
+    directory = _directory_to_resume(flags)
     server = _begun_server(flags)
     from speedyzero.supervisor.resume import find_resumable, resumed_config
 
     run_dir, checkpoint = find_resumable(directory)
-    if flags.preset is not None:
-        given["preset"] = Given(flags.preset, "--preset")
-    if flags.reshard and flags.run_dir:
-        check_new_directory(Path(flags.run_dir))
-        given["run_dir"] = Given(flags.run_dir, "--run-dir")
     config, resumed = resumed_config(run_dir, checkpoint, given, force=flags.force, reshard=flags.reshard)
     check_gpus(Given(config.gpus, f"{run_dir}: give --gpus"))
     if flags.inline:
@@ -163,6 +191,30 @@ def _check_resume(flags: argparse.Namespace, profile: float | None) -> Action:
     return lambda: _train(config, server, resume=resumed, profile=profile)
 
 
+def _directory_to_resume(flags: argparse.Namespace) -> Path:
+    """The run or checkpoint, which nobody else must be writing unless it is only read."""
+    where = flags.resume
+    if not flags.reshard and where and flags.run_dir and Path(where).resolve() != Path(flags.run_dir).resolve():
+        raise ValueError(f"--resume {where} --run-dir {flags.run_dir}: a run continues in its own directory; name one")
+    directory = directory_to_resume(where or ("" if flags.reshard else flags.run_dir) or "")
+    if not flags.reshard:
+        check_unlocked(directory)
+    return directory
+
+
+def _given(flags: argparse.Namespace, *, reshards: bool) -> dict[str, Given]:
+    """The settings that were typed, for a run to resume."""
+    given = read_arguments(flags.game, flags.seed, flags.gpus, None, flags.settings)
+    if "gpus" in given:
+        check_gpus(given["gpus"])
+    if flags.preset is not None:
+        given["preset"] = Given(flags.preset, "--preset")
+    if reshards and flags.run_dir:
+        check_new_directory(Path(flags.run_dir))
+        given["run_dir"] = Given(flags.run_dir, "--run-dir")
+    return given
+
+
 def _train(
     config: Config,
     server: ForkServer | None,
@@ -177,14 +229,25 @@ def _train(
         train(config, server, resume, profile=profile)
 
 
-def _train_with_others(config: Config, server: ForkServer, meeting: Meeting, *, profile: float | None) -> None:
+def _train_with_others(
+    config: Config, server: ForkServer, meeting: Meeting, *, resume: ResumedRun | None, profile: float | None
+) -> None:
     from speedyzero.nodes.watch import Watch
     from speedyzero.supervisor.crew import LearnerGroupDied, RunFailed
     from speedyzero.supervisor.train import train
 
     try:
         with Watch(meeting) as nodes, server:
-            train(config, server, profile=profile, nodes=nodes)
+            try:
+                train(config, server, resume, profile=profile, nodes=nodes)
+            except LearnerGroupDied:
+                stop_signals.ignore()  # torchrun's, which is starting all again
+                raise
+            except KeyboardInterrupt:
+                if failed := nodes.end():  # that was torchrun, for the same reason
+                    stop_signals.ignore()
+                    raise LearnerGroupDied(failed) from None
+                raise
     except LearnerGroupDied:
         raise  # torchrun may start all anew
     except RunFailed:

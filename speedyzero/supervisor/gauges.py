@@ -10,6 +10,7 @@ At the end also:  ring/NAME/{produced,consumed,unaccounted}, ring/NAME/dropped_R
 
 import logging
 import time
+from collections.abc import Callable
 
 from speedyzero.observe.metrics import MetricsWriter
 from speedyzero.runtime.fork_server import ForkServer
@@ -31,10 +32,11 @@ class Gauges:
         server: ForkServer,
         *,
         interval_s: float,
+        env_steps: Callable[[], int],
     ):
-        """server: roles inherit its memory, which the kernel counts as their own."""
+        """server: roles inherit its memory, which the kernel counts as their own. env_steps: of all nodes."""
         self._wiring, self._board, self._metrics, self._interval_s = wiring, board, metrics, interval_s
-        self._alarms, self._server = alarms, server
+        self._alarms, self._server, self._env_steps = alarms, server, env_steps
         self._rings = [Ring.attach(wiring.run, spec) for spec in wiring.rings]
         self._due_s = time.monotonic() + interval_s
 
@@ -58,11 +60,11 @@ class Gauges:
             if not process.startswith("learner"):
                 lag = max(0, step - board.counter(process, "weights_version"))
                 self._metrics.write(f"lag/{process}", lag, step)
-                if process.startswith("actor"):
+                if process.startswith("actor") and board.counter(process, "busy_ns"):  # else it has read none yet
                     self._alarms.on_lag(process, lag, env_steps=board.total("env_steps"))
         self._metrics.write(f"time/{SUPERVISOR}/busy_cpu_s", time.process_time(), step)
         self._record_memory(step)
-        self._metrics.write("supervisor/env_steps", board.total("env_steps"), step)
+        self._metrics.write("supervisor/env_steps", self._env_steps(), step)
         self._metrics.write("supervisor/restarts", board.counter(SUPERVISOR, "restarts"), step)
 
     def _record_memory(self, step: int) -> None:

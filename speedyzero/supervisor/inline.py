@@ -157,6 +157,7 @@ class InlineRoles:
 
     def __init__(self, session: Session, run: InlineRun):
         self._session, self._run, self._board = session, run, run.edges.board
+        assert isinstance(session.opened.store, CheckpointStore)
         self._checkpoints = InlineCheckpoints(run, session.opened.store, note=session.keeper.note)
         self.limit = Limit(lambda: run.turns.busy_ns).name
         self._freed = FreedMemory()

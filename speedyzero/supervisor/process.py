@@ -14,18 +14,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from speedyzero.checkpoint.manifest import step_of
+from speedyzero.checkpoint.stored import resumable
 from speedyzero.config import Config
 from speedyzero.nodes.launch import ALONE, agent_lives
+from speedyzero.nodes.share import WHOLE
 from speedyzero.nodes.watch import FOLLOWS, INTERRUPTED, Watch
 from speedyzero.runtime.fork_server import ForkServer
 from speedyzero.runtime.role_process import ResumePoint
 from speedyzero.runtime.wiring import LEARNER, REANALYZER, Wiring, actor_name, bell_of, role_of
 from speedyzero.shm import Board, Doorbell, Ring, SharedArrays, WeightSlots, remove_run
-from speedyzero.supervisor.crew import Crew, LearnerGroupDied, RunFailed
+from speedyzero.supervisor.crew import HURRY, Crew, LearnerGroupDied, RunFailed
 from speedyzero.supervisor.evaluations import Evaluations
 from speedyzero.supervisor.gauges import Gauges
 from speedyzero.supervisor.gpu_memory import chosen_for_gpus
-from speedyzero.supervisor.limit_now import limit_of_processes
+from speedyzero.supervisor.limit_now import NodesLimit, limit_of_processes
 from speedyzero.supervisor.placement_table import print_placement
 from speedyzero.supervisor.profile_counts import ProfiledProcesses
 from speedyzero.supervisor.resume import ResumedRun, resume_point
@@ -87,7 +90,8 @@ class ProcessRoles:
     ):
         config, keeper, opened = session.config, session.keeper, session.opened
         self._session, self._wiring, self._nodes = session, wiring, nodes
-        point = resume_point(wiring.placement, resume.checkpoint) if resume else None
+        share = nodes.share if nodes else WHOLE
+        point = resume_point(wiring.placement, resume.checkpoint, share=share) if resume else None
         if resume is not None:
             resume.checkpoint.release()  # the roles read it themselves
         try:
@@ -95,15 +99,30 @@ class ProcessRoles:
             if point is not None:
                 _count_from(board, point)
             self._consumers = [Ring.attach(wiring.run, spec).consumer() for spec in wiring.queues[METRICS.name]]
-            self._limit = limit_of_processes(wiring, board)
-            interval_s = config.supervisor.record_interval_s
-            self._gauges = Gauges(wiring, board, keeper.metrics, keeper.alarms, server, interval_s=interval_s)
+            limit = limit_of_processes(wiring, board)
+            self._limit = NodesLimit(limit, board, nodes) if nodes else limit
+            self._gauges = Gauges(
+                wiring,
+                board,
+                keeper.metrics,
+                keeper.alarms,
+                server,
+                interval_s=config.supervisor.record_interval_s,
+                env_steps=lambda: self.env_steps,
+            )
             launch = nodes.launch if nodes else ALONE
             self._crew = crew = Crew(
                 config, wiring, opened.run_dir, board, server, note=keeper.note, resume=point, launch=launch
             )
             self._saves = Saves(
-                config, wiring, opened.store, board, note=keeper.note, row=crew.row, flush=self._flush_metrics
+                config,
+                wiring,
+                opened.store,
+                board,
+                note=keeper.note,
+                row=crew.row,
+                flush=self._flush_metrics,
+                nodes=nodes,
             )
             self._evaluations = Evaluations(config, opened.run_dir, keeper, server)
             session.profiler.attach(lambda: ProfiledProcesses(wiring, board, crew.row))
@@ -176,7 +195,7 @@ class ProcessRoles:
                 crew.stop(interruptions=lambda: interrupts.count)
             finally:
                 crew.kill()
-            self._saves.end()
+            self._saves.end(hurry=lambda: interrupts.count >= HURRY)
             self._evaluations.stop(give_up=lambda: interrupts.count > 0 or not self.done)
             keeper.record(self.metrics())
             self._gauges.record_all()
@@ -199,7 +218,9 @@ class ProcessRoles:
             self._crew.kill()
             own = "" if isinstance(failure, OtherNodeDied) else str(failure)
             known = self._nodes.end(_in_one_line(own) or FOLLOWS)
-            raise type(failure)("\n".join(filter(None, (own, known)))) from None
+            last = resumable(self._nodes.share.shared_dir(self._nodes.run_dir))[:1]
+            saved = f"the last checkpoint is of train step {step_of(last[0])}" if last else "there is no checkpoint yet"
+            raise type(failure)("\n".join(filter(None, (own, known, saved)))) from None
 
     def _flush_metrics(self) -> None:
         self._session.keeper.record(self.metrics())

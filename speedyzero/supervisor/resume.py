@@ -24,11 +24,14 @@ from speedyzero.env.registry import check_game
 from speedyzero.learner.optimizers import build_optimizer
 from speedyzero.learner.state import LearnerState
 from speedyzero.model.build import build_network
+from speedyzero.nodes.share import WHOLE, Share
+from speedyzero.nodes.watch import Watch
 from speedyzero.observe.metrics import put_aside_after
 from speedyzero.observe.run_dir import create_run_dir, run_log
 from speedyzero.reanalyze.restored import env_steps_of, replay_part, rows_of
 from speedyzero.replay.shard import shard_shape
 from speedyzero.runtime.role_process import ResumePoint
+from speedyzero.supervisor.saves import Reporter
 
 CONFIG_FILE = "config.yaml"
 
@@ -62,10 +65,10 @@ class ResumedRun:
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run's directory, locked for this process."""
+    """A run's directory, locked for this process, or another node's own directory below it."""
 
     run_dir: Path
-    store: CheckpointStore
+    store: CheckpointStore | Reporter
 
 
 def find_resumable(path: Path) -> tuple[Path, Checkpoint]:
@@ -84,13 +87,19 @@ def find_resumable(path: Path) -> tuple[Path, Checkpoint]:
 
 
 def resumed_config(
-    run_dir: Path, checkpoint: Checkpoint, given: Mapping[str, Given], *, force: Collection[str], reshard: bool = False
+    run_dir: Path,
+    checkpoint: Checkpoint,
+    given: Mapping[str, Given],
+    *,
+    force: Collection[str],
+    reshard: bool = False,
+    share: Share = WHOLE,
 ) -> tuple[Config, ResumedRun]:
-    """The settings to resume with: the run's own, overridden by its config.yaml as it is now, then by `given`.
+    """The whole run's settings to resume with: its own, overridden by its config.yaml as it is now, then by `given`.
 
-    force: settings that may differ although results change. reshard: layout settings may differ, and the run gets
-    another directory (`reshard.py`). Raises ValueError if others differ, the run is complete, or the checkpoint does
-    not fit.
+    force: settings that may differ although results change. reshard: layout settings and the number of nodes may
+    differ, and the run gets another directory (`reshard.py`). Raises ValueError if others differ, the run is complete,
+    or the checkpoint does not fit.
     """
     unknown = [path for path in force if path not in SETTINGS]
     if unknown:
@@ -102,20 +111,33 @@ def resumed_config(
     config = override(saved, {"run_dir": Given("", "--reshard"), **edited, **given, **own_directory})
     changes = _changes(config, saved, edited)
     _check_changes(changes, force, reshard=reshard)
+    nodes = nodes_of(checkpoint)
+    if share.nodes != nodes:
+        if not reshard:
+            raise ValueError(
+                f"--resume {run_dir}: a run on {nodes} node{'s' if nodes > 1 else ''}, started on {share.nodes}: start "
+                "it on as many, or add --reshard"
+            )
+        changes.append(Change("nodes", share.nodes, nodes))
     total = config.schedule.total_train_steps
     if checkpoint.step >= total:
         raise ValueError(
             f"{run_dir} is done: train step {checkpoint.step} of {total}; for more give schedule.train_steps= or "
             "schedule.frozen_train_steps="
         )
-    check_fits(config if not reshard else saved, checkpoint)
+    check_fits(Share(0, nodes).of(config if not reshard else saved), checkpoint, nodes=nodes)
     return config, ResumedRun(run_dir, checkpoint, tuple(changes))
 
 
-def check_fits(config: Config, checkpoint: Checkpoint) -> None:
-    """Raises ValueError, in one line, if a run with these settings cannot load the checkpoint."""
+def nodes_of(checkpoint: Checkpoint) -> int:
+    """The nodes that wrote a checkpoint."""
+    return checkpoint.document("meta").get("nodes", 1)
+
+
+def check_fits(config: Config, checkpoint: Checkpoint, *, nodes: int = 1) -> None:
+    """Raises ValueError, in one line, if a run with these settings cannot load the checkpoint. config: of each node."""
     game = check_game(config.env)
-    shape, shards = shard_shape(config, game.spec, game.num_actions), len(place(config).shards)
+    shape, shards = shard_shape(config, game.spec, game.num_actions), len(place(config).shards) * nodes
     saved_shards = sum(checkpoint.has_part(replay_part(index)) for index in range(shards + 1))
     if saved_shards != shards:
         at_least = " or more" if saved_shards > shards else ""
@@ -132,25 +154,32 @@ def check_fits(config: Config, checkpoint: Checkpoint) -> None:
         raise ValueError(f"checkpoint {checkpoint.directory}: {error}") from error
 
 
-def resume_point(placement: Placement, checkpoint: Checkpoint) -> ResumePoint:
-    """What the roles of a resumed run receive."""
+def resume_point(placement: Placement, checkpoint: Checkpoint, *, share: Share = WHOLE) -> ResumePoint:
+    """What the roles of a resumed run receive, on their node."""
     actors, shards = len(placement.actors), len(placement.shards)
     ticks, env_steps = [0] * actors, [0] * actors
-    for index in range(shards):  # actor a feeds shard a mod S
-        ticks[index::shards] = rows_of(checkpoint, index).ticks
-        env_steps[index::shards] = env_steps_of(checkpoint, index)
-    draws = tuple(checkpoint.document(replay_part(index))["draws"] for index in range(shards))
+    numbers = [share.number(index, of=shards) for index in range(shards)]
+    for index, number in enumerate(numbers):  # actor a feeds shard a mod S
+        ticks[index::shards] = rows_of(checkpoint, number).ticks
+        env_steps[index::shards] = env_steps_of(checkpoint, number)
+    draws = tuple(checkpoint.document(replay_part(number))["draws"] for number in numbers)
     return ResumePoint(checkpoint.directory, checkpoint.step, tuple(ticks), tuple(env_steps), draws)
 
 
 @contextmanager
-def opened_run(config: Config, resume: ResumedRun | None, *, created: Path | None = None) -> Iterator[OpenedRun]:
+def opened_run(config: Config, resume: ResumedRun | None, *, nodes: Watch | None = None) -> Iterator[OpenedRun]:
     """The run's directory, created or rolled back to the checkpoint, locked against other writers, its log opened.
 
-    created: a new run's directory, if there is one already, with its settings. Raises ValueError if another process
-    holds the lock.
+    config: of the whole run. nodes: whose directories exist already. Raises ValueError if another process holds the
+    lock.
     """
-    run_dir = created or (resume.run_dir if resume else new_run_dir(config))
+    if nodes is not None and nodes.share.node:
+        if resume is not None:
+            put_aside_after(nodes.run_dir, resume.step)
+        with run_log(nodes.run_dir):
+            yield OpenedRun(nodes.run_dir, Reporter(nodes))
+        return
+    run_dir = nodes.run_dir if nodes else resume.run_dir if resume else new_run_dir(config)
     with CheckpointStore(run_dir) as store, run_log(run_dir):
         if resume is not None:
             go_back(config, resume, store, say=print)

@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.config import Config
 from speedyzero.nodes.share import WHOLE
 from speedyzero.nodes.watch import Watch
@@ -50,7 +51,7 @@ def train(
     """
     is_profiled, share = profile is not None, nodes.share if nodes else WHOLE
     carrier = InOneProcess(config) if server is None else AsProcesses(config, server, profiled=is_profiled, nodes=nodes)
-    with opened_run(config, resume, created=nodes.run_dir if nodes else None) as opened:
+    with opened_run(share.whole(config), resume, nodes=nodes) as opened:
         run_dir, resumed_step = opened.run_dir, resume.step if resume else None
         if share.node == 0:
             print_plan(share.whole(config), run_dir, processes=carrier.description, resumed_step=resumed_step)
@@ -61,7 +62,8 @@ def train(
             profiler = RunProfile(profile, config, run_dir, note=keeper.note)
             try:
                 with closing(profiler):
-                    roles = _run_on(Session(config, opened, keeper, interrupts, profiler), carrier, resume)
+                    session = Session(config, opened, keeper, interrupts, profiler)
+                    roles = _run_on(session, carrier, resume, is_alone=nodes is None)
                 trained_s = time.monotonic() - started_s
                 interrupts.raise_from_now_on()
                 if share.node:
@@ -74,8 +76,11 @@ def train(
     return run_dir
 
 
-def _run_on(session: Session, carrier: Carrier, resume: ResumedRun | None) -> Roles:
-    """`_run`; restarts from the last checkpoint when the learner group dies, at most `checkpoint.restarts` times."""
+def _run_on(session: Session, carrier: Carrier, resume: ResumedRun | None, *, is_alone: bool = True) -> Roles:
+    """`_run`; restarts from the last checkpoint when the learner group dies, at most `checkpoint.restarts` times.
+
+    is_alone: several nodes are restarted by torchrun.
+    """
     config, opened, keeper = session.config, session.opened, session.keeper
     restarts = 0
     while True:
@@ -85,9 +90,11 @@ def _run_on(session: Session, carrier: Carrier, resume: ResumedRun | None) -> Ro
             return roles
         except LearnerGroupDied as death:
             restarts += 1
-            last = last_checkpoint(opened.run_dir) if restarts <= config.checkpoint.restarts else None
-            if last is None or session.interrupts.count:
+            may_restart = is_alone and restarts <= config.checkpoint.restarts and not session.interrupts.count
+            last = last_checkpoint(opened.run_dir) if may_restart else None
+            if last is None:
                 raise
+            assert isinstance(opened.store, CheckpointStore)
             keeper.note(
                 f"{death}\nthe run restarts from its checkpoint of train step {last.step} "
                 f"({restarts} of {config.checkpoint.restarts} times)"

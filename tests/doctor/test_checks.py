@@ -14,6 +14,7 @@ from speedyzero.arguments.resolve import resolve
 from speedyzero.cli import check_command, run
 from speedyzero.config import Config
 from speedyzero.doctor import checks_system, command, readings
+from speedyzero.doctor.checks_nodes import check_name, node_findings
 from speedyzero.doctor.checks_software import software_findings
 from speedyzero.doctor.checks_system import check_cache, check_segments, system_findings
 from speedyzero.doctor.finding import OK, WARNING, WRONG, Finding
@@ -280,3 +281,26 @@ def test_the_command_on_this_machine(words, rom, code, expected, monkeypatch, tm
         found = ended.code
     printed = "".join(capsys.readouterr())
     assert found == code and all(part in printed for part in expected), printed
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "words"),
+    [("127.0.1.1", WARNING, "is 127.0.1.1 here, where no other host"), ("10.0.0.2", OK, "hostA is 10.0.0.2")],
+)
+def test_a_name_that_leads_back_to_its_own_host_is_found(monkeypatch, address, status, words):
+    monkeypatch.setattr("socket.gethostbyname", lambda name: address)
+    finding = check_name("hostA")
+    assert finding.status == status and words in finding.what and ("--local-addr" in finding.fix) == (status == WARNING)
+
+
+def test_a_name_without_an_address_is_found():
+    assert check_name("nowhere.invalid").status == WARNING
+
+
+def test_a_node_s_variables_are_checked(monkeypatch):
+    monkeypatch.setattr("socket.gethostbyname", lambda name: "10.0.0.2")
+    for value, own_store, statuses in (("eth7", "", [OK, WRONG, OK, WARNING]), ("lo", "1", [OK] * 4)):
+        monkeypatch.setenv("GLOO_SOCKET_IFNAME", value)
+        monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", own_store)
+        monkeypatch.delenv("NCCL_SOCKET_IFNAME", raising=False)
+        assert [finding.status for finding in node_findings()] == statuses

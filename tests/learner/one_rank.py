@@ -20,7 +20,7 @@ from speedyzero.topology.records import BatchRecord
 from tests.learner.small_learner import BATCH, SmallLearner, small_batch, small_learner, without_batch_statistics
 from tests.model.networks import IMAGE_SPEC, VECTOR_SPEC, tiny_network
 
-RANKS, STEPS = 2, 6
+RANKS, STEPS, SAVED = 2, 6, 2
 # Every other sample is rare, so that the largest importance weight of a batch lies in rank 1's half alone.
 PROBABILITY = np.array([0.3, 0.2, 0.4, 0.01])
 
@@ -36,16 +36,23 @@ def part(batch: BatchRecord, rank: int) -> BatchRecord:
 
 
 def train(small: SmallLearner, batches: list[BatchRecord]) -> dict[str, np.ndarray]:
-    """Weights after every step, the sent priorities, and the recorded losses."""
-    weights, priorities = [], []
-    for batch in batches:
+    """Weights after every step, the sent priorities, the recorded losses, and which steps are to be saved."""
+    weights, priorities, saved = [], [], []
+    for step, batch in enumerate(batches):
         small.edges.batches.put(batch)
+        small.learner.asks_to_save = step == SAVED and small.learner.group.rank == 0
         assert small.learner.step()
+        saved.append(small.learner.is_to_save)
         weights.append(flatten(small.network).numpy())
         if not small.edges.priorities.empty:
             priorities.append(small.edges.priorities.get().priority)
     losses = [record.value for record in small.edges.metrics.drain() if record.name == "learner/loss"]
-    return {"weights": np.stack(weights), "priorities": np.array(priorities), "losses": np.array(losses)}
+    return {
+        "weights": np.stack(weights),
+        "priorities": np.array(priorities),
+        "losses": np.array(losses),
+        "saved": np.array(saved),
+    }
 
 
 def vectors(group: RankedLearner | None, rank: int | None) -> dict[str, np.ndarray]:

@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
 from speedyzero import cli
 from speedyzero.nodes.launch import ALONE, Launch, interface_to, launched
 from speedyzero.nodes.share import Share
+from speedyzero.supervisor import arguments
+from speedyzero.supervisor.crew import LearnerGroupDied, RunFailed
 
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "pong",
@@ -69,3 +72,33 @@ def test_only_the_agent_is_ended():
     for environment in ({}, {"TORCHELASTIC_RUN_ID": "pong"}):
         codes.append(subprocess.run([sys.executable, "-c", parent], env=os.environ | environment).returncode)
     assert codes == [0, -signal.SIGTERM]
+
+
+@pytest.mark.parametrize(
+    ("raised", "failed", "expected", "agents_ended"),
+    [
+        (KeyboardInterrupt(), "node 0 (there): gone", LearnerGroupDied, 0),
+        (KeyboardInterrupt(), "", KeyboardInterrupt, 0),  # the command line ends the agent
+        (LearnerGroupDied("learner-0 died"), "", LearnerGroupDied, 0),
+        (RunFailed("diverged"), "", RunFailed, 1),
+    ],
+)
+def test_what_torchrun_may_start_again(monkeypatch, raised, failed, expected, agents_ended):
+    """Not after an interrupt; but a signal while another node has failed is torchrun's, which starts all again."""
+
+    class Nodes:
+        def end(self) -> str:
+            return failed
+
+    def train(*_: object, **__: object) -> None:
+        raise raised
+
+    ended = []
+    monkeypatch.setattr("speedyzero.nodes.watch.Watch", lambda meeting: nullcontext(Nodes()))
+    monkeypatch.setattr("speedyzero.supervisor.train.train", train)
+    monkeypatch.setattr(arguments, "end_agent", lambda: ended.append(True))
+    with pytest.raises(expected) as caught:
+        arguments._train_with_others(None, nullcontext(), None, resume=None, profile=None)
+    assert type(caught.value) is expected and len(ended) == agents_ended and failed in str(caught.value)
+    is_ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    assert is_ignored == (expected is LearnerGroupDied), "another signal of torchrun's would end this process first"

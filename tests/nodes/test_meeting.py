@@ -17,15 +17,16 @@ from speedyzero.nodes import watch as watch_module
 from speedyzero.nodes.launch import Launch
 from speedyzero.nodes.meeting import Meeting
 from speedyzero.nodes.share import Share
-from speedyzero.nodes.watch import DONE, FOLLOWS, INTERRUPTED, Watch
+from speedyzero.nodes.watch import DONE, FOLLOWS, INTERRUPTED, Elsewhere, Watch, Written
+from speedyzero.supervisor import process, train
+from tests.nodes.two_agents import free_port
 
 LIMIT_S = 30.0
 
 
 @pytest.fixture
 def meetings() -> list[Meeting]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     return at_once(*(lambda node=node: Meeting(Launch(Share(node, 2), "127.0.0.1", port)) for node in range(2)))
 
 
@@ -60,7 +61,10 @@ def test_equal_settings_and_a_shared_disk(meetings, tmp_path):
         lambda: meetings[1].take_directory(lambda: pytest.fail("node 0 creates it")),
     ) == [None, None]
     assert [meeting.run_dir for meeting in meetings] == [run_dir, run_dir / "nodes" / "1"]
-    assert sorted(path.name for path in run_dir.rglob("*")) == ["1", "nodes"]
+    assert sorted(path.name for path in run_dir.rglob("*")) == ["1", "agents.json", "nodes"]
+    assert meetings[0].has_begun(run_dir) and not meetings[0].has_begun(tmp_path)
+    (run_dir / "nodes" / "agents.json").write_text('["of another job"]')
+    assert not meetings[0].has_begun(run_dir)
 
 
 def test_other_settings_are_named_with_both_values(meetings):
@@ -116,6 +120,20 @@ def test_a_reason_reaches_the_other_node(watches):
     assert second.poll() == "", "a node that follows accuses nobody"
 
 
+def test_written_files_are_reported_to_the_first_node(watches):
+    first, second = watches
+    name, entry = second.name(1), {"bytes": 1, "sha256": "ab"}
+    assert first.written_elsewhere(40) == Elsewhere(awaited=(name,)) and first.may_report()
+    second.publish_written(Written(40, {"replay_1.json": entry}))
+    until(lambda: not first.written_elsewhere(40).awaited)
+    assert first.written_elsewhere(40) == Elsewhere({"replay_1.json": entry})
+    assert first.written_elsewhere(50).awaited == (name,)
+    second.publish_written(Written(50))
+    second.publish("RunFailed: after that")
+    until(first.poll)
+    assert first.written_elsewhere(50) == Elsewhere(failed=(name,)) and not first.may_report()
+
+
 def test_an_interrupt_reaches_the_other_node_once(watches):
     first, second = watches
     caught = []
@@ -126,6 +144,23 @@ def test_an_interrupt_reaches_the_other_node_once(watches):
         assert first.poll() == "" and caught == [1]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_an_interrupt_is_published_before_the_own_processes_are_stopped(monkeypatch):
+    """Else its learner, which leaves, would wait for those of a node in the head start, which make no agreement."""
+    calls: list[str] = []
+    for name, value in {"done": False, "env_steps": 0, "train_steps": 0, "start": lambda _: None}.items():
+        monkeypatch.setattr(process.ProcessRoles, name, value)
+    monkeypatch.setattr(process.ProcessRoles, "close", lambda _: calls.append("processes are stopped"))
+    monkeypatch.setattr(process, "agent_lives", lambda for_s: True)
+    keeper = SimpleNamespace(note=lambda _: None, progress=lambda **_: None)
+    session = SimpleNamespace(
+        keeper=keeper, interrupts=SimpleNamespace(count=1), profiler=SimpleNamespace(stop=lambda: None)
+    )
+    roles = object.__new__(process.ProcessRoles)
+    roles._session, roles._nodes = session, SimpleNamespace(publish=calls.append)
+    train._run(session, roles)
+    assert calls == [INTERRUPTED, "processes are stopped"]
 
 
 def test_how_the_context_is_left_is_the_reason(watches):

@@ -13,31 +13,43 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from speedyzero.checkpoint.manifest import step_of
+from speedyzero.checkpoint.stored import resumable
 from tests.faults.whole_run import LIMIT_S, ROOT, SHORT
 
-LONG = ("schedule.train_steps=100000", "schedule.env_steps=400000")
+NEW = ("--game", "Catch", "--preset", "catch", "--gpus", "0", *SHORT, "evaluate.interval_train_steps=0")
+HEAD_START, PER_STEP = 520, 4  # env steps, before and with a train step
+
+
+def ends_at(step: int) -> list[str]:
+    """Settings with which a run of Catch ends at a train step; runs of all lengths play at one pace."""
+    return [f"schedule.train_steps={step}", f"schedule.env_steps={HEAD_START + PER_STEP * step}"]
+
+
+LONG = (*ends_at(100_000), "checkpoint.interval_train_steps=10")
 
 
 class TwoNodes:
     """The processes of both nodes by title: `agent`, `supervisor`, `learner-0`, ..."""
 
-    def __init__(self, folder: Path, *settings: str, max_restarts: int = 0):
-        self.folder, self.run_dir = folder, folder / "run"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        where = ["--rdzv-backend", "c10d", "--rdzv-id", "test", "--rdzv-endpoint", f"127.0.0.1:{port}"]
+    def __init__(self, folder: Path, run_dir: Path, *words: str, max_restarts: int = 0):
+        """words: of train.py's command line, but for the run's directory."""
+        self.folder, self.run_dir = folder, run_dir
+        folder.mkdir(exist_ok=True)
+        port = free_port()
+        where = ["--rdzv-backend", "c10d", "--rdzv-id", "test", "--rdzv-endpoint", f"{self.address(0)}:{port}"]
         counts = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", str(max_restarts)]
-        torchrun = [sys.executable, "-m", "torch.distributed.run", *counts, *where, "--local-addr", "127.0.0.1"]
-        words = ["--game", "Catch", "--preset", "catch", "--gpus", "0", "--run-dir", str(self.run_dir)]
-        self.agents: list[subprocess.Popen] = []
+        torchrun = [sys.executable, "-m", "torch.distributed.run", *counts, *where, "--local-addr"]
+        train = ["train.py", "--run-dir", str(run_dir), *words]
+        self.started: list[subprocess.Popen] = []
         for node in range(2):
-            self.shm_dir(node).mkdir(mode=0o700)
+            self.prepare(node)
             (folder / f"{node}.txt").touch()
         for node in range(2):
             with open(folder / f"{node}.txt", "w") as output:
-                self.agents.append(
+                self.started.append(
                     subprocess.Popen(
-                        [*torchrun, "train.py", *words, *SHORT, f"shm_dir={self.shm_dir(node)}", *settings],
+                        [*self.prefix(node), *torchrun, self.address(node), *train, *self.settings(node)],
                         cwd=ROOT,
                         stdout=output,
                         stderr=subprocess.STDOUT,
@@ -46,39 +58,82 @@ class TwoNodes:
                     )
                 )
             if node == 0:  # it serves the rendezvous, not whichever agent comes first
-                self.wait_for(lambda: _listens(port), "the rendezvous")
+                self.wait_for(lambda: _listens(self.net(0), port), "the rendezvous")
         self.known: dict[int, dict[str, int]] = {0: {}, 1: {}}
+
+    # Where a node is; on other hosts (`hosts.py`) elsewhere.
+
+    def prepare(self, node: int) -> None:
+        self.shm_dir(node).mkdir(mode=0o700)
+
+    def address(self, node: int) -> str:
+        return "127.0.0.1"
+
+    def prefix(self, node: int) -> list[str]:
+        """Of the command line."""
+        return []
+
+    def settings(self, node: int) -> list[str]:
+        return [f"shm_dir={self.shm_dir(node)}"]
+
+    def agent(self, node: int) -> int:
+        return self.started[node].pid
+
+    def shm_dir(self, node: int) -> Path:
+        return self.folder / f"shm-{node}"
+
+    def net(self, node: int) -> Path:
+        return Path("/proc/self/net")
 
     def __enter__(self) -> TwoNodes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Whatever became of the test, nobody goes on running."""
-        for node in range(2):
-            for pid in (*self.processes(node).values(), *self.known[node].values()):
-                if title_of(pid):
-                    os.kill(pid, signal.SIGKILL)
-        for agent in self.agents:
-            agent.kill()
-            agent.wait()
+        self.end()
 
-    def shm_dir(self, node: int) -> Path:
-        return self.folder / f"shm-{node}"
+    def end(self) -> None:
+        """Whatever became of the test, nobody goes on running."""
+        pids = [pid for node in range(2) for pid in (*self.processes(node).values(), *self.known[node].values())]
+        for pid in pids:
+            if title_of(pid):
+                os.kill(pid, signal.SIGKILL)
+        for started in self.started:
+            started.kill()
+            started.wait()
+        self.wait_for(lambda: not any(map(title_of, pids)), "the end of those killed")
 
     def output(self, node: int) -> str:
         return (self.folder / f"{node}.txt").read_text(errors="replace")
 
     def processes(self, node: int) -> dict[str, int]:
         """Living processes of a node."""
-        found, to_visit = {"agent": self.agents[node].pid}, [self.agents[node].pid]
+        found, to_visit = {"agent": self.agent(node)}, [self.agent(node)]
         while to_visit:
             for pid in children_of(to_visit.pop()):
                 found[title_of(pid)] = pid
                 to_visit.append(pid)
         return {title: pid for title, pid in found.items() if title}
 
-    def wait_for_training(self) -> None:
-        self.wait_for(lambda: re.search(r"train steps [1-9]\d*/", self.output(0)), "training")
+    @property
+    def saved_step(self) -> int:
+        """Of the last checkpoint; 0: there is none."""
+        return max(map(step_of, resumable(self.run_dir)), default=0)
+
+    @property
+    def resumed_at(self) -> list[int]:
+        """The train steps at which the run went on."""
+        return [int(step) for step in re.findall(r"resuming .* at train step (\d+)", self.output(0))]
+
+    def wait_for_checkpoint(self, *, after: int) -> None:
+        def is_there() -> bool:
+            assert any(started.poll() is None for started in self.started), self.output(0) + self.output(1)
+            return self.saved_step > after
+
+        self.wait_for(is_there, f"a checkpoint after train step {after}")
+        self.look()
+
+    def look(self) -> None:
+        """Remember the living processes."""
         self.known = {node: self.processes(node) for node in range(2)}
 
     def wait_for(self, condition: Callable[[], object], what: str) -> float:
@@ -98,7 +153,12 @@ class TwoNodes:
 
     def wait(self) -> list[int]:
         """The exit codes of both agents."""
-        return [agent.wait(timeout=LIMIT_S) for agent in self.agents]
+        return [started.wait(timeout=LIMIT_S) for started in self.started]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
 
 def children_of(pid: int) -> list[int]:
@@ -121,8 +181,8 @@ def title_of(pid: int) -> str:
     return "" if state.split()[0] in "ZX" else title.removeprefix("sz-")
 
 
-def _listens(port: int) -> bool:
-    """Whether a process of this machine listens on a TCP port, without connecting to it."""
-    tables = (Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text())
+def _listens(net: Path, port: int) -> bool:
+    """Whether a process of a host listens on a TCP port, without connecting to it."""
+    tables = ((net / "tcp").read_text(), (net / "tcp6").read_text())
     rows = [line.split() for table in tables for line in table.splitlines()[1:]]
     return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)

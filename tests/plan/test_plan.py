@@ -9,8 +9,8 @@ from speedyzero.arguments.resolve import resolve
 from speedyzero.config.placement import Placement
 from speedyzero.env.registry import check_game
 from speedyzero.plan.arguments import _parser, planned_config, read_costs
-from speedyzero.plan.command import _alike_as_one
-from speedyzero.plan.costs import Costs, estimated, flops_of
+from speedyzero.plan.command import _alike_as_one, plan
+from speedyzero.plan.costs import Costs, estimated, flops_of, gradient_bytes, nodes_s
 from speedyzero.plan.model import pace_of, predict
 from speedyzero.plan.workload import Workload, distinct, workload_at
 
@@ -130,6 +130,10 @@ def test_more_gpus_are_never_slower_and_a_faster_search_helps_who_waits_for_it()
         (["--gpus", "1", "--gpu", "Riva128"], "figures are there for A100, H100, H200"),
         (["--gpus", "-1", "--gpu", "H100"], "must be 0 or more"),
         (["--cores", "0"], "must be 1 or more"),
+        (["--nodes", "0"], "must be 1 or more"),
+        (["--nodes", "2", "--network", "0"], "must be above 0 Gbit/s"),
+        (["--nodes", "7"], "does not divide into 7 equal parts"),
+        (["--nodes", "2", "--gpus", "8", "--gpu", "H100"], "schedule.head_start_env_steps=1500 < 1920"),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(words, expected):
@@ -148,3 +152,19 @@ def test_gpus_with_equal_figures_are_one_line_and_different_pairs_are_two():
     figures = {"cuda:0": 1.0, "cuda:1": 2.0, "cuda:2": 1.0, "cuda:3": 2.0, "cuda:4": 3.0, "64 cores": 3.0}
     expected = {"2 GPUs as cuda:0": 1.0, "2 GPUs as cuda:1": 2.0, "cuda:4": 3.0, "64 cores": 3.0}
     assert _alike_as_one(figures) == expected
+
+
+def test_a_node_of_several_does_its_part_and_waits_for_the_gradients_of_all(capsys):
+    words = ["--game", "Pong", "--gpus", "8", "--gpu", "H100", "actor.envs=8"]
+    whole, own = config_of(*words), config_of(*words, "--nodes", "2")
+    assert (own.learner.batch_size, own.gpus) == (whole.learner.batch_size // 2, whole.gpus)
+    game = check_game(own.env)
+    seconds = nodes_s(own, game, nodes=2, gbit_per_s=10.0)
+    assert seconds == pytest.approx(gradient_bytes(own, game) * 8 / 10e9), "with two nodes each sends them once"
+    costs = estimated(own, game, "H100")
+    alone, shared = (predict(own, replace(costs, nodes_s=one), cores=128) for one in (0.0, seconds))
+    learner_s = [prediction.typical.busy_s["a learner"] for prediction in (alone, shared)]
+    assert learner_s[1] - learner_s[0] == pytest.approx(seconds)
+    plan(own, "H100", {}, cores=128, nodes=2, gbit_per_s=10.0)
+    printed = capsys.readouterr().out
+    assert "each node    of 2" in printed and "at 10 Gbit/s, never measured" in printed

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from speedyzero.report.reading import read_run
+from speedyzero.report.utilisation import shares_of
 from speedyzero.system.writer_lock import WriterLock
 from tests.report.run_dirs import make_run
 
@@ -30,3 +31,16 @@ def test_a_run_of_its_first_seconds(tmp_path: Path):
     (run_dir / "metrics.jsonl").unlink()
     run = read_run(run_dir)
     assert (run.train_steps, run.env_steps, run.duration_s, run.scores) == (0, 0, 0.0, [])
+
+
+def test_the_processes_of_other_nodes_are_read_too(tmp_path: Path):
+    run_dir = make_run(tmp_path / "run")
+    make_run(run_dir / "nodes" / "1")
+    (run_dir / "nodes" / "1" / "crash.actor-0.txt").write_text("Traceback")
+    run = read_run(run_dir)
+    shares = shares_of(run)
+    assert {process for process in shares if process.startswith("1/")} == {
+        f"1/{process}" for process in shares_of(read_run(run_dir / "nodes" / "1"))
+    }
+    assert len(shares) == 2 * len(shares_of(read_run(run_dir / "nodes" / "1"))) > 0
+    assert run.crashes == ("nodes/1/crash.actor-0.txt",)

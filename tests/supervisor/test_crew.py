@@ -165,7 +165,7 @@ def test_memory_is_told_without_what_a_role_was_forked_with(make_crew, fork_serv
     metrics = SimpleNamespace(write=lambda name, value, step: written.update({name: value}))
     alarms = SimpleNamespace(on_memory=lambda own_bytes, train_steps: None, on_lag=lambda *_, env_steps: None)
     inherited = own_memory_bytes(fork_server.pid)
-    Gauges(crew.wiring, crew._board, metrics, alarms, fork_server, interval_s=10.0).record()
+    Gauges(crew.wiring, crew._board, metrics, alarms, fork_server, interval_s=10.0, env_steps=int).record()
     at_once = own_memory_bytes(crew.children[2].process.pid)
     assert at_once >= 0.9 * inherited > 50 * 2**20, "forked pages count as the child's"
     assert 0 <= written["memory/actor-0_mib"] < 0.5 * inherited / 2**20

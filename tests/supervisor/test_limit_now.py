@@ -3,13 +3,14 @@
 import mmap
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from speedyzero.arguments.resolve import resolve
 from speedyzero.runtime.wiring import role_of, waits_on
 from speedyzero.shm import Board, remove_run
-from speedyzero.supervisor.limit_now import Limit, limit_of_processes
+from speedyzero.supervisor.limit_now import Limit, NodesLimit, limit_of_processes
 from speedyzero.supervisor.space import wire_where_it_fits
 from speedyzero.system.host_figures import core_wait_s, machine_cpu_s, own_memory_bytes
 from tests.clock import Clock
@@ -109,3 +110,28 @@ def test_figures_of_this_process_and_this_machine():
     assert machine_cpu_s() - before_s >= 0.08
     assert core_wait_s(os.getpid()) >= 0.0
     assert own_memory_bytes(2**22 + 1) is None and core_wait_s(2**22 + 1) is None  # beyond the largest pid
+
+
+def test_the_node_that_all_wait_for_is_named_with_its_bottleneck(board):
+    """Its learner is the one that waits least for the others. Two that wait alike name nobody."""
+
+    class Nodes:
+        other = ("actor-0", 0)
+
+        def publish_limit(self, limit: str, waited_ns: int) -> None:
+            self.own = (limit, waited_ns)
+
+        def limits(self) -> tuple[list[str], list[int]]:
+            return [self.own[0], self.other[0]], [self.own[1], self.other[1]]
+
+        def name(self, node: int) -> str:
+            return f"node {node} (there)"
+
+    clock, nodes = Clock(), Nodes()
+    limit = NodesLimit(SimpleNamespace(name=lambda: "learner-0"), board, nodes, clock=clock)
+    names = [limit.name()]
+    for own_s, other_s in ((3.0, 0.1), (0.0, 8.0), (8.0, 0.0)):
+        pass_time(board, clock, 5.0, learner_0={"wait_group_ns": own_s})
+        nodes.other = ("actor-0", nodes.other[1] + int(other_s * NS))
+        names.append(limit.name())
+    assert names == ["", "node 1 (there): actor-0", "node 0 (there): learner-0", ""]
