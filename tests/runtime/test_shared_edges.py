@@ -170,6 +170,8 @@ def test_metrics_are_packed_and_dropped_when_full(run):
     values = [0.1, -0.0, float("inf"), 1e300, 5e-324]
     names = [f"learner/{'x' * i}" for i in range(METRIC_NAME_BYTES - 7)]
     sent = [MetricRecord(name, 10**12 + i, values[i % 5]) for i, name in enumerate(names)]
+    with pytest.raises(ValueError, match=r"PackedMetric.name has shape \(65,\)"):
+        sender.put(MetricRecord("x" * 65, 0, 0.0))
     for record in sent:
         sender.put(record)
     received = []
@@ -179,8 +181,6 @@ def test_metrics_are_packed_and_dropped_when_full(run):
     for _ in range(68):
         sender.put(sent[0])
     assert ring.stats().dropped["full"] == 4 and ring.stats().unaccounted == 0
-    with pytest.raises(ValueError, match=r"PackedMetric.name has shape \(65,\)"):
-        sender.put(MetricRecord("x" * 65, 0, 0.0))
 
 
 def weights(version: int) -> WeightsRecord:
