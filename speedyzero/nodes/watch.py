@@ -68,7 +68,8 @@ class Watch:
         self._beats, self._silent_s = [0] * self.share.nodes, [0.0] * self.share.nodes
         self._polled_s, self._is_left = time.monotonic(), False
         self._wake, self._published = threading.Event(), threading.Event()
-        threading.Thread(target=self._follow, daemon=True, name="watch").start()
+        self._thread = threading.Thread(target=self._follow, daemon=True, name="watch")
+        self._thread.start()
 
     @property
     def env_steps_elsewhere(self) -> int:
@@ -149,12 +150,16 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Node 0 waits for the others: the store ends with its process."""
+        """Node 0 waits for the others: the store ends with its process. All wait for the thread, unless it is on a dead
+        link: in a store's call when the interpreter ends, it aborts the process.
+        """
         if kind is None or not self._reason:
             is_interrupt = kind is not None and issubclass(kind, KeyboardInterrupt)
             self._reason = DONE if kind is None else INTERRUPTED if is_interrupt else f"{kind.__name__}: {error}"
         (self.publish if self.share.node else self.end)(self._reason)
         self._is_left = True
+        self._wake.set()
+        self._thread.join(_PUBLISH_S)
 
     def _is_awaited(self, node: int) -> bool:
         return not self._seen[node].reason and self._silent_s[node] < SILENT_S

@@ -172,6 +172,7 @@ def test_how_the_context_is_left_is_the_reason(watches):
     with first:
         pass
     assert first._reason == DONE
+    assert not first._thread.is_alive() and not second._thread.is_alive(), "in a store's call at exit it would abort"
 
 
 def test_a_store_that_never_answers_is_judged_by_the_own_clock(watches, monkeypatch):

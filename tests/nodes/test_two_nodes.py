@@ -213,7 +213,8 @@ def test_the_run_goes_on_with_one_node_and_with_two_again(finished, tmp_path, ca
 
 @ONLY_SOAK
 def test_two_nodes_learn_catch(tmp_path):
-    with TwoNodes(tmp_path, tmp_path / "run", "--game", "Catch", "--preset", "catch", "--gpus", "0") as nodes:
+    words = ("--game", "Catch", "--preset", "catch", "--gpus", "0", "actor.envs=8")
+    with TwoNodes(tmp_path, tmp_path / "run", *words) as nodes:
         assert nodes.wait() == [0, 0], nodes.output(0)
     assert read_scores(nodes.run_dir)["last"]["mean"] >= 0.9
 
