@@ -6,8 +6,6 @@
 What takes longer has a command of its own (process_mode, kills, profile, laptop, levers, ppo); GPUs: `make gpu-check`.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

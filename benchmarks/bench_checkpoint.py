@@ -8,8 +8,6 @@ is saved twice: the second save adds what was played since. Times are of one sav
     make bench NAME=checkpoint ARGS="--positions 10000 100000 --preset laptop"
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from pathlib import Path

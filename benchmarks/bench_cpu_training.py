@@ -7,8 +7,6 @@ run here; wanted is ten times that.
     make bench NAME=cpu_training
 """
 
-from __future__ import annotations
-
 from benchmarks.common import Figure, parser, report, time_by_turns
 from speedyzero.arguments.resolve import resolve
 from speedyzero.supervisor.inline import InlineRun, build_run

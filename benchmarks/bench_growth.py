@@ -12,8 +12,6 @@ By positions (10,000 to 300,000 of made-up rows, batch 2048, everything that may
     make bench NAME=growth            # about a minute; picture in docs/figures/growth.png
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping

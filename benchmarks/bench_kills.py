@@ -10,8 +10,6 @@ many train steps elsewhere: the largest is printed beside the same figure of the
     make bench NAME=kills          # about 6 minutes; picture in docs/figures/kills_cartpole.png
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import tempfile

@@ -10,8 +10,6 @@ its blind twin plays. Draws score against minutes and against frames, with every
 same game.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -10,8 +10,6 @@ lost), which does not lag as the mean of finished games does; other games' is th
 Minutes are of processor time. Keeps all curves.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

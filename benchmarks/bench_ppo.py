@@ -10,8 +10,6 @@ frames of 84 pixels, 4 frames an action, no sticky actions. Scores are its train
 Adds a line to results/bench_ppo.jsonl; `make bench NAME=laptop` draws it beside our runs.
 """
 
-from __future__ import annotations
-
 import time
 
 from benchmarks.common import Figure, parser, report

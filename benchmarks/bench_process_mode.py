@@ -9,8 +9,6 @@ the command to the final evaluation. Every run must exit with 0 and leave nothin
     make bench NAME=process_mode ARGS="--game Pong --repeats 1"
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from pathlib import Path

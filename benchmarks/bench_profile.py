@@ -11,8 +11,6 @@ is looked for where they share caches and cores.
     make bench NAME=profile ARGS="--repeats 5 --train-steps 150"
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from dataclasses import dataclass

@@ -14,8 +14,6 @@ producer's put to a consumer that has been asleep for 2 ms.
     make bench NAME=ring
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import time

@@ -8,8 +8,6 @@ of Catch, by the clock of its user: until it plays, until it has ended with its 
     make bench NAME=start ARGS="--processes 8 --rounds 3"
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import re
 import resource

@@ -12,8 +12,6 @@ A rehearsal tries the suite itself on the CPU, with tiny sizes and Triton's inte
 line of it says so, and it is never recorded.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

@@ -3,8 +3,6 @@
 python -m benchmarks.results_page          # `make bench` runs it last; a test says when it is due
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

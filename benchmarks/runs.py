@@ -1,7 +1,5 @@
 """Training runs for benchmarks: `train.py` started as a user starts it, and rates and times from a run's metrics."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """One of the processes that `bench_start.py` has begin."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import re

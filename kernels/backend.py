@@ -1,7 +1,5 @@
 """Selects an operation's implementation, reference or Triton. Called by the dispatching functions."""
 
-from __future__ import annotations
-
 import os
 
 import torch

@@ -14,8 +14,6 @@ when one is destroyed, torch frees matrix product workspaces that other graphs c
 (pytorch issue 193402, open). The others then refuse to replay.
 """
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable
 from typing import Generic, TypeVar

@@ -1,7 +1,5 @@
 """Argument checks, made before a kernel is launched."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

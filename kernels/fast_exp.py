@@ -1,7 +1,5 @@
 """exp on the CPU in plain arithmetic, which the compiler can vectorise."""
 
-from __future__ import annotations
-
 import math
 
 import numba

@@ -4,8 +4,6 @@
 mixing constants are Wellons's low-bias 32-bit hash ("Prospecting for hash functions", 2018).
 """
 
-from __future__ import annotations
-
 import torch
 
 MASK = 0xFFFFFFFF

@@ -8,8 +8,6 @@ that took the number itself would be recompiled for 1 and for multiples of 16, a
 with another. All these tensors begin at multiples of 16 bytes, since Triton also specialises on alignment.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cached_property

@@ -11,8 +11,6 @@ probability within a few 1e-7, about as much as libraries' softmax implementatio
 Axes: B roots, N nodes, A actions, S simulations.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -4,8 +4,6 @@ colocated   every GPU has a rank: all wait for the one whose GPU also searches
 split       a rank on every GPU but the last, which only searches (`placement.kind`)
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from functools import partial

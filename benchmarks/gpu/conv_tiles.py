@@ -5,8 +5,6 @@ tile whose result is not the first one's is a failure. Another than the first is
 the measurements' spread.
 """
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from pathlib import Path

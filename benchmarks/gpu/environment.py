@@ -3,8 +3,6 @@
 Every later figure is to be read beside these. Nothing of the card is changed.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

@@ -4,8 +4,6 @@ The replay is larger than any cache and positions are drawn at random. Counted a
 and all channels that are written. Budget: 60% of the copy's bandwidth.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Results as JSON, written whole or not at all. Imports nothing heavy: the suite itself needs no torch."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The project's own tests of the kernels, which run on the GPU where there is one: in the time that is left over."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -4,8 +4,6 @@ Triton launches on the current device: a process that works on another GPU and d
 (`speedyzero/system/current_device.py`). On a machine with one GPU it cannot be shown.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from typing import Any

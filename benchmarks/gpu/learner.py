@@ -10,8 +10,6 @@ eagerly, the host waits for room, and both times come out alike.)
     folded targets    target projections by running statistics (an ablation: not the same algorithm)
 """
 
-from __future__ import annotations
-
 import copy
 import gc
 import statistics

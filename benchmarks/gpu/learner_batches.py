@@ -3,8 +3,6 @@
 Axes: B batch, K unroll steps, S stacked frames, A actions, C channels, H W image.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

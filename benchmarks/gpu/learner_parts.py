@@ -6,8 +6,6 @@ forward     unroll and losses                                             backwa
 step        clip, optimiser                                               undo       choose between old and new
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import torch

@@ -4,8 +4,6 @@ All memory is poisoned with NaN before it is written. Inputs are drawn anew by a
 name. The error of an output is its distance from the float64 one over that one's norm, infinite where there is a NaN.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import time

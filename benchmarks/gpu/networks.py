@@ -4,8 +4,6 @@ A fresh network's heads end in zeros: every action is as good as every other, an
 last layers are drawn too, and batch norm has seen a batch.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

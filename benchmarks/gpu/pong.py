@@ -5,8 +5,6 @@ after the learner's first steps, so that starting and compiling do not count. It
 is little to reanalyse yet: later the reanalyzer has more to do.
 """
 
-from __future__ import annotations
-
 import math
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """What `sanitizer.py` has the tools look at: one launch or a few of every kernel, each as small as it can be."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -4,8 +4,6 @@ racecheck sees races in shared memory, not in device memory: what one thread of 
 checked by values alone, in `tree_kernels`. The two tools run side by side; what they said is in sanitizer.txt.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -9,8 +9,6 @@ two distributions of visits, over the roots on average at most NETWORK_DISTANCE,
 that another sample of noise makes. (Rounding every layer of that network to bfloat16 on the CPU gave 0.01.)
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

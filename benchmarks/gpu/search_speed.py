@@ -5,8 +5,6 @@ graph need not add up to one: `rest_share` is what is left over. Budgets: 60,000
 and 4096 roots with 50 simulations, tree kernels under 15%.
 """
 
-from __future__ import annotations
-
 import gc
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial

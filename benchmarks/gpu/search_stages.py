@@ -6,8 +6,6 @@ captured with all its simulations as one graph, fed from the notes; so the trees
 Axes: B roots, A actions, S simulations.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 

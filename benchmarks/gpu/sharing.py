@@ -9,8 +9,6 @@ rate alone; a sum above 1 says that two processes get more done than one after t
     stage -> worker   (closed)     end
 """
 
-from __future__ import annotations
-
 import itertools
 import multiprocessing
 import time

@@ -1,7 +1,5 @@
 """The stages in their order, with their share of the time. The suite's page of contents."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 NOMINAL_BUDGET_S = 540.0

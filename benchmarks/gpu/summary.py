@@ -3,8 +3,6 @@
 A budget is only held against what was measured. What was not is named with the reason; a rehearsal meets no budget.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ A subject takes the number of its call, by which it picks its inputs among sever
 subjects are called several times within one pair of events. On the CPU (a rehearsal) the clock of the host serves.
 """
 
-from __future__ import annotations
-
 import itertools
 import statistics
 import time

@@ -5,8 +5,6 @@ launched once on a copy. Two things may differ: a leaf's prior, by what two expo
 with float64; and a Gumbel selection below the root, into which an exponential enters, where two scores are that close.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass, field

@@ -12,8 +12,6 @@ device memory, so that one captured launch serves every simulation.
 Axes: R rows, B images, C channels, G grid, N nodes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

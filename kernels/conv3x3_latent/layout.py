@@ -11,8 +11,6 @@ the memory. Zero rows stay zero: the convolution writes zeros to those between p
 Axes: R rows, B images, C channels, G grid.
 """
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional as F
 

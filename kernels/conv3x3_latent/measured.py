@@ -7,8 +7,6 @@
 By number of images: rows, warps, stages. A launch takes the entry of the largest number up to its own.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

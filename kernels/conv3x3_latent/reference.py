@@ -1,7 +1,5 @@
 """conv3x3_latent in plain torch: the definition."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional as F
 

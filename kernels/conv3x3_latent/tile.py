@@ -6,8 +6,6 @@ registers, [rows, C] over all warps. These tiles neither exceed shared memory no
 sm_80, 86, 89, 90, 100 and 120 (`tests/kernels`). Which of the candidates is the fastest is measured: `measured.py`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import torch

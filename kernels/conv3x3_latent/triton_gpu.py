@@ -3,8 +3,6 @@
 Axes: R rows (see layout.py), C channels, G grid, N nodes.
 """
 
-from __future__ import annotations
-
 import torch
 import triton
 import triton.language as tl

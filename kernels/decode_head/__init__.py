@@ -8,8 +8,6 @@ stored, since rounding them to bf16 would add noise to every value. Called by in
 Axes: B rows, K hidden units, N bins (odd; the middle one represents 0).
 """
 
-from __future__ import annotations
-
 import torch
 
 from kernels.backend import uses_triton

@@ -1,7 +1,5 @@
 """decode_head in plain torch: the definition."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional as F
 

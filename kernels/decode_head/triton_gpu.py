@@ -3,8 +3,6 @@
 Axes: B rows, K hidden units, N bins.
 """
 
-from __future__ import annotations
-
 import torch
 import triton
 import triton.language as tl

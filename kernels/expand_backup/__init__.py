@@ -6,8 +6,6 @@ root's running extremes, and G becomes reward + discount * G. (MuZero, Schrittwi
 EfficientZero, Ye et al. 2021.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -4,8 +4,6 @@ The walk takes each node's reward relative to the previously visited node, which
 The resulting ranges are wider than those of the true Q, which reduces the weight of values against the prior. CPU only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numba

@@ -1,7 +1,5 @@
 """expand_backup in plain torch, all roots in lock-step: the definition."""
 
-from __future__ import annotations
-
 import torch
 
 from kernels.tree import NO_CHILD, Tree

@@ -6,8 +6,6 @@ Defined as the two operations in sequence: `kernels.expand_backup`, then `kernel
 values before.
 """
 
-from __future__ import annotations
-
 from kernels.expand_backup import ExpandBackup
 from kernels.gumbel_select import GumbelRule
 from kernels.puct_select import PuctRule

@@ -12,8 +12,6 @@ gumbel + logits + sigma. Below: the argmax of improved policy - visits / (1 + T)
 as pi * exp(sigma) over its sum (an action whose prior underflows to 0 is never chosen). Ties to the lowest index.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ GPU.
 Axes: B rows, D inputs, H hidden units, N nodes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -10,8 +10,6 @@ detects it. Called by the learner's network on a GPU (`speedyzero/model/blocks.p
 Axes: B batch, C channels, H W image; N rows: B, or B*H*W for images, which are channels last.
 """
 
-from __future__ import annotations
-
 import torch
 
 from kernels.backend import uses_triton

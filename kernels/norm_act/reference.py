@@ -1,7 +1,5 @@
 """norm_act in plain torch: the definition, differentiated by autograd."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional as F
 

@@ -7,8 +7,6 @@ unchanged. Called by inference on the GPU.
 Axes: B roots, N nodes, R rows of a node's latents, C channels, G grid, H hidden units.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

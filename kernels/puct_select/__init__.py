@@ -12,8 +12,6 @@ one more child. norm(x) = (x - min) / max(max - min, value_delta_max) over the t
 itself while these are equal.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial

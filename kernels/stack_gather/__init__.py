@@ -13,8 +13,6 @@ otherwise each of a sample's programs would repeat it.
 Axes: B samples, E lanes, T rows, H W image, C channels of a frame, S stacked frames, K following frames.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """stack_gather on the CPU: one pass over the pixels, without intermediate copies."""
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 import torch

@@ -1,7 +1,5 @@
 """stack_gather and augment_draws in plain torch: the definitions."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional as F
 

@@ -6,8 +6,6 @@ stack itself with a few dependent one-byte loads.
 Axes: B samples, E lanes, T rows, H W image, C channels of a frame.
 """
 
-from __future__ import annotations
-
 import torch
 import triton
 import triton.language as tl

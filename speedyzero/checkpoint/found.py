@@ -1,7 +1,5 @@
 """The directory of a run to resume, and whether another process writes there. Does not import torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from speedyzero.checkpoint.manifest import CHECKPOINTS_FOLDER

@@ -8,8 +8,6 @@ A directory without manifest.json is not a checkpoint. Files are named relative 
 checkpoint's files go through `read_verified`, all deletions through `sweep`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -3,8 +3,6 @@
 {"0/momentum_buffer": tensor, "1/momentum_buffer": ...}      by the number of the parameter
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """When a checkpoint is due: a number of minutes or train steps after the previous one."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

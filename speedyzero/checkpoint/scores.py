@@ -5,8 +5,6 @@
 The reported score is that of the final weights. The best of many evaluations is biased upwards, so it is separate.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

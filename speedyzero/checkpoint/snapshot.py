@@ -4,8 +4,6 @@ The learner takes a snapshot between two train steps; `store.py` writes it to di
 training continues.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

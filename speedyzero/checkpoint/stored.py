@@ -1,7 +1,5 @@
 """Reading checkpoints. Writing them: `store.py`."""
 
-from __future__ import annotations
-
 import json
 import logging
 from pathlib import Path

@@ -4,8 +4,6 @@ weights.safetensors   the model's state
 meta.json             step, preset, game, num_actions, score
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ through the fused kernels.
 Axes: B batch, S stacked frames, A actions, P flat weights, ... an observation's own axes.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

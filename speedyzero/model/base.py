@@ -3,8 +3,6 @@
 Axes: B batch, A actions, N bins, ... a latent's own axes ([C, H, W] or [D]).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

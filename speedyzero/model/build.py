@@ -1,7 +1,5 @@
 """Choose and build the network for an observation."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -6,8 +6,6 @@ linearly between the two nearest of the evenly spaced bins. Called by the learne
 Axes: ... any leading axes, N bins.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -4,8 +4,6 @@ unused parameters.
 Axes: B batch, S stacked frames, C channels, H W image, G latent grid (6 for 96 or 48 pixels), A actions.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.nn import functional as F

@@ -5,8 +5,6 @@ The projector and predictor, which only the learner uses, are left out.
 Axes: P all acting parameters and buffers, in the order of the state dict.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

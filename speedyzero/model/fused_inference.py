@@ -7,8 +7,6 @@ Axes: B roots, N nodes, R rows of their latents (`kernels/conv3x3_latent/layout.
 the prefix head, H LSTM units, U hidden units of a head, A actions.
 """
 
-from __future__ import annotations
-
 import copy
 import logging
 from dataclasses import dataclass

@@ -11,8 +11,6 @@ the input that they were trained on.
 Axes: B batch, C channels, H W image.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,5 @@
 """Selects the network for an observation. Does not import torch: command lines are checked with it."""
 
-from __future__ import annotations
-
 from speedyzero.config import Config
 from speedyzero.env.base import ObservationSpec
 

@@ -6,8 +6,6 @@ LayerNorm instead of batch norm, because states unrolled past an episode's end w
 Axes: B batch, S stacked frames, D features of one frame, L latent units, A actions, N bins.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.nn import functional as F

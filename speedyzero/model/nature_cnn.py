@@ -3,8 +3,6 @@
 Axes: B batch, S stacked frames, C channels, H W image, L latent units.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -3,8 +3,6 @@
 Axes: B batch, S stacked frames (oldest first), H W image, C channels, D features.
 """
 
-from __future__ import annotations
-
 import torch
 
 from kernels.stack_gather import stack_gather

@@ -4,8 +4,6 @@ without fused kernels.
 Axes: B batch, S stacked frames, A actions.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -15,8 +15,6 @@ meaningful; later R = 3 and D = 5. Nothing is read on the host, so a GPU's step 
 Axes: B batch, C channels, H W image.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.nn import functional as F

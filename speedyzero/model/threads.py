@@ -1,7 +1,5 @@
 """Number of CPU threads of tensor operations."""
 
-from __future__ import annotations
-
 import os
 
 from speedyzero.config import Config

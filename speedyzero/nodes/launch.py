@@ -1,7 +1,5 @@
 """How torchrun started this process: its environment variables, its agent. Imports no torch: it is read first."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import signal

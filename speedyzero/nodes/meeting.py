@@ -7,8 +7,6 @@ Bad input on one node is a ValueError on all, with the same line. torchrun gives
 own, so nothing of an earlier round is in the store.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 import socket

@@ -4,8 +4,6 @@ A node is a run with 1/N of the play, the replay and the batch. Counts of proces
 `gpus`. Schedules follow the train step, which is the same on all nodes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Axes: B roots, A actions.
 """
 
-from __future__ import annotations
-
 import os
 
 import torch

@@ -1,7 +1,5 @@
 """A Gumbel search of a batch of roots: noise, selection rule, improved policy and action."""
 
-from __future__ import annotations
-
 import torch
 
 from kernels.gumbel_select import GumbelRule, bind_gumbel, considered_visits

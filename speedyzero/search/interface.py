@@ -3,8 +3,6 @@
 Axes: B roots, A actions, ... a state tensor's own axes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable

@@ -7,8 +7,6 @@ channels last are kept.
 Axes: B roots, ... a state tensor's own axes.
 """
 
-from __future__ import annotations
-
 import torch
 
 from speedyzero.search.interface import PREFIX_STATE, State

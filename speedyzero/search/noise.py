@@ -3,8 +3,6 @@
 Axes: B roots, A actions.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A pUCT search of a batch of roots: root prior, selection rule and result."""
 
-from __future__ import annotations
-
 import torch
 
 from kernels.puct_select import PuctRule, bind_puct_select, exploration_table

@@ -6,8 +6,6 @@ captured with, so they must not outlive the weights, which must change in place.
 Axes: B roots, A actions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 
 import torch

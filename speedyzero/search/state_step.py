@@ -1,7 +1,5 @@
 """Makes a step model of any recurrent function. Used by the agent for networks without fused kernels."""
 
-from __future__ import annotations
-
 import torch
 
 from speedyzero.search.checks import check_step

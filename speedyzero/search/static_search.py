@@ -10,8 +10,6 @@ The three are captured as CUDA graphs or run eagerly: the same operations in the
 Axes: B roots (padded), A actions, S simulations, N = S + 1 nodes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

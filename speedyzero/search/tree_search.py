@@ -9,8 +9,6 @@ of memory that a function closes over is unknown. A `Searcher` keeps buffers and
 Axes: B roots, A actions, S simulations.
 """
 
-from __future__ import annotations
-
 import torch
 
 from kernels.expand_backup import bind_expand_backup
