@@ -97,7 +97,7 @@ def test_what_torchrun_may_start_again(monkeypatch, raised, failed, expected, ag
     monkeypatch.setattr("speedyzero.nodes.watch.Watch", lambda meeting: nullcontext(Nodes()))
     monkeypatch.setattr("speedyzero.supervisor.train.train", train)
     monkeypatch.setattr(arguments, "end_agent", lambda: ended.append(True))
-    with pytest.raises(expected) as caught:
+    with pytest.raises((KeyboardInterrupt, RunFailed)) as caught:
         arguments._train_with_others(None, nullcontext(), None, resume=None, profile=None)
     assert type(caught.value) is expected and len(ended) == agents_ended and failed in str(caught.value)
     is_ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
