@@ -1,4 +1,4 @@
-"""`python -m speedyzero atari100k`: runs every game with every seed as a child process, then writes tables and plots.
+"""`python -m speedyzero atari100k`: every game with every seed as a child process; tables and plots after each.
 
     OUT/benchmark.json   games, seeds and settings
     OUT/runs/, OUT/output/, OUT/abandoned/   see `grid/folder.py`
@@ -76,7 +76,7 @@ class BenchmarkFolder(GridFolder[GameOutcome]):
             "missing": [{"game": game, "seed": seed, "reason": why} for (game, seed), why in missing.items()],
         }
         write_json(self.out / RESULTS_FILE, document)
-        if at_end and outcomes:
+        if outcomes:
             summary = summarise(outcomes, why_not)
             write_json(self.out / AGGREGATES_FILE, summary.to_json())
             reasons = {f"{game}, seed {seed}": why for (game, seed), why in missing.items()}
@@ -84,5 +84,6 @@ class BenchmarkFolder(GridFolder[GameOutcome]):
             write_atomically(self.out / TABLE_FILE, table.encode())
             for name, draw in PICTURES.items():
                 draw(summary, self.out / name)
-            written = ", ".join((RESULTS_FILE, TABLE_FILE, AGGREGATES_FILE, *PICTURES))
-            print(f"\n{table}\nwritten   {self.out}: {written}", flush=True)
+            if at_end:
+                written = ", ".join((RESULTS_FILE, TABLE_FILE, AGGREGATES_FILE, *PICTURES))
+                print(f"\n{table}\nwritten   {self.out}: {written}", flush=True)

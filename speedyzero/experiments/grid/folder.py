@@ -85,7 +85,7 @@ class GridFolder(ABC, Generic[Outcome]):
 
     @abstractmethod
     def write_results(self, *, at_end: bool) -> None:
-        """Write what is known so far. at_end: tables and plots too."""
+        """Write what is known so far. at_end: this is the last time."""
 
     def run_dir(self, run: GridRun) -> Path:
         return self.out / "runs" / run.name
