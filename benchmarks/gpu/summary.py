@@ -129,8 +129,8 @@ def _line(row: Row, stage: dict[str, Any] | None, *, is_rehearsal: bool) -> str:
     goals = ", ".join(_figure(row, goal) for goal in row.goals)
     sign = "<=" if row.is_ceiling else ">="
     if measured is None:
-        why = "the stage did not run" if stage is None else f"{stage['status']} {stage['reason'][:80]}".strip()
-        return f"{row.subject:28}{'not measured':>16}  {sign} {goals:25}{why}"
+        why = f"{row.stage} did not run" if stage is None else f"{row.stage} {stage['status']} {stage['reason'][:80]}"
+        return f"{row.subject:28}{'not measured':>16}  {sign} {goals:25}{why.strip()}"
     if is_rehearsal:
         word = "a rehearsal"
     else:
