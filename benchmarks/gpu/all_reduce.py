@@ -31,9 +31,8 @@ def run(context: Context) -> dict[str, Any]:
         meeting = Path(scratch) / "meeting"
         meeting.touch(mode=0o600)
         found = measure(context, devices, meeting)
-    for name, times in found.items():
-        print(f"{name:10} {times['median_ms']:8.2f} ms, at most {times['largest_ms']:.2f}")
     seen = ", ".join(f"{name} {times['median_ms']:.2f} ms" for name, times in found.items())
+    print(f"{seen}; at most {max(times['largest_ms'] for times in found.values()):.2f} ms")
     return {**found, "ranks": len(devices), "seen": f"{len(devices)} ranks: {seen}"}
 
 

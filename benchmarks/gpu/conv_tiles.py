@@ -21,8 +21,7 @@ from kernels.conv3x3_latent.layout import pack_images, zero_rows
 from kernels.conv3x3_latent.measured import table_key, table_path
 from kernels.conv3x3_latent.tile import Tile, candidates
 
-CHANNELS, GRID = 64, 6
-SETS = 2  # of images
+CHANNELS, GRID, SETS = 64, 6, 2  # sets of images
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -84,8 +83,6 @@ def keep(path: Path | None, key: str, fastest: dict[int, Tile]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         known = json.loads(path.read_text()) if path.exists() else {}
         write_json(path, {**known, key: {n: [tile.rows, tile.warps, tile.stages] for n, tile in fastest.items()}})
-    except OSError as error:
-        return f"not kept: {error.strerror}"
-    except ValueError as error:
-        return f"not kept: the file that is there is no JSON: {error}"
+    except (OSError, ValueError) as error:  # ValueError: the file that is there is no JSON
+        return f"not kept: {error.strerror if isinstance(error, OSError) else error}"
     return "kept for later runs"

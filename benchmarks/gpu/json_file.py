@@ -1,15 +1,14 @@
 """Results as JSON, written whole or not at all. Imports nothing heavy: the suite itself needs no torch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from speedyzero.system import atomic_file
+
 
 def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all: whoever reads it never sees half of it. What is not finite is written as a word."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
-    scratch.replace(path)
+    """What is not finite is written as a word."""
+    atomic_file.write_json(path, plain(value))
 
 
 def plain(value: Any) -> Any:
