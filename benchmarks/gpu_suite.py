@@ -41,14 +41,17 @@ def main(words: Sequence[str] | None = None) -> int:
     from benchmarks.gpu.runner import JSON_NAME, run_stages
     from benchmarks.gpu.stages import STAGES, stage_named
 
-    if arguments.summarise:
-        report = json.loads(arguments.summarise.read_text())
-        return finish(report, record=arguments.record)
     out = arguments.out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        if arguments.summarise:
+            return finish(json.loads(arguments.summarise.read_text()), record=arguments.record)
+        stages = [stage_named(name) for name in arguments.only] or list(STAGES)
+        out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        print(f"gpu_suite: {error}", file=sys.stderr)
+        return summary.EXIT_NOTHING_RUN
     for old in (JSON_NAME, "gpu_suite.log", "summary.txt"):
         (out / old).unlink(missing_ok=True)
-    stages = [stage_named(name) for name in arguments.only] or list(STAGES)
     about = summary.about(budget_s=arguments.budget_s, commit_named=arguments.commit)
     run_stages(stages, out=out, budget_s=arguments.budget_s, is_rehearsal=arguments.cpu_rehearsal, about=about)
     report = json.loads((out / JSON_NAME).read_text())
@@ -62,9 +65,10 @@ def finish(report: dict, *, record: bool) -> int:
     from benchmarks.gpu import summary
 
     print(summary.table(report), flush=True)
-    if record:
+    code = summary.exit_code(report)
+    if record and code != summary.EXIT_NOTHING_RUN:
         print(f"recorded in {summary.record(report)}")
-    return summary.exit_code(report)
+    return code
 
 
 def run_one(arguments: argparse.Namespace) -> int:
@@ -96,7 +100,7 @@ def run_one(arguments: argparse.Namespace) -> int:
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(",")[0])
     parser.add_argument("--budget-s", type=float, default=540.0, help="seconds for all stages (default 540)")
     parser.add_argument("--out", type=Path, default=Path("build/gpu-check"), help="a folder (default build/gpu-check)")
     parser.add_argument("--record", action="store_true", help="append a line to benchmarks/results/gpu_suite.jsonl")

@@ -136,6 +136,8 @@ def test_a_film_that_cannot_be_drawn_is_refused_before_the_run(
         (["evaluate", "run", "--video", "run/config.yaml/film.mp4"], ["film.mp4", "cannot write"]),
         (["evaluate", "run", "--vidoe", "film.mp4"], ["did you mean --video?"]),
         (["evaluate", "run", "more"], ["unknown argument more"]),
+        (["train", "--game", "Catch", "--run-dir", "/proc/run"], ["/proc", "cannot write"]),
+        ("train --game Catch --inline schedule.env_steps=2000000 schedule.train_steps=100".split(), ["wraps", "guard"]),
     ],
 )
 def test_bad_commands_are_one_line(words: list[str], expected: list[str], finished_run: Path, refused):

@@ -1,8 +1,8 @@
 """Argument parsing shared by the commands: a parser that raises, flags and settings in any order."""
 
 import argparse
-import os
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -52,5 +52,7 @@ def at_least(least: int) -> Callable[[str], int]:
 def check_writable(directory: Path, where: str) -> None:
     """Raises ValueError if no files can be created in a directory, which need not exist yet."""
     nearest = next(folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise ValueError(f"{where}: cannot write in {nearest}")
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise ValueError(f"{where}: cannot write in {nearest}: {error.strerror}") from error

@@ -73,6 +73,15 @@ def _find(config: EnvConfig) -> tuple[GameFamily, GameInfo]:
     raise ValueError(f"env.game={config.game!r}: no such {', '.join(examples)} or {last}{hint}")
 
 
+def is_drawable(config: EnvConfig) -> bool:
+    """Whether the game can be filmed."""
+    try:
+        check_drawable(config, "")
+    except ValueError:
+        return False
+    return True
+
+
 def check_drawable(config: EnvConfig, where: str) -> None:
     """Raises ValueError for a game that cannot be filmed. where: the argument that asks for it, for the message."""
     try:

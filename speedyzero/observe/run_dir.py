@@ -45,8 +45,10 @@ def run_log(run_dir: str | Path) -> Iterator[logging.Logger]:
         handler.close()
 
 
-def summary(run_dir: str | Path, *, game: str, env_steps: int, train_steps: int, duration_s: float, score: str) -> str:
-    """What a finished run prints last: steps, score, directory and suggested commands."""
+def summary(
+    run_dir: str | Path, *, game: str, env_steps: int, train_steps: int, duration_s: float, score: str, film: bool
+) -> str:
+    """What a finished run prints last: steps, score, directory and suggested commands. film: it can be filmed."""
     quoted = shlex.quote(str(run_dir))
     named = f" --game {shlex.quote(game)}" if ":" in game else ""  # a user's own game must be named explicitly
     return "\n".join(
@@ -54,7 +56,8 @@ def summary(run_dir: str | Path, *, game: str, env_steps: int, train_steps: int,
             f"done         {env_steps} env steps, {train_steps} train steps in {format_duration(duration_s)}",
             f"score        {score}",
             f"results      {run_dir}",
-            f"watch it     python -m speedyzero evaluate {quoted}{named} --episodes 32 --video out.mp4",
+            f"{'watch it ' if film else 'score it':12} python -m speedyzero evaluate {quoted}{named} --episodes 32"
+            + film * " --video out.mp4",
             f"curves       tensorboard --logdir {quoted}",
         )
     )

@@ -10,6 +10,7 @@ from speedyzero.arguments.resolve import read_arguments, resolve
 from speedyzero.config import Config
 from speedyzero.config.documents import override, presets
 from speedyzero.config.placement import place
+from speedyzero.env.registry import check_game
 from speedyzero.nodes.share import Share
 from speedyzero.plan.chips import CHIPS
 
@@ -62,6 +63,7 @@ def planned_config(flags: argparse.Namespace) -> Config:
     whole = override(config, read_arguments(None, None, flags.gpus, None, flags.settings))
     own = Share(0, flags.nodes).of(whole)
     place(own)
+    check_game(own.env)
     return own
 
 

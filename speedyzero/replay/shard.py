@@ -174,7 +174,8 @@ def shard_shape(config: Config, spec: ObservationSpec, num_actions: int) -> Shar
     if wanted_rows < fillable_rows and (in_flight := _rows_in_flight(config, all_lanes)) > guard:
         raise ValueError(
             f"replay.capacity_steps={config.replay.capacity_steps} wraps; {in_flight} rows of a lane may be written "
-            f"while a batch is in flight, more than the guard of {guard}; lower schedule.pacing_slack_env_steps"
+            f"while a batch is in flight, more than the guard of {guard}; lower "
+            "schedule.pacing_slack_env_steps or the env steps a train step"
         )
     return ShardShape(
         lanes=all_lanes // len(placement.shards),

@@ -146,7 +146,7 @@ def print_plan(config: Config, run_dir: Path, *, processes: str, resumed_step: i
 
 
 def print_summary(
-    run_dir: Path, result: EvaluationResult, *, env_steps: int, train_steps: int, duration_s: float
+    run_dir: Path, result: EvaluationResult, *, env_steps: int, train_steps: int, duration_s: float, film: bool
 ) -> None:
     """Print what was done, the score, and how to continue."""
     scores = read_scores(run_dir)
@@ -166,5 +166,6 @@ def print_summary(
             train_steps=train_steps,
             duration_s=duration_s,
             score="\n".join(lines),
+            film=film,
         )
     )

@@ -5,6 +5,7 @@ the directory and puts later checkpoints, scores and metrics aside.
 """
 
 import logging
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from speedyzero.runtime.role_process import ResumePoint
 from speedyzero.supervisor.saves import Reporter
 
 CONFIG_FILE = "config.yaml"
+_NEVER_FITS = re.compile(r"env\.game|model\.|optimizer\.name").match
 
 _log = logging.getLogger("speedyzero.supervisor")
 
@@ -245,7 +247,6 @@ def _check_changes(changes: Collection[Change], force: Collection[str], *, resha
     if refused and all(change.path in used_as(LAYOUT) for change in refused):
         raise ValueError(f"--resume: {'; '.join(map(str, refused))}: add --reshard to resume in another layout")
     if refused:
-        raise ValueError(
-            f"--resume: {'; '.join(map(str, refused))}: that would be another run; undo it, or allow it with "
-            f"--force {' --force '.join(change.path for change in refused)}"
-        )
+        paths = [change.path for change in refused]
+        remedy = "" if any(map(_NEVER_FITS, paths)) else f", or allow it with --force {' --force '.join(paths)}"
+        raise ValueError(f"--resume: {'; '.join(map(str, refused))}: that would be another run; undo it{remedy}")

@@ -36,7 +36,12 @@ def check_run(config: Config, *, inline: bool, profiled: bool = False) -> None:
 
         first_network(config, check_game(config.env))
     if inline:
+        from speedyzero.env.registry import check_game
+        from speedyzero.replay.shard import shard_shape
+
         check_one_of_each(config)
+        game = check_game(config.env)
+        shard_shape(config, game.spec, game.num_actions)
         return
     from speedyzero.supervisor.space import wire_where_it_fits
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from speedyzero.checkpoint.store import CheckpointStore
 from speedyzero.config import Config
+from speedyzero.env.registry import is_drawable
 from speedyzero.nodes.share import WHOLE
 from speedyzero.nodes.watch import Watch
 from speedyzero.runtime.fork_server import ForkServer
@@ -72,7 +73,8 @@ def train(
             finally:
                 keeper.close()
             _log.info("trained in %.1f s, score %s", trained_s, result)
-    print_summary(run_dir, result, env_steps=roles.env_steps, train_steps=roles.train_steps, duration_s=trained_s)
+    counts = {"env_steps": roles.env_steps, "train_steps": roles.train_steps}
+    print_summary(run_dir, result, **counts, duration_s=trained_s, film=is_drawable(config.env))
     return run_dir
 
 

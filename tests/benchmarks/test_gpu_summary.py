@@ -128,3 +128,11 @@ def test_without_a_gpu_the_command_says_so_and_exits_with_2(tmp_path):
     assert "ended well" not in done.stdout
     report = json.loads((tmp_path / "found" / "gpu_suite.json").read_text())
     assert [stage["status"] for stage in report["stages"]] == ["no gpu"]
+
+
+def test_bad_input_is_one_line_and_nothing_is_made(tmp_path, capsys):
+    for words in (["--only", "nosuch"], ["--summarise", str(tmp_path / "nowhere.json")]):
+        assert gpu_suite.main([*words, "--out", str(tmp_path / "out")]) == summary.EXIT_NOTHING_RUN
+        told = capsys.readouterr().err
+        assert told.startswith("gpu_suite: ") and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -41,12 +41,12 @@ def test_the_log_ends_with_its_context(tmp_path):
 
 
 def test_the_summary_names_everything(tmp_path):
-    text = summary(tmp_path, game="Pong", env_steps=4000, train_steps=1500, duration_s=754, score="1.5")
+    text = summary(tmp_path, game="Pong", env_steps=4000, train_steps=1500, duration_s=754, score="1.5", film=True)
     assert "4000 env steps, 1500 train steps in 12:34" in text
-    assert str(tmp_path) in text
+    assert str(tmp_path) in text and "--video" in text
 
 
 def test_what_the_summary_says_to_type_can_be_typed():
-    text = summary("my runs/a b", game="my:Game-v0", env_steps=1, train_steps=1, duration_s=1, score="1")
+    text = summary("my runs/a b", game="my:Game-v0", env_steps=1, train_steps=1, duration_s=1, score="1", film=False)
     (line,) = [line for line in text.splitlines() if "evaluate" in line]
-    assert shlex.split(line)[5:9] == ["evaluate", "my runs/a b", "--game", "my:Game-v0"]
+    assert shlex.split(line)[5:] == ["evaluate", "my runs/a b", "--game", "my:Game-v0", "--episodes", "32"]

@@ -130,6 +130,7 @@ def test_more_gpus_are_never_slower_and_a_faster_search_helps_who_waits_for_it()
         (["--gpus", "1", "--gpu", "Riva128"], "figures are there for A100, H100, H200"),
         (["--gpus", "-1", "--gpu", "H100"], "must be 0 or more"),
         (["--cores", "0"], "must be 1 or more"),
+        (["--game", "Nope"], "no such Atari game"),
         (["--nodes", "0"], "must be 1 or more"),
         (["--nodes", "2", "--network", "0"], "must be above 0 Gbit/s"),
         (["--nodes", "7"], "does not divide into 7 equal parts"),
