@@ -88,12 +88,9 @@ def run_one(arguments: argparse.Namespace) -> int:
             result_path=arguments.result,
         )
         context.keep(**stage.run(context))
-    except Skip as reason:
+    except (Skip, NoGpu) as reason:
         print(reason)
-        return EXIT_SKIPPED
-    except NoGpu as reason:
-        print(reason)
-        return EXIT_NO_GPU
+        return EXIT_SKIPPED if isinstance(reason, Skip) else EXIT_NO_GPU
     if arguments.result is None:
         print(json.dumps(plain(context.results), indent=1))
     return 0
