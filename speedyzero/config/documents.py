@@ -52,7 +52,10 @@ def read_preset(name: str) -> dict[str, Given]:
 
 def load_config(path: str | Path) -> Config:
     """Read a run's `config.yaml`, written by `save_config`. Raises ValueError if it is not one."""
-    return assemble(_read_yaml(Path(path), where=str(path)))
+    values = _read_yaml(Path(path), where=str(path))
+    if not values:
+        raise ValueError(f"{path}: is empty, not a run's settings")
+    return assemble(values)
 
 
 def save_config(config: Config, path: str | Path) -> None:

@@ -70,7 +70,9 @@ def _find(config: EnvConfig) -> tuple[GameFamily, GameInfo]:
     near = [names[match] for match in difflib.get_close_matches(config.game.lower(), names, n=3)]
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     *examples, last = (family.EXAMPLE for family in FAMILIES)
-    raise ValueError(f"env.game={config.game!r}: no such {', '.join(examples)} or {last}{hint}")
+    raise ValueError(
+        f"env.game={config.game!r}: no such {', '.join(examples)} or {last}, nor your own as my_module:MyGame-v0{hint}"
+    )
 
 
 def is_drawable(config: EnvConfig) -> bool:

@@ -89,7 +89,9 @@ def read_run(run_dir: Path) -> RunRecord:
     """Raises ValueError, one line, if `run_dir` is not a run directory or is damaged."""
     config_file = run_dir / "config.yaml"
     if not config_file.is_file():
-        raise ValueError(f"{run_dir}: no config.yaml there, so not the directory of a run; name one, as runs/Pong-001")
+        raise ValueError(
+            f"{run_dir}: no config.yaml there, so not the directory of a run; name one, as runs/Pong-laptop-seed0-001"
+        )
     return RunRecord(
         run_dir=run_dir,
         config=load_config(config_file),

@@ -56,6 +56,8 @@ def test_what_is_missing_is_one_line(run_dir):
     empty.mkdir()
     save_config(CONFIG, empty / "config.yaml")
     assert str(empty) in refusal(evaluate_run, empty, 2)
+    (run_dir / "config.yaml").write_text("")
+    assert "is empty" in refusal(evaluate_run, run_dir, 2)
     save_config(untrained_config("Catch", "model.mlp_hidden=7"), run_dir / "config.yaml")
     assert "does not fit" in refusal(evaluate_run, run_dir, 2)
     weights = load_weights(checkpoint_dir(run_dir, 10))
