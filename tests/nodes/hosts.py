@@ -106,7 +106,7 @@ class OnHosts(TwoNodes):
         return next(iter(children_of(self.started[node].pid)), self.started[node].pid)
 
     def shm_dir(self, node: int) -> Path:
-        return Path(f"/proc/{self._first[node]}/root/dev/shm")
+        return Path("/proc", str(self._first[node]), "root", "dev", "shm")
 
     def net(self, node: int) -> Path:
         return Path(f"/proc/{self._first[node]}/net")
