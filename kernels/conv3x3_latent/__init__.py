@@ -72,13 +72,11 @@ def conv3x3_latent(
         out = zero_rows(batch, channels, grid, dtype=rows.dtype, device=rows.device)
     if out is rows:
         raise ValueError("out is rows, which are still read while it is written")
-    run: Callable[..., None]
+    run: Callable[..., None] = reference.conv3x3_latent
     if uses_triton(rows, backend):
         from kernels.conv3x3_latent import triton_gpu
 
         run = triton_gpu.conv3x3_latent
-    else:
-        run = reference.conv3x3_latent
     run(
         rows, weight, bias, out, batch=batch, grid=grid, action=action, action_maps=action_maps, residual=residual,
         nodes=nodes, node=node,

@@ -34,9 +34,9 @@ class Recent:
         while len(samples) > 2 and now_s - samples[1][0] >= WINDOW_S:
             samples.popleft()
         (since_s, before), (_, now) = samples[0], samples[-1]
-        return (
-            (now_s - since_s, {name: now[name] - before[name] for name in now}) if now_s - since_s >= LEAST_S else None
-        )
+        if now_s - since_s < LEAST_S:
+            return None
+        return now_s - since_s, {name: now[name] - before[name] for name in now}
 
 
 class Limit:

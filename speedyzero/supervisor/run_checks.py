@@ -30,17 +30,17 @@ def check_game_of(config: Config) -> GameInfo:
 
 def check_run(config: Config, *, inline: bool, profiled: bool = False) -> None:
     """Whether a run of this config, checked by `check_game_of`, can be executed here."""
+    from speedyzero.env.registry import check_game
+
+    game = check_game(config.env)
     if config.init_from:
-        from speedyzero.env.registry import check_game
         from speedyzero.learner.first_network import first_network
 
-        first_network(config, check_game(config.env))
+        first_network(config, game)
     if inline:
-        from speedyzero.env.registry import check_game
         from speedyzero.replay.shard import shard_shape
 
         check_one_of_each(config)
-        game = check_game(config.env)
         shard_shape(config, game.spec, game.num_actions)
         return
     from speedyzero.supervisor.space import wire_where_it_fits
