@@ -4,10 +4,10 @@
     make bench NAME=levers ARGS="--arm 'publish rarely' learner.publish_interval_samples=25600 --seeds 3"
 
 `python -m speedyzero ablate` compares scores of evaluations; here nothing is evaluated, so a run of 2,100 train steps
-takes minutes. Runs are inline, one thread each, `--jobs` at a time, kept in runs/levers: a command that was cut short
-goes on. Pong's score is estimated from the points of the last 300 ticks of all environments, 21 (won - lost) / max(won,
-lost), which does not lag as the mean of finished games does; other games' is the mean of the last 100 finished ones.
-Minutes are of processor time. Keeps all curves.
+takes minutes. Runs are inline, one thread each, `--jobs` at a time, kept in runs/levers: the same command again
+continues. Pong's score is estimated from the points of the last 300 ticks of all environments, 21 (won - lost) /
+max(won, lost), which does not lag as the mean of finished games does; other games' is the mean of the last 100. Minutes
+are of processor time. Keeps all curves.
 """
 
 import argparse

@@ -78,7 +78,7 @@ def measure(context: Context, devices: list[str], meeting: Path) -> dict[str, di
 def reduce(
     name: str, pipe: Connection, out: Path, is_rehearsal: bool, *, rank: int, size: int, meeting: Path, device: str
 ) -> None:
-    """A rank's life: told (ranks, calls), it times so many all-reduces among the first ranks."""
+    """One rank: for each (ranks, calls) received it times so many all-reduces among the first ranks."""
     context = Context.of(out=out, is_rehearsal=is_rehearsal, limit_s=0.0, result_path=None)
     make_current(device)
     config = atari_config(simulations=1, is_tiny=is_rehearsal, gpus=0)

@@ -138,7 +138,7 @@ def check_network(context: Context, algorithm: str) -> dict[str, Any]:
     want, other = (plain.search(frames, noise=noise) for noise in noises)
     agent = Agent(on_device, frame_spec(config), actions, device=str(context.device))
     if not context.is_rehearsal:
-        agent.load(torch.zeros_like(weights), version=0)  # the captured searches go on with what comes next
+        agent.load(torch.zeros_like(weights), version=0)  # captured searches then use the weights loaded next
         for _ in range(CALLS_TO_REPLAY - 1):
             agent.search(frames, noise=noises[1])
     agent.load(weights, version=1)

@@ -112,7 +112,7 @@ class FusedInference:
             if not self._fused_layers:
                 raise
             why = str(error).partition("\n")[0][:200]
-            _log.warning("search.fused_root: %s: root inference goes on without, which is slower", why)
+            _log.warning("search.fused_root: %s: root inference continues without it, more slowly", why)
         for layer in self._fused_layers:
             del layer.activated
         self._fused_layers = []

@@ -195,7 +195,7 @@ def _spans_of(spec: ProcessSpec, board: Board, row: BoardRow) -> ProcessSpans | 
 
 
 def gpu_activity(run_dir: Path, process: str) -> torch.profiler.profile:
-    """Torch's profiler, which writes kernels.PROCESS.json.gz when it stops. Not yet run on a GPU."""
+    """Torch's profiler, which writes kernels.PROCESS.json.gz when it stops."""
     path = str(run_dir / f"kernels.{process}.json.gz")
     return torch.profiler.profile(on_trace_ready=lambda profiler: profiler.export_chrome_trace(path))
 

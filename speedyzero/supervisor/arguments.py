@@ -134,7 +134,7 @@ def _check_node(launch: Launch, flags: argparse.Namespace, profile: float | None
 def _source(flags: argparse.Namespace, meeting: Meeting) -> tuple[str, bool]:
     """For node 0: the checkpoint that all nodes resume, empty in a new run; whether it is resharded.
 
-    A run that torchrun starts again goes on from its last checkpoint, whatever the arguments were at first.
+    A run that torchrun starts again continues from its last checkpoint, whatever the arguments were at first.
     """
     from speedyzero.supervisor.resume import find_resumable
 

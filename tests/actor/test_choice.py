@@ -109,7 +109,7 @@ def test_a_lane_plays_the_same_whatever_the_others(schedule):
 
 
 def test_a_successor_draws_no_number_of_its_predecessor_twice():
-    """It goes on at the tick where the other ended."""
+    """It continues at the tick where the other ended."""
     whole = Game(config_of(), many_lanes(3))
     whole.play(12)
     successor = Game(config_of(), many_lanes(3), first_tick=7)

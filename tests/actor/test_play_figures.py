@@ -48,7 +48,7 @@ def test_values_that_are_the_returns_correlate_fully():
 
 
 def test_what_follows_a_cut_is_unknown():
-    """Of every second episode, cut off, values are nonsense: they are not looked at."""
+    """Of every second episode, cut off, values are nonsense: they are not counted."""
 
     def ticks(t):
         is_cut_off = t % 8 >= 4

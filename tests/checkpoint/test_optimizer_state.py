@@ -1,4 +1,4 @@
-"""An optimiser goes on from what was written down of it as if it had never stopped: the same weights, to the bit."""
+"""An optimiser continues from what was written down of it as if it had never stopped: the same weights, to the bit."""
 
 import copy
 

@@ -56,7 +56,7 @@ def test_a_run_of_an_own_game_is_opened_by_whoever_names_it(trained: Path, capsy
 
 
 def test_every_process_of_a_run_can_import_the_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """All are forked by the server that the command begins; it is told of the game before."""
+    """All are forked by the server that the command begins; it gets the module before."""
     codes = []
 
     def train(config, server, resume, *, profile):

@@ -1,4 +1,4 @@
-"""The lanes of every family: each plays by itself, and one that is played again goes on as if never left."""
+"""The lanes of every family: each plays by itself, and one that is played again continues as if never left."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""Inline runs side by side: everything that a run goes on from, to the bit."""
+"""Inline runs side by side: everything that a run continues from, to the bit."""
 
 import numpy as np
 

@@ -26,7 +26,7 @@ CONTRACT: Mapping[int, Promise] = {
         {"kills of producers": 200, "kills of consumers": 50},
     ),
     3: Promise(
-        "A dead actor or reanalyzer is replaced within 10 s and the run goes on",
+        "A dead actor or reanalyzer is replaced within 10 s and the run continues",
         {"kills of actors": 50, "kills of reanalyzers": 50},
         limit_s=10,
     ),

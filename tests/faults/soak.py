@@ -2,7 +2,7 @@
 
 Runs the fault suite with the contract's counts and prints its table: each promise, what is asked, what was reached,
 pass or fail. A row fails where a test of it failed, a count was not reached, a time was longer than promised, or
-nothing was told. A line for each row goes to benchmarks/results/soak.jsonl. Exit code: 0 where no row failed.
+nothing was reported. A line for each row goes to benchmarks/results/soak.jsonl. Exit code: 0 where no row failed.
 `--latest` prints the table of the newest lines (`docs/results/contract.md` is its summary), and tries nothing.
 """
 
@@ -88,7 +88,7 @@ def judged(row: int, tests: Outcomes, told: Sequence[dict]) -> dict:
     faults = [f"{test} {tests.troubles[test]}" for test in own if test in tests.troubles]
     if promise.asked:
         short = [f"{counts[name]} < {asked} {name}" for name, asked in promise.asked.items() if counts[name] < asked]
-        faults += short if figures else ["nothing was told"]
+        faults += short if figures else ["nothing was reported"]
         if promise.limit_s is not None and worst_s is not None and worst_s > promise.limit_s:
             faults.append(f"{worst_s:.1f} s > {promise.limit_s:g} s")
     return {

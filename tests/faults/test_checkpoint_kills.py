@@ -1,4 +1,4 @@
-"""A save that is killed at any of its system calls leaves a checkpoint to go on from: the old one or the new."""
+"""A save that is killed at any of its system calls leaves a checkpoint to continue from: the old one or the new."""
 
 import os
 import shutil

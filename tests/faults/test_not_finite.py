@@ -106,7 +106,7 @@ def test_what_is_not_finite_is_neither_learned_nor_published_nor_saved(tmp_path)
                 assert same(state_of(small), good), f"{kind}: a bad batch changed something"
         for _ in range(2):
             take_step(small, small_batch(seed=next(seeds)))
-        assert not same(state_of(small), good), f"{kind}: training must go on"
+        assert not same(state_of(small), good), f"{kind}: training must continue"
         good = state_of(small)
         with injection(small, kind, rng) as spoil:
             for _ in range(MAX_BAD_BATCHES - 1):

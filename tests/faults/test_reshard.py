@@ -1,4 +1,4 @@
-"""A run that goes on in another layout: what is kept, what is told, and that the old run stays as it is."""
+"""A run that continues in another layout: what is kept, what is told, and that the old run stays as it is."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.faults.small_run import NEWER, contents, copy_of
 
 
 def resharded(old: Path, new: Path, words: list[str], taken: list, *, inline: bool = True):
-    """What `train` would go on with."""
+    """What `train` would continue with."""
     flags = ["--inline"] if inline else []
     command = [*flags, "--resume", str(old), "--reshard", "--run-dir", str(new), *words]
     assert cli.run(cli.check_train, command, prog="train.py") == cli.DONE

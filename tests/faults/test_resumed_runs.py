@@ -1,4 +1,4 @@
-"""Whole runs that were struck down and resumed: what was counted, played and learned goes on where it was."""
+"""Whole runs that were struck down and resumed: what was counted, played and learned continues where it was."""
 
 import os
 import signal

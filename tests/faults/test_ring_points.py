@@ -1,5 +1,5 @@
-"""Real processes killed with SIGKILL at every point of a ring or of weight slots: the other side goes on, no record is
-torn, lost or handed out twice. Contract rows 1, 2 and 4. A notification that never comes: test_doorbell.py."""
+"""Real processes killed with SIGKILL at every point of a ring or of weight slots: the other side continues, no record
+is torn, lost or handed out twice. Contract rows 1, 2 and 4. A notification that never comes: test_doorbell.py."""
 
 import time
 

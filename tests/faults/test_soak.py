@@ -29,8 +29,8 @@ def test_counts_add_up_over_tests_and_the_longest_time_counts():
 @pytest.mark.parametrize(
     ("told", "trouble", "why"),
     [
-        ((), "", "nothing was told"),
-        ((line(ENOUGH, row=8),), "", "nothing was told"),
+        ((), "", "nothing was reported"),
+        ((line(ENOUGH, row=8),), "", "nothing was reported"),
         ((line({"interrupted once": 10, "interrupted twice": 9}, 1.0),), "", "9 < 10 interrupted twice"),
         ((line(ENOUGH, 15.1),), "", "15.1 s > 15 s"),
         ((line(ENOUGH, 1.0),), "skipped: only root can mount a tmpfs", f"{TEST} skipped: only root can mount a tmpfs"),

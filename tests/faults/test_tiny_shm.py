@@ -38,7 +38,7 @@ def assert_refused(outcome: Outcome, folder: str, *, needed: int, free: int, way
 
 @pytest.mark.contract(15)
 def test_sizes_of_shared_memory_and_the_way_out(tmp_path):
-    """shm_dir= is the way out, looked at in the same way; with room in it a /dev/shm for the semaphores is enough.
+    """shm_dir= is the way out, checked in the same way; with room in it a /dev/shm for the semaphores is enough.
 
     In the default suite one process is asked. That what suffices is enough: tests/supervisor/test_space.py.
     """

@@ -127,7 +127,7 @@ def lose_supervisor(run: WholeRun, rng: random.Random, *, at_work: bool) -> floa
     run.process.wait()
     started_s = time.monotonic()
     while run.group():
-        assert time.monotonic() - started_s < 60, "somebody goes on"
+        assert time.monotonic() - started_s < 60, "somebody continues"
         time.sleep(0.01)
     return time.monotonic() - started_s
 

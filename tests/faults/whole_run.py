@@ -48,7 +48,7 @@ class WholeRun:
 
     @classmethod
     def resume(cls, run_dir: Path, *settings: str) -> WholeRun:
-        """Go on with a run that has ended."""
+        """Continue with a run that has ended."""
         config = load_config(run_dir / "config.yaml")
         return cls._started(
             override(config, read_arguments(None, None, None, None, settings)), ["--resume", str(run_dir), *settings]
@@ -70,7 +70,7 @@ class WholeRun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Whatever became of the test, nobody goes on running, and who has to be killed here leaves nothing either."""
+        """Whatever became of the test, nobody runs on, and who has to be killed here leaves nothing either."""
         cut_off = self.group()
         for pid in cut_off:
             os.kill(pid, signal.SIGKILL)

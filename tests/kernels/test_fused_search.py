@@ -240,7 +240,7 @@ def noise_for(config: Config, batch: int, *, seed: int) -> np.ndarray:
     ("simulation", dict(prefix_horizon=0, algorithm="gumbel"), (3, 2)),
 ])  # fmt: skip
 def test_an_agent_searches_as_its_plain_form_does(monkeypatch, launch, settings, batches):
-    """Padded batches, and new weights in place: what was captured goes on with them."""
+    """Padded batches, and new weights in place: what was captured continues with them."""
     simulations = 5
     config = fusable_config(num_simulations=simulations, **settings)
     plain, fused = agents(monkeypatch, config, IMAGE_SPEC, launch=launch)

@@ -31,7 +31,7 @@ def random_unrolled(seed: int = 0) -> Unrolled:
 
 
 def random_targets(seed: int = 1) -> Targets:
-    """Samples whose episodes go on, and end after 0, 1 and 2 more actions."""
+    """Samples whose episodes continue, and end after 0, 1 and 2 more actions."""
     generator = torch.Generator().manual_seed(seed)
     length = torch.tensor([K, 1, 2, K, 0, K])
     policy = torch.softmax(torch.randn(B, K + 1, A, generator=generator), -1)

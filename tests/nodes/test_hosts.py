@@ -1,4 +1,4 @@
-"""Two hosts of namespaces: what falls, and how long until all have ended or go on. `make soak-nodes`, as root.
+"""Two hosts of namespaces: what falls, and how long until all have ended or continue. `make soak-nodes`, as root.
 
 Each fall `TIMES` times; seconds are printed (`-s`).
 """
@@ -46,7 +46,7 @@ def test_a_death_is_named_and_training_goes_on(hosts, trial, process, line):
     os.kill(hosts.known[1][process], signal.SIGKILL)
     ended_s = hosts.wait_until_all_roles_end()
     step = hosts.saved_step
-    more_s = hosts.wait_for(lambda: hosts.saved_step > step, "training to go on")
+    more_s = hosts.wait_for(lambda: hosts.saved_step > step, "training to continue")
     print(f"\n{process}: all ended in {ended_s:.1f} s, training went on {more_s:.1f} s later")
     assert ended_s < NAMED_S and re.search(line, hosts.output(0)) and hosts.resumed_at == [step]
 
@@ -81,6 +81,6 @@ def test_a_short_cut_loses_nothing(hosts, trial):
     time.sleep(SHORT_CUT_S)
     cut(1, is_cut=False)
     step = hosts.saved_step
-    more_s = hosts.wait_for(lambda: hosts.saved_step > step + 10, "training to go on")
+    more_s = hosts.wait_for(lambda: hosts.saved_step > step + 10, "training to continue")
     print(f"\ncut for {SHORT_CUT_S:.0f} s: training went on {more_s:.1f} s after it healed")
     assert hosts.resumed_at == [] and hosts.saved_step > step

@@ -92,7 +92,7 @@ class TwoNodes:
         self.end()
 
     def end(self) -> None:
-        """Whatever became of the test, nobody goes on running."""
+        """Whatever became of the test, nobody continues running."""
         pids = [pid for node in range(2) for pid in (*self.processes(node).values(), *self.known[node].values())]
         for pid in pids:
             if title_of(pid):

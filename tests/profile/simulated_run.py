@@ -102,7 +102,7 @@ class SimulatedRun:
             self.trained += 1
 
     def _tell(self, role: str, name: str, length_us: int) -> None:
-        """A wait that goes on is one span."""
+        """A wait that continues is one span."""
         spans, number = self.spans[role], SPAN_NAMES.index(name)
         if name != "step" and spans and spans[-1][0] == number:
             spans[-1][2] += length_us * 1000

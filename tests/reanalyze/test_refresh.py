@@ -147,7 +147,7 @@ def test_a_sweep_begins_with_newer_weights_alone():
     refreshing.publish()
     assert len(refreshing.refresh_for(SLICE)) == SLICE
     refreshing.publish(NEWEST + 1)
-    assert len(refreshing.refresh_for(SLICE)) == SLICE  # the sweep goes on with the weights that it began with
+    assert len(refreshing.refresh_for(SLICE)) == SLICE  # the sweep continues with the weights that it began with
     assert refreshing.agent.version == NEWEST
     assert len(refreshing.refresh_for(2 * SLICE)) == 2 * SLICE and refreshing.agent.version == NEWEST + 1
 

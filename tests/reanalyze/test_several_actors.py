@@ -94,6 +94,6 @@ def test_age_counts_the_transitions_of_all_actors():
     assert ages.tolist() == [6, 18, 24, 36, 42, 90]
     sample = Sample(lane=np.array([0, 5, 2, 3, 4, 1]), step=steps, probability=np.ones(6))
     assert fleet.reanalyzer._targets.td_steps(sample.lane, sample.step).tolist() == [3, 3, 2, 2, 1, 1]
-    fleet.play(0, 0)  # lanes 0 and 1 go on, and only their rows grow older
+    fleet.play(0, 0)  # lanes 0 and 1 continue, and only their rows grow older
     sample = Sample(lane=np.array([0, 1, 2]), step=np.array([29, 28, 28]), probability=np.ones(3))
     assert fleet.reanalyzer._targets.td_steps(sample.lane, sample.step).tolist() == [3, 2, 3]  # ages 18, 24, 12

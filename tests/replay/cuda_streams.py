@@ -63,7 +63,7 @@ class Timeline:
     """The device's side of the story."""
 
     def __init__(self, choose: Callable[[int], int]):
-        """choose: a number below the one given, for which of the streams that can go on does."""
+        """choose: a number below the one given, for which of the streams that can continue does."""
         self._choose = choose
         self.main = FakeStream(self, "main")
         self.current = self.main

@@ -1,4 +1,4 @@
-"""The mirror beside the shard that it follows: at any pace, round the lanes' ends, while the writer goes on."""
+"""The mirror beside the shard that it follows: at any pace, round the lanes' ends, while the writer continues."""
 
 from collections.abc import Callable
 

@@ -12,7 +12,7 @@ from speedyzero.topology.records import PriorityRecord
 from tests.refusal import refusal
 from tests.replay.episodes import GAME_OVER, LIMIT, NUM_ACTIONS, SPEC, Lane, made_up_lane, shapes, tick
 
-CHI_SQUARE_16 = 39.25  # 99.9% quantile with 16 degrees of freedom; seeds are fixed, so what passes goes on passing
+CHI_SQUARE_16 = 39.25  # 99.9% quantile with 16 degrees of freedom; seeds are fixed, so what passes continues passing
 
 
 class Replay:

@@ -74,7 +74,7 @@ def test_stacks_by_hand(step, expected):
     ("step", "expected"),
     [
         (0, [0, 0, 0, 1, 2]),
-        (1, [0, 0, 1, 2, 3]),  # the state past the life's end sees rows 1, 2, 3: its stack goes on
+        (1, [0, 0, 1, 2, 3]),  # the state past the life's end sees rows 1, 2, 3: its stack continues
         (4, [3, 3, 4, 5, 6]),  # past a game over: the last row
         (7, [7, 7, 7, 8, 9]),
         (8, [7, 7, 8, 9, 10]),

@@ -163,7 +163,7 @@ TestRingMachine.settings = INTERLEAVINGS
 
 @pytest.mark.parametrize("victim", ["producer", "consumer"])
 def test_death_before_every_single_access(victim):
-    """Attach, then two records; killed before access k, for every k: the successor goes on, nothing lost or doubled."""
+    """Attach, then two records; killed before access k, for every k: its successor continues, nothing lost or twice."""
     accesses_survived = 0
     for k in range(200):
         model = RingModel(slots=2)

@@ -60,7 +60,7 @@ def test_old_weights_are_told_of_beyond_the_bound(alarms, told):
     # of two train steps' play, 20, are played.
     assert alarms.lag_bound == 2 * 10 + 2 * (8 + 20) * 1000 // 10_000
     alarms.on_lag("actor-0", alarms.lag_bound, env_steps=5000)
-    alarms.on_lag("actor-0", 900, env_steps=10_300)  # all is played, the learner goes on alone
+    alarms.on_lag("actor-0", 900, env_steps=10_300)  # all is played, the learner continues alone
     assert told == []
     alarms.on_lag("actor-1", alarms.lag_bound + 1, env_steps=5000)
     alarms.on_lag("actor-0", 100, env_steps=5000)

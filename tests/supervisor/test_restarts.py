@@ -1,4 +1,4 @@
-"""A run whose learners fell goes on from its last checkpoint, a limited number of times, and says so."""
+"""A run whose learners fell continues from its last checkpoint, a limited number of times, and says so."""
 
 from dataclasses import replace
 from types import SimpleNamespace

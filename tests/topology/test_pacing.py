@@ -67,7 +67,7 @@ def test_one_env_step_a_train_step_after_the_head_start(train_steps, due):
 
 
 def test_one_tick_of_slack_by_hand():
-    """At train step 100, 2,100 are due; play goes on while a tick of 4 stays within 2,104."""
+    """At train step 100, 2,100 are due; play continues while a tick of 4 stays within 2,104."""
     assert EFFICIENTZERO.may_play(env_steps=2_100, train_steps=100)
     assert not EFFICIENTZERO.may_play(env_steps=2_101, train_steps=100)
     assert EFFICIENTZERO.may_train(env_steps=2_100, train_steps=100)
