@@ -1,7 +1,7 @@
 """The cost of each operation: measured on this machine, or estimated for a GPU.
 
-The estimate divides the network's floating-point operations by an **assumed, not measured** share of the GPU's peak:
-this has not run on a GPU yet. `--cost NAME=SECONDS` replaces an estimate, for example by a result of `make gpu-check`.
+The estimate divides the network's floating-point operations by an **assumed, not measured** share of the GPU's peak.
+`--cost NAME=SECONDS` replaces an estimate, for example by a result of `make gpu-check`.
 """
 
 from __future__ import annotations
